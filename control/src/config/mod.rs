@@ -1,0 +1,3 @@
+//! Configuration: TOML in, a validated [`model::Config`] out.
+
+pub mod model;

@@ -1,0 +1,197 @@
+//! The validated configuration. Whoever holds a [`Config`] need not check it again: names resolve, DIDs do not overlap,
+//! addresses and ranges are sound.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use voxlane_dataplane::codec::Codec;
+
+/// A whole `voxlane.toml`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// `[node]`
+    pub node: Node,
+    /// `[sip]`
+    pub sip: Sip,
+    /// `[media]`
+    pub media: Media,
+    /// `[sdp]`
+    pub sdp: SdpIdentity,
+    /// `[[trunk]]`
+    pub trunks: Vec<Trunk>,
+    /// `[[tenant]]`
+    pub tenants: Vec<Tenant>,
+    /// `[[agent]]`
+    pub agents: Vec<Agent>,
+    /// `[[did]]`, sorted by first number.
+    pub dids: Vec<Did>,
+}
+
+/// This gateway.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    /// Name in logs and metrics.
+    pub name: String,
+    /// Where the admin socket lives.
+    pub runtime_dir: PathBuf,
+    /// Prometheus metrics over HTTP here, if set; they are always on the admin socket.
+    pub metrics: Option<SocketAddr>,
+}
+
+/// Signalling.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sip {
+    /// UDP addresses to listen on; the IP may be a wildcard.
+    pub listen: Vec<SocketAddr>,
+    /// `User-Agent` and `Server` header.
+    pub user_agent: String,
+    /// An outgoing INVITE that has no final answer after this long is cancelled.
+    pub invite_timeout: Duration,
+    /// Most calls at once; further INVITEs get 503.
+    pub max_calls: usize,
+}
+
+/// Media.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Media {
+    /// Local RTP addresses; empty: the address the route to the other side starts from.
+    pub addresses: Vec<IpAddr>,
+    /// First RTP port, even.
+    pub first_port: u16,
+    /// Last RTP port.
+    pub last_port: u16,
+    /// Packet time, milliseconds.
+    pub ptime: u8,
+    /// Cores the workers are pinned to; `None`: one worker, not pinned, on a machine of one core, else one on the last.
+    pub workers: Option<Vec<usize>>,
+    /// Whether and how the kernel lane is used.
+    pub xdp: Xdp,
+    /// Interfaces for the XDP program; empty: those that hold `addresses`, or all but loopback if that is empty.
+    pub interfaces: Vec<String>,
+}
+
+/// Whether and how the kernel lane is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Xdp {
+    /// Native, else generic, else not at all.
+    Auto,
+    /// Native or not at all.
+    Native,
+    /// Generic or not at all.
+    Generic,
+    /// Never.
+    Off,
+}
+
+/// What our SDP says of itself (interoperability requirement I16).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SdpIdentity {
+    /// User name in `o=`.
+    pub origin_user: String,
+    /// `s=`
+    pub session_name: String,
+}
+
+/// A SIP connection with a carrier.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trunk {
+    /// Name.
+    pub name: String,
+    /// Sources INVITEs of this trunk are accepted from.
+    pub allow: Vec<IpNet>,
+    /// Where calls to this trunk are sent; `None` for an inbound-only trunk. Host may be a name.
+    pub proxy: Option<HostPort>,
+    /// Host part of Request-URI and To of calls to this trunk; default: the proxy's host.
+    pub domain: Option<String>,
+    /// Codecs, in order of preference.
+    pub codecs: Vec<Codec>,
+    /// Caller IDs calls to this trunk may carry (E.164 with '+'); empty: any.
+    pub caller_ids: Vec<String>,
+    /// Local RTP address towards this trunk; one of `media.addresses`.
+    pub media_address: Option<IpAddr>,
+}
+
+/// A host name or address with a port.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct HostPort {
+    /// Name or address (IPv6 without brackets).
+    pub host: String,
+    /// Port; 5060 unless written.
+    pub port: u16,
+}
+
+/// A customer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tenant {
+    /// Name.
+    pub name: String,
+    /// SIP domains that are this tenant's; `sip.{tenant}.trusst.cloud` unless written.
+    pub domains: Vec<String>,
+}
+
+/// An agent that DIDs may point at.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Agent {
+    /// Name.
+    pub name: String,
+    /// How to reach it.
+    pub endpoint: AgentEndpoint,
+    /// Connect, TLS and WebSocket handshake together may take this long.
+    pub connect_timeout: Duration,
+    /// An agent from which nothing (not even a pong) was heard for this long is taken for dead.
+    pub silence_timeout: Duration,
+    /// Twilio `customParameters`, in the order written.
+    pub parameters: Vec<(String, String)>,
+    /// Extra headers of the WebSocket handshake.
+    pub headers: Vec<(String, String)>,
+}
+
+/// How an agent is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AgentEndpoint {
+    /// `builtin:echo`
+    Echo,
+    /// `builtin:tone?hz=440`
+    Tone {
+        /// Frequency, Hz.
+        frequency: u16,
+    },
+    /// `ws://…` or `wss://…`, speaking Twilio Media Streams.
+    Twilio {
+        /// The URL.
+        url: String,
+        /// Its host.
+        host: HostPort,
+    },
+}
+
+/// A number, or a range of numbers, and what happens to calls to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Did {
+    /// First number, E.164 with '+'.
+    pub first: String,
+    /// Last number: the same, or greater and as long.
+    pub last: String,
+    /// The tenant it belongs to, if any.
+    pub tenant: Option<String>,
+    /// Where calls go.
+    pub target: Target,
+}
+
+/// Where calls to a DID go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// To this agent.
+    Agent(String),
+    /// Out on a trunk.
+    Trunk {
+        /// Trunk name.
+        trunk: String,
+        /// Number to dial; `None`: the number that was called.
+        to: Option<String>,
+        /// Caller ID to show; `None`: the caller's own.
+        caller_id: Option<String>,
+    },
+}

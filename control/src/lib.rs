@@ -1,0 +1,8 @@
+//! voxlane's control plane: signalling, call control, configuration, operations.
+//!
+//! A call's way through: `sip::transport` (the only SIP I/O) -> [`sip`] (sans-IO: transactions, dialogs) -> `gateway`
+//! (the shell) -> `call` (a state machine that returns actions) -> SIP commands, and the data plane's `MediaPlane`.
+
+pub mod config;
+pub mod sip;
+pub mod time;

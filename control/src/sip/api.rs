@@ -1,0 +1,225 @@
+//! What goes into the SIP core and what comes out.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::time::Time;
+
+/// Names one dialog (or the attempt at one) from INVITE to its end. Never reused while the process lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct DialogId(pub u64);
+
+/// Settings of the SIP core.
+#[derive(Clone, Debug)]
+pub struct EndpointConfig {
+    /// `User-Agent` and `Server` header.
+    pub user_agent: String,
+    /// Round-trip estimate T1 (RFC 3261 section 17.1.1.1): 500 ms.
+    pub t1: Duration,
+    /// Longest retransmission interval T2: 4 s.
+    pub t2: Duration,
+    /// Longest life of a message in the network T4: 5 s.
+    pub t4: Duration,
+    /// An outgoing INVITE that has no final answer after this long is cancelled.
+    pub invite_timeout: Duration,
+    /// Seed of tags, branches and Call-IDs.
+    pub seed: u64,
+}
+
+/// Something that happened outside the SIP core.
+#[derive(Clone, Copy, Debug)]
+pub enum Input<'a> {
+    /// A UDP datagram arrived.
+    Datagram {
+        /// Our address it was sent to; concrete, never a wildcard.
+        local: SocketAddr,
+        /// Where it came from.
+        remote: SocketAddr,
+        /// Its bytes.
+        data: &'a [u8],
+    },
+    /// A datagram to this address could not be delivered (ICMP error, RFC 3261 section 18.4).
+    Unreachable {
+        /// Where it was to go.
+        remote: SocketAddr,
+    },
+}
+
+/// What the SIP core wants done.
+#[derive(Debug)]
+pub enum Output {
+    /// Send this.
+    Transmit(Transmit),
+    /// Something the call layer must know.
+    Event(Event),
+    /// Nothing more now; call [`super::Endpoint::handle_timeout`] at this time, if there is one.
+    Timeout(Option<Time>),
+}
+
+/// A datagram to send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transmit {
+    /// Our address to send it from.
+    pub local: SocketAddr,
+    /// Where to send it.
+    pub remote: SocketAddr,
+    /// Its bytes.
+    pub data: Vec<u8>,
+}
+
+/// A `sip:` address as the call layer uses it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Address {
+    /// Display name, unquoted; empty if none.
+    pub display: String,
+    /// User part, unescaped: a number, usually; empty if none.
+    pub user: String,
+    /// Host part: a domain or an address literal (IPv6 without brackets).
+    pub host: String,
+    /// Port, if written.
+    pub port: Option<u16>,
+}
+
+/// A new call from outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Incoming {
+    /// The dialog it starts.
+    pub dialog: DialogId,
+    /// Our address it came to.
+    pub local: SocketAddr,
+    /// The address it came from, from the packet, not from a header.
+    pub remote: SocketAddr,
+    /// Request-URI.
+    pub request_uri: Address,
+    /// From.
+    pub from: Address,
+    /// To.
+    pub to: Address,
+    /// P-Asserted-Identity (RFC 3325), if present.
+    pub asserted: Option<Address>,
+    /// Call-ID.
+    pub call_id: String,
+    /// SDP offer; `None` for a delayed offer.
+    pub sdp: Option<Vec<u8>>,
+}
+
+/// A call to place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    /// Our address to send from; also Via and Contact.
+    pub local: SocketAddr,
+    /// Where to send it.
+    pub remote: SocketAddr,
+    /// Request-URI.
+    pub request_uri: Address,
+    /// From, without tag.
+    pub from: Address,
+    /// To.
+    pub to: Address,
+    /// Extra headers, name and value, in order (P-Asserted-Identity, …).
+    pub headers: Vec<(String, String)>,
+    /// SDP offer.
+    pub sdp: Vec<u8>,
+}
+
+/// What the call layer is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A new call; 100 Trying has been sent. To be answered with `ring`, `answer` or `reject`.
+    Incoming(Box<Incoming>),
+    /// 18x to our INVITE.
+    Progress {
+        /// Which dialog.
+        dialog: DialogId,
+        /// 180-199.
+        status: u16,
+        /// Early media, if any.
+        sdp: Option<Vec<u8>>,
+    },
+    /// 2xx to our INVITE or re-INVITE; the ACK has been sent and is repeated for a repeated 2xx.
+    Answered {
+        /// Which dialog.
+        dialog: DialogId,
+        /// SDP answer.
+        sdp: Option<Vec<u8>>,
+    },
+    /// Our INVITE failed; the dialog is gone.
+    Failed {
+        /// Which dialog.
+        dialog: DialogId,
+        /// Final status; 408 on time-out, 503 when the destination could not be reached, 487 after our CANCEL.
+        status: u16,
+        /// Reason phrase.
+        reason: String,
+    },
+    /// The ACK to our 2xx arrived.
+    Confirmed {
+        /// Which dialog.
+        dialog: DialogId,
+        /// SDP answer of a delayed offer.
+        sdp: Option<Vec<u8>>,
+    },
+    /// The caller gave up before we answered; 487 has been sent; the dialog is gone.
+    Cancelled {
+        /// Which dialog.
+        dialog: DialogId,
+    },
+    /// A re-INVITE; to be answered with `answer` or `reject`.
+    Reinvite {
+        /// Which dialog.
+        dialog: DialogId,
+        /// SDP offer.
+        sdp: Option<Vec<u8>>,
+    },
+    /// The other side hung up; 200 has been sent; the dialog is gone.
+    Bye {
+        /// Which dialog.
+        dialog: DialogId,
+        /// Reason header (RFC 3326), if any.
+        reason: Option<String>,
+    },
+    /// The dialog ended without a BYE from the other side: our BYE was answered or timed out, or the ACK to our 2xx never
+    /// came (then a BYE has been sent).
+    Terminated {
+        /// Which dialog.
+        dialog: DialogId,
+        /// Why.
+        cause: Termination,
+    },
+}
+
+/// Why a dialog ended without a BYE from the other side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Termination {
+    /// Our BYE was answered (any final status).
+    ByeAnswered,
+    /// Our BYE was never answered.
+    ByeTimeout,
+    /// The ACK to our 2xx never came (RFC 3261 section 13.3.1.4).
+    NoAck,
+}
+
+/// What the SIP core has seen, since start; exported as metrics. Every message ends in exactly one of these or in an event.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counters {
+    /// Requests received.
+    pub requests: u64,
+    /// Responses received.
+    pub responses: u64,
+    /// Datagrams that were not SIP or too damaged to answer.
+    pub malformed: u64,
+    /// Requests answered 400 for what they said.
+    pub bad_requests: u64,
+    /// Responses and ACKs that belong to nothing.
+    pub stray: u64,
+    /// Messages repeated by the other side.
+    pub retransmissions_received: u64,
+    /// Messages repeated by us.
+    pub retransmissions_sent: u64,
+    /// Transactions alive now.
+    pub transactions: u64,
+    /// Dialogs alive now.
+    pub dialogs: u64,
+}

@@ -1,0 +1,8 @@
+//! voxlane's userspace data plane.
+//!
+//! The control plane sees one trait, [`media_plane::MediaPlane`]. Behind it every flow is handled in one of two lanes,
+//! chosen by [`lane`]: the kernel lane (`kernel`, XDP) or the worker lane (`worker`, pinned threads).
+
+pub mod codec;
+pub mod lane;
+pub mod media_plane;

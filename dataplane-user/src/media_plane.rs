@@ -1,0 +1,326 @@
+//! What the control plane sees of the data plane.
+//!
+//! A call's media is built in steps: [`MediaPlane::open`] reserves a port pair for each leg (before SDP is written),
+//! [`MediaPlane::program`] tells what offer/answer agreed, then either [`MediaPlane::relay`] joins two legs or
+//! [`MediaPlane::attach`] gives a leg to an agent. [`MediaPlane::close`] ends it and returns what was measured.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::codec::Codec;
+use crate::lane::{Lane, Reason};
+
+/// Names one leg's media endpoint for as long as it is open. Never reused while the process lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct EndpointId(pub u64);
+
+/// A reserved port pair: RTP on the even port, RTCP on the next one (RFC 3550 section 11).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endpoint {
+    /// Its name.
+    pub id: EndpointId,
+    /// Address to write into SDP.
+    pub rtp: SocketAddr,
+}
+
+/// What offer/answer agreed for one leg, seen from the gateway.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    /// Where the other side wants RTP.
+    pub remote_rtp: SocketAddr,
+    /// Where the other side wants RTCP (`a=rtcp`, else RTP port + 1).
+    pub remote_rtcp: SocketAddr,
+    /// The one codec in use.
+    pub codec: Codec,
+    /// Payload type of the codec in packets we send.
+    pub send_payload_type: u8,
+    /// Payload type of the codec in packets we receive.
+    pub receive_payload_type: u8,
+    /// Payload types of telephone-event (RFC 4733), if both sides have it.
+    pub telephone_event: Option<TelephoneEvent>,
+    /// Packet time, milliseconds.
+    pub ptime: u8,
+    /// Which way media flows.
+    pub direction: Direction,
+}
+
+/// Payload types of telephone-event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TelephoneEvent {
+    /// In packets we send.
+    pub send: u8,
+    /// In packets we receive.
+    pub receive: u8,
+}
+
+/// Media direction as seen by the gateway (RFC 3264 section 5.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    /// Both ways.
+    SendRecv,
+    /// We send only.
+    SendOnly,
+    /// We receive only.
+    RecvOnly,
+    /// Neither.
+    Inactive,
+}
+
+/// The agent that is to hear and answer a leg.
+#[derive(Clone, Debug)]
+pub enum AgentSpec {
+    /// Sends back what it hears.
+    Echo,
+    /// Plays a steady sine tone and listens.
+    Tone {
+        /// Frequency, Hz.
+        frequency: u16,
+    },
+    /// A bot behind a WebSocket that speaks Twilio Media Streams.
+    Twilio(Box<TwilioSpec>),
+    /// The softphone of `voxlane call` and `voxlane answer`: plays and records samples, presses keys.
+    Phone(PhoneSpec),
+}
+
+/// How to reach a Twilio Media Streams agent and what to tell it.
+#[derive(Clone, Debug)]
+pub struct TwilioSpec {
+    /// `ws://` or `wss://` URL.
+    pub url: String,
+    /// The URL's host, resolved; tried in order.
+    pub addresses: Vec<SocketAddr>,
+    /// Extra headers of the handshake.
+    pub headers: Vec<(String, String)>,
+    /// `AC…`
+    pub account_sid: String,
+    /// `CA…`
+    pub call_sid: String,
+    /// `MZ…`
+    pub stream_sid: String,
+    /// `start.customParameters`, in order.
+    pub parameters: Vec<(String, String)>,
+    /// Connect, TLS and WebSocket handshake together may take this long.
+    pub connect_timeout: Duration,
+    /// An agent from which nothing (not even a pong) was heard for this long is taken for dead.
+    pub silence_timeout: Duration,
+}
+
+/// What a softphone plays and how it dials.
+#[derive(Clone, Debug, Default)]
+pub struct PhoneSpec {
+    /// Samples to play, 8 kHz, once; silence after them.
+    pub play: Arc<[i16]>,
+    /// Digits to press, in order (`0`-`9`, `*`, `#`, `A`-`D`).
+    pub digits: String,
+    /// Time before the first digit.
+    pub digits_after: Duration,
+    /// Most samples to record (8 kHz).
+    pub record_limit: usize,
+}
+
+/// Something the data plane tells the control plane.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MediaEvent {
+    /// The agent is connected and has been told `start`: the call may be answered.
+    AgentReady(EndpointId),
+    /// The agent could not be reached, refused, or died.
+    AgentFailed(EndpointId, AgentFailure),
+    /// The agent ended the conversation itself (closed the socket normally).
+    AgentEnded(EndpointId),
+    /// A key was pressed by the far end of a worker-lane leg; reported once, when it ended.
+    Digit {
+        /// The leg that sent it.
+        endpoint: EndpointId,
+        /// `0`-`9`, `*`, `#`, `A`-`D`.
+        digit: char,
+        /// How long it was held.
+        duration: Duration,
+    },
+    /// The softphone has played and dialled everything it was given.
+    PhoneDone(EndpointId),
+}
+
+/// Why an agent failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AgentFailure {
+    /// No TCP or TLS connection.
+    #[error("could not connect: {0}")]
+    Connect(String),
+    /// An HTTP answer other than 101.
+    #[error("refused the WebSocket handshake: {0}")]
+    Refused(String),
+    /// Nothing in time.
+    #[error("timed out while {0}")]
+    Timeout(&'static str),
+    /// The connection broke or broke the protocol.
+    #[error("connection lost: {0}")]
+    Lost(String),
+    /// It does not read what it is sent.
+    #[error("does not read what it is sent: {0} bytes waiting")]
+    Stalled(usize),
+}
+
+/// What one direction of media has seen so far (RFC 3550 section 6.4 and appendix A).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StreamStats {
+    /// RTP packets.
+    pub packets: u64,
+    /// UDP payload bytes of those packets.
+    pub bytes: u64,
+    /// Packets expected minus received (RFC 3550 A.3); duplicates can make it negative.
+    pub lost: i64,
+    /// Packets with a sequence number behind the highest seen.
+    pub reordered: u64,
+    /// Packets seen twice in a row.
+    pub duplicates: u64,
+    /// Packets not forwarded or used, for whatever reason.
+    pub dropped: u64,
+    /// Interarrival jitter, milliseconds.
+    pub jitter_ms: f64,
+    /// SSRC of the stream.
+    pub ssrc: u32,
+    /// Source the stream was last accepted from.
+    pub source: Option<SocketAddr>,
+}
+
+/// One flow, as `voxlane flows` shows it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FlowReport {
+    /// The endpoint where it arrives.
+    pub endpoint: EndpointId,
+    /// The address where it arrives.
+    pub local: SocketAddr,
+    /// Where its packets are sent on; `None` if they end here (agent).
+    pub forwarded_to: Option<SocketAddr>,
+    /// Who handles it.
+    pub lane: Lane,
+    /// Why not the kernel lane.
+    pub reason: Option<Reason>,
+    /// What was received.
+    pub received: StreamStats,
+    /// RTP packets sent from this endpoint to its far end.
+    pub sent_packets: u64,
+    /// Packets of this endpoint that a userspace socket of the gateway received (0 in the kernel lane).
+    pub userspace_packets: u64,
+}
+
+/// The data plane as a whole, as `voxlane flows` and the metrics show it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PlaneStatus {
+    /// One row for each interface the gateway tried to attach to.
+    pub interfaces: Vec<InterfaceStatus>,
+    /// Why there is no kernel lane at all, if there is none.
+    pub unavailable: Option<Reason>,
+    /// Worker threads and the cores they are pinned to.
+    pub workers: Vec<Option<usize>>,
+    /// Port pairs in use.
+    pub ports_in_use: usize,
+    /// Port pairs there are.
+    pub ports_total: usize,
+}
+
+/// The XDP program on one interface.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct InterfaceStatus {
+    /// Interface name.
+    pub name: String,
+    /// How the program is attached.
+    pub mode: AttachMode,
+    /// Why not better than that, in words, if something was refused.
+    pub detail: Option<String>,
+}
+
+/// How the XDP program is attached to an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttachMode {
+    /// In the driver.
+    Native,
+    /// In the generic network stack: works everywhere, costs more.
+    Generic,
+    /// Not attached.
+    None,
+}
+
+/// What one leg's media came to, for logs and call records.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LegReport {
+    /// The last state of its flow.
+    pub flow: FlowReport,
+    /// What the softphone recorded (8 kHz), if it was one.
+    pub recording: Option<Recording>,
+}
+
+/// What a softphone heard.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Recording {
+    /// 8 kHz samples, from the moment media started to be sent; silence where nothing arrived.
+    pub samples: Vec<i16>,
+}
+
+/// Why the data plane could not do as told.
+#[derive(Debug, thiserror::Error)]
+pub enum MediaError {
+    /// Every port pair of the range is in use.
+    #[error("no free RTP port pair on {address} in {first}-{last}: raise media.ports or lower the number of calls")]
+    NoPort {
+        /// Local address.
+        address: IpAddr,
+        /// First port of the range.
+        first: u16,
+        /// Last port of the range.
+        last: u16,
+    },
+    /// An address that is not in `media.addresses`.
+    #[error("{0} is not one of media.addresses")]
+    NotLocal(IpAddr),
+    /// The endpoint is closed or was never open.
+    #[error("media endpoint {0:?} is not open")]
+    Closed(EndpointId),
+    /// Two legs that need transcoding were to be relayed.
+    #[error("cannot relay {0} to {1}: transcoding is not available")]
+    CodecMismatch(Codec, Codec),
+    /// The endpoint has not been programmed yet.
+    #[error("media endpoint {0:?} has no session yet")]
+    NoSession(EndpointId),
+    /// A system call failed.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// The data plane. Calls return at once; what takes time is reported as a [`MediaEvent`].
+pub trait MediaPlane: Send + Sync {
+    /// Reserves a port pair on `local`.
+    fn open(&self, local: IpAddr) -> Result<Endpoint, MediaError>;
+
+    /// Tells what offer/answer agreed; again when a re-INVITE changed it.
+    fn program(&self, endpoint: EndpointId, session: Session) -> Result<(), MediaError>;
+
+    /// Joins two programmed endpoints; returns the lane of the flow arriving at `a` and of the one arriving at `b`.
+    fn relay(&self, a: EndpointId, b: EndpointId) -> Result<[Lane; 2], MediaError>;
+
+    /// Gives an endpoint to an agent and starts connecting it. Allowed before [`Self::program`]; audio flows once both
+    /// are there.
+    fn attach(&self, endpoint: EndpointId, agent: AgentSpec) -> Result<(), MediaError>;
+
+    /// Ends an endpoint and frees its ports. `None` if it was not open.
+    fn close(&self, endpoint: EndpointId) -> Option<LegReport>;
+
+    /// The flow of one endpoint.
+    fn flow(&self, endpoint: EndpointId) -> Option<FlowReport>;
+
+    /// Every flow.
+    fn flows(&self) -> Vec<FlowReport>;
+
+    /// The plane as a whole.
+    fn status(&self) -> PlaneStatus;
+}
