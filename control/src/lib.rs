@@ -4,5 +4,6 @@
 //! (the shell) -> `call` (a state machine that returns actions) -> SIP commands, and the data plane's `MediaPlane`.
 
 pub mod config;
+pub mod sdp;
 pub mod sip;
 pub mod time;

@@ -1,0 +1,100 @@
+//! SDP offer/answer (RFC 3264, RFC 8866) as pure functions over typed descriptions.
+//!
+//! - [`Description`]: what the other side's SDP says, as far as a gateway for audio calls needs it;
+//! - [`offer`], [`offer_like`]: write an offer; [`accept`] reads the answer to it;
+//! - [`answer`]: reads an offer and writes the answer.
+//!
+//! Both [`accept`] and [`answer`] end in the data plane's [`Session`](voxlane_dataplane::media_plane::Session), seen from
+//! the gateway. One codec is agreed, never several: an answer of ours names one, and of an answer to us the first counts.
+
+mod description;
+mod negotiate;
+mod write;
+
+use std::net::{IpAddr, SocketAddr};
+
+use voxlane_dataplane::codec::Codec;
+
+pub use description::{Audio, Description, Encoding, Format};
+pub use negotiate::{accept, answer, offer, offer_like};
+
+use crate::config::model::SdpIdentity;
+
+/// Packet times that voxlane can send, milliseconds.
+pub const PTIMES: [u8; 4] = [10, 20, 30, 40];
+
+/// Our side of an SDP session.
+#[derive(Clone, Copy, Debug)]
+pub struct Local<'a> {
+    /// What our SDP says of itself.
+    pub identity: &'a SdpIdentity,
+    /// Session id in `o=`: unique for the address, the same for the life of the leg.
+    pub session_id: u64,
+    /// Version in `o=`: one more whenever the SDP differs from the one sent before (RFC 3264 section 8).
+    pub version: u64,
+    /// Where we want RTP; RTCP on the port after it.
+    pub rtp: SocketAddr,
+}
+
+/// What a leg may use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Codecs in order of preference, under their static payload types in offers.
+    pub codecs: Vec<Codec>,
+    /// Payload type of telephone-event in offers; `None`: no telephone-event.
+    pub telephone_event: Option<u8>,
+    /// Packet time, milliseconds, one of [`PTIMES`]: what we ask for, and use where the other side asks for nothing we can.
+    pub ptime: u8,
+}
+
+impl Capabilities {
+    /// What is left of these for a leg that is to be relayed to the sender of `theirs` without rewriting packets: the
+    /// codecs both have, their telephone-event payload type, their packet time.
+    ///
+    /// # Errors
+    /// [`SdpError::NothingAcceptable`] if they share no codec.
+    pub fn narrowed_to(&self, theirs: &Description) -> Result<Self, SdpError> {
+        let audio = theirs.audio()?;
+        let codecs: Vec<Codec> = self
+            .codecs
+            .iter()
+            .copied()
+            .filter(|&codec| audio.format(codec).is_some())
+            .collect();
+        let Some(&first) = codecs.first() else {
+            return Err(audio.no_common_codec(&self.codecs));
+        };
+        Ok(Self {
+            telephone_event: self
+                .telephone_event
+                .and_then(|_| audio.telephone_event(first.clock_rate())),
+            ptime: audio.packet_time(self.ptime),
+            codecs,
+        })
+    }
+}
+
+/// Why an SDP is of no use.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SdpError {
+    /// It cannot be read.
+    #[error("SDP cannot be read: {0}")]
+    Syntax(String),
+    /// No address for the audio stream.
+    #[error("SDP has no c= line for its audio stream")]
+    NoConnection,
+    /// An address we cannot send to.
+    #[error("SDP address {0:?} is not a unicast IP address (host names in c= and a=rtcp are not resolved)")]
+    Address(String),
+    /// The other side wants media on an address of the other IP version than ours.
+    #[error("SDP wants media at {remote}, which cannot be reached from {local}")]
+    AddressFamily {
+        /// Their address.
+        remote: IpAddr,
+        /// Ours.
+        local: IpAddr,
+    },
+    /// No stream or codec that we have in common: 488 Not Acceptable Here.
+    #[error("SDP offers nothing acceptable: {0}")]
+    NothingAcceptable(String),
+}

@@ -1,0 +1,124 @@
+//! The offer/answer model (RFC 3264) for one audio stream.
+
+use voxlane_dataplane::codec::Codec;
+use voxlane_dataplane::media_plane::{Direction, Session, TelephoneEvent};
+
+use super::description::{Audio, Description, Encoding};
+use super::write::{Ours, write};
+use super::{Capabilities, Local, SdpError};
+
+/// Writes an offer of everything in `caps`, in its order.
+pub fn offer(local: &Local<'_>, caps: &Capabilities) -> Vec<u8> {
+    write_offer(local, caps, Direction::SendRecv)
+}
+
+/// Writes the offer of the second leg of a call whose first leg offered `theirs`: what both can do
+/// ([`Capabilities::narrowed_to`]) in the direction that `theirs` asks for, so that the relay need not rewrite packets and
+/// hold passes through. Returns the offer and what it offers, to be given to [`accept`] with the answer.
+///
+/// # Errors
+/// [`SdpError::NothingAcceptable`] if they share no codec.
+pub fn offer_like(
+    local: &Local<'_>,
+    caps: &Capabilities,
+    theirs: &Description,
+) -> Result<(Vec<u8>, Capabilities), SdpError> {
+    let caps = caps.narrowed_to(theirs)?;
+    let offer = write_offer(local, &caps, theirs.audio()?.direction);
+    Ok((offer, caps))
+}
+
+fn write_offer(local: &Local<'_>, caps: &Capabilities, direction: Direction) -> Vec<u8> {
+    let ours = Ours {
+        codecs: caps.codecs.iter().map(|&codec| (codec, codec.payload_type())).collect(),
+        telephone_event: caps.telephone_event,
+        ptime: caps.ptime,
+        direction,
+    };
+    write(local, &ours, &[], 0)
+}
+
+/// Answers an offer: the codec we prefer among those it names, under its payload types; streams other than the audio
+/// stream are refused by port 0; hold is mirrored (RFC 3264 section 6.1).
+///
+/// # Errors
+/// [`SdpError::NothingAcceptable`] or [`SdpError::AddressFamily`]: the call is to be refused with 488.
+pub fn answer(offer: &Description, local: &Local<'_>, caps: &Capabilities) -> Result<(Vec<u8>, Session), SdpError> {
+    let audio = offer.audio()?;
+    if audio.rtp.is_ipv4() != local.rtp.is_ipv4() {
+        return Err(SdpError::AddressFamily {
+            remote: audio.rtp.ip(),
+            local: local.rtp.ip(),
+        });
+    }
+    let preferred = caps
+        .codecs
+        .iter()
+        .find_map(|&codec| Some((codec, audio.format(codec)?)));
+    let (codec, payload_type) = preferred.ok_or_else(|| audio.no_common_codec(&caps.codecs))?;
+    let telephone_event = caps
+        .telephone_event
+        .and_then(|_| audio.telephone_event(codec.clock_rate()));
+    let session = Session {
+        remote_rtp: audio.rtp,
+        remote_rtcp: audio.rtcp,
+        codec,
+        send_payload_type: payload_type,
+        receive_payload_type: payload_type,
+        telephone_event: telephone_event.map(|both| TelephoneEvent {
+            send: both,
+            receive: both,
+        }),
+        ptime: audio.packet_time(caps.ptime),
+        direction: reversed(audio.direction),
+    };
+    let ours = Ours {
+        codecs: vec![(codec, payload_type)],
+        telephone_event,
+        ptime: session.ptime,
+        direction: session.direction,
+    };
+    let index = offer.audio_index().unwrap_or_default();
+    Ok((write(local, &ours, &offer.streams, index), session))
+}
+
+/// Reads the answer to an offer of `sent`. Of several codecs in it the first counts (RFC 3264 section 6.1: the answerer's
+/// order of preference).
+///
+/// # Errors
+/// [`SdpError::NothingAcceptable`] if the audio stream was refused or names nothing that was offered.
+pub fn accept(sent: &Capabilities, answer: &Description) -> Result<Session, SdpError> {
+    let audio = answer.audio()?;
+    let (codec, payload_type) = first_of(audio, &sent.codecs).ok_or_else(|| audio.no_common_codec(&sent.codecs))?;
+    let telephone_event = match (sent.telephone_event, audio.telephone_event(codec.clock_rate())) {
+        (Some(receive), Some(send)) => Some(TelephoneEvent { send, receive }),
+        (None, _) | (_, None) => None,
+    };
+    Ok(Session {
+        remote_rtp: audio.rtp,
+        remote_rtcp: audio.rtcp,
+        codec,
+        send_payload_type: payload_type,
+        receive_payload_type: codec.payload_type(),
+        telephone_event,
+        ptime: audio.packet_time(sent.ptime),
+        direction: reversed(audio.direction),
+    })
+}
+
+fn first_of(audio: &Audio, codecs: &[Codec]) -> Option<(Codec, u8)> {
+    audio.formats.iter().find_map(|format| match format.encoding {
+        Encoding::Codec(codec) if codecs.contains(&codec) => Some((codec, format.payload_type)),
+        Encoding::Codec(_) | Encoding::TelephoneEvent { .. } | Encoding::Other => None,
+    })
+}
+
+/// The same direction, seen from the other side.
+fn reversed(direction: Direction) -> Direction {
+    match direction {
+        Direction::SendRecv => Direction::SendRecv,
+        Direction::SendOnly => Direction::RecvOnly,
+        Direction::RecvOnly => Direction::SendOnly,
+        Direction::Inactive => Direction::Inactive,
+    }
+}
