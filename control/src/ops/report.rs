@@ -1,0 +1,155 @@
+//! What the admin API answers, as types: the server writes them as JSON, the command line reads them back.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+use voxlane_dataplane::codec::Codec;
+use voxlane_dataplane::lane::{Lane, Reason};
+use voxlane_dataplane::media_plane::{FlowReport, PlaneStatus};
+
+use super::timestamp::Timestamp;
+use crate::sip::Counters;
+
+/// `GET /v1/status`: the gateway as a whole.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StatusReport {
+    /// `node.name`.
+    pub name: String,
+    /// Version of the program.
+    pub version: String,
+    /// Whole seconds since start.
+    pub uptime_s: u64,
+    /// The data plane.
+    pub plane: PlaneStatus,
+    /// The SIP core, since start.
+    pub sip: Counters,
+    /// Calls, since start.
+    pub calls: CallCounts,
+    /// Agent sessions, since start.
+    pub agents: AgentCounts,
+    /// Tasks of the runtime alive now.
+    pub tasks: u64,
+}
+
+/// Calls, counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallCounts {
+    /// Alive now.
+    pub active: u64,
+    /// Begun since start.
+    pub total: u64,
+    /// Of those, answered.
+    pub answered: u64,
+    /// Of those, ended without an answer for a reason other than the caller hanging up.
+    pub failed: u64,
+}
+
+/// Agent sessions, counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentCounts {
+    /// Alive now.
+    pub active: u64,
+    /// Ended by a failure of the agent since start.
+    pub failed: u64,
+}
+
+/// `GET /v1/calls`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CallsReport {
+    /// Alive now, oldest first.
+    pub active: Vec<CallReport>,
+    /// The last that ended, newest first.
+    pub recent: Vec<CallReport>,
+}
+
+/// One call.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CallReport {
+    /// Its name in logs.
+    pub id: String,
+    /// Where it stands, in a word.
+    pub state: String,
+    /// Caller, as a number where it is one.
+    pub from: String,
+    /// Called party, as a number where it is one.
+    pub to: String,
+    /// The DID it came in on: a number or a range.
+    pub did: Option<String>,
+    /// Tenant.
+    pub tenant: Option<String>,
+    /// Trunk it came from or, for a call relayed to one, goes to.
+    pub trunk: Option<String>,
+    /// Agent that answers it.
+    pub agent: Option<String>,
+    /// When its INVITE came.
+    pub started: Timestamp,
+    /// When it was answered.
+    pub answered: Option<Timestamp>,
+    /// When it ended.
+    pub ended: Option<Timestamp>,
+    /// Why it ended, in words.
+    pub cause: Option<String>,
+    /// Its legs.
+    pub legs: Vec<LegRow>,
+    /// Keys pressed by the caller so far.
+    pub digits: String,
+}
+
+/// Which side of a call a leg is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Side {
+    /// The caller's.
+    A,
+    /// The called party's.
+    B,
+}
+
+impl std::fmt::Display for Side {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::A => "a",
+            Self::B => "b",
+        })
+    }
+}
+
+/// One leg of a call.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LegRow {
+    /// Which side.
+    pub side: Side,
+    /// SIP Call-ID.
+    pub call_id: String,
+    /// Where its RTP arrives at the gateway.
+    pub local: Option<SocketAddr>,
+    /// Where the other side wants RTP.
+    pub remote: Option<SocketAddr>,
+    /// Agreed codec.
+    pub codec: Option<Codec>,
+    /// Lane of the flow that arrives on it.
+    pub lane: Option<Lane>,
+    /// Why not the kernel lane.
+    pub reason: Option<Reason>,
+}
+
+/// `GET /v1/flows`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FlowsReport {
+    /// The data plane.
+    pub status: PlaneStatus,
+    /// Every flow.
+    pub flows: Vec<FlowRow>,
+}
+
+/// One flow and the call it belongs to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FlowRow {
+    /// The flow.
+    #[serde(flatten)]
+    pub flow: FlowReport,
+    /// Its call's id.
+    pub call: Option<String>,
+    /// Which leg of the call.
+    pub leg: Option<Side>,
+}
