@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 use voxlane_dataplane::codec::Codec;
 
 /// A whole `voxlane.toml`.
@@ -86,7 +87,7 @@ pub enum Xdp {
 }
 
 /// What our SDP says of itself (interoperability requirement I16).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SdpIdentity {
     /// User name in `o=`.
     pub origin_user: String,
@@ -114,7 +115,7 @@ pub struct Trunk {
 }
 
 /// A host name or address with a port.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct HostPort {
     /// Name or address (IPv6 without brackets).
     pub host: String,

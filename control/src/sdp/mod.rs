@@ -13,6 +13,7 @@ mod write;
 
 use std::net::{IpAddr, SocketAddr};
 
+use serde::{Deserialize, Serialize};
 use voxlane_dataplane::codec::Codec;
 
 pub use description::{Audio, Description, Encoding, Format};
@@ -37,7 +38,7 @@ pub struct Local<'a> {
 }
 
 /// What a leg may use.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Capabilities {
     /// Codecs in order of preference, under their static payload types in offers.
     pub codecs: Vec<Codec>,
