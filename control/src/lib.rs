@@ -3,9 +3,11 @@
 //! A call's way through: `sip::transport` (the only SIP I/O) -> [`sip`] (sans-IO: transactions, dialogs) -> `gateway`
 //! (the shell) -> `call` (a state machine that returns actions) -> SIP commands, and the data plane's `MediaPlane`.
 
+pub mod call;
 pub mod cli;
 pub mod config;
 pub mod ops;
+pub mod route;
 pub mod sdp;
 pub mod sip;
 pub mod time;

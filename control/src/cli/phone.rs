@@ -28,9 +28,10 @@ pub struct CallArgs {
     /// How to carry SIP
     #[arg(long, value_enum, default_value_t = Transport::Udp)]
     pub transport: Transport,
-    /// Hang up this long after the call was answered
-    #[arg(long, default_value = "5s", value_parser = duration::parse)]
-    pub duration: Duration,
+    /// Hang up this long after the call was answered [default: a second after everything is played and pressed; a tone
+    /// lasts 5 s]
+    #[arg(long, value_parser = duration::parse)]
+    pub duration: Option<Duration>,
     /// What to play, record and press.
     #[command(flatten)]
     pub media: MediaArgs,

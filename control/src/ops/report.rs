@@ -8,6 +8,7 @@ use voxlane_dataplane::lane::{Lane, Reason};
 use voxlane_dataplane::media_plane::{FlowReport, PlaneStatus};
 
 use super::timestamp::Timestamp;
+use crate::call::Side;
 use crate::sip::Counters;
 
 /// `GET /v1/status`: the gateway as a whole.
@@ -93,25 +94,6 @@ pub struct CallReport {
     pub legs: Vec<LegRow>,
     /// Keys pressed by the caller so far.
     pub digits: String,
-}
-
-/// Which side of a call a leg is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Side {
-    /// The caller's.
-    A,
-    /// The called party's.
-    B,
-}
-
-impl std::fmt::Display for Side {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::A => "a",
-            Self::B => "b",
-        })
-    }
 }
 
 /// One leg of a call.

@@ -1,0 +1,479 @@
+//! The state machine itself.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+use voxlane_dataplane::media_plane::Session;
+
+use super::negotiation::{Negotiation, NegotiationError};
+use super::{Action, Cause, Event, Party, Plan, Setup, Side};
+use crate::sdp::Description;
+use crate::time::Time;
+
+/// One call. See the [module](super) for how it lives.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Call {
+    setup: Setup,
+    phase: Phase,
+    a: Leg,
+    b: Leg,
+    /// Where leg B's INVITE goes.
+    callee: Option<SocketAddr>,
+    started: Time,
+    answered: Option<Time>,
+    ended: Option<Cause>,
+    /// Keys pressed, oldest first; the last [`DIGITS_KEPT`] of them.
+    digits: String,
+}
+
+/// Most digits a call record keeps.
+const DIGITS_KEPT: usize = 256;
+
+/// How far a call has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// Ports and addresses are being found.
+    Preparing,
+    /// The agent is being connected, or leg B rung.
+    Connecting,
+    /// 200 has been sent to the caller, who has not acknowledged it yet. Media already runs.
+    Answering,
+    /// Both ways, acknowledged.
+    Up,
+    /// Being taken down: at least one dialog is not gone yet.
+    Ending,
+    /// Nothing is left but the record.
+    Ended,
+}
+
+impl std::fmt::Display for Phase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Preparing => "preparing",
+            Self::Connecting => "connecting",
+            Self::Answering => "answering",
+            Self::Up => "up",
+            Self::Ending => "ending",
+            Self::Ended => "ended",
+        })
+    }
+}
+
+/// Where a leg's dialog stands, as far as the call must know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Dialog {
+    /// None: not begun, an agent's leg, or over.
+    Gone,
+    /// Not answered yet.
+    Trying,
+    /// Answered.
+    Up,
+    /// We hung up; its end has not been reported yet.
+    HangingUp,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Leg {
+    dialog: Dialog,
+    media: Negotiation,
+}
+
+impl Call {
+    /// A call that has just come in; [`Event::Start`] sets it going.
+    pub fn new(setup: Setup, now: Time) -> Self {
+        let leg = |dialog| Leg {
+            dialog,
+            media: Negotiation::default(),
+        };
+        Self {
+            setup,
+            phase: Phase::Preparing,
+            a: leg(Dialog::Trying),
+            b: leg(Dialog::Gone),
+            callee: None,
+            started: now,
+            answered: None,
+            ended: None,
+            digits: String::new(),
+        }
+    }
+
+    /// What the call was set up with.
+    pub fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
+    /// How far it has come.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// When it came in.
+    pub fn started(&self) -> Time {
+        self.started
+    }
+
+    /// When the caller was answered.
+    pub fn answered(&self) -> Option<Time> {
+        self.answered
+    }
+
+    /// Keys pressed so far.
+    pub fn digits(&self) -> &str {
+        &self.digits
+    }
+
+    /// What a leg agreed on.
+    pub fn session(&self, side: Side) -> Option<&Session> {
+        self.leg(side).media.session.as_ref()
+    }
+
+    /// Takes an event; returns what is to be done, in order.
+    pub fn on(&mut self, event: Event, now: Time) -> Vec<Action> {
+        let mut actions = Vec::new();
+        match event {
+            Event::Start => self.start(&mut actions),
+            Event::Resolved(addresses) => self.resolved(addresses, &mut actions),
+            Event::Unresolved(why) => self.end(Party::Gateway, 503, &why, &mut actions),
+            Event::MediaOpened { side, endpoint } => {
+                self.leg_mut(side).media.endpoint = Some(endpoint);
+                match (self.phase, side) {
+                    (Phase::Preparing, Side::A) => self.media_of_caller(&mut actions),
+                    (Phase::Preparing, Side::B) => self.invite(&mut actions),
+                    // The call ended while its ports were being opened.
+                    _ => self.close_media(side, &mut actions),
+                }
+            }
+            Event::MediaFailed { side, error } => {
+                let text = format!("media of leg {side:?}: {error}");
+                self.end(Party::Gateway, 503, &text, &mut actions);
+            }
+            Event::AgentReady => self.agent_ready(now, &mut actions),
+            Event::AgentFailed(failure) => self.end(Party::Agent, 480, &format!("agent {failure}"), &mut actions),
+            Event::AgentEnded => self.end(Party::Agent, 480, "agent ended the call", &mut actions),
+            Event::Digit { digit, .. } => {
+                if self.digits.len() == DIGITS_KEPT {
+                    self.digits.remove(0);
+                }
+                self.digits.push(digit);
+            }
+            Event::Progress { status, sdp } => self.progress(status, sdp.as_deref(), &mut actions),
+            Event::Answered { sdp } => self.callee_answered(sdp.as_deref(), now, &mut actions),
+            Event::Failed { status, reason } => {
+                self.b.dialog = Dialog::Gone;
+                self.end(
+                    Party::Callee,
+                    status_for_caller(status),
+                    &format!("{status} {reason}"),
+                    &mut actions,
+                );
+            }
+            Event::Confirmed { side, sdp } => self.confirmed(side, sdp.as_deref(), &mut actions),
+            Event::Cancelled => {
+                self.a.dialog = Dialog::Gone;
+                self.end(Party::Caller, 487, "caller gave up", &mut actions);
+            }
+            Event::Reinvite { side, sdp } => self.reinvite(side, sdp.as_deref(), &mut actions),
+            Event::Bye { side, reason } => {
+                self.leg_mut(side).dialog = Dialog::Gone;
+                let text = reason.as_deref().unwrap_or("hung up");
+                self.end(party(side), 480, text, &mut actions);
+            }
+            Event::Terminated { side, cause } => {
+                self.leg_mut(side).dialog = Dialog::Gone;
+                self.end(Party::Gateway, 480, &format!("leg {side:?}: {cause:?}"), &mut actions);
+            }
+            Event::Stop { text } => self.end(Party::Gateway, 503, &text, &mut actions),
+        }
+        actions
+    }
+
+    fn start(&mut self, actions: &mut Vec<Action>) {
+        if let Some(Err(error)) = self.setup.offer.as_deref().map(Description::parse) {
+            let error = NegotiationError::from(error);
+            return self.end(Party::Gateway, error.status(), &error.to_string(), actions);
+        }
+        actions.push(Action::OpenMedia {
+            side: Side::A,
+            towards: self.setup.remote,
+        });
+    }
+
+    fn media_of_caller(&mut self, actions: &mut Vec<Action>) {
+        match self.setup.plan.clone() {
+            Plan::Agent { host, .. } => {
+                // Whether the caller's codecs will do is found out before the agent is troubled.
+                if let Err(error) = self.negotiate_for_agent() {
+                    return self.end(Party::Gateway, error.status(), &error.to_string(), actions);
+                }
+                match host {
+                    Some(host) => actions.push(Action::Resolve(host)),
+                    None => self.attach(Vec::new(), actions),
+                }
+            }
+            Plan::Trunk { proxy, .. } => actions.push(Action::Resolve(proxy)),
+        }
+    }
+
+    fn negotiate_for_agent(&mut self) -> Result<(), NegotiationError> {
+        let codecs = self.setup.codecs.clone();
+        match &self.setup.offer {
+            Some(offer) => {
+                let offer = Description::parse(offer)?;
+                self.a.media.answer(&self.setup, &codecs, true, &offer)?;
+            }
+            None => {
+                self.a.media.offer(&self.setup, &codecs)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn resolved(&mut self, addresses: Vec<SocketAddr>, actions: &mut Vec<Action>) {
+        if self.phase != Phase::Preparing {
+            return;
+        }
+        match (&self.setup.plan, addresses.first()) {
+            (Plan::Agent { .. }, Some(_)) => self.attach(addresses, actions),
+            (Plan::Trunk { .. }, Some(&towards)) => {
+                self.callee = Some(towards);
+                actions.push(Action::OpenMedia { side: Side::B, towards });
+            }
+            (_, None) => self.end(Party::Gateway, 503, "the host has no address", actions),
+        }
+    }
+
+    fn attach(&mut self, addresses: Vec<SocketAddr>, actions: &mut Vec<Action>) {
+        self.phase = Phase::Connecting;
+        actions.push(Action::Attach { addresses });
+        actions.push(Action::Ring { status: 180, sdp: None });
+    }
+
+    fn agent_ready(&mut self, now: Time, actions: &mut Vec<Action>) {
+        if self.phase == Phase::Connecting {
+            if let Some(session) = self.a.media.session.clone() {
+                actions.push(Action::Program { side: Side::A, session });
+            }
+            self.answer_caller(now, actions);
+        }
+    }
+
+    fn invite(&mut self, actions: &mut Vec<Action>) {
+        let (Plan::Trunk { codecs, .. }, Some(remote)) = (self.setup.plan.clone(), self.callee) else {
+            return self.close_media(Side::B, actions);
+        };
+        let offer = match self.setup.offer.as_deref().map(Description::parse).transpose() {
+            Ok(Some(theirs)) => self.b.media.offer_like(&self.setup, &codecs, &theirs),
+            Ok(None) => self.b.media.offer(&self.setup, &codecs),
+            Err(error) => Err(error.into()),
+        };
+        match offer {
+            Ok(sdp) => {
+                self.phase = Phase::Connecting;
+                self.b.dialog = Dialog::Trying;
+                actions.push(Action::Invite { remote, sdp });
+            }
+            Err(error) => self.end(Party::Gateway, error.status(), &error.to_string(), actions),
+        }
+    }
+
+    fn progress(&mut self, status: u16, sdp: Option<&[u8]>, actions: &mut Vec<Action>) {
+        if self.phase != Phase::Connecting {
+            return;
+        }
+        // Early media needs an answer to put into the 183, hence an offer from the caller.
+        let early = match sdp {
+            Some(sdp) if self.setup.offer.is_some() => match self.join(Some(sdp), actions) {
+                Ok(()) => self.a.media.ours.clone(),
+                Err(error) => return self.end(Party::Callee, 502, &error.to_string(), actions),
+            },
+            _ => None,
+        };
+        let status = if early.is_some() { 183 } else { status };
+        actions.push(Action::Ring { status, sdp: early });
+    }
+
+    fn callee_answered(&mut self, sdp: Option<&[u8]>, now: Time, actions: &mut Vec<Action>) {
+        if self.phase != Phase::Connecting {
+            return;
+        }
+        self.b.dialog = Dialog::Up;
+        match self.join(sdp, actions) {
+            Ok(()) => self.answer_caller(now, actions),
+            Err(error) => self.end(Party::Callee, 502, &error.to_string(), actions),
+        }
+    }
+
+    /// Takes leg B's answer, gives leg A one that needs no transcoding, and joins the two.
+    fn join(&mut self, answer: Option<&[u8]>, actions: &mut Vec<Action>) -> Result<(), NegotiationError> {
+        if answer.is_none() && self.b.media.session.is_some() {
+            return Ok(()); // the answer was in a 183
+        }
+        let b = self.b.media.accept(answer)?;
+        let codecs = [b.codec];
+        let telephone_event = b.telephone_event.is_some();
+        actions.push(Action::Program {
+            side: Side::B,
+            session: b,
+        });
+        match &self.setup.offer {
+            Some(offer) if self.a.media.session.is_none() => {
+                let offer = Description::parse(offer)?;
+                let session = self.a.media.answer(&self.setup, &codecs, telephone_event, &offer)?;
+                actions.push(Action::Program { side: Side::A, session });
+                actions.push(Action::Relay);
+            }
+            // The answer given in a 183 stands.
+            Some(_) => {}
+            None => {
+                self.a.media.offer(&self.setup, &codecs)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn answer_caller(&mut self, now: Time, actions: &mut Vec<Action>) {
+        let Some(sdp) = self.a.media.ours.clone() else {
+            return self.end(Party::Gateway, 500, "no SDP was negotiated with the caller", actions);
+        };
+        self.phase = Phase::Answering;
+        self.answered = Some(now);
+        self.a.dialog = Dialog::Up;
+        actions.push(Action::Answer { side: Side::A, sdp });
+    }
+
+    fn confirmed(&mut self, side: Side, sdp: Option<&[u8]>, actions: &mut Vec<Action>) {
+        if matches!(self.phase, Phase::Ending | Phase::Ended) {
+            return;
+        }
+        if self.phase == Phase::Answering && side == Side::A {
+            self.phase = Phase::Up;
+        }
+        let first = self.leg(side).media.session.is_none();
+        if sdp.is_none() && !first {
+            return;
+        }
+        match self.leg_mut(side).media.accept(sdp) {
+            Ok(session) => {
+                actions.push(Action::Program { side, session });
+                if first && matches!(self.setup.plan, Plan::Trunk { .. }) {
+                    actions.push(Action::Relay);
+                }
+            }
+            Err(error) => self.end(Party::Gateway, 488, &error.to_string(), actions),
+        }
+    }
+
+    fn reinvite(&mut self, side: Side, sdp: Option<&[u8]>, actions: &mut Vec<Action>) {
+        let reject = |status, text: &str| Action::Reject {
+            side,
+            status,
+            text: text.to_owned(),
+        };
+        if !matches!(self.phase, Phase::Answering | Phase::Up) {
+            return actions.push(reject(491, "the call is not up"));
+        }
+        let setup = &self.setup;
+        let leg = match side {
+            Side::A => &mut self.a,
+            Side::B => &mut self.b,
+        };
+        let Some(session) = leg.media.session.clone() else {
+            return actions.push(reject(491, "an offer is outstanding"));
+        };
+        let Some(sdp) = sdp else {
+            // A refresh: they ask for our offer and get what is in force.
+            return match leg.media.offer(setup, &[session.codec]) {
+                Ok(sdp) => actions.push(Action::Answer { side, sdp }),
+                Err(error) => actions.push(reject(error.status(), &error.to_string())),
+            };
+        };
+        let answered = Description::parse(sdp)
+            .map_err(NegotiationError::from)
+            .and_then(|offer| {
+                leg.media
+                    .answer(setup, &[session.codec], session.telephone_event.is_some(), &offer)
+            });
+        match (answered, leg.media.ours.clone()) {
+            (Ok(session), Some(sdp)) => {
+                actions.push(Action::Program { side, session });
+                actions.push(Action::Answer { side, sdp });
+            }
+            (Ok(_), None) => actions.push(reject(500, "no SDP was written")),
+            (Err(error), _) => actions.push(reject(error.status(), &error.to_string())),
+        }
+    }
+
+    /// Takes the call down, once; afterwards only watches for the last dialog to go.
+    fn end(&mut self, by: Party, status: u16, text: &str, actions: &mut Vec<Action>) {
+        if self.ended.is_none() {
+            self.ended = Some(Cause {
+                by,
+                status: self.answered.is_none().then_some(status),
+                text: text.to_owned(),
+            });
+            self.phase = Phase::Ending;
+            for side in [Side::A, Side::B] {
+                self.end_leg(side, status, text, actions);
+            }
+        }
+        if self.phase == Phase::Ending && self.a.dialog == Dialog::Gone && self.b.dialog == Dialog::Gone {
+            self.phase = Phase::Ended;
+            actions.extend(self.ended.clone().map(Action::Finish));
+        }
+    }
+
+    fn end_leg(&mut self, side: Side, status: u16, text: &str, actions: &mut Vec<Action>) {
+        let text = text.to_owned();
+        let leg = self.leg_mut(side);
+        match (leg.dialog, side) {
+            (Dialog::Trying, Side::A) => {
+                leg.dialog = Dialog::Gone;
+                actions.push(Action::Reject { side, status, text });
+            }
+            (Dialog::Trying, Side::B) | (Dialog::Up, _) => {
+                leg.dialog = Dialog::HangingUp;
+                actions.push(Action::HangUp { side, text });
+            }
+            (Dialog::HangingUp | Dialog::Gone, _) => {}
+        }
+        self.close_media(side, actions);
+    }
+
+    fn close_media(&mut self, side: Side, actions: &mut Vec<Action>) {
+        if self.leg_mut(side).media.endpoint.take().is_some() {
+            actions.push(Action::CloseMedia { side });
+        }
+    }
+
+    fn leg(&self, side: Side) -> &Leg {
+        match side {
+            Side::A => &self.a,
+            Side::B => &self.b,
+        }
+    }
+
+    fn leg_mut(&mut self, side: Side) -> &mut Leg {
+        match side {
+            Side::A => &mut self.a,
+            Side::B => &mut self.b,
+        }
+    }
+}
+
+/// Whose leg it is.
+fn party(side: Side) -> Party {
+    match side {
+        Side::A => Party::Caller,
+        Side::B => Party::Callee,
+    }
+}
+
+/// What the caller is told when leg B failed: the same, but for what concerns only us and the carrier we called.
+fn status_for_caller(status: u16) -> u16 {
+    match status {
+        300..=399 | 401 | 407 => 502,
+        status => status,
+    }
+}

@@ -1,0 +1,331 @@
+//! The B2BUA call as a state machine: [`Call::on`]`(event, now) -> actions`.
+//!
+//! A call has two legs. Leg A is the caller's SIP dialog; leg B is either an agent or a second SIP dialog. The machine
+//! knows SIP only as dialog events, media only as sessions and endpoints, time only as an argument; it does no I/O and
+//! holds only plain data. The gateway carries out the actions in the order given and reports what came of them as events.
+//!
+//! ```text
+//!             resolve        open media       attach / INVITE       ready / 200       ACK
+//!  INVITE ──► Preparing ───────────────────► Connecting ──────────► Answering ─────► Up
+//!                 └───────────────┴────────────────┴────────────────────┴────────────┘
+//!                    CANCEL, BYE, failure, agent gone:  Ending ──► (both legs gone) ──► Ended
+//! ```
+//!
+//! What may not happen: a call with one leg gone and the other up. Every path that loses a leg ends in `Ending`, which
+//! hangs up the other and closes the media.
+
+mod machine;
+mod negotiation;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use voxlane_dataplane::codec::Codec;
+use voxlane_dataplane::media_plane::{AgentFailure, Endpoint, Session};
+
+pub use self::machine::{Call, Phase};
+use crate::config::model::{HostPort, SdpIdentity};
+use crate::sip::{Address, Termination};
+
+/// Names one call for as long as its record is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct CallId(pub u64);
+
+impl std::fmt::Display for CallId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// One of the two legs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Side {
+    /// The caller's.
+    A,
+    /// The agent's or the called party's.
+    B,
+}
+
+impl Side {
+    /// The opposite leg.
+    pub fn other(self) -> Self {
+        match self {
+            Self::A => Self::B,
+            Self::B => Self::A,
+        }
+    }
+}
+
+impl std::fmt::Display for Side {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::A => "a",
+            Self::B => "b",
+        })
+    }
+}
+
+/// What the gateway knows of a call when it starts.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Setup {
+    /// Its name.
+    pub id: CallId,
+    /// The caller's SDP offer; `None` if the caller wants ours.
+    pub offer: Option<Vec<u8>>,
+    /// Where the INVITE came from.
+    pub remote: SocketAddr,
+    /// What our SDP says of itself.
+    pub identity: SdpIdentity,
+    /// `o=` session id of both legs.
+    pub session_id: u64,
+    /// Codecs of leg A, in order of preference.
+    pub codecs: Vec<Codec>,
+    /// Packet time, milliseconds.
+    pub ptime: u8,
+    /// Where the call goes.
+    pub plan: Plan,
+}
+
+/// Where a call goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Plan {
+    /// To an agent.
+    Agent {
+        /// Name of the agent.
+        name: String,
+        /// The host to resolve before it can be attached; `None` for a built-in one.
+        host: Option<HostPort>,
+    },
+    /// To a second SIP leg.
+    Trunk {
+        /// Where to send the INVITE.
+        proxy: HostPort,
+        /// Request-URI.
+        request_uri: Address,
+        /// From; an empty host stands for the address the INVITE is sent from.
+        from: Address,
+        /// To.
+        to: Address,
+        /// Codecs of leg B, in order of preference.
+        codecs: Vec<Codec>,
+    },
+}
+
+impl Plan {
+    /// Whether leg B is an agent.
+    pub fn is_agent(&self) -> bool {
+        match self {
+            Self::Agent { .. } => true,
+            Self::Trunk { .. } => false,
+        }
+    }
+}
+
+/// What happened to a call.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// It has just come in. The first event of every call.
+    Start,
+    /// The host of the plan is known: these addresses, in order.
+    Resolved(Vec<SocketAddr>),
+    /// The host of the plan could not be resolved.
+    Unresolved(String),
+    /// Media for a leg is open.
+    MediaOpened {
+        /// Which leg.
+        side: Side,
+        /// Its ports.
+        endpoint: Endpoint,
+    },
+    /// The data plane could not do as asked.
+    MediaFailed {
+        /// Which leg.
+        side: Side,
+        /// Why.
+        error: String,
+    },
+    /// The agent is connected.
+    AgentReady,
+    /// The agent could not be reached, or died.
+    AgentFailed(AgentFailure),
+    /// The agent ended the conversation.
+    AgentEnded,
+    /// A key was pressed.
+    Digit {
+        /// Which leg sent it.
+        side: Side,
+        /// Which key.
+        digit: char,
+        /// How long.
+        duration: Duration,
+    },
+    /// Leg B is ringing.
+    Progress {
+        /// 180-199.
+        status: u16,
+        /// Early media.
+        sdp: Option<Vec<u8>>,
+    },
+    /// Leg B has answered.
+    Answered {
+        /// Its SDP answer.
+        sdp: Option<Vec<u8>>,
+    },
+    /// Leg B could not be set up; its dialog is gone.
+    Failed {
+        /// Final status.
+        status: u16,
+        /// Reason phrase.
+        reason: String,
+    },
+    /// A leg has acknowledged our answer.
+    Confirmed {
+        /// Which leg.
+        side: Side,
+        /// SDP answer, if the offer was ours.
+        sdp: Option<Vec<u8>>,
+    },
+    /// The caller gave up; leg A's dialog is gone.
+    Cancelled,
+    /// A re-INVITE.
+    Reinvite {
+        /// Which leg.
+        side: Side,
+        /// The new offer.
+        sdp: Option<Vec<u8>>,
+    },
+    /// A leg hung up; its dialog is gone.
+    Bye {
+        /// Which leg.
+        side: Side,
+        /// Reason header.
+        reason: Option<String>,
+    },
+    /// A leg's dialog is gone.
+    Terminated {
+        /// Which leg.
+        side: Side,
+        /// Why.
+        cause: Termination,
+    },
+    /// The gateway wants the call ended.
+    Stop {
+        /// For the record and the Reason header.
+        text: String,
+    },
+}
+
+/// What is to be done for a call.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Resolve the host of the plan; report [`Event::Resolved`] or [`Event::Unresolved`].
+    Resolve(HostPort),
+    /// Reserve ports for a leg whose far end is in this direction; report [`Event::MediaOpened`] or
+    /// [`Event::MediaFailed`].
+    OpenMedia {
+        /// Which leg.
+        side: Side,
+        /// An address on the way to its far end.
+        towards: SocketAddr,
+    },
+    /// Tell the data plane what was agreed for a leg.
+    Program {
+        /// Which leg.
+        side: Side,
+        /// What was agreed.
+        session: Session,
+    },
+    /// Join the two legs' media.
+    Relay,
+    /// Connect the agent of the plan to leg A.
+    Attach {
+        /// Its resolved addresses (none for a built-in agent).
+        addresses: Vec<SocketAddr>,
+    },
+    /// Close a leg's media.
+    CloseMedia {
+        /// Which leg.
+        side: Side,
+    },
+    /// Send leg B's INVITE.
+    Invite {
+        /// Where.
+        remote: SocketAddr,
+        /// Offer.
+        sdp: Vec<u8>,
+    },
+    /// Send a provisional response to the caller.
+    Ring {
+        /// 180 or 183.
+        status: u16,
+        /// Early answer.
+        sdp: Option<Vec<u8>>,
+    },
+    /// Answer an INVITE or re-INVITE with 200.
+    Answer {
+        /// Which leg.
+        side: Side,
+        /// Our SDP.
+        sdp: Vec<u8>,
+    },
+    /// Refuse an INVITE or re-INVITE.
+    Reject {
+        /// Which leg.
+        side: Side,
+        /// Final status.
+        status: u16,
+        /// Text of a Reason header.
+        text: String,
+    },
+    /// End a leg's dialog by whatever its state asks for.
+    HangUp {
+        /// Which leg.
+        side: Side,
+        /// Text of a Reason header.
+        text: String,
+    },
+    /// The call is over: write its record and forget it. The last action of every call.
+    Finish(Cause),
+}
+
+/// Why a call ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cause {
+    /// Who ended it.
+    pub by: Party,
+    /// SIP status the caller was given, if the call was not answered.
+    pub status: Option<u16>,
+    /// In words.
+    pub text: String,
+}
+
+/// Who ended a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Party {
+    /// Leg A's far end.
+    Caller,
+    /// Leg B's far end.
+    Callee,
+    /// The agent.
+    Agent,
+    /// This gateway.
+    Gateway,
+}
+
+impl std::fmt::Display for Cause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let by = match self.by {
+            Party::Caller => "caller",
+            Party::Callee => "callee",
+            Party::Agent => "agent",
+            Party::Gateway => "gateway",
+        };
+        match self.status {
+            Some(status) => write!(f, "{by}: {} ({status})", self.text),
+            None => write!(f, "{by}: {}", self.text),
+        }
+    }
+}

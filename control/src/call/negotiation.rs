@@ -1,0 +1,125 @@
+//! What one leg has agreed on: its ports, its SDP, its session.
+
+use serde::{Deserialize, Serialize};
+use voxlane_dataplane::codec::Codec;
+use voxlane_dataplane::media_plane::{Endpoint, Session};
+
+use super::Setup;
+use crate::sdp::{self, Capabilities, Description, Local, SdpError};
+
+/// The payload type telephone-event is offered with (interoperability requirement I5).
+const TELEPHONE_EVENT: u8 = 101;
+
+/// The media half of a leg.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Negotiation {
+    /// Our ports, while they are open.
+    pub endpoint: Option<Endpoint>,
+    /// The last SDP we sent and have to repeat when the far end asks for an offer.
+    pub ours: Option<Vec<u8>>,
+    /// What was agreed.
+    pub session: Option<Session>,
+    /// What our last offer offered.
+    offered: Option<Capabilities>,
+    /// `o=` version of the next SDP that differs from the last.
+    version: u64,
+}
+
+/// Why a leg could not agree on media.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NegotiationError {
+    /// No ports are open.
+    #[error("no media is open on this leg")]
+    NoEndpoint,
+    /// An answer came, but no offer of ours is outstanding.
+    #[error("an SDP answer came to no offer")]
+    NoOffer,
+    /// The far end sent no SDP where it had to.
+    #[error("no SDP answer came")]
+    NoAnswer,
+    /// Its SDP was no use.
+    #[error(transparent)]
+    Sdp(#[from] SdpError),
+}
+
+impl NegotiationError {
+    /// The status to refuse an INVITE with (RFC 3261 section 13.3.1.3).
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::NoEndpoint | Self::NoOffer => 500,
+            Self::NoAnswer | Self::Sdp(SdpError::NothingAcceptable(_) | SdpError::AddressFamily { .. }) => 488,
+            Self::Sdp(_) => 400,
+        }
+    }
+}
+
+impl Negotiation {
+    /// Writes an offer of these codecs.
+    pub fn offer(&mut self, setup: &Setup, codecs: &[Codec]) -> Result<Vec<u8>, NegotiationError> {
+        let capabilities = capabilities(setup, codecs);
+        let text = sdp::offer(&self.local(setup)?, &capabilities);
+        Ok(self.sent(text, Some(capabilities)))
+    }
+
+    /// Writes an offer of what `theirs` and `codecs` have in common, with their payload types, so that the two legs can
+    /// be relayed without a change.
+    pub fn offer_like(
+        &mut self,
+        setup: &Setup,
+        codecs: &[Codec],
+        theirs: &Description,
+    ) -> Result<Vec<u8>, NegotiationError> {
+        let (text, offered) = sdp::offer_like(&self.local(setup)?, &capabilities(setup, codecs), theirs)?;
+        Ok(self.sent(text, Some(offered)))
+    }
+
+    /// Answers an offer, with one of these codecs.
+    pub fn answer(
+        &mut self,
+        setup: &Setup,
+        codecs: &[Codec],
+        telephone_event: bool,
+        offer: &Description,
+    ) -> Result<Session, NegotiationError> {
+        let mut capabilities = capabilities(setup, codecs);
+        capabilities.telephone_event = capabilities.telephone_event.filter(|_| telephone_event);
+        let (text, session) = sdp::answer(offer, &self.local(setup)?, &capabilities)?;
+        self.sent(text, None);
+        self.session = Some(session.clone());
+        Ok(session)
+    }
+
+    /// Takes the answer to our offer.
+    pub fn accept(&mut self, answer: Option<&[u8]>) -> Result<Session, NegotiationError> {
+        let offered = self.offered.as_ref().ok_or(NegotiationError::NoOffer)?;
+        let answer = Description::parse(answer.ok_or(NegotiationError::NoAnswer)?)?;
+        let session = sdp::accept(offered, &answer)?;
+        self.session = Some(session.clone());
+        Ok(session)
+    }
+
+    fn local<'a>(&self, setup: &'a Setup) -> Result<Local<'a>, NegotiationError> {
+        let endpoint = self.endpoint.ok_or(NegotiationError::NoEndpoint)?;
+        Ok(Local {
+            identity: &setup.identity,
+            session_id: setup.session_id,
+            version: setup.session_id + self.version,
+            rtp: endpoint.rtp,
+        })
+    }
+
+    fn sent(&mut self, text: Vec<u8>, offered: Option<Capabilities>) -> Vec<u8> {
+        self.version += 1;
+        self.offered = offered;
+        self.ours = Some(text.clone());
+        text
+    }
+}
+
+fn capabilities(setup: &Setup, codecs: &[Codec]) -> Capabilities {
+    Capabilities {
+        codecs: codecs.to_vec(),
+        telephone_event: Some(TELEPHONE_EVENT),
+        ptime: setup.ptime,
+    }
+}
