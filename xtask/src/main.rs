@@ -1,1 +1,71 @@
-fn main() {}
+//! `cargo xtask`: everything a person does with this repository, in one command each.
+//!
+//! * [`workspace`]: where the repository, its build output and its tools are
+//! * [`steps`]: how progress is shown, and how a command is run quietly
+//! * [`prepare`]: fetches what is missing: eBPF toolchain, test peers, Python
+//! * [`build`], [`test`], [`bench`]: build, check and measure
+//! * [`run`]: starts the gateway in a lab, places real calls and goes through the pre-production checklist
+
+mod bench;
+mod build;
+mod prepare;
+mod steps;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::workspace::Workspace;
+
+/// Builds, runs, tests and measures voxlane. What is missing on this machine is fetched on the way.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask", arg_required_else_help = true, after_help = EXAMPLES)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+const EXAMPLES: &str = "Examples:
+  See it work: place real calls through a gateway in a lab, then keep it up for your own softphone
+    cargo xtask run
+  The same as a check that ends by itself, its result for machines
+    cargo xtask run --once --json
+  Everything that must hold before a change is merged
+    cargo xtask test
+  Only the tests whose name contains \"relay\", without the lints
+    cargo xtask test relay
+  A gateway to install; the second one for hosts without the eBPF toolchain
+    cargo xtask build --release
+    cargo xtask build --release --no-ebpf
+
+Tools are kept in target/tools. Nothing outside the repository is changed but for rustup components and, as root on
+Debian, packages of the test peers.";
+
+#[derive(Subcommand)]
+enum Task {
+    /// Build the gateway and print where it is
+    Build(build::Arguments),
+    /// Format check, lints, unit tests, end-to-end tests with sipp and baresip (as root)
+    Test(test::Arguments),
+    /// Measure, as ratios against a baseline taken in the same run
+    Bench(bench::Arguments),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let workspace = Workspace::of_this_build();
+    let outcome = match arguments.task {
+        Task::Build(arguments) => build::run(&workspace, &arguments),
+        Task::Test(arguments) => test::run(&workspace, &arguments),
+        Task::Bench(arguments) => bench::run(&workspace, &arguments),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("\nerror: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! `cargo xtask build`: the gateway.
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{ExitCode, Stdio};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use serde::Deserialize;
+
+use crate::workspace::Workspace;
+use crate::{prepare, steps};
+
+/// Arguments of `build`.
+#[derive(Args)]
+pub struct Arguments {
+    /// Optimised, for use
+    #[arg(long)]
+    release: bool,
+    /// Without the kernel lane: needs no nightly Rust and no bpf-linker; every flow takes the worker lane
+    #[arg(long)]
+    no_ebpf: bool,
+}
+
+/// How much the compiler optimises.
+#[derive(Clone, Copy)]
+pub enum Profile {
+    /// For tests.
+    Development,
+    /// For use.
+    Release,
+}
+
+/// Whether the kernel lane is in the binary.
+#[derive(Clone, Copy)]
+pub enum KernelLane {
+    /// Embedded.
+    With,
+    /// Left out.
+    Without,
+}
+
+/// Builds and prints where the binary is.
+pub fn run(workspace: &Workspace, arguments: &Arguments) -> Result<ExitCode> {
+    let profile = if arguments.release {
+        Profile::Release
+    } else {
+        Profile::Development
+    };
+    let lane = if arguments.no_ebpf {
+        KernelLane::Without
+    } else {
+        KernelLane::With
+    };
+    if let KernelLane::With = lane {
+        prepare::ebpf(workspace).context(
+            "the eBPF toolchain is not ready; `cargo xtask build --no-ebpf` builds a gateway without the kernel lane",
+        )?;
+    }
+    println!("{}", gateway(workspace, profile, lane)?.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Builds the gateway and returns its path, wherever `CARGO_TARGET_DIR` has put it.
+pub fn gateway(workspace: &Workspace, profile: Profile, lane: KernelLane) -> Result<PathBuf> {
+    let mut cargo = workspace.cargo();
+    cargo.args([
+        "build",
+        "--package",
+        "voxlane",
+        "--bin",
+        "voxlane",
+        "--message-format=json-render-diagnostics",
+    ]);
+    let (profile, optimised) = match profile {
+        Profile::Development => ("for development", None),
+        Profile::Release => ("for use", Some("--release")),
+    };
+    let (lane, features) = match lane {
+        KernelLane::With => ("with the kernel lane", None),
+        KernelLane::Without => ("without the kernel lane", Some("--no-default-features")),
+    };
+    steps::begin(&format!("building the gateway {profile}, {lane}"));
+    let mut child = cargo
+        .args(optimised)
+        .args(features)
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot start cargo")?;
+    let stdout = child.stdout.take().context("cargo's output is not piped")?;
+    let mut binary = None;
+    for line in BufReader::new(stdout).lines() {
+        if let Some(found) = binary_in(&line?) {
+            binary = Some(found);
+        }
+    }
+    if !child.wait()?.success() {
+        bail!("the gateway does not build; the compiler's messages are above");
+    }
+    let binary = binary.context("cargo built the gateway but did not say where")?;
+    steps::ok(&format!("gateway {lane}"));
+    Ok(binary)
+}
+
+/// The part of cargo's JSON messages that is of use here.
+#[derive(Deserialize)]
+struct Message {
+    reason: String,
+    target: Option<Target>,
+    executable: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    name: String,
+}
+
+fn binary_in(line: &str) -> Option<PathBuf> {
+    let message: Message = serde_json::from_str(line).ok()?;
+    let ours = message.reason == "compiler-artifact" && message.target?.name == "voxlane";
+    message.executable.filter(|_| ours)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_binary_is_found_among_cargos_messages() {
+        let line = r#"{"reason":"compiler-artifact","target":{"name":"voxlane"},"executable":"/t/debug/voxlane"}"#;
+        assert_eq!(binary_in(line), Some(PathBuf::from("/t/debug/voxlane")));
+        assert_eq!(
+            binary_in(r#"{"reason":"compiler-artifact","target":{"name":"libc"},"executable":null}"#),
+            None
+        );
+        assert_eq!(binary_in(r#"{"reason":"build-finished","success":true}"#), None);
+        assert_eq!(binary_in("not JSON"), None);
+    }
+}

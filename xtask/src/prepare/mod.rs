@@ -1,0 +1,38 @@
+//! Makes the machine ready: each step looks first, does only what is missing, and touches no network otherwise.
+//!
+//! * [`toolchain`]: rustup's part: nightly with `rust-src` for the eBPF target, rustfmt and clippy for the checks
+//! * [`linker`]: `bpf-linker`, of the version that nightly's LLVM needs
+//! * [`debian`]: packages of the peers the tests call with
+//! * [`python`]: a virtual environment with the WebSocket library of the test agents
+
+mod debian;
+mod linker;
+mod python;
+mod toolchain;
+
+use anyhow::Result;
+
+use crate::steps;
+use crate::workspace::{Workspace, is_root};
+
+/// What building the XDP program needs.
+pub fn ebpf(workspace: &Workspace) -> Result<()> {
+    let nightly = toolchain::nightly(workspace)?;
+    linker::bpf_linker(workspace, &nightly)
+}
+
+/// What format check and lints need.
+pub fn lints(workspace: &Workspace) -> Result<()> {
+    toolchain::lints(workspace)
+}
+
+/// What the end-to-end tests need. Without root they are skipped, and so is this.
+pub fn peers(workspace: &Workspace) -> Result<()> {
+    if !is_root() {
+        steps::note("not root: end-to-end tests in network namespaces are skipped");
+        return Ok(());
+    }
+    debian::programs(workspace, debian::LAB)?;
+    debian::programs(workspace, debian::PEERS)?;
+    python::environment(workspace)
+}
