@@ -1,4 +1,82 @@
-//! Configuration: TOML in, a validated [`model::Config`] out.
+//! Configuration: TOML in, a validated [`Config`] out.
+//!
+//! 1. [`Config::load`], [`Config::embedded`] or [`Config::parse`] take the text;
+//! 2. `reader` walks the TOML tree: every value keeps its line, `${NAME}` is replaced (`expand`), a key nobody asked for is
+//!    an error with the nearest known one (`suggest`);
+//! 3. `sections` reads each section, one function a section, each value by a parser of `value`, `cores` or `agent_url`;
+//! 4. `check` holds the sections against each other: names, references, DIDs that overlap.
+//!
+//! Nothing stops at the first mistake: what is wrong is collected, each with file, line, key and what would be right
+//! ([`ConfigErrors`]). The tree is walked by hand rather than through serde derives, which end at the first error.
 
+mod agent_url;
+mod check;
+mod cores;
 pub mod duration;
+mod error;
+mod expand;
 pub mod model;
+mod reader;
+mod sections;
+mod suggest;
+mod value;
+
+use std::path::Path;
+
+pub use error::{ConfigError, ConfigErrors};
+pub use model::Config;
+
+use model::Did;
+use reader::Reader;
+
+/// The text of the embedded defaults, `config/default.toml`.
+pub const DEFAULT: &str = include_str!("../../../config/default.toml");
+
+impl Config {
+    /// Reads a file, with the environment of this process.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the file, or that it cannot be read.
+    pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
+        let file = path.display().to_string();
+        match std::fs::read_to_string(path) {
+            Ok(text) => Self::parse(&text, &file, &environment),
+            Err(error) => Err(ConfigErrors::unreadable(&file, &error)),
+        }
+    }
+
+    /// The embedded defaults, with the environment of this process.
+    ///
+    /// # Errors
+    /// What the environment made wrong: the defaults name variables.
+    pub fn embedded() -> Result<Self, ConfigErrors> {
+        Self::parse(DEFAULT, "embedded default.toml", &environment)
+    }
+
+    /// Reads a text. `file` names it in errors; `environment` looks up variables.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn parse(text: &str, file: &str, environment: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
+        let reader = Reader::new(file, text, environment);
+        let config = reader
+            .root(text)
+            .map(|root| check::config(&reader, sections::read(root)));
+        match (config, reader.into_errors()) {
+            (Some(config), None) => Ok(config),
+            (_, errors) => Err(errors.unwrap_or_default()),
+        }
+    }
+
+    /// The DID a number (E.164 with '+') belongs to.
+    pub fn did(&self, number: &str) -> Option<&Did> {
+        let order = |did: &Did| (did.first.len(), did.first.as_str()) <= (number.len(), number);
+        let candidate = self.dids[..self.dids.partition_point(order)].last()?;
+        let holds = candidate.last.len() == number.len() && number <= candidate.last.as_str();
+        holds.then_some(candidate)
+    }
+}
+
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}

@@ -26,7 +26,7 @@ pub struct Config {
     pub tenants: Vec<Tenant>,
     /// `[[agent]]`
     pub agents: Vec<Agent>,
-    /// `[[did]]`, sorted by first number.
+    /// `[[did]]`, sorted by length, then by first number; none overlap.
     pub dids: Vec<Did>,
 }
 

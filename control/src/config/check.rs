@@ -1,0 +1,282 @@
+//! Holds the sections against each other: names, references, DIDs that overlap.
+
+use std::collections::HashMap;
+
+use super::model::{Agent, Config, Did, Media, Target, Tenant, Trunk};
+use super::reader::{Located, Reader, quoted};
+use super::sections::{Written, WrittenDid, WrittenTenant, WrittenTrunk};
+use super::suggest::nearest;
+
+/// Makes the model of what was written. If a mistake was reported, then or before, the model is not to be used.
+pub(super) fn config(reader: &Reader<'_>, written: Written) -> Config {
+    let Written {
+        node,
+        sip,
+        media,
+        sdp,
+        trunks,
+        tenants,
+        agents,
+        dids,
+    } = written;
+    let trunks = self::trunks(reader, trunks, &media);
+    let tenants = self::tenants(reader, tenants);
+    let agents = self::agents(reader, agents);
+    let names = Names {
+        trunks: &trunks,
+        tenants: &tenants,
+        agents: &agents,
+    };
+    let dids = self::dids(reader, dids, &names);
+    Config {
+        node,
+        sip,
+        media,
+        sdp,
+        trunks,
+        tenants,
+        agents,
+        dids,
+    }
+}
+
+/// What a DID may refer to.
+struct Names<'a> {
+    trunks: &'a [Trunk],
+    tenants: &'a [Tenant],
+    agents: &'a [Agent],
+}
+
+fn trunks(reader: &Reader<'_>, written: Vec<Located<WrittenTrunk>>, media: &Media) -> Vec<Trunk> {
+    let mut taken = Taken::new("trunk.name", "trunk");
+    let mut trunks = Vec::with_capacity(written.len());
+    for Located {
+        value: WrittenTrunk {
+            trunk,
+            media_address_line,
+        },
+        line,
+    } in written
+    {
+        taken.check(reader, &trunk.name, line);
+        if let Some(address) = trunk.media_address.filter(|address| !media.addresses.contains(address)) {
+            let message = match media.addresses.as_slice() {
+                [] => format!("{address} is not in media.addresses; write [media] addresses = [\"{address}\"]"),
+                addresses => format!(
+                    "{address} is not in media.addresses; add it there, or write {}",
+                    quoted(addresses)
+                ),
+            };
+            reader.report(media_address_line, "trunk.media_address", message);
+        }
+        trunks.push(trunk);
+    }
+    trunks
+}
+
+fn tenants(reader: &Reader<'_>, written: Vec<Located<WrittenTenant>>) -> Vec<Tenant> {
+    let mut taken = Taken::new("tenant.name", "tenant");
+    let mut domains_taken = Taken::new("tenant.domains", "domain");
+    let mut tenants = Vec::with_capacity(written.len());
+    for Located {
+        value: WrittenTenant { name, domains },
+        line,
+    } in written
+    {
+        // The default domain of a name that is taken would only say the same again.
+        if taken.check(reader, &name, line) {
+            for domain in &domains {
+                domains_taken.check(reader, &domain.value.to_ascii_lowercase(), domain.line);
+            }
+        }
+        tenants.push(Tenant {
+            name,
+            domains: domains.into_iter().map(|domain| domain.value).collect(),
+        });
+    }
+    tenants
+}
+
+fn agents(reader: &Reader<'_>, written: Vec<Located<Agent>>) -> Vec<Agent> {
+    let mut taken = Taken::new("agent.name", "agent");
+    for agent in &written {
+        taken.check(reader, &agent.value.name, agent.line);
+    }
+    written.into_iter().map(|agent| agent.value).collect()
+}
+
+/// Names that must differ, and the lines they stand on.
+struct Taken {
+    key: &'static str,
+    what: &'static str,
+    lines: HashMap<String, usize>,
+}
+
+impl Taken {
+    fn new(key: &'static str, what: &'static str) -> Self {
+        Self {
+            key,
+            what,
+            lines: HashMap::new(),
+        }
+    }
+
+    /// Whether the name is free; reports it if not. A missing name (empty) has been reported already.
+    fn check(&mut self, reader: &Reader<'_>, name: &str, line: usize) -> bool {
+        if name.is_empty() {
+            return true;
+        }
+        match self.lines.get(name) {
+            Some(first) => {
+                let Self { what, .. } = self;
+                let message = format!("there is a {what} {name:?} on line {first} already; choose another name");
+                reader.report(line, self.key, message);
+                false
+            }
+            None => {
+                self.lines.insert(name.to_owned(), line);
+                true
+            }
+        }
+    }
+}
+
+/// The DIDs in the order that [`Config::did`] searches: by length, then by first number.
+fn dids(reader: &Reader<'_>, written: Vec<Located<WrittenDid>>, names: &Names<'_>) -> Vec<Did> {
+    let mut dids: Vec<Located<Did>> = written
+        .into_iter()
+        .filter_map(|Located { value, .. }| {
+            let target = target(reader, &value, names);
+            let tenants = names.tenants.iter().map(|tenant| tenant.name.as_str());
+            if let Some(tenant) = &value.tenant {
+                resolve(reader, "tenant", tenant, tenants);
+            }
+            let Located {
+                value: (first, last),
+                line,
+            } = value.numbers?;
+            let tenant = value.tenant.map(|tenant| tenant.value);
+            Some(Located {
+                value: Did {
+                    first,
+                    last,
+                    tenant,
+                    target: target?,
+                },
+                line,
+            })
+        })
+        .collect();
+    dids.sort_by(|a, b| order(&a.value).cmp(&order(&b.value)));
+    report_overlaps(reader, &dids);
+    dids.into_iter().map(|did| did.value).collect()
+}
+
+fn order(did: &Did) -> (usize, &str) {
+    (did.first.len(), &did.first)
+}
+
+/// Reports each DID that begins before the farthest-reaching one before it ends.
+fn report_overlaps(reader: &Reader<'_>, sorted: &[Located<Did>]) {
+    let mut farthest: Option<&Located<Did>> = None;
+    for did in sorted {
+        if let Some(before) = farthest
+            && (before.value.last.len(), &before.value.last) >= (did.value.first.len(), &did.value.first)
+        {
+            // The later line is the one to mend.
+            let (earlier, later) = if before.line < did.line {
+                (before, did)
+            } else {
+                (did, before)
+            };
+            let message = format!(
+                "{} overlaps {} on line {}; a number has one destination",
+                numbers(&later.value),
+                numbers(&earlier.value),
+                earlier.line
+            );
+            reader.report(later.line, "did.number", message);
+        }
+        let reach = |did: &Located<Did>| (did.value.last.len(), did.value.last.clone());
+        if farthest.is_none_or(|before| reach(before) < reach(did)) {
+            farthest = Some(did);
+        }
+    }
+}
+
+fn numbers(did: &Did) -> String {
+    if did.first == did.last {
+        format!("{:?}", did.first)
+    } else {
+        format!("\"{}..{}\"", did.first, did.last)
+    }
+}
+
+/// Where calls to a DID go; `None` if that was not said properly.
+fn target(reader: &Reader<'_>, did: &WrittenDid, names: &Names<'_>) -> Option<Target> {
+    if let Some(agent) = &did.agent {
+        resolve(
+            reader,
+            "agent",
+            agent,
+            names.agents.iter().map(|agent| agent.name.as_str()),
+        )?;
+        return Some(Target::Agent(agent.value.clone()));
+    }
+    let name = did.trunk.as_ref()?;
+    resolve(
+        reader,
+        "trunk",
+        name,
+        names.trunks.iter().map(|trunk| trunk.name.as_str()),
+    )?;
+    let trunk = names.trunks.iter().find(|trunk| trunk.name == name.value)?;
+    if trunk.proxy.is_none() {
+        let message = format!(
+            "trunk {:?} has no proxy to send calls to; write proxy = \"HOST:PORT\" there",
+            trunk.name
+        );
+        reader.report(name.line, "did.trunk", message);
+    }
+    if let Some(caller_id) = &did.caller_id
+        && !trunk.caller_ids.is_empty()
+        && !trunk.caller_ids.contains(&caller_id.value)
+    {
+        let message = format!(
+            "{:?} is not among the caller_ids of trunk {:?}; add it there, or write {}",
+            caller_id.value,
+            trunk.name,
+            quoted(&trunk.caller_ids)
+        );
+        reader.report(caller_id.line, "did.caller_id", message);
+    }
+    Some(Target::Trunk {
+        trunk: name.value.clone(),
+        to: did.to.as_ref().map(|to| to.value.clone()),
+        caller_id: did.caller_id.as_ref().map(|caller_id| caller_id.value.clone()),
+    })
+}
+
+/// `Some` if there is something of that name; reports it if not.
+fn resolve<'a>(
+    reader: &Reader<'_>,
+    what: &str,
+    name: &Located<String>,
+    known: impl Iterator<Item = &'a str> + Clone,
+) -> Option<()> {
+    if known.clone().any(|known| known == name.value) {
+        return Some(());
+    }
+    let known: Vec<&str> = known.filter(|known| !known.is_empty()).collect();
+    let advice = match nearest(&name.value, known.iter().copied()) {
+        Some(near) => format!("did you mean {near:?}?"),
+        None if known.is_empty() => format!("write a [[{what}]] of that name"),
+        None => format!("there is {}", quoted(&known)),
+    };
+    reader.report(
+        name.line,
+        format!("did.{what}"),
+        format!("there is no {what} {:?}; {advice}", name.value),
+    );
+    None
+}

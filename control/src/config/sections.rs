@@ -1,0 +1,324 @@
+//! Reads each section of the file, one function a section, and says what a key is when it is not written.
+//!
+//! What comes out is what was written, with lines; `check` makes the model of it. A section with a mistake in it still
+//! comes out, with defaults in place, so that what refers to it is not reported as well.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use voxlane_dataplane::codec::Codec;
+
+use super::model::{Agent, AgentEndpoint, Media, Node, SdpIdentity, Sip, Trunk, Xdp};
+use super::reader::{Located, Section, quoted};
+use super::{agent_url, cores, value};
+use crate::sdp::PTIMES;
+
+/// What a file says.
+pub(super) struct Written {
+    pub(super) node: Node,
+    pub(super) sip: Sip,
+    pub(super) media: Media,
+    pub(super) sdp: SdpIdentity,
+    pub(super) trunks: Vec<Located<WrittenTrunk>>,
+    pub(super) tenants: Vec<Located<WrittenTenant>>,
+    pub(super) agents: Vec<Located<Agent>>,
+    pub(super) dids: Vec<Located<WrittenDid>>,
+}
+
+pub(super) struct WrittenTrunk {
+    pub(super) trunk: Trunk,
+    /// Line of `media_address`.
+    pub(super) media_address_line: usize,
+}
+
+pub(super) struct WrittenTenant {
+    pub(super) name: String,
+    pub(super) domains: Vec<Located<String>>,
+}
+
+/// A DID as written; `None` where nothing or something wrong was written.
+pub(super) struct WrittenDid {
+    pub(super) numbers: Option<Located<(String, String)>>,
+    pub(super) tenant: Option<Located<String>>,
+    pub(super) agent: Option<Located<String>>,
+    pub(super) trunk: Option<Located<String>>,
+    pub(super) to: Option<Located<String>>,
+    pub(super) caller_id: Option<Located<String>>,
+}
+
+/// Reads a whole file.
+pub(super) fn read(mut root: Section<'_>) -> Written {
+    let written = Written {
+        node: node(root.section("node")),
+        sip: sip(root.section("sip")),
+        media: media(root.section("media")),
+        sdp: sdp(root.section("sdp")),
+        trunks: root.sections("trunk").into_iter().map(trunk).collect(),
+        tenants: root.sections("tenant").into_iter().map(tenant).collect(),
+        agents: root.sections("agent").into_iter().map(agent).collect(),
+        dids: root.sections("did").into_iter().map(did).collect(),
+    };
+    root.finish();
+    written
+}
+
+fn node(mut section: Section<'_>) -> Node {
+    let node = Node {
+        name: or(section.text("name", value::name), || "voxlane".into()),
+        runtime_dir: or(section.text("runtime_dir", value::path), || {
+            PathBuf::from("/run/voxlane")
+        }),
+        metrics: section.text("metrics", value::socket).map(|metrics| metrics.value),
+    };
+    section.finish();
+    node
+}
+
+fn sip(mut section: Section<'_>) -> Sip {
+    let listen = distinct_list(&mut section, "listen", value::listen);
+    let sip = Sip {
+        listen: listen.unwrap_or_else(|| vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, 5060))]),
+        user_agent: or(section.text("user_agent", value::line), || "voxlane".into()),
+        invite_timeout: or(section.text("invite_timeout", value::timeout), || {
+            Duration::from_secs(60)
+        }),
+        max_calls: section
+            .integer("max_calls", 1..=1_000_000)
+            .and_then(|max| usize::try_from(max.value).ok())
+            .unwrap_or(10_000),
+    };
+    section.finish();
+    sip
+}
+
+fn media(mut section: Section<'_>) -> Media {
+    let addresses = distinct_list(&mut section, "addresses", value::media_address).unwrap_or_default();
+    let (first_port, last_port) = or(section.text("ports", value::ports), || (10_000, 20_000));
+    let media = Media {
+        addresses,
+        first_port,
+        last_port,
+        ptime: ptime(&mut section),
+        workers: workers(&mut section),
+        xdp: or(section.text("xdp", value::xdp), || Xdp::Auto),
+        interfaces: distinct_list(&mut section, "interfaces", value::interface).unwrap_or_default(),
+    };
+    section.finish();
+    media
+}
+
+fn ptime(section: &mut Section<'_>) -> u8 {
+    const DEFAULT: u8 = 20;
+    let Some(written) = section.integer("ptime", 1..=1000) else {
+        return DEFAULT;
+    };
+    match PTIMES.into_iter().find(|&ptime| u64::from(ptime) == written.value) {
+        Some(ptime) => ptime,
+        None => {
+            let message = format!("{} ms is not a packet time; write 10, 20, 30 or 40", written.value);
+            section.report(written.line, "ptime", message);
+            DEFAULT
+        }
+    }
+}
+
+fn workers(section: &mut Section<'_>) -> Option<Vec<usize>> {
+    let parse = |text: &str| match text {
+        "auto" => Ok(None),
+        _ => cores::parse(text).map(Some),
+    };
+    let workers = section.text("workers", parse)?;
+    let there_are = cores::available();
+    for core in workers.value.iter().flatten() {
+        if !there_are.is_empty() && !there_are.contains(core) {
+            let there_are = there_are.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
+            let message = format!("core {core} is not there for this process; there is {there_are}");
+            section.report(workers.line, "workers", message);
+        }
+    }
+    workers.value
+}
+
+fn sdp(mut section: Section<'_>) -> SdpIdentity {
+    let sdp = SdpIdentity {
+        origin_user: or(section.text("origin_user", value::word), || "trusst".into()),
+        session_name: or(section.text("session_name", value::line), || {
+            "Trusst AI Voice Session".into()
+        }),
+    };
+    section.finish();
+    sdp
+}
+
+fn trunk(mut section: Section<'_>) -> Located<WrittenTrunk> {
+    let line = section.line;
+    let acts = section.has("allow") || section.has("proxy");
+    let name = or(section.required("name", "\"…\"", value::name), String::new);
+    let allow = distinct_list(&mut section, "allow", value::network).unwrap_or_default();
+    let proxy = section.text("proxy", value::host_port).map(|proxy| proxy.value);
+    if !acts {
+        section.report(
+            line,
+            "allow",
+            "and trunk.proxy are both missing, so no call comes or goes; write allow = [\"ADDRESS/PREFIX\"], proxy = \"HOST:PORT\" or both",
+        );
+    }
+    let domain = section.text("domain", value::host).map(|domain| domain.value);
+    let codecs = distinct_list(&mut section, "codecs", value::codec).unwrap_or_else(|| Codec::ALL.to_vec());
+    let caller_ids = distinct_list(&mut section, "caller_ids", value::number).unwrap_or_default();
+    let media_address = section.text("media_address", value::media_address);
+    section.finish();
+    let media_address_line = media_address.as_ref().map_or(line, |address| address.line);
+    let media_address: Option<IpAddr> = media_address.map(|address| address.value);
+    let trunk = Trunk {
+        name,
+        allow,
+        proxy,
+        domain,
+        codecs,
+        caller_ids,
+        media_address,
+    };
+    Located {
+        value: WrittenTrunk {
+            trunk,
+            media_address_line,
+        },
+        line,
+    }
+}
+
+fn tenant(mut section: Section<'_>) -> Located<WrittenTenant> {
+    let line = section.line;
+    let name = or(section.required("name", "\"…\"", value::name), String::new);
+    let domains = section.list("domains", value::host);
+    section.finish();
+    let domains = domains.map_or_else(
+        || {
+            vec![Located {
+                value: format!("sip.{name}.trusst.cloud"),
+                line,
+            }]
+        },
+        |domains| domains.value,
+    );
+    Located {
+        value: WrittenTenant { name, domains },
+        line,
+    }
+}
+
+fn agent(mut section: Section<'_>) -> Located<Agent> {
+    const TIMEOUT: Duration = Duration::from_secs(4);
+    let line = section.line;
+    let name = or(section.required("name", "\"…\"", value::name), String::new);
+    let endpoint = section.required("url", "\"wss://HOST/PATH\" or \"builtin:echo\"", agent_url::parse);
+    let connect_timeout = or(section.text("connect_timeout", value::timeout), || TIMEOUT);
+    let silence_timeout = or(section.text("silence_timeout", value::timeout), || TIMEOUT);
+    let parameters = section
+        .pairs("parameters")
+        .into_iter()
+        .map(|(name, value)| (name, value.value))
+        .collect();
+    let headers = headers(&mut section);
+    section.finish();
+    let endpoint = or(endpoint, || AgentEndpoint::Echo);
+    Located {
+        value: Agent {
+            name,
+            endpoint,
+            connect_timeout,
+            silence_timeout,
+            parameters,
+            headers,
+        },
+        line,
+    }
+}
+
+/// Values are kept out of messages: they are secrets, often.
+fn headers(section: &mut Section<'_>) -> Vec<(String, String)> {
+    let mut headers = Vec::new();
+    for (name, Located { value, line }) in section.pairs("headers") {
+        if !value::header_name(&name) {
+            section.report(line, "headers", format!("{name:?} is not the name of an HTTP header"));
+        } else if value.chars().any(char::is_control) {
+            section.report(
+                line,
+                "headers",
+                format!("the value of {name} has a line break or control character"),
+            );
+        } else {
+            headers.push((name, value));
+        }
+    }
+    headers
+}
+
+fn did(mut section: Section<'_>) -> Located<WrittenDid> {
+    let line = section.line;
+    match (section.has("agent"), section.has("trunk")) {
+        (true, true) => section.report(
+            line,
+            "agent",
+            "and did.trunk are both written; keep the one calls are to go to",
+        ),
+        (false, false) => section.report(line, "agent", "is missing; write agent = \"NAME\" or trunk = \"NAME\""),
+        (true, false) => {
+            for key in ["to", "caller_id"] {
+                if section.has(key) {
+                    section.report(
+                        line,
+                        key,
+                        "is for calls to a trunk; remove it, or write trunk instead of agent",
+                    );
+                }
+            }
+        }
+        (false, true) => {}
+    }
+    let did = WrittenDid {
+        numbers: section.required("number", "\"+15550100\" or \"+15550100..+15550199\"", value::numbers),
+        tenant: section.text("tenant", value::name),
+        agent: section.text("agent", value::name),
+        trunk: section.text("trunk", value::name),
+        to: section.text("to", value::number),
+        caller_id: section.text("caller_id", value::number),
+    };
+    section.finish();
+    Located { value: did, line }
+}
+
+fn or<T>(written: Option<Located<T>>, default: impl FnOnce() -> T) -> T {
+    written.map_or_else(default, |written| written.value)
+}
+
+/// A list that is not empty and in which no value stands twice. `None` if the key is absent: the default is meant.
+fn distinct_list<T: PartialEq + std::fmt::Display>(
+    section: &mut Section<'_>,
+    key: &'static str,
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> Option<Vec<T>> {
+    let list = section.list(key, parse)?;
+    if list.value.is_empty() {
+        section.report(
+            list.line,
+            key,
+            "is empty; write at least one, or leave the key out for the default",
+        );
+    }
+    let mut values = Vec::with_capacity(list.value.len());
+    for Located { value, line } in list.value {
+        if values.contains(&value) {
+            section.report(
+                line,
+                key,
+                format!("{} stands here twice; write it once", quoted(&[value])),
+            );
+        } else {
+            values.push(value);
+        }
+    }
+    Some(values)
+}

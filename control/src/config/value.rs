@@ -1,0 +1,311 @@
+//! One parser for each kind of text value. Errors are sentences: what is wrong, then what to write.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use voxlane_dataplane::codec::Codec;
+
+use super::duration;
+use super::model::{HostPort, Xdp};
+
+/// Any text that may stand in a header or SDP line: not empty, no control characters.
+pub(super) fn line(text: &str) -> Result<String, String> {
+    match text {
+        "" => Err("is empty".to_owned()),
+        _ if text.chars().any(char::is_control) => Err(format!("{text:?} has a line break or control character")),
+        _ => Ok(text.to_owned()),
+    }
+}
+
+/// A word without blanks.
+pub(super) fn word(text: &str) -> Result<String, String> {
+    match line(text)? {
+        text if text.contains(char::is_whitespace) => Err(format!("{text:?} has a blank; write one word")),
+        text => Ok(text),
+    }
+}
+
+/// A name that appears in logs, metrics and other sections.
+pub(super) fn name(text: &str) -> Result<String, String> {
+    let valid = |character: char| character.is_ascii_alphanumeric() || matches!(character, '-' | '_' | '.');
+    match text {
+        "" => Err("is empty".to_owned()),
+        _ if text.chars().all(valid) => Ok(text.to_owned()),
+        _ => Err(format!(
+            "{text:?} is not a name; write letters, digits, \"-\", \"_\" and \".\""
+        )),
+    }
+}
+
+/// A directory.
+pub(super) fn path(text: &str) -> Result<PathBuf, String> {
+    line(text).map(PathBuf::from)
+}
+
+/// `IP:PORT`
+pub(super) fn socket(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| format!("{text:?} is not an address; write \"IP:PORT\""))
+}
+
+/// `udp:IP:PORT`
+pub(super) fn listen(text: &str) -> Result<SocketAddr, String> {
+    match text.split_once(':') {
+        Some(("udp", address)) => address
+            .parse()
+            .map_err(|_| format!("{text:?} is not an address; write \"udp:IP:PORT\"")),
+        Some((transport @ ("tcp" | "tls" | "ws" | "wss"), _)) => {
+            Err(format!("SIP over {transport} is not available; write \"udp:IP:PORT\""))
+        }
+        _ => Err(format!("{text:?} is not an address; write \"udp:IP:PORT\"")),
+    }
+}
+
+/// An address that RTP can be received on.
+pub(super) fn media_address(text: &str) -> Result<IpAddr, String> {
+    match text.parse() {
+        Ok(ip @ IpAddr::V4(_) | ip @ IpAddr::V6(_)) if ip.is_unspecified() || ip.is_multicast() => Err(format!(
+            "{text} cannot be written into SDP; write an address of this machine"
+        )),
+        Ok(ip) => Ok(ip),
+        Err(_) => Err(format!(
+            "{text:?} is not an IP address; write one of this machine, such as \"203.0.113.50\""
+        )),
+    }
+}
+
+/// `FIRST-LAST`: a range of RTP ports. RTP takes even ports, RTCP the odd one above (RFC 3550 section 11).
+pub(super) fn ports(text: &str) -> Result<(u16, u16), String> {
+    let bounds = text
+        .split_once('-')
+        .and_then(|(first, last)| Some((first.trim().parse::<u16>().ok()?, last.trim().parse::<u16>().ok()?)));
+    match bounds {
+        None => Err(format!(
+            "{text:?} is not a range of ports; write \"FIRST-LAST\", such as \"10000-20000\""
+        )),
+        Some((first, last)) if first >= last => Err(format!(
+            "{text:?} holds no pair of ports; write the lower port first, such as \"10000-20000\""
+        )),
+        Some((first, _)) if first < 1024 => Err(format!(
+            "{text:?} reaches below 1024, where system services live; write \"10000-20000\""
+        )),
+        Some((first, last)) if first % 2 == 1 => Err(format!(
+            "{text:?} begins with an odd port, and RTP takes even ones; write \"{}-{last}\"",
+            first - 1
+        )),
+        Some(range) => Ok(range),
+    }
+}
+
+/// `auto`, `native`, `generic` or `off`
+pub(super) fn xdp(text: &str) -> Result<Xdp, String> {
+    match text {
+        "auto" => Ok(Xdp::Auto),
+        "native" => Ok(Xdp::Native),
+        "generic" => Ok(Xdp::Generic),
+        "off" => Ok(Xdp::Off),
+        _ => Err(format!(
+            "{text:?} is not a mode; write \"auto\", \"native\", \"generic\" or \"off\""
+        )),
+    }
+}
+
+/// The name of a network interface (Linux: at most 15 bytes).
+pub(super) fn interface(text: &str) -> Result<String, String> {
+    let valid = !text.is_empty() && text.len() <= 15 && !text.contains(|c: char| c == '/' || c.is_whitespace());
+    if valid {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("{text:?} is not the name of an interface; see \"ip link\""))
+    }
+}
+
+/// A network, or an address for a network of one.
+pub(super) fn network(text: &str) -> Result<IpNet, String> {
+    if let Ok(ip) = text.parse::<IpAddr>() {
+        return Ok(ip.into());
+    }
+    match text.parse::<IpNet>() {
+        Ok(network) if network == network.trunc() => Ok(network),
+        Ok(network) => Err(format!(
+            "{text:?} has bits beyond its prefix; write \"{}\"",
+            network.trunc()
+        )),
+        Err(_) => Err(format!(
+            "{text:?} is not a network; write \"ADDRESS/PREFIX\", such as \"198.51.100.0/24\""
+        )),
+    }
+}
+
+/// A codec by its SDP name.
+pub(super) fn codec(text: &str) -> Result<Codec, String> {
+    let same = |codec: &Codec| codec.name().eq_ignore_ascii_case(text);
+    Codec::ALL.into_iter().find(same).ok_or_else(|| {
+        let names: Vec<String> = Codec::ALL.iter().map(|codec| format!("\"{codec}\"")).collect();
+        format!("{text:?} is not a codec; there is {}", names.join(", "))
+    })
+}
+
+/// A duration that is not zero.
+pub(super) fn timeout(text: &str) -> Result<std::time::Duration, String> {
+    match duration::parse(text)? {
+        std::time::Duration::ZERO => Err(format!("{text:?} leaves no time; {}", duration::EXPECTED)),
+        duration => Ok(duration),
+    }
+}
+
+/// A number in E.164 with '+'.
+pub(super) fn number(text: &str) -> Result<String, String> {
+    let digits = text.strip_prefix('+').unwrap_or_default();
+    let valid = (7..=15).contains(&digits.len())
+        && digits.bytes().all(|byte| byte.is_ascii_digit())
+        && !digits.starts_with('0');
+    if valid {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "{text:?} is not a number in E.164; write \"+\", country code and number, 7 to 15 digits"
+        ))
+    }
+}
+
+/// A number, or `FIRST..LAST`.
+pub(super) fn numbers(text: &str) -> Result<(String, String), String> {
+    let Some((first, last)) = text.split_once("..") else {
+        return number(text).map(|number| (number.clone(), number));
+    };
+    let (first, last) = (number(first)?, number(last)?);
+    if first.len() != last.len() {
+        return Err(format!(
+            "{text:?} goes from one length to another; write a range for each length"
+        ));
+    }
+    if first > last {
+        return Err(format!("{text:?} is empty; write \"{last}..{first}\""));
+    }
+    Ok((first, last))
+}
+
+/// A host name or IP address.
+pub(super) fn host(text: &str) -> Result<String, String> {
+    match split_host_port(text) {
+        Some((host, None)) => Ok(host),
+        _ => Err(format!(
+            "{text:?} is not a host name; write one such as \"sip.carrier.example\""
+        )),
+    }
+}
+
+/// `HOST` or `HOST:PORT`; the port of SIP unless written.
+pub(super) fn host_port(text: &str) -> Result<HostPort, String> {
+    match split_host_port(text) {
+        Some((host, port)) => Ok(HostPort {
+            host,
+            port: port.unwrap_or(5060),
+        }),
+        None => Err(format!(
+            "{text:?} is not a host; write \"HOST\" or \"HOST:PORT\" (IPv6 as \"[ADDRESS]:PORT\")"
+        )),
+    }
+}
+
+/// Splits `HOST`, `HOST:PORT`, `[IPV6]` or `[IPV6]:PORT`. `None` if it is none of them.
+pub(super) fn split_host_port(text: &str) -> Option<(String, Option<u16>)> {
+    let (host, port) = match text.strip_prefix('[').map(|rest| rest.split_once(']')) {
+        Some(bracketed) => {
+            let (host, rest) = bracketed?;
+            host.parse::<std::net::Ipv6Addr>().ok()?;
+            (
+                host,
+                if rest.is_empty() {
+                    None
+                } else {
+                    Some(rest.strip_prefix(':')?)
+                },
+            )
+        }
+        None => {
+            let (host, port) = text
+                .split_once(':')
+                .map_or((text, None), |(host, port)| (host, Some(port)));
+            if !is_host_name(host) {
+                return None;
+            }
+            (host, port)
+        }
+    };
+    let port = match port {
+        None => None,
+        Some(port) => Some(port.parse().ok().filter(|&port: &u16| port != 0)?),
+    };
+    Some((host.to_owned(), port))
+}
+
+/// RFC 1123 section 2.1, and the underscore that some use. An IPv4 address passes; four numbers that are none do not.
+fn is_host_name(text: &str) -> bool {
+    let label = |label: &str| {
+        !label.is_empty()
+            && label.len() <= 63
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    let name = text.strip_suffix('.').unwrap_or(text);
+    let numeric = name.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    match numeric {
+        true => text.parse::<std::net::Ipv4Addr>().is_ok(),
+        false => name.len() <= 253 && name.split('.').all(label),
+    }
+}
+
+/// The name of an HTTP header (RFC 9110 section 5.6.2).
+pub(super) fn header_name(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts() {
+        for (text, expected) in [
+            ("sip.example", Some(("sip.example", None))),
+            ("192.0.2.1:5070", Some(("192.0.2.1", Some(5070)))),
+            ("[2001:db8::1]", Some(("2001:db8::1", None))),
+            ("[2001:db8::1]:5061", Some(("2001:db8::1", Some(5061)))),
+            ("2001:db8::1", None),
+            ("[2001:db8::1", None),
+            ("[x]:1", None),
+            ("[::1]5060", None),
+            ("300.1.1.1", None),
+            ("sip:host", None),
+            ("a..b", None),
+            ("-a", None),
+            ("a:0", None),
+            ("a:65536", None),
+            ("", None),
+        ] {
+            let expected = expected.map(|(host, port)| (host.to_owned(), port));
+            assert_eq!(split_host_port(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn networks() {
+        assert_eq!(
+            network("198.51.100.7").map(|network| network.to_string()).as_deref(),
+            Ok("198.51.100.7/32")
+        );
+        assert_eq!(
+            network("::/0").map(|network| network.to_string()).as_deref(),
+            Ok("::/0")
+        );
+    }
+}

@@ -1,0 +1,398 @@
+//! Bad configuration files and what their authors are told.
+
+use voxlane::config::Config;
+
+/// What is wrong with a text, one mistake a line.
+fn errors(text: &str) -> String {
+    let environment = |name: &str| (name == "PROXY").then(|| "sip.carrier.example".to_owned());
+    match Config::parse(text, "voxlane.toml", &environment) {
+        Ok(_) => String::new(),
+        Err(errors) => errors.to_string(),
+    }
+}
+
+/// A trunk, a tenant, an agent on lines 1-11, so that cases start on line 12.
+const NAMES: &str = r#"[[trunk]]
+name = "lab"
+proxy = "127.0.0.1:5070"
+caller_ids = ["+15550100"]
+[[trunk]]
+name = "inbound"
+allow = ["198.51.100.0/24"]
+[[tenant]]
+name = "demo"
+[[agent]]
+name = "echo"
+url = "builtin:echo"
+"#;
+
+#[test]
+fn one_mistake_one_line() {
+    for (text, expected) in [
+        // TOML
+        ("[sip", ":1: is not TOML: unclosed table, expected `]`"),
+        (
+            "[sip]\n\nmax_calls = 1\nmax_calls = 2",
+            ":4: is not TOML: duplicate key",
+        ),
+        // unknown keys and sections
+        ("[sipp]", ":1: sipp: unknown section; did you mean \"sip\"?"),
+        (
+            "[[trunks]]\nname = \"a\"",
+            ":1: trunks: unknown section; did you mean \"trunk\"?",
+        ),
+        (
+            "zebra = 1",
+            ":1: zebra: unknown key; there is \"node\", \"sip\", \"media\", \"sdp\", \"trunk\", \"tenant\", \"agent\", \"did\"",
+        ),
+        (
+            "[sip]\n\nlissten = []",
+            ":3: sip.lissten: unknown key; did you mean \"listen\"?",
+        ),
+        (
+            "[sdp]\nuser = \"x\"",
+            ":2: sdp.user: unknown key; there is \"origin_user\", \"session_name\"",
+        ),
+        // kinds of value
+        ("sip = 5", ":1: sip: is a number, must be a section; write [sip] once"),
+        (
+            "[trunk]\nname = \"a\"",
+            ":1: trunk: is a table, must be a list of sections; write [[trunk]] for each",
+        ),
+        ("[[sip]]", ":1: sip: is a list, must be a section; write [sip] once"),
+        (
+            "[node]\nname = 5",
+            ":2: node.name: is a number, must be text; write it in quotes",
+        ),
+        (
+            "[sip]\nlisten = \"udp:0.0.0.0:5060\"",
+            ":2: sip.listen: is text, must be a list; write [\"…\", \"…\"]",
+        ),
+        (
+            "[media]\nptime = \"20\"",
+            ":2: media.ptime: is text, must be a whole number; write it without quotes",
+        ),
+        (
+            "[[agent]]\nname = \"a\"\nurl = \"builtin:echo\"\nparameters = [\"a\"]",
+            ":4: agent.parameters: is a list, must be a table; write { name = \"value\" }",
+        ),
+        // environment
+        (
+            "[node]\nname = \"${NODE}\"",
+            ":2: node.name: environment variable NODE is not set; set it, or write \"${NODE:-default}\"",
+        ),
+        // node
+        (
+            "[node]\nname = \"a b\"",
+            ":2: node.name: \"a b\" is not a name; write letters, digits, \"-\", \"_\" and \".\"",
+        ),
+        (
+            "[node]\nmetrics = \"9060\"",
+            ":2: node.metrics: \"9060\" is not an address; write \"IP:PORT\"",
+        ),
+        // sip
+        (
+            "[sip]\nlisten = [\n  \"udp:0.0.0.0:5060\",\n  \"udp:300.1.1.1:5060\",\n]",
+            ":4: sip.listen: \"udp:300.1.1.1:5060\" is not an address; write \"udp:IP:PORT\"",
+        ),
+        (
+            "[sip]\nlisten = [\"tls:0.0.0.0:5061\"]",
+            ":2: sip.listen: SIP over tls is not available; write \"udp:IP:PORT\"",
+        ),
+        (
+            "[sip]\nlisten = []",
+            ":2: sip.listen: is empty; write at least one, or leave the key out for the default",
+        ),
+        (
+            "[sip]\nlisten = [\"udp:[::]:5060\", \"udp:[::]:5060\"]",
+            ":2: sip.listen: \"[::]:5060\" stands here twice; write it once",
+        ),
+        (
+            "[sip]\nuser_agent = \"a\\r\\nb\"",
+            ":2: sip.user_agent: \"a\\r\\nb\" has a line break or control character",
+        ),
+        (
+            "[sip]\ninvite_timeout = \"60\"",
+            ":2: sip.invite_timeout: \"60\" is not a duration; write a number and a unit: \"500ms\", \"4s\", \"2m\" or \"1h\"",
+        ),
+        (
+            "[sip]\ninvite_timeout = \"0s\"",
+            ":2: sip.invite_timeout: \"0s\" leaves no time; write a number and a unit: \"500ms\", \"4s\", \"2m\" or \"1h\"",
+        ),
+        (
+            "[sip]\nmax_calls = 0",
+            ":2: sip.max_calls: 0 is out of range; write 1 to 1000000",
+        ),
+        (
+            "[sip]\nmax_calls = -5",
+            ":2: sip.max_calls: -5 is out of range; write 1 to 1000000",
+        ),
+        // media
+        (
+            "[media]\naddresses = [\"0.0.0.0\"]",
+            ":2: media.addresses: 0.0.0.0 cannot be written into SDP; write an address of this machine",
+        ),
+        (
+            "[media]\naddresses = [\"eth0\"]",
+            ":2: media.addresses: \"eth0\" is not an IP address; write one of this machine, such as \"203.0.113.50\"",
+        ),
+        (
+            "[media]\nports = \"10001-20000\"",
+            ":2: media.ports: \"10001-20000\" begins with an odd port, and RTP takes even ones; write \"10000-20000\"",
+        ),
+        (
+            "[media]\nports = \"10000-10000\"",
+            ":2: media.ports: \"10000-10000\" holds no pair of ports; write the lower port first, such as \"10000-20000\"",
+        ),
+        (
+            "[media]\nports = \"10000-70000\"",
+            ":2: media.ports: \"10000-70000\" is not a range of ports; write \"FIRST-LAST\", such as \"10000-20000\"",
+        ),
+        (
+            "[media]\nports = \"100-20000\"",
+            ":2: media.ports: \"100-20000\" reaches below 1024, where system services live; write \"10000-20000\"",
+        ),
+        (
+            "[media]\nptime = 25",
+            ":2: media.ptime: 25 ms is not a packet time; write 10, 20, 30 or 40",
+        ),
+        (
+            "[media]\nworkers = \"3-1\"",
+            ":2: media.workers: \"3-1\" is not a list of cores; write cores and ranges, such as \"1-3,5\"",
+        ),
+        (
+            "[media]\nworkers = \"0,0\"",
+            ":2: media.workers: \"0,0\" names core 0 twice; write it once",
+        ),
+        (
+            "[media]\nxdp = \"on\"",
+            ":2: media.xdp: \"on\" is not a mode; write \"auto\", \"native\", \"generic\" or \"off\"",
+        ),
+        (
+            "[media]\ninterfaces = [\"a/b\"]",
+            ":2: media.interfaces: \"a/b\" is not the name of an interface; see \"ip link\"",
+        ),
+        // sdp
+        (
+            "[sdp]\norigin_user = \"a b\"",
+            ":2: sdp.origin_user: \"a b\" has a blank; write one word",
+        ),
+        ("[sdp]\nsession_name = \"\"", ":2: sdp.session_name: is empty"),
+        // trunk
+        (
+            "[[trunk]]\nproxy = \"a\"",
+            ":1: trunk.name: is missing; write name = \"…\"",
+        ),
+        (
+            "[[trunk]]\nname = \"a\"",
+            ":1: trunk.allow: and trunk.proxy are both missing, so no call comes or goes; write \
+             allow = [\"ADDRESS/PREFIX\"], proxy = \"HOST:PORT\" or both",
+        ),
+        (
+            "[[trunk]]\nname = \"a\"\nallow = [\"10.0.0.1/8\"]",
+            ":3: trunk.allow: \"10.0.0.1/8\" has bits beyond its prefix; write \"10.0.0.0/8\"",
+        ),
+        (
+            "[[trunk]]\nname = \"a\"\nallow = [\"carrier\"]",
+            ":3: trunk.allow: \"carrier\" is not a network; write \"ADDRESS/PREFIX\", such as \"198.51.100.0/24\"",
+        ),
+        (
+            "[[trunk]]\nname = \"a\"\nproxy = \"sip:${PROXY}\"",
+            ":3: trunk.proxy: \"sip:sip.carrier.example\" is not a host; write \"HOST\" or \"HOST:PORT\" \
+             (IPv6 as \"[ADDRESS]:PORT\")",
+        ),
+        (
+            "[[trunk]]\nname = \"a\"\nproxy = \"b\"\ndomain = \"b:5060\"",
+            ":4: trunk.domain: \"b:5060\" is not a host name; write one such as \"sip.carrier.example\"",
+        ),
+        (
+            "[[trunk]]\nname = \"a\"\nproxy = \"b\"\ncodecs = [\"OPUS\"]",
+            ":4: trunk.codecs: \"OPUS\" is not a codec; there is \"PCMU\", \"PCMA\"",
+        ),
+        (
+            "[[trunk]]\nname = \"a\"\nproxy = \"b\"\ncaller_ids = [\"15550100\"]",
+            ":4: trunk.caller_ids: \"15550100\" is not a number in E.164; write \"+\", country code and number, \
+             7 to 15 digits",
+        ),
+        (
+            "[[trunk]]\nname = \"a\"\nproxy = \"b\"\nmedia_address = \"192.0.2.1\"",
+            ":4: trunk.media_address: 192.0.2.1 is not in media.addresses; write [media] addresses = [\"192.0.2.1\"]",
+        ),
+        (
+            "[media]\naddresses = [\"192.0.2.2\"]\n[[trunk]]\nname = \"a\"\nproxy = \"b\"\nmedia_address = \"192.0.2.1\"",
+            ":6: trunk.media_address: 192.0.2.1 is not in media.addresses; add it there, or write \"192.0.2.2\"",
+        ),
+        (
+            "[[trunk]]\nname = \"a\"\nproxy = \"b\"\n[[trunk]]\nname = \"a\"\nproxy = \"c\"",
+            ":4: trunk.name: there is a trunk \"a\" on line 1 already; choose another name",
+        ),
+        // tenant
+        (
+            "[[tenant]]\nname = \"a\"\n[[tenant]]\nname = \"a\"",
+            ":3: tenant.name: there is a tenant \"a\" on line 1 already; choose another name",
+        ),
+        (
+            "[[tenant]]\nname = \"a\"\n[[tenant]]\nname = \"b\"\ndomains = [\"b.example\", \"SIP.a.trusst.cloud\"]",
+            ":5: tenant.domains: there is a domain \"sip.a.trusst.cloud\" on line 1 already; choose another name",
+        ),
+        // agent
+        (
+            "[[agent]]\nname = \"a\"",
+            ":1: agent.url: is missing; write url = \"wss://HOST/PATH\" or \"builtin:echo\"",
+        ),
+        (
+            "[[agent]]\nname = \"a\"\nurl = \"http://bot\"",
+            ":3: agent.url: \"http://bot\" is not an agent URL; write \"ws://HOST[:PORT]/PATH\", \"wss://…\", \
+             \"builtin:echo\" or \"builtin:tone?hz=440\"",
+        ),
+        (
+            "[[agent]]\nname = \"a\"\nurl = \"builtin:tone?hz=9000\"",
+            ":3: agent.url: \"hz=9000\" is not a frequency; write \"builtin:tone?hz=N\" with N from 20 to 3800",
+        ),
+        (
+            "[[agent]]\nname = \"a\"\nurl = \"wss://me:secret@bot/\"",
+            ":3: agent.url: a user or password in the URL is not sent; write headers = { Authorization = \"…\" }",
+        ),
+        (
+            "[[agent]]\nname = \"a\"\nurl = \"builtin:echo\"\nheaders = { \"a b\" = \"secret\" }",
+            ":4: agent.headers: \"a b\" is not the name of an HTTP header",
+        ),
+        (
+            "[[agent]]\nname = \"a\"\nurl = \"builtin:echo\"\n[agent.headers]\nAuthorization = \"secret\\n\"",
+            ":5: agent.headers: the value of Authorization has a line break or control character",
+        ),
+    ] {
+        assert_eq!(errors(text), format!("voxlane.toml{expected}"), "\n{text}");
+    }
+}
+
+#[test]
+fn mistakes_in_dids() {
+    for (text, expected) in [
+        (
+            "[[did]]\nnumber = \"+15550001\"",
+            ":13: did.agent: is missing; write agent = \"NAME\" or trunk = \"NAME\"",
+        ),
+        (
+            "[[did]]\nagent = \"echo\"",
+            ":13: did.number: is missing; write number = \"+15550100\" or \"+15550100..+15550199\"",
+        ),
+        (
+            "[[did]]\nnumber = \"+15550001\"\nagent = \"echo\"\ntrunk = \"lab\"",
+            ":13: did.agent: and did.trunk are both written; keep the one calls are to go to",
+        ),
+        (
+            "[[did]]\nnumber = \"+15550001\"\nagent = \"echo\"\ncaller_id = \"+15550100\"",
+            ":13: did.caller_id: is for calls to a trunk; remove it, or write trunk instead of agent",
+        ),
+        (
+            "[[did]]\nnumber = \"+1555-0001\"\nagent = \"echo\"",
+            ":14: did.number: \"+1555-0001\" is not a number in E.164; write \"+\", country code and number, 7 to 15 digits",
+        ),
+        (
+            "[[did]]\nnumber = \"+15550009..+15550001\"\nagent = \"echo\"",
+            ":14: did.number: \"+15550009..+15550001\" is empty; write \"+15550001..+15550009\"",
+        ),
+        (
+            "[[did]]\nnumber = \"+15550001..+155500010\"\nagent = \"echo\"",
+            ":14: did.number: \"+15550001..+155500010\" goes from one length to another; write a range for each length",
+        ),
+        (
+            "[[did]]\nnumber = \"+15550001\"\nagent = \"ecko\"",
+            ":15: did.agent: there is no agent \"ecko\"; did you mean \"echo\"?",
+        ),
+        (
+            "[[did]]\nnumber = \"+15550001\"\ntrunk = \"carrier\"",
+            ":15: did.trunk: there is no trunk \"carrier\"; there is \"lab\", \"inbound\"",
+        ),
+        (
+            "[[did]]\nnumber = \"+15550001\"\ntrunk = \"inbound\"",
+            ":15: did.trunk: trunk \"inbound\" has no proxy to send calls to; write proxy = \"HOST:PORT\" there",
+        ),
+        (
+            "[[did]]\nnumber = \"+15550001\"\ntenant = \"dmeo\"\nagent = \"echo\"",
+            ":15: did.tenant: there is no tenant \"dmeo\"; did you mean \"demo\"?",
+        ),
+        (
+            "[[did]]\nnumber = \"+15550001\"\ntrunk = \"lab\"\ncaller_id = \"+15550199\"",
+            ":16: did.caller_id: \"+15550199\" is not among the caller_ids of trunk \"lab\"; add it there, or write \"+15550100\"",
+        ),
+        (
+            "[[did]]\nnumber = \"+15551000..+15551999\"\nagent = \"echo\"\n[[did]]\nnumber = \"+15551500\"\nagent = \"echo\"",
+            ":17: did.number: \"+15551500\" overlaps \"+15551000..+15551999\" on line 14; a number has one destination",
+        ),
+        (
+            "[[did]]\nnumber = \"+15551500\"\nagent = \"echo\"\n[[did]]\nnumber = \"+15551000..+15551999\"\nagent = \"echo\"",
+            ":17: did.number: \"+15551000..+15551999\" overlaps \"+15551500\" on line 14; a number has one destination",
+        ),
+    ] {
+        assert_eq!(
+            errors(&format!("{NAMES}{text}")),
+            format!("voxlane.toml{expected}"),
+            "\n{text}"
+        );
+    }
+}
+
+#[test]
+fn every_mistake_of_a_file_is_told_in_order_of_lines() {
+    let text = "[[did]]\nnumber = \"1\"\nagent = \"ecko\"\n[sip]\nlisten = [\"5060\", \"udp:x\"]\nmax_cals = 5\n\
+                [node]\nname = \"${NODE}\"\n[[agent]]\nname = \"echo\"\nurl = \"\"";
+    assert_eq!(
+        errors(text),
+        "voxlane.toml:2: did.number: \"1\" is not a number in E.164; write \"+\", country code and number, 7 to 15 digits\n\
+         voxlane.toml:3: did.agent: there is no agent \"ecko\"; did you mean \"echo\"?\n\
+         voxlane.toml:5: sip.listen: \"5060\" is not an address; write \"udp:IP:PORT\"\n\
+         voxlane.toml:5: sip.listen: \"udp:x\" is not an address; write \"udp:IP:PORT\"\n\
+         voxlane.toml:6: sip.max_cals: unknown key; did you mean \"max_calls\"?\n\
+         voxlane.toml:8: node.name: environment variable NODE is not set; set it, or write \"${NODE:-default}\"\n\
+         voxlane.toml:11: agent.url: \"\" is not an agent URL; write \"ws://HOST[:PORT]/PATH\", \"wss://…\", \
+         \"builtin:echo\" or \"builtin:tone?hz=440\""
+    );
+}
+
+#[test]
+fn a_did_within_a_long_range_is_found_to_overlap_behind_a_short_one() {
+    let text = format!(
+        "{NAMES}[[did]]\nnumber = \"+15551000..+15551999\"\nagent = \"echo\"\n[[did]]\nnumber = \"+15551000\"\nagent = \
+         \"echo\"\n[[did]]\nnumber = \"+15551500\"\nagent = \"echo\"\n[[did]]\nnumber = \"+15552000\"\nagent = \"echo\""
+    );
+    let errors = errors(&text);
+    let lines: Vec<&str> = errors.lines().collect();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(
+        lines[0].starts_with("voxlane.toml:17: did.number: \"+15551000\" overlaps"),
+        "{lines:?}"
+    );
+    assert!(
+        lines[1].starts_with("voxlane.toml:20: did.number: \"+15551500\" overlaps"),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn a_core_that_is_not_there() {
+    let errors = errors("[media]\nworkers = \"4095\"");
+    let expected = "voxlane.toml:2: media.workers: core 4095 is not there for this process; there is ";
+    assert!(errors.starts_with(expected), "{errors}");
+}
+
+#[test]
+fn an_unreadable_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("voxlane.toml");
+    let error = Config::load(&path).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        format!(
+            "{}: cannot be read: No such file or directory (os error 2)",
+            path.display()
+        )
+    );
+    std::fs::write(&path, b"name = \"\xff\"").unwrap();
+    let error = Config::load(&path).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        format!("{}: cannot be read: stream did not contain valid UTF-8", path.display())
+    );
+}

@@ -1,0 +1,150 @@
+//! What a good configuration comes to.
+
+use std::time::Duration;
+
+use voxlane::config::Config;
+use voxlane::config::model::{AgentEndpoint, HostPort, Target, Xdp};
+
+fn config(text: &str) -> Config {
+    let environment = |name: &str| (name == "TOKEN").then(|| "s3cret".to_owned());
+    Config::parse(text, "voxlane.toml", &environment).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+#[test]
+fn the_embedded_defaults_are_sound_and_the_defaults_of_the_code() {
+    let embedded = config(voxlane::config::DEFAULT);
+    let empty = config("");
+    assert_eq!((&empty.node, &empty.sip), (&embedded.node, &embedded.sip));
+    assert_eq!((&empty.media, &empty.sdp), (&embedded.media, &embedded.sdp));
+    assert_eq!(embedded.tenants[0].domains, ["sip.demo.trusst.cloud"]);
+    assert_eq!(
+        embedded.trunks[0].proxy,
+        Some(HostPort {
+            host: "127.0.0.1".into(),
+            port: 5070
+        })
+    );
+    let names: Vec<&str> = embedded.agents.iter().map(|agent| agent.name.as_str()).collect();
+    assert_eq!(names, ["echo", "tone", "bot"]);
+}
+
+#[test]
+fn every_key() {
+    let config = config(
+        r#"
+        [node]
+        name = "pop1"
+        runtime_dir = "/tmp/v"
+        metrics = "[::1]:9060"
+        [sip]
+        listen = ["udp:192.0.2.1:5060", "udp:[2001:db8::1]:5062"]
+        user_agent = "x y"
+        invite_timeout = "1.5s"
+        max_calls = 5
+        [media]
+        addresses = ["192.0.2.1"]
+        ports = "30000-30999"
+        ptime = 30
+        workers = "auto"
+        xdp = "off"
+        interfaces = ["eth0"]
+        [sdp]
+        origin_user = "o"
+        session_name = "s n"
+        [[trunk]]
+        name = "t"
+        allow = ["198.51.100.7", "2001:db8::/32"]
+        proxy = "sip.carrier.example"
+        domain = "carrier.example"
+        codecs = ["pcma"]
+        caller_ids = ["+15550100", "+15550101"]
+        media_address = "192.0.2.1"
+        [[tenant]]
+        name = "n"
+        domains = ["a.example"]
+        [[agent]]
+        name = "a"
+        url = "wss://bot.example/media"
+        connect_timeout = "500ms"
+        silence_timeout = "2m"
+        parameters = { zulu = "1", alpha = "$${x}" }
+        headers = { Authorization = "Bearer ${TOKEN}" }
+        [[did]]
+        number = "+15550002"
+        trunk = "t"
+        to = "+15550999"
+        caller_id = "+15550101"
+        "#,
+    );
+    assert_eq!(config.sip.listen[1], "[2001:db8::1]:5062".parse().unwrap());
+    assert_eq!(config.sip.invite_timeout, Duration::from_millis(1500));
+    assert_eq!(
+        (config.media.first_port, config.media.last_port, config.media.ptime),
+        (30000, 30999, 30)
+    );
+    assert_eq!((config.media.workers, config.media.xdp), (None, Xdp::Off));
+    let trunk = &config.trunks[0];
+    assert_eq!(trunk.allow[0], "198.51.100.7/32".parse().unwrap());
+    assert_eq!(
+        trunk.proxy,
+        Some(HostPort {
+            host: "sip.carrier.example".into(),
+            port: 5060
+        })
+    );
+    let agent = &config.agents[0];
+    assert_eq!(
+        agent.endpoint,
+        AgentEndpoint::Twilio {
+            url: "wss://bot.example/media".into(),
+            host: HostPort {
+                host: "bot.example".into(),
+                port: 443
+            }
+        }
+    );
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    assert_eq!(agent.parameters, [pair("zulu", "1"), pair("alpha", "${x}")]);
+    assert_eq!(agent.headers, [pair("Authorization", "Bearer s3cret")]);
+    assert_eq!(
+        config.dids[0].target,
+        Target::Trunk {
+            trunk: "t".into(),
+            to: Some("+15550999".into()),
+            caller_id: Some("+15550101".into())
+        }
+    );
+}
+
+#[test]
+fn numbers_find_their_did() {
+    let agents = "[[agent]]\nname = \"a\"\nurl = \"builtin:echo\"\n";
+    let dids: String = [
+        "+15551000..+15551999",
+        "+4930123456",
+        "+15550001",
+        "+155510001",
+        "+15552000",
+    ]
+    .iter()
+    .map(|number| format!("[[did]]\nnumber = \"{number}\"\nagent = \"a\"\n"))
+    .collect();
+    let config = config(&format!("{agents}{dids}"));
+    for (number, first) in [
+        ("+15551000", Some("+15551000")),
+        ("+15551500", Some("+15551000")),
+        ("+15551999", Some("+15551000")),
+        ("+15552000", Some("+15552000")),
+        ("+15552001", None),
+        ("+15550001", Some("+15550001")),
+        ("+15550000", None),
+        ("+155510001", Some("+155510001")),
+        ("+155510002", None),
+        ("+1555100", None),
+        ("+4930123456", Some("+4930123456")),
+        ("15551500", None),
+        ("", None),
+    ] {
+        assert_eq!(config.did(number).map(|did| did.first.as_str()), first, "{number}");
+    }
+}
