@@ -1,0 +1,176 @@
+//! Symmetric media: who may send on a flow (RFC 4961), and how a caller behind NAT is found.
+//!
+//! A packet from the signalled source is let in at once. From anywhere else it must be the second in sequence of one
+//! SSRC from one address, and come before anybody else was let in. Whoever is let in first owns the flow: from then on
+//! everything else is dropped, so that media can neither be injected nor lured away. Only signalling opens the latch
+//! again.
+
+#![allow(unsafe_code)]
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::address::TransportAddress;
+use crate::rtp::RtpHeader;
+
+/// What a flow has learned about its source. All zero before the first packet.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Latch {
+    /// The address that owns the flow.
+    source: TransportAddress,
+    /// The address that is on probation, if the flow has no owner.
+    candidate: TransportAddress,
+    candidate_ssrc: u32,
+    candidate_next: u16,
+    /// No padding in a map value.
+    reserved: u16,
+}
+
+/// What the latch says to one packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// It comes from the owner.
+    Owner,
+    /// It makes its source the owner.
+    NewOwner,
+    /// The flow has no owner yet, and one packet is not enough to become it.
+    Probation,
+    /// The flow belongs to somebody else.
+    Stranger,
+}
+
+impl Latch {
+    /// The address that owns the flow, if one does.
+    #[inline(always)]
+    pub const fn source(&self) -> TransportAddress {
+        self.source
+    }
+
+    /// Judges a valid RTP packet. `signalled` is where the other side said it would send from.
+    #[inline(always)]
+    pub fn on_rtp(&mut self, signalled: TransportAddress, from: TransportAddress, header: &RtpHeader) -> Admission {
+        if let Some(admission) = self.known(signalled, from) {
+            return admission;
+        }
+        let in_sequence =
+            self.candidate == from && self.candidate_ssrc == header.ssrc() && self.candidate_next == header.sequence();
+        if in_sequence {
+            return self.belongs_to(from);
+        }
+        self.candidate = from;
+        self.candidate_ssrc = header.ssrc();
+        self.candidate_next = header.sequence().wrapping_add(1);
+        Admission::Probation
+    }
+
+    /// Judges a valid RTCP packet. It has no sequence number and comes every few seconds: the first one is let in.
+    #[inline(always)]
+    pub fn on_rtcp(&mut self, signalled: TransportAddress, from: TransportAddress) -> Admission {
+        match self.known(signalled, from) {
+            Some(admission) => admission,
+            None => self.belongs_to(from),
+        }
+    }
+
+    /// The answer if it needs no probation.
+    #[inline(always)]
+    fn known(&mut self, signalled: TransportAddress, from: TransportAddress) -> Option<Admission> {
+        if self.source == from {
+            return Some(Admission::Owner);
+        }
+        if !self.source.is_none() {
+            return Some(Admission::Stranger);
+        }
+        if from == signalled {
+            return Some(self.belongs_to(from));
+        }
+        None
+    }
+
+    #[inline(always)]
+    fn belongs_to(&mut self, source: TransportAddress) -> Admission {
+        *self = Self {
+            source,
+            ..Self::default()
+        };
+        Admission::NewOwner
+    }
+}
+
+// SAFETY: repr(C) of plain integers, without padding or invalid values (bytemuck::Pod is derived above).
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for Latch {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> TransportAddress {
+        TransportAddress::new(text.parse().unwrap())
+    }
+
+    fn header(sequence: u16, ssrc: u8) -> RtpHeader {
+        let [high, low] = sequence.to_be_bytes();
+        RtpHeader::new([0x80, 0, high, low, 0, 0, 0, 0, 0, 0, 0, ssrc]).unwrap()
+    }
+
+    #[test]
+    fn the_signalled_source_is_let_in_at_once_and_keeps_others_out() {
+        let (signalled, other) = (address("192.0.2.1:4000"), address("198.51.100.1:4000"));
+        let mut latch = Latch::default();
+        assert_eq!(latch.on_rtp(signalled, signalled, &header(1, 1)), Admission::NewOwner);
+        assert_eq!(latch.on_rtp(signalled, signalled, &header(2, 1)), Admission::Owner);
+        assert_eq!(latch.on_rtp(signalled, other, &header(3, 1)), Admission::Stranger);
+        assert_eq!(latch.on_rtp(signalled, other, &header(4, 1)), Admission::Stranger);
+        assert_eq!(latch.source(), signalled);
+    }
+
+    #[test]
+    fn a_caller_behind_nat_is_let_in_with_its_second_packet_in_sequence() {
+        let (signalled, nat) = (address("10.0.0.5:4000"), address("198.51.100.1:61000"));
+        let mut latch = Latch::default();
+        assert_eq!(latch.on_rtp(signalled, nat, &header(65_535, 1)), Admission::Probation);
+        assert_eq!(latch.on_rtp(signalled, nat, &header(0, 1)), Admission::NewOwner);
+        assert_eq!(latch.on_rtp(signalled, nat, &header(1, 1)), Admission::Owner);
+        assert_eq!(latch.on_rtp(signalled, signalled, &header(1, 1)), Admission::Stranger);
+    }
+
+    #[test]
+    fn probation_wants_one_source_one_ssrc_and_sequence() {
+        let (signalled, a, b) = (
+            address("10.0.0.5:4000"),
+            address("198.51.100.1:6"),
+            address("198.51.100.1:7"),
+        );
+        let mut latch = Latch::default();
+        assert_eq!(latch.on_rtp(signalled, a, &header(1, 1)), Admission::Probation);
+        assert_eq!(latch.on_rtp(signalled, b, &header(2, 1)), Admission::Probation);
+        assert_eq!(latch.on_rtp(signalled, a, &header(2, 1)), Admission::Probation);
+        assert_eq!(latch.on_rtp(signalled, a, &header(3, 2)), Admission::Probation);
+        assert_eq!(latch.on_rtp(signalled, a, &header(5, 2)), Admission::Probation);
+        assert_eq!(latch.on_rtp(signalled, signalled, &header(9, 9)), Admission::NewOwner);
+    }
+
+    #[test]
+    fn nobody_signalled_means_probation_for_all() {
+        let mut latch = Latch::default();
+        let a = address("198.51.100.1:6");
+        assert_eq!(
+            latch.on_rtp(TransportAddress::NONE, a, &header(1, 1)),
+            Admission::Probation
+        );
+        assert_eq!(
+            latch.on_rtp(TransportAddress::NONE, a, &header(2, 1)),
+            Admission::NewOwner
+        );
+    }
+
+    #[test]
+    fn the_first_rtcp_is_let_in() {
+        let (signalled, nat) = (address("10.0.0.5:4001"), address("198.51.100.1:61001"));
+        let mut latch = Latch::default();
+        assert_eq!(latch.on_rtcp(signalled, nat), Admission::NewOwner);
+        assert_eq!(latch.on_rtcp(signalled, nat), Admission::Owner);
+        assert_eq!(latch.on_rtcp(signalled, signalled), Admission::Stranger);
+    }
+}
