@@ -7,6 +7,7 @@ pub mod call;
 pub mod cli;
 pub mod config;
 pub mod ops;
+pub mod route;
 pub mod sdp;
 pub mod sip;
 pub mod time;

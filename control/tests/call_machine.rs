@@ -20,14 +20,28 @@ fn address(text: &str) -> SocketAddr {
 }
 
 fn agent_plan(host: bool) -> Plan {
-    let host = host.then(|| HostPort { host: "bot.example".into(), port: 80 });
-    Plan::Agent { name: "bot".into(), host }
+    let host = host.then(|| HostPort {
+        host: "bot.example".into(),
+        port: 80,
+    });
+    Plan::Agent {
+        name: "bot".into(),
+        host,
+    }
 }
 
 fn trunk_plan() -> Plan {
-    let party = |user: &str| Address { display: String::new(), user: user.into(), host: "c.example".into(), port: None };
+    let party = |user: &str| Address {
+        display: String::new(),
+        user: user.into(),
+        host: "c.example".into(),
+        port: None,
+    };
     Plan::Trunk {
-        proxy: HostPort { host: "c.example".into(), port: 5060 },
+        proxy: HostPort {
+            host: "c.example".into(),
+            port: 5060,
+        },
         request_uri: party("+15551000"),
         from: party("+15550100"),
         to: party("+15551000"),
@@ -40,7 +54,10 @@ fn call(plan: Plan, offer: Option<&str>) -> Call {
         id: CallId(1),
         offer: offer.map(|offer| offer.as_bytes().to_vec()),
         remote: address("192.0.2.1:5060"),
-        identity: SdpIdentity { origin_user: "trusst".into(), session_name: "test".into() },
+        identity: SdpIdentity {
+            origin_user: "trusst".into(),
+            session_name: "test".into(),
+        },
         session_id: 1000,
         codecs: Codec::ALL.to_vec(),
         ptime: 20,
@@ -58,7 +75,13 @@ fn opened(side: Side) -> Event {
         Side::A => (1, "203.0.113.50:10000"),
         Side::B => (2, "203.0.113.50:10002"),
     };
-    Event::MediaOpened { side, endpoint: Endpoint { id: EndpointId(id), rtp: address(rtp) } }
+    Event::MediaOpened {
+        side,
+        endpoint: Endpoint {
+            id: EndpointId(id),
+            rtp: address(rtp),
+        },
+    }
 }
 
 /// A relayed call, as far as leg B's INVITE.
@@ -79,22 +102,49 @@ fn text(sdp: &[u8]) -> String {
 #[test]
 fn an_agent_call_is_answered_when_the_agent_is_there() {
     let mut call = call(agent_plan(true), Some(OFFER));
-    assert!(matches!(on(&mut call, Event::Start)[..], [Action::OpenMedia { side: Side::A, .. }]));
+    assert!(matches!(
+        on(&mut call, Event::Start)[..],
+        [Action::OpenMedia { side: Side::A, .. }]
+    ));
     assert!(matches!(on(&mut call, opened(Side::A))[..], [Action::Resolve(_)]));
     let actions = on(&mut call, Event::Resolved(vec![address("192.0.2.9:80")]));
-    assert!(matches!(actions[..], [Action::Attach { .. }, Action::Ring { status: 180, .. }]), "{actions:?}");
+    assert!(
+        matches!(actions[..], [Action::Attach { .. }, Action::Ring { status: 180, .. }]),
+        "{actions:?}"
+    );
     let actions = on(&mut call, Event::AgentReady);
-    let [Action::Program { side: Side::A, session }, Action::Answer { side: Side::A, sdp }] = &actions[..] else {
+    let [
+        Action::Program { side: Side::A, session },
+        Action::Answer { side: Side::A, sdp },
+    ] = &actions[..]
+    else {
         panic!("{actions:?}")
     };
     // Our preference decides (I5): PCMU, although the caller named PCMA first.
     assert_eq!(session.codec, Codec::Pcmu);
     assert!(text(sdp).contains("m=audio 10000 RTP/AVP 0 96\r\n"), "{}", text(sdp));
-    assert!(on(&mut call, Event::Confirmed { side: Side::A, sdp: None }).is_empty());
+    assert!(
+        on(
+            &mut call,
+            Event::Confirmed {
+                side: Side::A,
+                sdp: None
+            }
+        )
+        .is_empty()
+    );
     assert_eq!(call.phase(), Phase::Up);
 
-    let actions = on(&mut call, Event::Bye { side: Side::A, reason: None });
-    let Action::Finish(cause) = actions.last().unwrap() else { panic!("{actions:?}") };
+    let actions = on(
+        &mut call,
+        Event::Bye {
+            side: Side::A,
+            reason: None,
+        },
+    );
+    let Action::Finish(cause) = actions.last().unwrap() else {
+        panic!("{actions:?}")
+    };
     assert_eq!((cause.by, cause.status), (Party::Caller, None));
     assert!(actions.contains(&Action::CloseMedia { side: Side::A }));
 }
@@ -104,7 +154,10 @@ fn an_agent_that_cannot_be_reached_refuses_the_call() {
     let mut call = call(agent_plan(false), Some(OFFER));
     on(&mut call, Event::Start);
     on(&mut call, opened(Side::A));
-    let actions = on(&mut call, Event::AgentFailed(AgentFailure::Refused("403 Forbidden".into())));
+    let actions = on(
+        &mut call,
+        Event::AgentFailed(AgentFailure::Refused("403 Forbidden".into())),
+    );
     assert!(
         matches!(
             &actions[..],
@@ -124,21 +177,56 @@ fn an_agent_that_dies_hangs_up() {
     on(&mut call, Event::Start);
     on(&mut call, opened(Side::A));
     on(&mut call, Event::AgentReady);
-    on(&mut call, Event::Confirmed { side: Side::A, sdp: None });
+    on(
+        &mut call,
+        Event::Confirmed {
+            side: Side::A,
+            sdp: None,
+        },
+    );
     let actions = on(&mut call, Event::AgentFailed(AgentFailure::Lost("reset".into())));
-    assert!(matches!(&actions[..], [Action::HangUp { side: Side::A, .. }, Action::CloseMedia { .. }]), "{actions:?}");
-    let actions = on(&mut call, Event::Terminated { side: Side::A, cause: Termination::ByeAnswered });
-    assert!(matches!(&actions[..], [Action::Finish(Cause { by: Party::Agent, .. })]), "{actions:?}");
+    assert!(
+        matches!(
+            &actions[..],
+            [Action::HangUp { side: Side::A, .. }, Action::CloseMedia { .. }]
+        ),
+        "{actions:?}"
+    );
+    let actions = on(
+        &mut call,
+        Event::Terminated {
+            side: Side::A,
+            cause: Termination::ByeAnswered,
+        },
+    );
+    assert!(
+        matches!(&actions[..], [Action::Finish(Cause { by: Party::Agent, .. })]),
+        "{actions:?}"
+    );
 }
 
 #[test]
 fn a_relayed_call_agrees_on_one_codec_end_to_end() {
     let mut call = dialled();
-    assert!(matches!(on(&mut call, Event::Progress { status: 180, sdp: None })[..], [Action::Ring { status: 180, .. }]));
-    let actions = on(&mut call, Event::Answered { sdp: Some(ANSWER.into()) });
+    assert!(matches!(
+        on(&mut call, Event::Progress { status: 180, sdp: None })[..],
+        [Action::Ring { status: 180, .. }]
+    ));
+    let actions = on(
+        &mut call,
+        Event::Answered {
+            sdp: Some(ANSWER.into()),
+        },
+    );
     let [
-        Action::Program { side: Side::B, session: b },
-        Action::Program { side: Side::A, session: a },
+        Action::Program {
+            side: Side::B,
+            session: b,
+        },
+        Action::Program {
+            side: Side::A,
+            session: a,
+        },
         Action::Relay,
         Action::Answer { side: Side::A, sdp },
     ] = &actions[..]
@@ -153,11 +241,26 @@ fn a_relayed_call_agrees_on_one_codec_end_to_end() {
 #[test]
 fn early_media_is_relayed_and_its_answer_stands() {
     let mut call = dialled();
-    let actions = on(&mut call, Event::Progress { status: 183, sdp: Some(ANSWER.into()) });
-    let Some(Action::Ring { status: 183, sdp: Some(early) }) = actions.last() else { panic!("{actions:?}") };
+    let actions = on(
+        &mut call,
+        Event::Progress {
+            status: 183,
+            sdp: Some(ANSWER.into()),
+        },
+    );
+    let Some(Action::Ring {
+        status: 183,
+        sdp: Some(early),
+    }) = actions.last()
+    else {
+        panic!("{actions:?}")
+    };
     assert!(actions.contains(&Action::Relay));
     let actions = on(&mut call, Event::Answered { sdp: None });
-    assert!(matches!(&actions[..], [Action::Answer { sdp, .. }] if sdp == early), "{actions:?}");
+    assert!(
+        matches!(&actions[..], [Action::Answer { sdp, .. }] if sdp == early),
+        "{actions:?}"
+    );
 }
 
 #[test]
@@ -166,9 +269,17 @@ fn a_delayed_offer_is_answered_in_the_ack() {
     on(&mut call, Event::Start);
     on(&mut call, opened(Side::A));
     let actions = on(&mut call, Event::AgentReady);
-    let [Action::Answer { sdp, .. }] = &actions[..] else { panic!("{actions:?}") };
+    let [Action::Answer { sdp, .. }] = &actions[..] else {
+        panic!("{actions:?}")
+    };
     assert!(text(sdp).contains("RTP/AVP 0 8 101\r\n"), "{}", text(sdp));
-    let actions = on(&mut call, Event::Confirmed { side: Side::A, sdp: Some(ANSWER.into()) });
+    let actions = on(
+        &mut call,
+        Event::Confirmed {
+            side: Side::A,
+            sdp: Some(ANSWER.into()),
+        },
+    );
     assert!(matches!(&actions[..], [Action::Program { side: Side::A, session }] if session.codec == Codec::Pcma));
 }
 
@@ -176,8 +287,17 @@ fn a_delayed_offer_is_answered_in_the_ack() {
 fn a_callee_that_refuses_is_passed_on_and_our_own_troubles_are_not() {
     for (theirs, ours) in [(486, 486), (404, 404), (603, 603), (401, 502), (407, 502), (302, 502)] {
         let mut call = dialled();
-        let actions = on(&mut call, Event::Failed { status: theirs, reason: "because".into() });
-        assert!(matches!(actions[0], Action::Reject { status, .. } if status == ours), "{theirs}: {actions:?}");
+        let actions = on(
+            &mut call,
+            Event::Failed {
+                status: theirs,
+                reason: "because".into(),
+            },
+        );
+        assert!(
+            matches!(actions[0], Action::Reject { status, .. } if status == ours),
+            "{theirs}: {actions:?}"
+        );
         assert!(matches!(actions.last(), Some(Action::Finish(_))));
     }
 }
@@ -186,15 +306,38 @@ fn a_callee_that_refuses_is_passed_on_and_our_own_troubles_are_not() {
 fn a_caller_that_gives_up_stops_the_ringing() {
     let mut call = dialled();
     let actions = on(&mut call, Event::Cancelled);
-    assert!(matches!(actions[..], [Action::CloseMedia { .. }, Action::HangUp { side: Side::B, .. }, Action::CloseMedia { .. }]));
-    let actions = on(&mut call, Event::Failed { status: 487, reason: "Request Terminated".into() });
-    assert!(matches!(&actions[..], [Action::Finish(Cause { by: Party::Caller, status: Some(487), .. })]));
+    assert!(matches!(
+        actions[..],
+        [
+            Action::CloseMedia { .. },
+            Action::HangUp { side: Side::B, .. },
+            Action::CloseMedia { .. }
+        ]
+    ));
+    let actions = on(
+        &mut call,
+        Event::Failed {
+            status: 487,
+            reason: "Request Terminated".into(),
+        },
+    );
+    assert!(matches!(
+        &actions[..],
+        [Action::Finish(Cause {
+            by: Party::Caller,
+            status: Some(487),
+            ..
+        })]
+    ));
 }
 
 #[test]
 fn nothing_acceptable_is_488_and_damage_is_400() {
     for (offer, status) in [
-        ("v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 4 RTP/AVP 18\r\n", 488),
+        (
+            "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 4 RTP/AVP 18\r\n",
+            488,
+        ),
         ("not sdp", 400),
     ] {
         let mut call = call(agent_plan(false), Some(offer));
@@ -202,14 +345,23 @@ fn nothing_acceptable_is_488_and_damage_is_400() {
         if let [Action::OpenMedia { .. }] = actions[..] {
             actions = on(&mut call, opened(Side::A));
         }
-        assert!(matches!(actions[0], Action::Reject { status: given, .. } if given == status), "{actions:?}");
+        assert!(
+            matches!(actions[0], Action::Reject { status: given, .. } if given == status),
+            "{actions:?}"
+        );
     }
 }
 
 #[test]
 fn state_survives_being_stored() {
     let mut call = dialled();
-    on(&mut call, Event::Progress { status: 183, sdp: Some(ANSWER.into()) });
+    on(
+        &mut call,
+        Event::Progress {
+            status: 183,
+            sdp: Some(ANSWER.into()),
+        },
+    );
     let mut stored: Call = serde_json::from_str(&serde_json::to_string(&call).unwrap()).unwrap();
     let answered = || Event::Answered { sdp: None };
     assert_eq!(on(&mut stored, answered()), on(&mut call, answered()));
@@ -238,10 +390,15 @@ impl World {
                     self.media[side as usize] = false;
                 }
                 Action::Invite { .. } => self.dialogs[1] = true,
-                Action::Reject { side: Side::A, status, .. } if status != 491 && status != 488 => self.dialogs[0] = false,
+                Action::Reject {
+                    side: Side::A, status, ..
+                } if status != 491 && status != 488 => self.dialogs[0] = false,
                 Action::HangUp { side, .. } => {
                     assert!(self.dialogs[side as usize], "hung up a dialog that is gone");
-                    self.replies.push(Event::Terminated { side, cause: Termination::ByeAnswered });
+                    self.replies.push(Event::Terminated {
+                        side,
+                        cause: Termination::ByeAnswered,
+                    });
                 }
                 Action::Finish(_) => self.finished += 1,
                 Action::Program { side, .. } => assert!(self.media[side as usize], "programmed closed media"),
@@ -258,7 +415,12 @@ impl World {
 
 fn any_event() -> impl Strategy<Value = Event> {
     let side = prop_oneof![Just(Side::A), Just(Side::B)];
-    let sdp = prop_oneof![Just(None), Just(Some(ANSWER.into())), Just(Some(OFFER.into())), Just(Some(b"junk".to_vec()))];
+    let sdp = prop_oneof![
+        Just(None),
+        Just(Some(ANSWER.into())),
+        Just(Some(OFFER.into())),
+        Just(Some(b"junk".to_vec()))
+    ];
     prop_oneof![
         Just(Event::Resolved(vec![address("192.0.2.2:5060")])),
         Just(Event::Resolved(vec![])),
@@ -268,12 +430,18 @@ fn any_event() -> impl Strategy<Value = Event> {
         Just(Event::AgentFailed(AgentFailure::Timeout("connecting"))),
         sdp.clone().prop_map(|sdp| Event::Progress { status: 183, sdp }),
         sdp.clone().prop_map(|sdp| Event::Answered { sdp }),
-        Just(Event::Failed { status: 486, reason: "Busy Here".into() }),
+        Just(Event::Failed {
+            status: 486,
+            reason: "Busy Here".into()
+        }),
         (side.clone(), sdp.clone()).prop_map(|(side, sdp)| Event::Confirmed { side, sdp }),
         Just(Event::Cancelled),
         (side.clone(), sdp).prop_map(|(side, sdp)| Event::Reinvite { side, sdp }),
         side.clone().prop_map(|side| Event::Bye { side, reason: None }),
-        side.prop_map(|side| Event::MediaFailed { side, error: "no port".into() }),
+        side.prop_map(|side| Event::MediaFailed {
+            side,
+            error: "no port".into()
+        }),
         Just(Event::Stop { text: "stop".into() }),
     ]
 }

@@ -1,0 +1,167 @@
+//! Where calls go, from a configuration as a carrier engineer would write it.
+
+use voxlane::call::Plan;
+use voxlane::config::model::Config;
+use voxlane::route::{Route, e164, route};
+use voxlane::sip::{Address, DialogId, Incoming};
+
+const CONFIG: &str = r#"
+[[trunk]]
+name = "wide"
+allow = ["198.51.100.0/24"]
+proxy = "sip.wide.example:5080"
+caller_ids = ["+15550100", "+15550101"]
+
+[[trunk]]
+name = "narrow"
+allow = ["198.51.100.7/32"]
+proxy = "192.0.2.20"
+domain = "carrier.example"
+
+[[tenant]]
+name = "acme"
+
+[[tenant]]
+name = "other"
+domains = ["pbx.other.example"]
+
+[[agent]]
+name = "echo"
+url = "builtin:echo"
+
+[[agent]]
+name = "bot"
+url = "wss://bot.example/media"
+
+[[did]]
+number = "+15550001"
+tenant = "acme"
+agent = "echo"
+
+[[did]]
+number = "+15550002"
+agent = "bot"
+
+[[did]]
+number = "+15551000..+15551999"
+tenant = "acme"
+trunk = "wide"
+
+[[did]]
+number = "+15552000"
+trunk = "narrow"
+to = "+15559000"
+"#;
+
+fn config() -> Config {
+    Config::parse(CONFIG, "voxlane.toml", &|_| None).unwrap()
+}
+
+fn address(user: &str, host: &str) -> Address {
+    Address {
+        display: "Ann".into(),
+        user: user.into(),
+        host: host.into(),
+        port: None,
+    }
+}
+
+fn incoming(remote: &str, to: &str, host: &str) -> Incoming {
+    Incoming {
+        dialog: DialogId(1),
+        local: "203.0.113.50:5060".parse().unwrap(),
+        remote: remote.parse().unwrap(),
+        request_uri: address(to, host),
+        from: address("+15557777", "caller.example"),
+        to: address(to, host),
+        asserted: None,
+        call_id: "abc".into(),
+        sdp: None,
+    }
+}
+
+fn routed(remote: &str, to: &str, host: &str) -> Result<Route, u16> {
+    route(&config(), &incoming(remote, to, host)).map_err(|refusal| refusal.status)
+}
+
+#[test]
+fn the_source_address_names_the_trunk_and_the_narrowest_network_wins() {
+    let trunk = |remote: &str| routed(remote, "+15550001", "203.0.113.50").map(|route| route.trunk);
+    assert_eq!(trunk("198.51.100.8:5060"), Ok("wide".to_owned()));
+    assert_eq!(trunk("198.51.100.7:40000"), Ok("narrow".to_owned()));
+    assert_eq!(trunk("[::ffff:198.51.100.7]:5060"), Ok("narrow".to_owned()));
+    assert_eq!(trunk("192.0.2.99:5060"), Err(403));
+}
+
+#[test]
+fn numbers_come_in_the_forms_carriers_write() {
+    for (written, number) in [
+        ("+15550001", "+15550001"),
+        ("15550001", "+15550001"),
+        ("+1-555-0001", "+15550001"),
+        ("+15550001;npdi=yes", "+15550001"),
+        ("0015550001", "0015550001"),
+        ("911", "911"),
+        ("alice", "alice"),
+        ("", ""),
+    ] {
+        assert_eq!(e164(written), number, "{written}");
+    }
+    assert_eq!(
+        routed("198.51.100.8:5060", "15550001", "203.0.113.50").unwrap().number,
+        "+15550001"
+    );
+    assert_eq!(routed("198.51.100.8:5060", "+15550009", "203.0.113.50"), Err(404));
+}
+
+#[test]
+fn a_tenants_domain_reaches_only_that_tenants_numbers() {
+    let to = |host: &str| routed("198.51.100.8:5060", "+15550001", host).map(|route| route.tenant);
+    assert_eq!(to("sip.acme.trusst.cloud"), Ok(Some("acme".to_owned())));
+    assert_eq!(to("SIP.ACME.trusst.cloud"), Ok(Some("acme".to_owned())));
+    assert_eq!(to("pbx.other.example"), Err(404));
+}
+
+#[test]
+fn an_agent_behind_a_host_is_looked_up_and_a_built_in_one_is_not() {
+    let host = |to: &str| match routed("198.51.100.8:5060", to, "203.0.113.50").unwrap().plan {
+        Plan::Agent { host, .. } => host.map(|host| (host.host, host.port)),
+        Plan::Trunk { .. } => panic!("an agent was expected"),
+    };
+    assert_eq!(host("+15550001"), None);
+    assert_eq!(host("+15550002"), Some(("bot.example".to_owned(), 443)));
+}
+
+#[test]
+fn calls_to_a_trunk_are_written_as_carriers_want_them() {
+    // I12: Request-URI sip:+{number}@{carrier-domain}, From and To in E.164.
+    let Plan::Trunk {
+        proxy,
+        request_uri,
+        from,
+        to,
+        ..
+    } = routed("198.51.100.7:5060", "+15551234", "203.0.113.50").unwrap().plan
+    else {
+        panic!("a trunk was expected")
+    };
+    assert_eq!((proxy.host.as_str(), proxy.port), ("sip.wide.example", 5080));
+    assert_eq!(
+        (request_uri.user.as_str(), request_uri.host.as_str()),
+        ("+15551234", "sip.wide.example")
+    );
+    assert_eq!((to.user.as_str(), to.host.as_str()), ("+15551234", "sip.wide.example"));
+    // The caller's number is not one the trunk may show: the first that is, instead.
+    assert_eq!(from.user, "+15550100");
+
+    let Plan::Trunk { request_uri, from, .. } = routed("198.51.100.8:5060", "+15552000", "203.0.113.50").unwrap().plan
+    else {
+        panic!("a trunk was expected")
+    };
+    assert_eq!(
+        (request_uri.user.as_str(), request_uri.host.as_str()),
+        ("+15559000", "carrier.example")
+    );
+    // This trunk names no caller IDs: the caller's own passes.
+    assert_eq!(from.user, "+15557777");
+}
