@@ -1,0 +1,129 @@
+//! Asks a running gateway over its admin socket.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::body::Bytes;
+use hyper::{Request, StatusCode, header};
+use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+
+use super::socket;
+
+/// A gateway that takes longer than this is taken for hung.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Most bytes of an answer: 10,000 calls with their legs take a tenth of it.
+const LIMIT: usize = 128 << 20;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Nobody listens.
+    #[error(
+        "{}: no gateway answers here ({source}); is \"voxlane serve\" running, with the same --runtime-dir?",
+        path.display()
+    )]
+    NotRunning {
+        /// The socket.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The socket belongs to another user.
+    #[error("{}: permission denied; run this as the user that runs \"voxlane serve\"", .0.display())]
+    Permission(PathBuf),
+    /// No answer in time.
+    #[error("{}: the gateway did not answer within {} s", path.display(), PATIENCE.as_secs())]
+    Timeout {
+        /// The socket.
+        path: PathBuf,
+    },
+    /// The exchange broke.
+    #[error("{}: the answer could not be read: {message}", path.display())]
+    Broken {
+        /// The socket.
+        path: PathBuf,
+        /// What happened.
+        message: String,
+    },
+    /// The gateway answered with an error.
+    #[error("{}: the gateway answered {status}: {text}", path.display())]
+    Status {
+        /// The socket.
+        path: PathBuf,
+        /// HTTP status.
+        status: StatusCode,
+        /// What it said.
+        text: String,
+    },
+}
+
+/// `GET`s a route and reads the JSON.
+///
+/// # Errors
+/// Why there is no answer, or none that can be read.
+pub async fn get<T: DeserializeOwned>(runtime_dir: &Path, route: &str) -> Result<T, ClientError> {
+    let bytes = get_bytes(runtime_dir, route).await?;
+    serde_json::from_slice(&bytes).map_err(|error| broken(&socket::path(runtime_dir), &error))
+}
+
+/// `GET`s a route.
+///
+/// # Errors
+/// Why there is no answer.
+pub async fn get_bytes(runtime_dir: &Path, route: &str) -> Result<Bytes, ClientError> {
+    let path = socket::path(runtime_dir);
+    match tokio::time::timeout(PATIENCE, exchange(&path, route)).await {
+        Ok(result) => result,
+        Err(_) => Err(ClientError::Timeout { path }),
+    }
+}
+
+async fn exchange(path: &Path, route: &str) -> Result<Bytes, ClientError> {
+    let stream = UnixStream::connect(path).await.map_err(|source| match source.kind() {
+        io::ErrorKind::PermissionDenied => ClientError::Permission(path.to_owned()),
+        _ => ClientError::NotRunning {
+            path: path.to_owned(),
+            source,
+        },
+    })?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| broken(path, &error))?;
+    // Ends when the sender is dropped; its errors come out of the request as well.
+    tokio::spawn(connection);
+    let request = Request::get(route)
+        .header(header::HOST, "voxlane")
+        .body(Empty::<Bytes>::new())
+        .map_err(|error| broken(path, &error))?;
+    let response = sender
+        .send_request(request)
+        .await
+        .map_err(|error| broken(path, &error))?;
+    let status = response.status();
+    let body = Limited::new(response.into_body(), LIMIT)
+        .collect()
+        .await
+        .map_err(|error| broken(path, &*error))?;
+    let bytes = body.to_bytes();
+    if status != StatusCode::OK {
+        let text = String::from_utf8_lossy(&bytes).trim().to_owned();
+        return Err(ClientError::Status {
+            path: path.to_owned(),
+            status,
+            text,
+        });
+    }
+    Ok(bytes)
+}
+
+fn broken(path: &Path, error: &dyn std::error::Error) -> ClientError {
+    ClientError::Broken {
+        path: path.to_owned(),
+        message: error.to_string(),
+    }
+}

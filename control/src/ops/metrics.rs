@@ -1,0 +1,181 @@
+//! The reports as Prometheus metrics (OpenMetrics text), computed when they are asked for: nothing is counted twice.
+
+use std::fmt;
+
+use prometheus_client::encoding::{EncodeLabelSet, text::encode};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+use voxlane_dataplane::lane::Lane;
+use voxlane_dataplane::media_plane::PlaneStatus;
+
+use super::report::{FlowRow, FlowsReport, StatusReport};
+use super::words;
+use crate::sip::Counters;
+
+/// Content type of the text.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The metrics as text.
+///
+/// # Errors
+/// Never, as long as a `String` can be written to.
+pub fn text(status: &StatusReport, flows: &FlowsReport) -> Result<String, fmt::Error> {
+    let mut metrics = Metrics(Registry::with_prefix("voxlane"));
+    gateway(&mut metrics, status);
+    sip(&mut metrics, &status.sip);
+    plane(&mut metrics, &status.plane);
+    lanes(&mut metrics, &flows.flows);
+    let mut text = String::new();
+    encode(&mut text, &metrics.0)?;
+    Ok(text)
+}
+
+fn gateway(metrics: &mut Metrics, status: &StatusReport) {
+    let build = Family::<Build, Gauge>::default();
+    build
+        .get_or_create(&Build {
+            name: status.name.clone(),
+            version: status.version.clone(),
+        })
+        .set(1);
+    metrics
+        .0
+        .register("build_info", "Name of this gateway and version of the program", build);
+    metrics.gauge("uptime_seconds", "Seconds since start", status.uptime_s);
+    metrics.gauge("tasks", "Tasks of the runtime alive now", status.tasks);
+    metrics.gauge("calls_active", "Calls alive now", status.calls.active);
+    metrics.counter("calls", "Calls begun", status.calls.total);
+    metrics.counter("calls_answered", "Calls answered", status.calls.answered);
+    metrics.counter(
+        "calls_failed",
+        "Calls that failed before an answer",
+        status.calls.failed,
+    );
+    metrics.gauge("agents_active", "Agent sessions alive now", status.agents.active);
+    metrics.counter(
+        "agents_failed",
+        "Agent sessions ended by a failure of the agent",
+        status.agents.failed,
+    );
+}
+
+fn sip(metrics: &mut Metrics, counters: &Counters) {
+    let Counters {
+        requests,
+        responses,
+        malformed,
+        bad_requests,
+        stray,
+        retransmissions_received,
+        retransmissions_sent,
+        transactions,
+        dialogs,
+    } = *counters;
+    metrics.counter("sip_requests", "SIP requests received", requests);
+    metrics.counter("sip_responses", "SIP responses received", responses);
+    metrics.counter(
+        "sip_malformed",
+        "Datagrams that were not SIP or too damaged to answer",
+        malformed,
+    );
+    metrics.counter("sip_bad_requests", "SIP requests answered 400", bad_requests);
+    metrics.counter("sip_stray", "SIP responses and ACKs that belong to nothing", stray);
+    metrics.counter(
+        "sip_retransmissions_received",
+        "SIP messages the other side repeated",
+        retransmissions_received,
+    );
+    metrics.counter(
+        "sip_retransmissions_sent",
+        "SIP messages we repeated",
+        retransmissions_sent,
+    );
+    metrics.gauge("sip_transactions", "SIP transactions alive now", transactions);
+    metrics.gauge("sip_dialogs", "SIP dialogs alive now", dialogs);
+}
+
+fn plane(metrics: &mut Metrics, plane: &PlaneStatus) {
+    metrics.gauge("media_ports_in_use", "RTP port pairs in use", plane.ports_in_use as u64);
+    metrics.gauge("media_ports", "RTP port pairs there are", plane.ports_total as u64);
+    metrics.gauge("workers", "Worker threads", plane.workers.len() as u64);
+    let attached = Family::<Attached, Gauge>::default();
+    for interface in &plane.interfaces {
+        for mode in words::MODES {
+            let labels = Attached {
+                interface: interface.name.clone(),
+                mode: words::mode(mode).to_owned(),
+            };
+            attached.get_or_create(&labels).set((interface.mode == mode).into());
+        }
+    }
+    metrics.0.register(
+        "xdp_attached",
+        "1 for the mode in which the XDP program is on the interface",
+        attached,
+    );
+}
+
+fn lanes(metrics: &mut Metrics, flows: &[FlowRow]) {
+    let count = |wanted: &dyn Fn(&FlowRow) -> bool| flows.iter().filter(|row| wanted(row)).count() as i64;
+    let by_lane = Family::<InLane, Gauge>::default();
+    for lane in [Lane::Kernel, Lane::Worker] {
+        let labels = InLane {
+            lane: words::lane(lane).to_owned(),
+        };
+        by_lane.get_or_create(&labels).set(count(&|row| row.flow.lane == lane));
+    }
+    metrics.0.register("flows", "Flows by the lane they are in", by_lane);
+    let by_reason = Family::<Because, Gauge>::default();
+    for reason in words::REASONS {
+        let labels = Because {
+            reason: words::reason_label(reason).to_owned(),
+        };
+        by_reason
+            .get_or_create(&labels)
+            .set(count(&|row| row.flow.reason == Some(reason)));
+    }
+    metrics
+        .0
+        .register("worker_lane_flows", "Flows in the worker lane by the reason", by_reason);
+}
+
+struct Metrics(Registry);
+
+impl Metrics {
+    fn gauge(&mut self, name: &str, help: &str, value: u64) {
+        let gauge = Gauge::<i64>::default();
+        gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        self.0.register(name, help, gauge);
+    }
+
+    /// The name is written with `_total` after it.
+    fn counter(&mut self, name: &str, help: &str, value: u64) {
+        let counter = Counter::<u64>::default();
+        counter.inc_by(value);
+        self.0.register(name, help, counter);
+    }
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Build {
+    name: String,
+    version: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Attached {
+    interface: String,
+    mode: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct InLane {
+    lane: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Because {
+    reason: String,
+}

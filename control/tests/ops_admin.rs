@@ -1,0 +1,288 @@
+//! The admin server as its clients see it.
+
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::sync::Arc;
+
+use voxlane::call::Side;
+use voxlane::ops::report::{
+    AgentCounts, CallCounts, CallReport, CallsReport, FlowRow, FlowsReport, LegRow, StatusReport,
+};
+use voxlane::ops::server::AdminServer;
+use voxlane::ops::{Inspect, client, socket};
+use voxlane::sip::Counters;
+use voxlane_dataplane::codec::Codec;
+use voxlane_dataplane::lane::{Lane, Reason};
+use voxlane_dataplane::media_plane::{AttachMode, EndpointId, FlowReport, InterfaceStatus, PlaneStatus, StreamStats};
+
+/// A gateway with one call to an agent.
+struct Gateway;
+
+fn plane() -> PlaneStatus {
+    let interface = |name: &str, mode, detail: Option<&str>| InterfaceStatus {
+        name: name.into(),
+        mode,
+        detail: detail.map(str::to_owned),
+    };
+    PlaneStatus {
+        interfaces: vec![
+            interface("eth0", AttachMode::Native, None),
+            interface("eth1", AttachMode::Generic, Some("the driver has no XDP")),
+        ],
+        unavailable: None,
+        workers: vec![Some(1)],
+        ports_in_use: 1,
+        ports_total: 5000,
+    }
+}
+
+impl Inspect for Gateway {
+    fn status(&self) -> StatusReport {
+        StatusReport {
+            name: "pop1".into(),
+            version: "0.1.0".into(),
+            uptime_s: 61,
+            plane: plane(),
+            sip: Counters {
+                requests: 3,
+                dialogs: 1,
+                ..Counters::default()
+            },
+            calls: CallCounts {
+                active: 1,
+                total: 7,
+                answered: 5,
+                failed: 1,
+            },
+            agents: AgentCounts { active: 1, failed: 2 },
+            tasks: 9,
+        }
+    }
+
+    fn calls(&self) -> CallsReport {
+        let started = std::time::UNIX_EPOCH + std::time::Duration::from_millis(1_795_417_509_042);
+        let leg = LegRow {
+            side: Side::A,
+            call_id: "x@y".into(),
+            local: "203.0.113.50:10000".parse().ok(),
+            remote: None,
+            codec: Some(Codec::Pcmu),
+            lane: Some(Lane::Worker),
+            reason: Some(Reason::Agent),
+        };
+        let call = CallReport {
+            id: "c1".into(),
+            state: "ringing".into(),
+            from: "+15550100".into(),
+            to: "+15550001".into(),
+            did: None,
+            tenant: Some("demo".into()),
+            trunk: Some("lab".into()),
+            agent: Some("echo".into()),
+            started: started.into(),
+            answered: None,
+            ended: None,
+            cause: None,
+            legs: vec![leg],
+            digits: "12".into(),
+        };
+        CallsReport {
+            active: vec![call],
+            recent: vec![],
+        }
+    }
+
+    fn flows(&self) -> FlowsReport {
+        let flow = FlowReport {
+            endpoint: EndpointId(1),
+            local: std::net::SocketAddr::from(([203, 0, 113, 50], 10000)),
+            forwarded_to: None,
+            lane: Lane::Worker,
+            reason: Some(Reason::Agent),
+            received: StreamStats {
+                packets: 50,
+                ..StreamStats::default()
+            },
+            sent_packets: 49,
+            userspace_packets: 50,
+        };
+        FlowsReport {
+            status: plane(),
+            flows: vec![FlowRow {
+                flow,
+                call: Some("c1".into()),
+                leg: Some(Side::A),
+            }],
+        }
+    }
+}
+
+async fn start(directory: &Path) -> AdminServer {
+    AdminServer::start(Arc::new(Gateway), directory, None)
+        .await
+        .expect("the admin server starts")
+}
+
+#[tokio::test]
+async fn reports_arrive_as_they_were_made() {
+    let directory = tempfile::tempdir().unwrap();
+    let _server = start(directory.path()).await;
+    assert_eq!(
+        client::get::<StatusReport>(directory.path(), "/v1/status")
+            .await
+            .unwrap(),
+        Gateway.status()
+    );
+    assert_eq!(
+        client::get::<CallsReport>(directory.path(), "/v1/calls").await.unwrap(),
+        Gateway.calls()
+    );
+    assert_eq!(
+        client::get::<FlowsReport>(directory.path(), "/v1/flows").await.unwrap(),
+        Gateway.flows()
+    );
+}
+
+#[tokio::test]
+async fn the_json_has_the_shape_that_is_promised() {
+    let directory = tempfile::tempdir().unwrap();
+    let _server = start(directory.path()).await;
+    let call: serde_json::Value = client::get(directory.path(), "/v1/calls").await.unwrap();
+    assert_eq!(
+        call["active"][0],
+        serde_json::json!({
+            "id": "c1", "state": "ringing", "from": "+15550100", "to": "+15550001", "did": null, "tenant": "demo",
+            "trunk": "lab", "agent": "echo", "started": "2026-11-23T07:05:09.042Z", "answered": null, "ended": null,
+            "cause": null, "digits": "12",
+            "legs": [{
+                "side": "a", "call_id": "x@y", "local": "203.0.113.50:10000", "remote": null, "codec": "PCMU",
+                "lane": "worker", "reason": "agent"
+            }],
+        })
+    );
+    let flows: serde_json::Value = client::get(directory.path(), "/v1/flows").await.unwrap();
+    assert_eq!(flows["flows"][0]["call"], "c1");
+    assert_eq!(flows["flows"][0]["received"]["packets"], 50);
+    assert_eq!(flows["status"]["interfaces"][1]["mode"], "generic");
+}
+
+#[tokio::test]
+async fn metrics_are_computed_from_the_reports() {
+    let directory = tempfile::tempdir().unwrap();
+    let _server = start(directory.path()).await;
+    let text = client::get_bytes(directory.path(), "/metrics").await.unwrap();
+    let text = std::str::from_utf8(&text).unwrap();
+    for line in [
+        "voxlane_build_info{name=\"pop1\",version=\"0.1.0\"} 1",
+        "voxlane_uptime_seconds 61",
+        "voxlane_calls_active 1",
+        "voxlane_calls_total 7",
+        "voxlane_calls_answered_total 5",
+        "voxlane_calls_failed_total 1",
+        "voxlane_agents_active 1",
+        "voxlane_agents_failed_total 2",
+        "voxlane_sip_requests_total 3",
+        "voxlane_sip_dialogs 1",
+        "voxlane_media_ports_in_use 1",
+        "voxlane_media_ports 5000",
+        "voxlane_flows{lane=\"kernel\"} 0",
+        "voxlane_flows{lane=\"worker\"} 1",
+        "voxlane_worker_lane_flows{reason=\"agent\"} 1",
+        "voxlane_worker_lane_flows{reason=\"ipv6\"} 0",
+        "voxlane_xdp_attached{interface=\"eth0\",mode=\"native\"} 1",
+        "voxlane_xdp_attached{interface=\"eth1\",mode=\"native\"} 0",
+        "voxlane_xdp_attached{interface=\"eth1\",mode=\"generic\"} 1",
+        "# EOF",
+    ] {
+        assert!(text.lines().any(|written| written == line), "{line} is not in\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn metrics_are_also_served_over_tcp_and_nothing_else_is() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let directory = tempfile::tempdir().unwrap();
+    let any = Some(std::net::SocketAddr::from(([127, 0, 0, 1], 0)));
+    let server = AdminServer::start(Arc::new(Gateway), directory.path(), any)
+        .await
+        .unwrap();
+    for (route, status) in [("/metrics", "HTTP/1.1 200 OK"), ("/v1/calls", "HTTP/1.1 404 Not Found")] {
+        let mut stream = tokio::net::TcpStream::connect(server.metrics().unwrap()).await.unwrap();
+        let request = format!("GET {route} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with(status), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn unknown_routes_name_the_known_ones() {
+    let directory = tempfile::tempdir().unwrap();
+    let _server = start(directory.path()).await;
+    let error = client::get_bytes(directory.path(), "/v1/call")
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.ends_with("404 Not Found: there is /v1/status, /v1/calls, /v1/flows and /metrics"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn the_socket_is_private_and_goes_with_the_server() {
+    let directory = tempfile::tempdir().unwrap();
+    let runtime_dir = directory.path().join("new/run");
+    let server = start(&runtime_dir).await;
+    let path = socket::path(&runtime_dir);
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(std::fs::read_dir(&runtime_dir).unwrap().count(), 1);
+    drop(server);
+    assert!(!path.exists());
+    let error = client::get_bytes(&runtime_dir, "/v1/status")
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("is \"voxlane serve\" running, with the same --runtime-dir?"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_second_gateway_is_refused_and_leaves_the_first_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let _server = start(directory.path()).await;
+    let error = AdminServer::start(Arc::new(Gateway), directory.path(), None)
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("another voxlane is running with this runtime directory"),
+        "{error}"
+    );
+    assert!(client::get_bytes(directory.path(), "/v1/status").await.is_ok());
+}
+
+#[tokio::test]
+async fn the_socket_of_a_dead_process_is_replaced() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(UnixListener::bind(socket::path(directory.path())).unwrap());
+    let _server = start(directory.path()).await;
+    assert!(client::get_bytes(directory.path(), "/v1/status").await.is_ok());
+}
+
+#[tokio::test]
+async fn a_file_in_the_sockets_place_is_not_touched() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(socket::path(directory.path()), "mine").unwrap();
+    let error = AdminServer::start(Arc::new(Gateway), directory.path(), None)
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("is in the way and is not a socket"), "{error}");
+    assert_eq!(std::fs::read_to_string(socket::path(directory.path())).unwrap(), "mine");
+}
