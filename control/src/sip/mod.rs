@@ -7,8 +7,21 @@
 //! 2. then call [`Endpoint::poll_output`] until it returns [`Output::Timeout`]: send each [`Output::Transmit`], act on
 //!    each [`Output::Event`].
 //!
-//! It reads no clock, opens no socket and draws no randomness but from the seed it was made with.
+//! It reads no clock, opens no socket and draws no randomness but from the seed it was made with. A command for a dialog
+//! that is unknown, ended, or in a state the command does not fit is ignored: the other side may always have been quicker.
+//!
+//! A message passes [`syntax`] (bytes to sound messages), [`transaction`] (repetition), [`dialog`] (who talks with whom) and
+//! [`endpoint`] (what to do about it). [`transport`] is the only I/O.
 
 pub mod api;
+pub mod dialog;
+pub mod endpoint;
+pub mod ids;
+pub mod outbox;
+pub mod syntax;
+pub mod transaction;
+pub mod transport;
 
 pub use api::*;
+pub use endpoint::Endpoint;
+pub use syntax::{SyntaxError, parse_uri};

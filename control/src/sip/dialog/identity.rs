@@ -1,0 +1,148 @@
+//! What makes a dialog's requests: tags, CSeq numbers, route set and remote target (RFC 3261 sections 12.1 and 12.2.1.1).
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::sip::syntax::{NameAddr, Request, Response, Writer};
+use crate::sip::transaction::Path;
+use crate::sip::transaction::hop::{Hop, via};
+
+/// Who talks with whom, and by which way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// Call-ID.
+    pub call_id: String,
+    /// Our tag.
+    pub local_tag: String,
+    /// Their tag; `None` until it is known, and with a peer of RFC 2543 that has none.
+    pub remote_tag: Option<String>,
+    /// CSeq number of our last request.
+    pub local_cseq: u32,
+    /// CSeq number of their last request; `None` before the first.
+    pub remote_cseq: Option<u32>,
+    /// From of our requests, with tag.
+    local: String,
+    /// To of our requests, with tag.
+    remote: String,
+    /// Their Contact: Request-URI of our requests.
+    target: String,
+    /// Route set, first hop first.
+    routes: Vec<String>,
+    /// Our address, and where messages were seen to come from or sent to.
+    path: Path,
+    /// Requests go where theirs came from, not where their Contact says: they sit behind an address translator.
+    translated: bool,
+}
+
+impl Identity {
+    /// Of a call that comes in. `source` is where the INVITE came from.
+    pub fn incoming(request: &Request, local_tag: String, source: Path) -> Self {
+        Self {
+            call_id: request.call_id.clone(),
+            remote_tag: request.from.tag().map(str::to_owned),
+            local_cseq: 0,
+            remote_cseq: Some(request.cseq),
+            local: format!("{};tag={local_tag}", request.to.as_str()),
+            local_tag,
+            remote: request.from.as_str().to_owned(),
+            target: request
+                .contact
+                .as_ref()
+                .map_or_else(String::new, |c| c.uri.as_str().to_owned()),
+            routes: request.fields.record_routes.clone(),
+            path: source,
+            translated: request.fields.vias.len() == 1 && request.via.is_translated(source.remote),
+        }
+    }
+
+    /// Of a call that is being placed by the INVITE on this hop.
+    pub fn outgoing(hop: &Hop, local_tag: String) -> Self {
+        Self {
+            call_id: hop.call_id.clone(),
+            local_tag,
+            remote_tag: None,
+            local_cseq: hop.cseq,
+            remote_cseq: None,
+            local: hop.from.clone(),
+            remote: hop.to.clone(),
+            target: hop.uri.clone(),
+            routes: Vec::new(),
+            path: hop.path,
+            translated: false,
+        }
+    }
+
+    /// The same, once a 2xx has named the other side (RFC 3261 section 12.1.2).
+    pub fn answered(&self, response: &Response) -> Self {
+        Self {
+            remote_tag: response.to.tag().map(str::to_owned),
+            remote: response.to.as_str().to_owned(),
+            target: response
+                .contact
+                .as_ref()
+                .map_or_else(|| self.target.clone(), |c| c.uri.as_str().to_owned()),
+            routes: response.fields.record_routes.iter().rev().cloned().collect(),
+            ..self.clone()
+        }
+    }
+
+    /// Takes over the Contact of a re-INVITE (RFC 3261 section 12.2.2).
+    pub fn retarget(&mut self, target: String) {
+        self.target = target;
+    }
+
+    /// Whether a request with this From tag is the other side's.
+    pub fn is_from(&self, tag: Option<&str>) -> bool {
+        self.remote_tag.as_deref() == tag
+    }
+
+    /// Between which addresses the next request travels: the first route, else the remote target, where that is an address
+    /// literal; else where the other side was last seen. There is no resolver in the core.
+    pub fn next_hop(&self) -> Path {
+        let uri = match self.routes.first() {
+            Some(route) => NameAddr::parse(route).ok().and_then(|r| r.uri.literal()),
+            None if self.translated => None,
+            None => self.target_address(),
+        };
+        let same_family = uri.filter(|to| to.is_ipv4() == self.path.local.is_ipv4());
+        Path {
+            local: self.path.local,
+            remote: same_family.unwrap_or(self.path.remote),
+        }
+    }
+
+    fn target_address(&self) -> Option<SocketAddr> {
+        crate::sip::syntax::Uri::parse(&self.target).ok()?.literal()
+    }
+
+    /// The first headers of a request in the dialog (RFC 3261 section 12.2.1.1).
+    pub fn request(&self, method: &str, cseq: u32, branch: &str) -> Writer {
+        let strict = self
+            .routes
+            .first()
+            .and_then(|first| NameAddr::parse(first).ok())
+            .filter(|r| !r.uri.is_loose_router());
+        let mut writer = match &strict {
+            // A strict router wants itself as Request-URI and the target as last route.
+            Some(router) => Writer::request(method, router.uri.as_str()),
+            None => Writer::request(method, &self.target),
+        };
+        writer
+            .header("Via", via(self.next_hop(), branch))
+            .header("Max-Forwards", 70);
+        let skipped = usize::from(strict.is_some());
+        for route in self.routes.iter().skip(skipped) {
+            writer.header("Route", route);
+        }
+        if strict.is_some() {
+            writer.header("Route", format_args!("<{}>", self.target));
+        }
+        writer
+            .header("From", &self.local)
+            .header("To", &self.remote)
+            .header("Call-ID", &self.call_id)
+            .header("CSeq", format_args!("{cseq} {method}"));
+        writer
+    }
+}

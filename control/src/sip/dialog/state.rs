@@ -1,0 +1,130 @@
+//! How far a dialog has come.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Identity, Reply};
+use crate::sip::transaction::{Path, TransactionId};
+
+/// One dialog, or the attempt at one.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Dialog {
+    /// Tags, routes, numbers.
+    pub identity: Identity,
+    /// How far it has come.
+    pub state: State,
+}
+
+/// How far a dialog has come.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum State {
+    /// Our INVITE has no final response.
+    Calling(Calling),
+    /// Their INVITE is not answered.
+    Ringing(Ringing),
+    /// An INVITE was answered with a 2xx.
+    Up(Up),
+    /// Our BYE is on its way.
+    Ending(Report),
+}
+
+/// Our INVITE has no final response.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Calling {
+    /// Its transaction.
+    pub invite: TransactionId,
+    /// Remote tags of the early dialogs, one a fork.
+    pub early_tags: Vec<String>,
+    /// Whether it is being taken back.
+    pub cancel: Cancel,
+}
+
+/// Whether our INVITE is being taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Cancel {
+    /// It is not.
+    No,
+    /// It is, as soon as a provisional response allows.
+    Wanted(Cause),
+    /// The CANCEL is sent.
+    Sent(Cause),
+}
+
+/// Why our INVITE is being taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Cause {
+    /// The call layer hung up.
+    HungUp,
+    /// Nobody answered in time.
+    TimedOut,
+}
+
+/// Their INVITE is not answered.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Ringing {
+    /// The INVITE.
+    pub pending: Pending,
+    /// The last 18x, to be repeated.
+    pub provisional: Option<(u16, Option<Vec<u8>>)>,
+}
+
+/// An INVITE of theirs that waits for the call layer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Pending {
+    /// Its transaction.
+    pub invite: TransactionId,
+    /// How it is answered.
+    pub reply: Reply,
+    /// Its CSeq number.
+    pub cseq: u32,
+    /// The remote target it brings.
+    pub target: String,
+}
+
+/// An INVITE was answered with a 2xx.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Up {
+    /// Our 2xx whose ACK has not come.
+    pub unacked: Option<Unacked>,
+    /// CSeq number of the last INVITE that was acknowledged.
+    pub acked: Option<u32>,
+    /// A re-INVITE that waits for the call layer.
+    pub pending: Option<Pending>,
+}
+
+/// A 2xx whose ACK has not come.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Unacked {
+    /// CSeq number of the INVITE.
+    pub cseq: u32,
+    /// Where the 2xx goes.
+    pub path: Path,
+    /// The 2xx.
+    pub response: Vec<u8>,
+    /// Time between this and the next repetition.
+    pub interval: Duration,
+    /// What is done when the ACK comes.
+    pub then: AfterAck,
+}
+
+/// What is done when the ACK to our 2xx comes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AfterAck {
+    /// The call goes on.
+    Stay,
+    /// The call layer hung up meanwhile: a BYE is sent (RFC 3261 section 15).
+    HangUp {
+        /// Reason header.
+        reason: Option<String>,
+    },
+}
+
+/// Whether the call layer waits for the end of our BYE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Report {
+    /// It hung up and is to hear of the end.
+    Tell,
+    /// It has heard of the end already, or never heard of the dialog.
+    Silent,
+}

@@ -1,0 +1,113 @@
+//! What the core writes into its messages.
+
+use super::super::dialog::{Identity, Reply};
+use super::super::syntax::Writer;
+use super::super::transaction::Path;
+use super::Endpoint;
+use super::purpose::Refusal;
+
+/// The methods that are offered.
+const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS";
+/// The content type that is understood.
+pub(super) const SDP: &str = "application/sdp";
+
+/// Our Contact.
+fn contact(path: Path) -> String {
+    format!("<sip:{}>", path.local)
+}
+
+fn session(sdp: Option<&[u8]>) -> Option<(&'static str, &[u8])> {
+    sdp.filter(|sdp| !sdp.is_empty()).map(|sdp| (SDP, sdp))
+}
+
+impl Endpoint {
+    /// 100 Trying.
+    pub(super) fn trying(&self, reply: &Reply) -> Vec<u8> {
+        reply.write(100, "").finish(None)
+    }
+
+    /// A response that makes or keeps a dialog: 18x or 2xx.
+    pub(super) fn accepting(&self, reply: &Reply, status: u16, tag: &str, sdp: Option<&[u8]>) -> Vec<u8> {
+        let mut writer = reply.write(status, tag);
+        reply.record_routes(&mut writer);
+        writer.header("Contact", contact(reply.path));
+        self.capabilities(&mut writer);
+        writer.header("Server", &self.config.user_agent);
+        writer.finish(session(sdp))
+    }
+
+    /// Any other final response.
+    pub(super) fn plain(&self, reply: &Reply, status: u16, tag: &str, headers: &[(&str, &str)]) -> Vec<u8> {
+        let mut writer = reply.write(status, tag);
+        for (name, value) in headers {
+            writer.header(name, value);
+        }
+        writer.header("Server", &self.config.user_agent);
+        writer.finish(None)
+    }
+
+    /// The answer to OPTIONS (RFC 3261 section 11.2).
+    pub(super) fn options_answer(&self, reply: &Reply, status: u16, tag: &str) -> Vec<u8> {
+        let mut writer = reply.write(status, tag);
+        writer
+            .header("Accept", SDP)
+            .header("Accept-Encoding", "identity")
+            .header("Accept-Language", "en");
+        self.capabilities(&mut writer);
+        writer.header("Server", &self.config.user_agent);
+        writer.finish(None)
+    }
+
+    /// The final response to a request we do not serve, with what would have been right.
+    pub(super) fn refusal(&mut self, reply: &Reply, refusal: &Refusal, tag: &str) -> Vec<u8> {
+        let mut writer = reply.write(refusal.status(), tag);
+        match refusal {
+            Refusal::MethodNotAllowed | Refusal::NotImplemented => {
+                writer.header("Allow", ALLOW);
+            }
+            Refusal::UnsupportedMedia => {
+                writer.header("Accept", SDP).header("Accept-Encoding", "identity");
+            }
+            Refusal::BadExtension(tags) => {
+                writer.header("Unsupported", tags.join(", "));
+            }
+            Refusal::StillAnswering => {
+                writer.header("Retry-After", self.ids.retry_after());
+            }
+            Refusal::NoDialog | Refusal::Merged | Refusal::Pending | Refusal::OutOfOrder | Refusal::Overload => {}
+        }
+        writer.header("Server", &self.config.user_agent);
+        writer.finish(None)
+    }
+
+    /// The rest of an INVITE whose first headers are written.
+    pub(super) fn invite_request(
+        &self,
+        mut writer: Writer,
+        path: Path,
+        headers: &[(String, String)],
+        sdp: &[u8],
+    ) -> Vec<u8> {
+        writer.header("Contact", contact(path));
+        self.capabilities(&mut writer);
+        writer.header("User-Agent", &self.config.user_agent);
+        for (name, value) in headers {
+            writer.header(name, value);
+        }
+        writer.finish(session(Some(sdp)))
+    }
+
+    /// A BYE.
+    pub(super) fn bye_request(&self, identity: &Identity, branch: &str, reason: Option<&str>) -> Vec<u8> {
+        let mut writer = identity.request("BYE", identity.local_cseq, branch);
+        if let Some(reason) = reason {
+            writer.header("Reason", reason);
+        }
+        writer.header("User-Agent", &self.config.user_agent);
+        writer.finish(None)
+    }
+
+    fn capabilities(&self, writer: &mut Writer) {
+        writer.header("Allow", ALLOW).header("Supported", "");
+    }
+}

@@ -1,0 +1,287 @@
+//! The user agent core: the one object that holds every transaction and dialog.
+//!
+//! What a datagram is for is decided here, in one place: [`frame`] and [`Message::new`] make it a sound message or refuse
+//! it; [`Purpose`] names everything a request can be for; `on_request` says what is done about each. The doing is beside:
+//! [`uas`] answers calls, [`indialog`] serves requests within dialogs, [`uac`] places calls, [`responses`] hears their
+//! answers, [`ending`] hangs up, [`timers`] acts on time, [`compose`] writes what all of them send.
+
+mod compose;
+mod ending;
+mod indialog;
+mod purpose;
+mod responses;
+mod timers;
+mod uac;
+mod uas;
+
+use std::net::SocketAddr;
+
+use super::api::{Counters, DialogId, EndpointConfig, Event, Input, Output};
+use super::dialog::{Dialogs, Reply};
+use super::ids::Ids;
+use super::outbox::Outbox;
+use super::syntax::frame::NotSip;
+use super::syntax::message::Message;
+use super::syntax::{Fault, Framed, Method, Request, StartLine, Via, frame};
+use super::transaction::{
+    Context, Key, Owner, Path, Server, ServerInvite, Timers, Timings, Transaction, TransactionId, Transactions,
+};
+use crate::time::Time;
+use purpose::Purpose;
+
+/// Most transactions at once; beyond, requests outside dialogs are answered 503 and forgotten. Some 1.5 KiB each.
+const MAX_TRANSACTIONS: usize = 1 << 20;
+
+/// The SIP core. See the [module above](super) for how it is driven.
+#[derive(Debug)]
+pub struct Endpoint {
+    config: EndpointConfig,
+    options_status: u16,
+    shared: Shared,
+    transactions: Transactions,
+    dialogs: Dialogs,
+    ids: Ids,
+}
+
+/// What every state machine works with.
+#[derive(Debug)]
+struct Shared {
+    timings: Timings,
+    timers: Timers,
+    outbox: Outbox,
+    counters: Counters,
+}
+
+impl Shared {
+    fn context(&mut self, now: Time, owner: Owner) -> Context<'_> {
+        Context {
+            now,
+            owner,
+            timings: &self.timings,
+            timers: &mut self.timers,
+            outbox: &mut self.outbox,
+            counters: &mut self.counters,
+        }
+    }
+
+    fn transaction(&mut self, now: Time, id: TransactionId) -> Context<'_> {
+        self.context(now, Owner::Transaction(id))
+    }
+
+    fn dialog(&mut self, now: Time, id: DialogId) -> Context<'_> {
+        self.context(now, Owner::Dialog(id))
+    }
+}
+
+impl Endpoint {
+    /// A core with no calls.
+    pub fn new(config: EndpointConfig) -> Self {
+        Self {
+            options_status: 200,
+            shared: Shared {
+                timings: Timings::new(&config),
+                timers: Timers::default(),
+                outbox: Outbox::default(),
+                counters: Counters::default(),
+            },
+            transactions: Transactions::default(),
+            dialogs: Dialogs::default(),
+            ids: Ids::new(config.seed),
+            config,
+        }
+    }
+
+    /// Takes in something that happened outside.
+    pub fn handle_input(&mut self, now: Time, input: Input<'_>) {
+        match input {
+            Input::Datagram { local, remote, data } => self.on_datagram(now, Path { local, remote }, data),
+            Input::Unreachable { remote } => self.on_unreachable(now, remote),
+        }
+    }
+
+    /// Acts on every timer that is due. To be called at the time [`Output::Timeout`] gave; earlier or later does no harm.
+    pub fn handle_timeout(&mut self, now: Time) {
+        while let Some((owner, timer)) = self.shared.timers.pop(now) {
+            self.on_timer(now, owner, timer);
+        }
+    }
+
+    /// The next thing to do; [`Output::Timeout`] when there is nothing to do now.
+    pub fn poll_output(&mut self) -> Output {
+        self.shared
+            .outbox
+            .next()
+            .unwrap_or_else(|| Output::Timeout(self.shared.timers.next()))
+    }
+
+    /// What has been seen and done since start, and what is alive now.
+    pub fn counters(&self) -> Counters {
+        Counters {
+            transactions: self.transactions.len() as u64,
+            dialogs: self.dialogs.len() as u64,
+            ..self.shared.counters
+        }
+    }
+
+    /// Sets what OPTIONS outside a dialog is answered: 200 normally, 503 when overloaded.
+    pub fn options_status(&mut self, status: u16) {
+        self.options_status = status;
+    }
+
+    fn on_datagram(&mut self, now: Time, path: Path, data: &[u8]) {
+        let framed = match frame(data) {
+            Ok(framed) => framed,
+            Err(NotSip::Keepalive) => return,
+            Err(NotSip::StartLine | NotSip::TooLong) => {
+                self.shared.counters.malformed += 1;
+                return;
+            }
+        };
+        match Message::new(framed) {
+            Ok(Message::Request(request)) => {
+                self.shared.counters.requests += 1;
+                self.on_request(now, path, &request);
+            }
+            Ok(Message::Response(response)) => {
+                self.shared.counters.responses += 1;
+                self.on_response(now, path, &response);
+            }
+            Err(refused) => self.refuse_damaged(path, data.len(), &refused.1, refused.0),
+        }
+    }
+
+    /// Answers a damaged request, if it says where the answer goes and the answer is no longer than it was: a forged
+    /// source must not be sent more than the forger spent.
+    fn refuse_damaged(&mut self, path: Path, size: usize, framed: &Framed, fault: Fault) {
+        let answerable = match &framed.start {
+            StartLine::Request { method, .. } => method != "ACK",
+            StartLine::Response { .. } => false,
+        };
+        let via = framed.fields.vias.first().and_then(|via| Via::parse(via).ok());
+        let (true, Some(via)) = (answerable, via) else {
+            self.shared.counters.malformed += 1;
+            return;
+        };
+        let reply = Reply::to_damaged(&framed.fields, via, path);
+        let response = reply
+            .write_reason(fault.status, fault.reason, &self.ids.tag())
+            .finish(None);
+        if response.len() > size {
+            self.shared.counters.malformed += 1;
+            return;
+        }
+        tracing::debug!(remote = %path.remote, status = fault.status, reason = fault.reason, "request refused");
+        self.shared.counters.bad_requests += 1;
+        self.shared.outbox.send(super::api::Transmit {
+            local: reply.path.local,
+            remote: reply.path.remote,
+            data: response,
+        });
+    }
+
+    /// Everything a request can be for, and what is done about it.
+    fn on_request(&mut self, now: Time, path: Path, request: &Request) {
+        match self.purpose(request) {
+            Purpose::Repeated(transaction) => self.on_repeated(now, transaction),
+            Purpose::AcksRefusal(transaction) => self.on_ack_of_refusal(now, transaction, request),
+            Purpose::AcksAnswer(dialog) => self.on_ack_of_answer(now, dialog, request),
+            Purpose::StrayAck => self.shared.counters.stray += 1,
+            Purpose::Cancels(invite) => self.on_cancel(now, path, request, invite),
+            Purpose::NewCall { sdp } => self.on_new_call(now, path, request, sdp),
+            Purpose::Ping { dialog } => self.on_options(now, path, request, dialog),
+            Purpose::Reinvite { dialog, sdp } => self.on_reinvite(now, path, request, dialog, sdp),
+            Purpose::Bye { dialog } => self.on_bye(now, path, request, dialog),
+            Purpose::Refused { refusal, dialog } => self.refuse(now, path, request, refusal, dialog),
+        }
+    }
+
+    /// A request came again within its transaction.
+    fn on_repeated(&mut self, now: Time, id: TransactionId) {
+        self.shared.counters.retransmissions_received += 1;
+        let Some(entry) = self.transactions.get(id) else { return };
+        let mut cx = self.shared.transaction(now, id);
+        match &entry.transaction {
+            Transaction::ServerInvite(invite) => invite.on_repeated(&mut cx),
+            Transaction::Server(server) => server.on_repeated(&mut cx),
+            Transaction::ClientInvite(_) | Transaction::Client(_) => {}
+        }
+    }
+
+    /// Starts the transaction of an INVITE.
+    fn start_invite(&mut self, request: &Request, path: Path, dialog: Option<DialogId>) -> TransactionId {
+        let id = self.transactions.next_id();
+        let mut keys = vec![Key::server(request, "INVITE")];
+        if request.to.tag().is_none() {
+            keys.push(Key::merged(request));
+        }
+        let invite = ServerInvite::new(path);
+        self.transactions
+            .insert(id, Transaction::ServerInvite(invite), dialog, keys, None);
+        id
+    }
+
+    /// Sends a response to an INVITE through its transaction.
+    fn respond(&mut self, now: Time, id: TransactionId, status: u16, response: Vec<u8>) {
+        let Some(entry) = self.transactions.get_mut(id) else {
+            return;
+        };
+        let mut cx = self.shared.transaction(now, id);
+        match &mut entry.transaction {
+            Transaction::ServerInvite(invite) => invite.respond(&mut cx, status, response),
+            Transaction::Server(_) | Transaction::ClientInvite(_) | Transaction::Client(_) => {}
+        }
+    }
+
+    /// Sends the final response to any request, with a transaction of its own.
+    fn finish(&mut self, now: Time, request: &Request, path: Path, status: u16, response: Vec<u8>) {
+        let in_dialog = request.to.tag().is_some();
+        if self.transactions.len() >= MAX_TRANSACTIONS && !in_dialog {
+            self.shared.outbox.send(super::api::Transmit {
+                local: path.local,
+                remote: path.remote,
+                data: response,
+            });
+            return;
+        }
+        if request.method == Method::Known(rsip::Method::Invite) {
+            let id = self.start_invite(request, path, None);
+            self.respond(now, id, status, response);
+            return;
+        }
+        let id = self.transactions.next_id();
+        let mut keys = vec![Key::server(request, &request.method_text)];
+        if !in_dialog && request.method != Method::Known(rsip::Method::Cancel) {
+            keys.push(Key::merged(request));
+        }
+        let server = Server::start(&mut self.shared.transaction(now, id), path, response);
+        self.transactions
+            .insert(id, Transaction::Server(server), None, keys, None);
+    }
+
+    fn tell(&mut self, event: Event) {
+        self.shared.outbox.tell(event);
+    }
+
+    /// Forgets a dialog and its timers.
+    fn forget(&mut self, dialog: DialogId) {
+        self.shared.timers.disarm_all(Owner::Dialog(dialog));
+        self.dialogs.remove(dialog);
+    }
+
+    /// Forgets a transaction and its timers.
+    fn drop_transaction(&mut self, id: TransactionId) -> Option<DialogId> {
+        self.shared.timers.disarm_all(Owner::Transaction(id));
+        self.transactions.remove(id)?.dialog
+    }
+
+    fn on_unreachable(&mut self, now: Time, remote: SocketAddr) {
+        for id in self.transactions.sent_to(remote) {
+            let fate = match self.transactions.get(id).map(|entry| &entry.transaction) {
+                Some(Transaction::ClientInvite(invite)) => invite.on_unreachable(),
+                Some(Transaction::Client(client)) => client.on_unreachable(),
+                Some(Transaction::ServerInvite(_) | Transaction::Server(_)) | None => continue,
+            };
+            self.on_fate(now, id, fate);
+        }
+    }
+}

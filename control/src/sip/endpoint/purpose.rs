@@ -1,0 +1,235 @@
+//! What a request is for.
+//!
+//! The order is RFC 3261's: transaction (17.2.3), merged requests (8.2.2.2), dialog (12.2.2), CSeq, method (8.2.1),
+//! required extensions (8.2.2.3), content (8.2.3).
+
+use rsip::Method::{Ack, Bye, Cancel, Invite, Options};
+
+use super::super::api::DialogId;
+use super::super::dialog::{Calling, State};
+use super::super::syntax::fields::Fields;
+use super::super::syntax::{Method, Request};
+use super::super::transaction::{Key, TransactionId};
+use super::{Endpoint, MAX_TRANSACTIONS};
+
+/// What a request is for.
+#[derive(Debug)]
+pub(super) enum Purpose {
+    /// A repetition within a transaction.
+    Repeated(TransactionId),
+    /// The ACK to a refusal, or with the branch of an INVITE we accepted.
+    AcksRefusal(TransactionId),
+    /// The ACK to a 2xx of ours, or to one of this dialog at least.
+    AcksAnswer(DialogId),
+    /// An ACK that belongs to nothing.
+    StrayAck,
+    /// Takes an INVITE back; `None` if we know of none.
+    Cancels(Option<TransactionId>),
+    /// A call.
+    NewCall {
+        /// Offer.
+        sdp: Option<Vec<u8>>,
+    },
+    /// OPTIONS.
+    Ping {
+        /// The dialog it was sent in.
+        dialog: Option<DialogId>,
+    },
+    /// INVITE within a dialog.
+    Reinvite {
+        /// The dialog.
+        dialog: DialogId,
+        /// Offer.
+        sdp: Option<Vec<u8>>,
+    },
+    /// BYE.
+    Bye {
+        /// The dialog.
+        dialog: DialogId,
+    },
+    /// Nothing we do.
+    Refused {
+        /// Why.
+        refusal: Refusal,
+        /// The dialog it was sent in.
+        dialog: Option<DialogId>,
+    },
+}
+
+/// Why a sound request is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// 405: a method of the standards that is not offered.
+    MethodNotAllowed,
+    /// 501: an unknown method.
+    NotImplemented,
+    /// 415: a body that is not plain SDP.
+    UnsupportedMedia,
+    /// 420: extensions we do not have.
+    BadExtension(Vec<String>),
+    /// 481: no such dialog.
+    NoDialog,
+    /// 482: the same request has come by another way.
+    Merged,
+    /// 491: an INVITE is under way in the dialog.
+    Pending,
+    /// 500: CSeq is not higher than the last (RFC 3261 section 12.2.2).
+    OutOfOrder,
+    /// 500 with Retry-After: an earlier INVITE is not answered (RFC 3261 section 14.2).
+    StillAnswering,
+    /// 503: no room for another transaction.
+    Overload,
+}
+
+impl Refusal {
+    /// The status.
+    pub(super) fn status(&self) -> u16 {
+        match self {
+            Self::MethodNotAllowed => 405,
+            Self::NotImplemented => 501,
+            Self::UnsupportedMedia => 415,
+            Self::BadExtension(_) => 420,
+            Self::NoDialog => 481,
+            Self::Merged => 482,
+            Self::Pending => 491,
+            Self::OutOfOrder | Self::StillAnswering => 500,
+            Self::Overload => 503,
+        }
+    }
+}
+
+impl Endpoint {
+    pub(super) fn purpose(&self, request: &Request) -> Purpose {
+        let refused = |refusal| Purpose::Refused { refusal, dialog: None };
+        if request.method == Method::Known(Ack) {
+            return self.purpose_of_ack(request);
+        }
+        if let Some(transaction) = self.transactions.find(&Key::server(request, &request.method_text)) {
+            return Purpose::Repeated(transaction);
+        }
+        if request.method == Method::Known(Cancel) {
+            return Purpose::Cancels(self.transactions.find(&Key::server(request, "INVITE")));
+        }
+        match request.to.tag() {
+            Some(tag) => match self.dialogs.find(tag, &request.call_id) {
+                Some(dialog) => self.purpose_in_dialog(request, dialog),
+                None => refused(Refusal::NoDialog),
+            },
+            None if self.transactions.find(&Key::merged(request)).is_some() => refused(Refusal::Merged),
+            None => match &request.method {
+                _ if self.transactions.len() >= MAX_TRANSACTIONS => refused(Refusal::Overload),
+                Method::Known(Invite) => match offer(&request.fields, &request.body) {
+                    Ok(sdp) => unless_extended(request, Purpose::NewCall { sdp }, None),
+                    Err(refusal) => refused(refusal),
+                },
+                Method::Known(Options) => unless_extended(request, Purpose::Ping { dialog: None }, None),
+                Method::Known(Bye) => refused(Refusal::NoDialog),
+                Method::Known(_) => refused(Refusal::MethodNotAllowed),
+                Method::Unknown(_) => refused(Refusal::NotImplemented),
+            },
+        }
+    }
+
+    fn purpose_of_ack(&self, request: &Request) -> Purpose {
+        let key = Key::server(request, "INVITE");
+        if let Some(transaction) = self.transactions.find(&key) {
+            return Purpose::AcksRefusal(transaction);
+        }
+        self.acked_dialog(request)
+            .map_or(Purpose::StrayAck, Purpose::AcksAnswer)
+    }
+
+    /// The dialog whose 2xx an ACK may be for.
+    pub(super) fn acked_dialog(&self, request: &Request) -> Option<DialogId> {
+        let id = self.dialogs.find(request.to.tag()?, &request.call_id)?;
+        self.dialogs
+            .get(id)
+            .filter(|dialog| dialog.identity.is_from(request.from.tag()))?;
+        Some(id)
+    }
+
+    fn purpose_in_dialog(&self, request: &Request, id: DialogId) -> Purpose {
+        let refused = |refusal| Purpose::Refused {
+            refusal,
+            dialog: Some(id),
+        };
+        let Some(dialog) = self.dialogs.get(id) else {
+            return refused(Refusal::NoDialog);
+        };
+        let theirs = match &dialog.state {
+            State::Calling(Calling { early_tags, .. }) => request
+                .from
+                .tag()
+                .is_some_and(|tag| early_tags.iter().any(|early| early == tag)),
+            State::Ringing(_) | State::Up(_) | State::Ending(_) => dialog.identity.is_from(request.from.tag()),
+        };
+        if !theirs {
+            return Purpose::Refused {
+                refusal: Refusal::NoDialog,
+                dialog: None,
+            };
+        }
+        if dialog.identity.remote_cseq.is_some_and(|last| request.cseq <= last) {
+            return refused(Refusal::OutOfOrder);
+        }
+        match &request.method {
+            Method::Known(Bye) => Purpose::Bye { dialog: id },
+            Method::Known(Options) => unless_extended(request, Purpose::Ping { dialog: Some(id) }, Some(id)),
+            Method::Known(Invite) => match &dialog.state {
+                State::Calling(_) => refused(Refusal::Pending),
+                State::Ringing(_) => refused(Refusal::StillAnswering),
+                State::Ending(_) => refused(Refusal::NoDialog),
+                State::Up(up) if up.pending.is_some() => refused(Refusal::StillAnswering),
+                // The ACK must have been overtaken (RFC 5407 section 3.1.4).
+                State::Up(up) if up.unacked.is_some() => refused(Refusal::Pending),
+                State::Up(_) => match offer(&request.fields, &request.body) {
+                    Ok(sdp) => unless_extended(request, Purpose::Reinvite { dialog: id, sdp }, Some(id)),
+                    Err(refusal) => refused(refusal),
+                },
+            },
+            Method::Known(_) => refused(Refusal::MethodNotAllowed),
+            Method::Unknown(_) => refused(Refusal::NotImplemented),
+        }
+    }
+}
+
+/// We have no extension that could be required. A BYE is never asked: refusing it would keep a dead call up.
+fn unless_extended(request: &Request, purpose: Purpose, dialog: Option<DialogId>) -> Purpose {
+    if request.fields.require.is_empty() {
+        return purpose;
+    }
+    Purpose::Refused {
+        refusal: Refusal::BadExtension(request.fields.require.clone()),
+        dialog,
+    }
+}
+
+/// The SDP a message carries.
+pub(super) fn sdp(fields: &Fields, body: &[u8]) -> Option<Vec<u8>> {
+    offer(fields, body).ok().flatten()
+}
+
+fn offer(fields: &Fields, body: &[u8]) -> Result<Option<Vec<u8>>, Refusal> {
+    if body.is_empty() {
+        return Ok(None);
+    }
+    let media_type = |text: &str| {
+        text.split(';')
+            .next()
+            .unwrap_or("")
+            .trim()
+            .eq_ignore_ascii_case("application/sdp")
+    };
+    let plain = fields
+        .content_encoding
+        .as_deref()
+        .is_none_or(|e| e.trim().eq_ignore_ascii_case("identity"));
+    if plain && fields.content_type.as_deref().is_some_and(media_type) {
+        return Ok(Some(body.to_vec()));
+    }
+    // RFC 3261 section 20.11: what the sender says may be ignored is.
+    match fields.content_disposition.as_deref().map(str::to_ascii_lowercase) {
+        Some(disposition) if disposition.replace([' ', '\t'], "").contains("handling=optional") => Ok(None),
+        Some(_) | None => Err(Refusal::UnsupportedMedia),
+    }
+}

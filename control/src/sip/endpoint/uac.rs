@@ -1,0 +1,251 @@
+//! Calls that are placed: INVITE, its CANCEL, and what a 2xx brings (RFC 3261 sections 9.1, 13.2).
+
+use super::super::api::{DialogId, Event, Outgoing, Transmit};
+use super::super::dialog::state::Cause;
+use super::super::dialog::{Calling, Cancel, Dialog, Identity, Report, State, Up};
+use super::super::syntax::uri::{address_name_addr, address_uri};
+use super::super::syntax::{Response, status};
+use super::super::transaction::{Client, ClientInvite, Hop, Key, Path, Timer, Transaction, TransactionId};
+use super::Endpoint;
+use super::purpose::sdp;
+use crate::time::Time;
+
+/// Most early dialogs of one INVITE that are told apart.
+const MAX_FORKS: usize = 16;
+
+impl Endpoint {
+    /// Places a call. [`Event::Progress`] may follow, and then [`Event::Answered`] or [`Event::Failed`].
+    pub fn invite(&mut self, now: Time, call: Outgoing) -> DialogId {
+        let dialog = self.dialogs.next_id();
+        let local_tag = self.ids.tag();
+        let path = Path {
+            local: call.local,
+            remote: call.remote,
+        };
+        let hop = Hop {
+            path,
+            uri: address_uri(&call.request_uri),
+            branch: self.ids.branch(),
+            from: format!("{};tag={local_tag}", address_name_addr(&call.from)),
+            to: address_name_addr(&call.to),
+            call_id: self.ids.call_id(),
+            cseq: self.ids.cseq(),
+        };
+        let request = self.invite_request(hop.request("INVITE", &hop.to), path, &call.headers, &call.sdp);
+        let identity = Identity::outgoing(&hop, local_tag);
+        let key = Key::Client {
+            branch: hop.branch.clone(),
+            method: "INVITE".to_owned(),
+        };
+
+        let invite = self.transactions.next_id();
+        let client = ClientInvite::start(&mut self.shared.transaction(now, invite), hop, request);
+        let transaction = Transaction::ClientInvite(client);
+        self.transactions
+            .insert(invite, transaction, Some(dialog), vec![key], Some(path.remote));
+        let calling = Calling {
+            invite,
+            early_tags: Vec::new(),
+            cancel: Cancel::No,
+        };
+        self.dialogs.insert(
+            dialog,
+            Dialog {
+                identity,
+                state: State::Calling(calling),
+            },
+        );
+        let patience = self.config.invite_timeout;
+        self.shared.dialog(now, dialog).arm(Timer::InviteTimeout, patience);
+        dialog
+    }
+
+    /// Takes an unanswered INVITE back: at once if a provisional response came, else when one comes.
+    pub(super) fn cancel(&mut self, now: Time, id: DialogId, cause: Cause) {
+        let Some(Dialog {
+            state: State::Calling(calling),
+            ..
+        }) = self.dialogs.get_mut(id)
+        else {
+            return;
+        };
+        if let Cancel::Sent(_) = calling.cancel {
+            return;
+        }
+        calling.cancel = Cancel::Wanted(cause);
+        let invite = calling.invite;
+        let Some(Transaction::ClientInvite(client)) = self.transactions.get(invite).map(|entry| &entry.transaction)
+        else {
+            return;
+        };
+        if !client.is_proceeding() {
+            return;
+        }
+        calling.cancel = Cancel::Sent(cause);
+        let path = client.hop.path;
+        let key = Key::Client {
+            branch: client.hop.branch.clone(),
+            method: "CANCEL".to_owned(),
+        };
+        let mut writer = client.hop.request("CANCEL", &client.hop.to);
+        writer.header("User-Agent", &self.config.user_agent);
+        let request = writer.finish(None);
+        let patience = self.shared.timings.patience();
+        let mut cx = self.shared.dialog(now, id);
+        cx.disarm(Timer::InviteTimeout);
+        cx.arm(Timer::CancelGrace, patience);
+        // The answer to the CANCEL itself says nothing: the INVITE's final response does.
+        let cancel = self.transactions.next_id();
+        let client = Client::start(&mut self.shared.transaction(now, cancel), path, request);
+        self.transactions
+            .insert(cancel, Transaction::Client(client), None, vec![key], Some(path.remote));
+    }
+
+    /// 1xx.
+    pub(super) fn on_progress(&mut self, now: Time, id: DialogId, response: &Response) {
+        let Some(Dialog {
+            state: State::Calling(calling),
+            ..
+        }) = self.dialogs.get_mut(id)
+        else {
+            return;
+        };
+        if let Some(tag) = response.to.tag()
+            && calling.early_tags.len() < MAX_FORKS
+            && !calling.early_tags.iter().any(|early| early == tag)
+        {
+            calling.early_tags.push(tag.to_owned());
+        }
+        match calling.cancel {
+            Cancel::Wanted(cause) => self.cancel(now, id, cause),
+            Cancel::Sent(_) => {}
+            Cancel::No if (180..=199).contains(&response.status) => {
+                let sdp = sdp(&response.fields, &response.body);
+                self.tell(Event::Progress {
+                    dialog: id,
+                    status: response.status,
+                    sdp,
+                });
+            }
+            Cancel::No => {}
+        }
+    }
+
+    /// The INVITE failed: a final response, or none.
+    pub(super) fn on_failure(&mut self, id: DialogId, heard: u16, reason: &str) {
+        let Some(Dialog {
+            state: State::Calling(calling),
+            ..
+        }) = self.dialogs.get(id)
+        else {
+            return;
+        };
+        let (status, reason) = match calling.cancel {
+            Cancel::Wanted(Cause::TimedOut) | Cancel::Sent(Cause::TimedOut) => (408, status::phrase(408)),
+            Cancel::No | Cancel::Wanted(Cause::HungUp) | Cancel::Sent(Cause::HungUp) => (heard, reason),
+        };
+        let reason = if reason.is_empty() {
+            status::phrase(status)
+        } else {
+            reason
+        }
+        .to_owned();
+        self.forget(id);
+        self.tell(Event::Failed {
+            dialog: id,
+            status,
+            reason,
+        });
+    }
+
+    /// The other side never answered our CANCEL: the INVITE counts as gone (RFC 3261 section 9.1).
+    pub(super) fn on_cancel_unheard(&mut self, id: DialogId) {
+        let Some(Dialog {
+            state: State::Calling(calling),
+            ..
+        }) = self.dialogs.get(id)
+        else {
+            return;
+        };
+        let invite = calling.invite;
+        self.drop_transaction(invite);
+        self.on_failure(id, 487, status::phrase(487));
+    }
+
+    /// A 2xx: ACK it; then the call is up, or, if it was taken back or another fork answered first, BYE it.
+    pub(super) fn on_success(&mut self, now: Time, invite: TransactionId, id: Option<DialogId>, response: &Response) {
+        let tag = response.to.tag().unwrap_or("").to_owned();
+        let Some(Transaction::ClientInvite(client)) = self.transactions.get(invite).map(|entry| &entry.transaction)
+        else {
+            return;
+        };
+        if client.repeat_ack(&mut self.shared.transaction(now, invite), &tag) {
+            self.shared.counters.retransmissions_received += 1;
+            return;
+        }
+        if !client.has_room_for_fork() {
+            self.shared.counters.stray += 1;
+            return;
+        }
+        let local_tag = response.from.tag().unwrap_or("").to_owned();
+        let cseq = client.hop.cseq;
+        let identity = Identity::outgoing(&client.hop, local_tag).answered(response);
+        self.acknowledge(now, invite, &tag, &identity, cseq);
+
+        let state = id.and_then(|id| self.dialogs.get(id).map(|dialog| (id, &dialog.state)));
+        match state {
+            Some((id, State::Calling(Calling { cancel: Cancel::No, .. }))) => {
+                self.shared.dialog(now, id).disarm(Timer::InviteTimeout);
+                self.dialogs.insert(
+                    id,
+                    Dialog {
+                        identity,
+                        state: State::Up(Up::default()),
+                    },
+                );
+                self.tell(Event::Answered {
+                    dialog: id,
+                    sdp: sdp(&response.fields, &response.body),
+                });
+            }
+            // The 2xx crossed our CANCEL.
+            Some((id, State::Calling(_))) => {
+                self.on_failure(id, 487, status::phrase(487));
+                self.dialogs.insert(
+                    id,
+                    Dialog {
+                        identity,
+                        state: State::Up(Up::default()),
+                    },
+                );
+                self.bye(now, id, None, Report::Silent);
+            }
+            Some((_, State::Up(_) | State::Ending(_) | State::Ringing(_))) | None => {
+                let fork = self.dialogs.next_id();
+                self.dialogs.insert_unlisted(
+                    fork,
+                    Dialog {
+                        identity,
+                        state: State::Up(Up::default()),
+                    },
+                );
+                self.bye(now, fork, None, Report::Silent);
+            }
+        }
+    }
+
+    fn acknowledge(&mut self, now: Time, invite: TransactionId, tag: &str, identity: &Identity, cseq: u32) {
+        let path = identity.next_hop();
+        let mut writer = identity.request("ACK", cseq, &self.ids.branch());
+        writer.header("User-Agent", &self.config.user_agent);
+        let ack = Transmit {
+            local: path.local,
+            remote: path.remote,
+            data: writer.finish(None),
+        };
+        if let Some(Transaction::ClientInvite(client)) = self.transactions.get_mut(invite).map(|e| &mut e.transaction) {
+            client.keep_ack(tag, &ack);
+        }
+        self.shared.transaction(now, invite).send(path, ack.data);
+    }
+}

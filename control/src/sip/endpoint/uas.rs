@@ -1,0 +1,196 @@
+//! Calls that come in: INVITE, how it is rung, answered, rejected, and taken back (RFC 3261 sections 9.2, 13.3).
+
+use std::time::Duration;
+
+use super::super::api::{DialogId, Event, Incoming};
+use super::super::dialog::{AfterAck, Dialog, Identity, Pending, Reply, Ringing, State, Unacked, Up};
+use super::super::syntax::{NameAddr, Request};
+use super::super::transaction::{Path, Timer, Transaction, TransactionId};
+use super::Endpoint;
+use super::purpose::Refusal;
+use crate::time::Time;
+
+/// How often an unanswered INVITE's provisional response is repeated (RFC 3261 section 13.3.1.1).
+const RINGING_INTERVAL: Duration = Duration::from_secs(60);
+
+impl Endpoint {
+    /// Sends a provisional response, 101-199, to an unanswered INVITE.
+    pub fn ring(&mut self, now: Time, dialog: DialogId, status: u16, sdp: Option<Vec<u8>>) {
+        let Some(Dialog {
+            identity,
+            state: State::Ringing(ringing),
+        }) = self.dialogs.get(dialog)
+        else {
+            return;
+        };
+        if !(101..=199).contains(&status) {
+            tracing::warn!(dialog = dialog.0, status, "not a provisional status: not sent");
+            return;
+        }
+        let response = self.accepting(&ringing.pending.reply, status, &identity.local_tag, sdp.as_deref());
+        let invite = ringing.pending.invite;
+        self.respond(now, invite, status, response);
+        if let Some(Dialog {
+            state: State::Ringing(ringing),
+            ..
+        }) = self.dialogs.get_mut(dialog)
+        {
+            ringing.provisional = Some((status, sdp));
+        }
+        self.shared.dialog(now, dialog).arm(Timer::Ringing, RINGING_INTERVAL);
+    }
+
+    /// Sends 200 to an unanswered INVITE or re-INVITE, again and again until its ACK comes: then [`Event::Confirmed`]
+    /// follows, or [`Event::Terminated`] if it never does.
+    pub fn answer(&mut self, now: Time, dialog: DialogId, sdp: Vec<u8>) {
+        let Some(Dialog { identity, state }) = self.dialogs.get_mut(dialog) else {
+            return;
+        };
+        let tag = identity.local_tag.clone();
+        let (pending, acked) = match state {
+            State::Ringing(ringing) => (ringing.pending.clone(), None),
+            State::Up(up) => match up.pending.take() {
+                Some(pending) => (pending, up.acked),
+                None => return,
+            },
+            State::Calling(_) | State::Ending(_) => return,
+        };
+        identity.retarget(pending.target);
+        let response = self.accepting(&pending.reply, 200, &tag, Some(&sdp));
+        self.respond(now, pending.invite, 200, response.clone());
+        let interval = self.shared.timings.t1;
+        let patience = self.shared.timings.patience();
+        let unacked = Unacked {
+            cseq: pending.cseq,
+            path: pending.reply.path,
+            response,
+            interval,
+            then: AfterAck::Stay,
+        };
+        if let Some(entry) = self.dialogs.get_mut(dialog) {
+            entry.state = State::Up(Up {
+                unacked: Some(unacked),
+                acked,
+                pending: None,
+            });
+        }
+        let mut cx = self.shared.dialog(now, dialog);
+        cx.disarm(Timer::Ringing);
+        cx.arm(Timer::Answer, interval);
+        cx.arm(Timer::NoAck, patience);
+    }
+
+    /// Sends a final refusal, 300-699, to an unanswered INVITE, whose dialog is then gone (no event follows), or to a
+    /// re-INVITE, whose dialog goes on as before.
+    pub fn reject(&mut self, now: Time, dialog: DialogId, status: u16, headers: &[(&str, &str)]) {
+        let status = if (300..=699).contains(&status) { status } else { 500 };
+        let Some(Dialog { identity, state }) = self.dialogs.get_mut(dialog) else {
+            return;
+        };
+        let tag = identity.local_tag.clone();
+        let (pending, gone) = match state {
+            State::Ringing(ringing) => (ringing.pending.clone(), true),
+            State::Up(up) => match up.pending.take() {
+                Some(pending) => (pending, false),
+                None => return,
+            },
+            State::Calling(_) | State::Ending(_) => return,
+        };
+        let response = self.plain(&pending.reply, status, &tag, headers);
+        self.respond(now, pending.invite, status, response);
+        if gone {
+            self.forget(dialog);
+        }
+    }
+
+    pub(super) fn on_new_call(&mut self, now: Time, path: Path, request: &Request, sdp: Option<Vec<u8>>) {
+        let reply = Reply::new(request, path);
+        let dialog = self.dialogs.next_id();
+        let invite = self.start_invite(request, reply.path, Some(dialog));
+        let trying = self.trying(&reply);
+        self.respond(now, invite, 100, trying);
+        let identity = Identity::incoming(request, self.ids.tag(), path);
+        let target = request
+            .contact
+            .as_ref()
+            .map_or_else(String::new, |c| c.uri.as_str().to_owned());
+        let pending = Pending {
+            invite,
+            reply,
+            cseq: request.cseq,
+            target,
+        };
+        let state = State::Ringing(Ringing {
+            pending,
+            provisional: None,
+        });
+        self.dialogs.insert(dialog, Dialog { identity, state });
+        self.tell(Event::Incoming(Box::new(Incoming {
+            dialog,
+            local: path.local,
+            remote: path.remote,
+            request_uri: request.uri.address(String::new()),
+            from: request.from.address(),
+            to: request.to.address(),
+            asserted: request.fields.asserted.as_deref().and_then(asserted),
+            call_id: request.call_id.clone(),
+            sdp,
+        })));
+    }
+
+    /// Repeats the provisional response of a call that rings for long.
+    pub(super) fn ring_again(&mut self, now: Time, dialog: DialogId) {
+        let Some(Dialog {
+            state: State::Ringing(ringing),
+            ..
+        }) = self.dialogs.get(dialog)
+        else {
+            return;
+        };
+        if let Some((status, sdp)) = ringing.provisional.clone() {
+            self.ring(now, dialog, status, sdp);
+        }
+    }
+
+    /// CANCEL: 200, and 487 to the INVITE if that is not answered. A re-INVITE taken back is no event: its dialog goes on
+    /// as before, and an answer to it that crosses the CANCEL is dropped.
+    pub(super) fn on_cancel(&mut self, now: Time, path: Path, request: &Request, invite: Option<TransactionId>) {
+        let reply = Reply::new(request, path);
+        let Some(invite) = invite else {
+            let tag = self.ids.tag();
+            let response = self.refusal(&reply, &Refusal::NoDialog, &tag);
+            self.finish(now, request, reply.path, Refusal::NoDialog.status(), response);
+            return;
+        };
+        let entry = self.transactions.get(invite);
+        let unanswered =
+            matches!(entry.map(|e| &e.transaction), Some(Transaction::ServerInvite(i)) if i.is_proceeding());
+        let dialog = entry.and_then(|entry| entry.dialog);
+        let tag = match dialog.and_then(|id| self.dialogs.get(id)) {
+            Some(dialog) => dialog.identity.local_tag.clone(),
+            None => self.ids.tag(),
+        };
+        let response = self.plain(&reply, 200, &tag, &[]);
+        self.finish(now, request, reply.path, 200, response);
+        let (true, Some(dialog)) = (unanswered, dialog) else {
+            return;
+        };
+        let was_ringing = matches!(
+            self.dialogs.get(dialog),
+            Some(Dialog {
+                state: State::Ringing(_),
+                ..
+            })
+        );
+        self.reject(now, dialog, 487, &[]);
+        if was_ringing {
+            self.tell(Event::Cancelled { dialog });
+        }
+    }
+}
+
+/// The first address of a P-Asserted-Identity.
+fn asserted(text: &str) -> Option<super::super::api::Address> {
+    let first = super::super::syntax::params::split(text, ',').ok()?;
+    NameAddr::parse(first.first()?).ok().map(|address| address.address())
+}

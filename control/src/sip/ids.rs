@@ -1,0 +1,42 @@
+//! Names the core makes up: tags, branches, Call-IDs. Hard to guess for whoever does not see our messages.
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use super::syntax::via::MAGIC_COOKIE;
+
+/// The source of such names.
+#[derive(Debug)]
+pub struct Ids(StdRng);
+
+impl Ids {
+    /// A source that gives the same names for the same seed.
+    pub fn new(seed: u64) -> Self {
+        Self(StdRng::seed_from_u64(seed))
+    }
+
+    /// A tag: 64 random bits (RFC 3261 section 19.3 asks for 32).
+    pub fn tag(&mut self) -> String {
+        format!("{:016x}", self.0.random::<u64>())
+    }
+
+    /// A branch.
+    pub fn branch(&mut self) -> String {
+        format!("{MAGIC_COOKIE}{:016x}", self.0.random::<u64>())
+    }
+
+    /// A Call-ID.
+    pub fn call_id(&mut self) -> String {
+        format!("{:032x}", self.0.random::<u128>())
+    }
+
+    /// Seconds for a Retry-After, 0-10 (RFC 3261 section 14.2).
+    pub fn retry_after(&mut self) -> u8 {
+        self.0.random_range(0..=10)
+    }
+
+    /// First CSeq of a dialog we start: less than 2^31, with room to count (RFC 3261 section 8.1.1.5).
+    pub fn cseq(&mut self) -> u32 {
+        self.0.random_range(1..1 << 16)
+    }
+}

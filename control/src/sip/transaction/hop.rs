@@ -1,0 +1,46 @@
+//! The requests that share an INVITE's branch and travel its way: ACK to a refusal (RFC 3261 section 17.1.1.3) and CANCEL
+//! (section 9.1).
+
+use serde::{Deserialize, Serialize};
+
+use super::Path;
+use crate::sip::syntax::Writer;
+
+/// What such a request copies from its INVITE.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hop {
+    /// Where the INVITE went.
+    pub path: Path,
+    /// Request-URI.
+    pub uri: String,
+    /// Branch.
+    pub branch: String,
+    /// From with our tag.
+    pub from: String,
+    /// To, without a tag.
+    pub to: String,
+    /// Call-ID.
+    pub call_id: String,
+    /// CSeq number.
+    pub cseq: u32,
+}
+
+impl Hop {
+    /// The first headers of a request on this hop; `to` is To with the tag it needs.
+    pub fn request(&self, method: &str, to: &str) -> Writer {
+        let mut writer = Writer::request(method, &self.uri);
+        writer
+            .header("Via", via(self.path, &self.branch))
+            .header("Max-Forwards", 70)
+            .header("From", &self.from)
+            .header("To", to)
+            .header("Call-ID", &self.call_id)
+            .header("CSeq", format_args!("{} {method}", self.cseq));
+        writer
+    }
+}
+
+/// Our Via; it asks for the response to come where the request came from (RFC 3581).
+pub fn via(path: Path, branch: &str) -> String {
+    format!("SIP/2.0/UDP {};branch={branch};rport", path.local)
+}

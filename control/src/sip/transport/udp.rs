@@ -1,0 +1,295 @@
+//! SIP over UDP (RFC 3261 section 18).
+//!
+//! One socket a listening address. Every datagram is handed on with our concrete address, never a wildcard: on a wildcard
+//! socket that is the address the route back to the sender starts from.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket as StdUdpSocket};
+use std::sync::{Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::ReadBuf;
+use tokio::net::UdpSocket;
+
+use crate::sip::api::Transmit;
+
+/// Receive buffer asked of the kernel, bytes: some 4,000 INVITEs.
+const RECEIVE_BUFFER: usize = 4 << 20;
+/// Most remote addresses whose route is remembered.
+const MAX_ROUTES: usize = 4096;
+
+/// The sockets.
+#[derive(Debug)]
+pub struct UdpTransport {
+    listeners: Vec<Listener>,
+    /// Which of our addresses the route to a remote address starts from.
+    routes: Mutex<HashMap<IpAddr, IpAddr>>,
+}
+
+#[derive(Debug)]
+struct Listener {
+    socket: UdpSocket,
+    address: SocketAddr,
+}
+
+/// A datagram in the caller's buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// Our address it came to; concrete.
+    pub local: SocketAddr,
+    /// Where it came from.
+    pub remote: SocketAddr,
+    /// Bytes of it in the buffer.
+    pub len: usize,
+}
+
+impl UdpTransport {
+    /// Opens a socket on each address. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// No address at all, or the operating system refuses one.
+    pub fn bind(addresses: &[SocketAddr]) -> io::Result<Self> {
+        if addresses.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on"));
+        }
+        let listeners = addresses
+            .iter()
+            .map(|address| Listener::bind(*address))
+            .collect::<io::Result<_>>()?;
+        Ok(Self {
+            listeners,
+            routes: Mutex::default(),
+        })
+    }
+
+    /// The addresses listened on, in the order given; a port that was 0 is the one the system chose.
+    pub fn local_addrs(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().map(|listener| listener.address).collect()
+    }
+
+    /// The address messages to `remote` are sent from: that of the listener on the route's source address, else the
+    /// route's source address itself on the first wildcard listener, else the first listener of the family.
+    ///
+    /// # Errors
+    /// There is no listener of the family, or no route.
+    pub fn local_for(&self, remote: SocketAddr) -> io::Result<SocketAddr> {
+        let family = |listener: &&Listener| listener.address.is_ipv4() == remote.is_ipv4();
+        let first = self.listeners.iter().find(family).ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::AddrNotAvailable,
+                format!("no listener can send to {remote}"),
+            )
+        })?;
+        let source = self.route(remote)?;
+        let exact = self.listeners.iter().find(|listener| listener.address.ip() == source);
+        let wildcard = self
+            .listeners
+            .iter()
+            .filter(family)
+            .find(|listener| listener.address.ip().is_unspecified());
+        Ok(match (exact, wildcard) {
+            (Some(listener), _) => listener.address,
+            (None, Some(listener)) => SocketAddr::new(source, listener.address.port()),
+            (None, None) => first.address,
+        })
+    }
+
+    /// Waits for a datagram. What was received is handed out by [`Self::try_recv`] as long as there is more.
+    ///
+    /// # Errors
+    /// Those of the socket. [`io::ErrorKind::ConnectionRefused`] and the like concern an earlier datagram of ours; the
+    /// socket stays usable.
+    pub async fn recv(&self, buffer: &mut [u8]) -> io::Result<Received> {
+        let (listener, len, remote) = std::future::poll_fn(|cx| self.poll_recv(cx, buffer)).await?;
+        Ok(Received {
+            local: self.concrete(listener, remote),
+            remote,
+            len,
+        })
+    }
+
+    /// A datagram that has arrived already, if there is one. To be called in a loop after [`Self::recv`]: many arrive
+    /// between two wake-ups.
+    ///
+    /// # Errors
+    /// As [`Self::recv`].
+    pub fn try_recv(&self, buffer: &mut [u8]) -> io::Result<Option<Received>> {
+        for listener in &self.listeners {
+            match listener.socket.try_recv_from(buffer) {
+                Ok((len, remote)) => {
+                    return Ok(Some(Received {
+                        local: self.concrete(listener, remote),
+                        remote,
+                        len,
+                    }));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Sends a message now, if the socket takes it now.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] if the send buffer is full; otherwise see [`is_unreachable`].
+    pub fn try_send(&self, transmit: &Transmit) -> io::Result<()> {
+        let listener = self.listener(transmit.local)?;
+        listener.socket.try_send_to(&transmit.data, transmit.remote).map(|_| ())
+    }
+
+    /// Sends a message, waiting for room in the send buffer.
+    ///
+    /// # Errors
+    /// See [`is_unreachable`].
+    pub async fn send(&self, transmit: &Transmit) -> io::Result<()> {
+        let listener = self.listener(transmit.local)?;
+        listener
+            .socket
+            .send_to(&transmit.data, transmit.remote)
+            .await
+            .map(|_| ())
+    }
+
+    fn poll_recv<'a>(
+        &'a self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<(&'a Listener, usize, SocketAddr)>> {
+        for listener in &self.listeners {
+            let mut read = ReadBuf::new(buffer);
+            if let Poll::Ready(result) = listener.socket.poll_recv_from(cx, &mut read) {
+                let len = read.filled().len();
+                return Poll::Ready(result.map(|remote| (listener, len, remote)));
+            }
+        }
+        Poll::Pending
+    }
+
+    /// The listener whose address this is, else a wildcard one with its port, else the first of the family.
+    fn listener(&self, local: SocketAddr) -> io::Result<&Listener> {
+        let fits = |listener: &&Listener| listener.address.is_ipv4() == local.is_ipv4();
+        let wild =
+            |listener: &&Listener| listener.address.ip().is_unspecified() && listener.address.port() == local.port();
+        let all = &self.listeners;
+        all.iter()
+            .find(|listener| listener.address == local)
+            .or_else(|| all.iter().filter(fits).find(wild))
+            .or_else(|| all.iter().find(fits))
+            .ok_or_else(|| io::Error::new(io::ErrorKind::AddrNotAvailable, format!("no listener on {local}")))
+    }
+
+    fn concrete(&self, listener: &Listener, remote: SocketAddr) -> SocketAddr {
+        if !listener.address.ip().is_unspecified() {
+            return listener.address;
+        }
+        match self.route(remote) {
+            Ok(source) => SocketAddr::new(source, listener.address.port()),
+            // Without a route back nothing we answer arrives, whatever address it names.
+            Err(_) => listener.address,
+        }
+    }
+
+    /// Asks the kernel, by connecting a socket, which address the route to `remote` starts from.
+    fn route(&self, remote: SocketAddr) -> io::Result<IpAddr> {
+        let known = self
+            .routes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&remote.ip())
+            .copied();
+        if let Some(source) = known {
+            return Ok(source);
+        }
+        let any: SocketAddr = if remote.is_ipv4() {
+            ([0, 0, 0, 0], 0).into()
+        } else {
+            ([0; 8], 0).into()
+        };
+        let probe = StdUdpSocket::bind(any)?;
+        probe.connect(remote)?;
+        let source = probe.local_addr()?.ip();
+        let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        // Addresses may be forged: forgetting all costs a lookup each, remembering all would cost memory without end.
+        if routes.len() >= MAX_ROUTES {
+            routes.clear();
+        }
+        routes.insert(remote.ip(), source);
+        Ok(source)
+    }
+}
+
+impl Listener {
+    fn bind(address: SocketAddr) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+        if address.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        socket.set_nonblocking(true)?;
+        if let Err(error) = socket.set_recv_buffer_size(RECEIVE_BUFFER) {
+            tracing::debug!(%address, %error, "receive buffer stays as it is");
+        }
+        socket
+            .bind(&address.into())
+            .map_err(|error| io::Error::new(error.kind(), format!("cannot listen on udp:{address}: {error}")))?;
+        let socket = UdpSocket::from_std(socket.into())?;
+        let address = socket.local_addr()?;
+        Ok(Self { socket, address })
+    }
+}
+
+/// Whether an error of a send or receive means that a remote address cannot be reached, which the core is to be told of
+/// by [`Input::Unreachable`](crate::sip::Input::Unreachable) (RFC 3261 section 18.4), rather than that the socket failed.
+pub fn is_unreachable(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn datagrams_come_with_concrete_addresses() {
+        let any = UdpTransport::bind(&["0.0.0.0:0".parse().unwrap()]).unwrap();
+        let port = any.local_addrs()[0].port();
+        let one = UdpTransport::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
+        let to: SocketAddr = SocketAddr::new([127, 0, 0, 1].into(), port);
+        let from = one.local_addrs()[0];
+        assert_eq!(one.local_for(to).unwrap(), from);
+        for byte in [1, 2] {
+            one.send(&Transmit {
+                local: from,
+                remote: to,
+                data: vec![byte],
+            })
+            .await
+            .unwrap();
+        }
+        let mut buffer = [0; 16];
+        let expected = Received {
+            local: to,
+            remote: from,
+            len: 1,
+        };
+        assert_eq!(any.recv(&mut buffer).await.unwrap(), expected);
+        assert_eq!(any.recv(&mut buffer).await.unwrap(), expected);
+        assert_eq!(any.try_recv(&mut buffer).unwrap(), None);
+        assert_eq!(any.local_for(from).unwrap(), to);
+        assert!(any.local_for("[::1]:5060".parse().unwrap()).is_err());
+    }
+
+    #[tokio::test]
+    async fn an_address_in_use_is_named() {
+        let first = UdpTransport::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
+        let taken = first.local_addrs()[0];
+        let error = UdpTransport::bind(&[taken]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        assert!(error.to_string().contains(&taken.to_string()), "{error}");
+    }
+}
