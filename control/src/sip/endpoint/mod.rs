@@ -110,7 +110,7 @@ impl Endpoint {
     pub fn poll_output(&mut self) -> Output {
         self.shared
             .outbox
-            .next()
+            .pop()
             .unwrap_or_else(|| Output::Timeout(self.shared.timers.next()))
     }
 
