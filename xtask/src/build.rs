@@ -41,7 +41,7 @@ pub enum KernelLane {
 }
 
 /// Builds and prints where the binary is.
-pub fn run(workspace: &Workspace, arguments: &Arguments) -> Result<ExitCode> {
+pub fn run(workspace: &mut Workspace, arguments: &Arguments) -> Result<ExitCode> {
     let profile = if arguments.release {
         Profile::Release
     } else {

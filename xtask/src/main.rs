@@ -40,8 +40,8 @@ const EXAMPLES: &str = "Examples:
     cargo xtask build --release
     cargo xtask build --release --no-ebpf
 
-Tools are kept in target/tools. Nothing outside the repository is changed but for rustup components and, as root on
-Debian, packages of the test peers.";
+Tools are kept in target/tools. Outside the repository only rustup's toolchains are touched and, as
+root on Debian, packages of the test peers are installed.";
 
 #[derive(Subcommand)]
 enum Task {
@@ -55,10 +55,10 @@ enum Task {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let workspace = Workspace::of_this_build();
+    let mut workspace = Workspace::of_this_build();
     let outcome = match arguments.task {
-        Task::Build(arguments) => build::run(&workspace, &arguments),
-        Task::Test(arguments) => test::run(&workspace, &arguments),
+        Task::Build(arguments) => build::run(&mut workspace, &arguments),
+        Task::Test(arguments) => test::run(&mut workspace, &arguments),
         Task::Bench(arguments) => bench::run(&workspace, &arguments),
     };
     match outcome {

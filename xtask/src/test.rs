@@ -21,7 +21,7 @@ pub struct Arguments {
 const END_TO_END_THREADS: &str = "--test-threads=2";
 
 /// Prepares, checks and tests; failed when anything is.
-pub fn run(workspace: &Workspace, arguments: &Arguments) -> Result<ExitCode> {
+pub fn run(workspace: &mut Workspace, arguments: &Arguments) -> Result<ExitCode> {
     let everything = arguments.filter.is_empty();
     prepare::ebpf(workspace)?;
     if everything {

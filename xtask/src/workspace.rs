@@ -9,6 +9,7 @@ use std::process::Command;
 /// The repository this xtask was built from.
 pub struct Workspace {
     root: PathBuf,
+    ebpf_toolchain: Option<&'static str>,
 }
 
 impl Workspace {
@@ -17,6 +18,7 @@ impl Workspace {
         let package = Path::new(env!("CARGO_MANIFEST_DIR"));
         Self {
             root: package.parent().unwrap_or(package).to_owned(),
+            ebpf_toolchain: None,
         }
     }
 
@@ -39,7 +41,16 @@ impl Workspace {
 
     /// `cargo`, the one this xtask was started by.
     pub fn cargo(&self) -> Command {
-        self.command(&env::var("CARGO").unwrap_or_else(|_| "cargo".into()))
+        let mut cargo = self.command(&env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
+        if let Some(toolchain) = self.ebpf_toolchain {
+            cargo.env("VOXLANE_EBPF_TOOLCHAIN", toolchain);
+        }
+        cargo
+    }
+
+    /// Lets the build script of the data plane build the XDP program with this toolchain; it takes `nightly` by itself.
+    pub fn build_ebpf_with(&mut self, toolchain: &'static str) {
+        self.ebpf_toolchain = (toolchain != "nightly").then_some(toolchain);
     }
 
     /// The file that would be run as `program`.

@@ -59,5 +59,5 @@ pub fn install(workspace: &Workspace, packages: &[&str]) -> Result<()> {
             steps::run(&format!("installing {names}"), install.args(packages))
         })
         .map(drop)
-        .map_err(|error| error.context(cannot("could not be installed")))
+        .map_err(|error| cannot(&format!("{error:#}")))
 }

@@ -1,7 +1,7 @@
 //! Makes the machine ready: each step looks first, does only what is missing, and touches no network otherwise.
 //!
 //! * [`toolchain`]: rustup's part: nightly with `rust-src` for the eBPF target, rustfmt and clippy for the checks
-//! * [`linker`]: `bpf-linker`, of the version that nightly's LLVM needs
+//! * [`linker`]: `bpf-linker`, into the tools directory
 //! * [`debian`]: packages of the peers the tests call with
 //! * [`python`]: a virtual environment with the WebSocket library of the test agents
 
@@ -16,9 +16,10 @@ use crate::steps;
 use crate::workspace::{Workspace, is_root};
 
 /// What building the XDP program needs.
-pub fn ebpf(workspace: &Workspace) -> Result<()> {
-    let nightly = toolchain::nightly(workspace)?;
-    linker::bpf_linker(workspace, &nightly)
+pub fn ebpf(workspace: &mut Workspace) -> Result<()> {
+    let toolchain = toolchain::nightly(workspace)?;
+    workspace.build_ebpf_with(toolchain);
+    linker::bpf_linker(workspace)
 }
 
 /// What format check and lints need.

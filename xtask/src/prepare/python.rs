@@ -41,7 +41,7 @@ pub fn environment(workspace: &Workspace) -> Result<()> {
     let mut pip = workspace.command(&interpreter.to_string_lossy());
     steps::run(&format!("installing {REQUIREMENT}"), pip.args(install)).map_err(|error| {
         let line = format!("{} {}", interpreter.display(), install.join(" "));
-        error.context(steps::cannot("the test agents need a WebSocket library", &line))
+        steps::cannot(&format!("{error:#}"), &line)
     })?;
     fs::write(&stamp, REQUIREMENT).with_context(|| format!("cannot write {}", stamp.display()))
 }

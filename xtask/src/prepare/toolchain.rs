@@ -7,85 +7,95 @@ use anyhow::{Context, Result};
 use crate::steps;
 use crate::workspace::Workspace;
 
-/// The nightly toolchain as found on this machine.
-pub struct Nightly {
-    /// Major version of the LLVM it is built with: decides which `bpf-linker` can read its bitcode.
-    pub llvm: u32,
-}
+/// The last LLVM that a `bpf-linker` from crates.io can read without an LLVM of the system's.
+const LAST_LLVM: u32 = 22;
 
-/// Installs nightly and its `rust-src` (the eBPF target has no prebuilt `core`) if they are missing.
-pub fn nightly(workspace: &Workspace) -> Result<Nightly> {
+/// A nightly built with it, for machines where `nightly` itself has moved on or is not installed.
+const KNOWN_GOOD: &str = "nightly-2026-05-20";
+
+/// Finds a nightly toolchain that can build the XDP program, or installs one; returns its name.
+pub fn nightly(workspace: &Workspace) -> Result<&'static str> {
     if workspace.find("rustup").is_none() {
         return Err(steps::cannot(
             "the eBPF toolchain needs rustup",
             "curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh",
         ));
     }
-    let version = || steps::ask(workspace.command("rustup").args(["run", "nightly", "rustc", "-vV"]));
-    let version = match version() {
-        Some(version) => version,
+    let toolchain = match ["nightly", KNOWN_GOOD]
+        .into_iter()
+        .find(|name| is_usable(workspace, name))
+    {
+        Some(toolchain) => toolchain,
         None => {
-            let install = [
-                "toolchain",
-                "install",
-                "nightly",
-                "--profile",
-                "minimal",
-                "--component",
-                "rust-src",
-            ];
-            steps::run(
-                "installing Rust nightly (about 60 s)",
-                workspace.command("rustup").args(install),
-            )
-            .map_err(|error| {
-                error.context(steps::cannot(
-                    "no nightly toolchain",
-                    &format!("rustup {}", install.join(" ")),
-                ))
-            })?;
-            version().context("rustup has installed nightly, but its rustc does not run")?
+            install(workspace)?;
+            KNOWN_GOOD
         }
     };
-    rust_src(workspace)?;
-    let llvm = llvm_major(&version).context("`rustc +nightly -vV` does not say which LLVM it is built with")?;
-    let name = version.lines().next().unwrap_or_default();
-    steps::ok(&format!("nightly with rust-src: {name}"));
-    Ok(Nightly { llvm })
+    rust_src(workspace, toolchain)?;
+    steps::ok(&format!("{toolchain} with rust-src"));
+    Ok(toolchain)
 }
 
 /// Installs rustfmt and clippy of the toolchain in use if they are missing.
 pub fn lints(workspace: &Workspace) -> Result<()> {
     for (component, command) in [("rustfmt", "fmt"), ("clippy", "clippy")] {
         if steps::ask(workspace.cargo().args([command, "--version"])).is_none() {
-            add_component(workspace, &["component", "add", component])?;
+            rustup(
+                workspace,
+                &format!("adding {component}"),
+                &["component", "add", component],
+            )?;
         }
     }
     steps::ok("rustfmt, clippy");
     Ok(())
 }
 
-fn rust_src(workspace: &Workspace) -> Result<()> {
+fn is_usable(workspace: &Workspace, toolchain: &str) -> bool {
+    steps::ask(workspace.command("rustup").args(["run", toolchain, "rustc", "-vV"]))
+        .and_then(|version| llvm_major(&version))
+        .is_some_and(|llvm| llvm <= LAST_LLVM)
+}
+
+fn install(workspace: &Workspace) -> Result<()> {
+    let arguments = [
+        "toolchain",
+        "install",
+        KNOWN_GOOD,
+        "--profile",
+        "minimal",
+        "--component",
+        "rust-src",
+    ];
+    rustup(
+        workspace,
+        &format!("installing Rust {KNOWN_GOOD} (about 60 s)"),
+        &arguments,
+    )
+}
+
+/// The eBPF target has no prebuilt `core`.
+fn rust_src(workspace: &Workspace, toolchain: &str) -> Result<()> {
     let sysroot = steps::ask(
         workspace
             .command("rustup")
-            .args(["run", "nightly", "rustc", "--print", "sysroot"]),
+            .args(["run", toolchain, "rustc", "--print", "sysroot"]),
     )
-    .context("`rustc +nightly --print sysroot` failed")?;
+    .with_context(|| format!("`rustup run {toolchain} rustc --print sysroot` failed"))?;
     if Path::new(sysroot.trim())
         .join("lib/rustlib/src/rust/library/core/src/lib.rs")
         .is_file()
     {
         return Ok(());
     }
-    add_component(workspace, &["component", "add", "rust-src", "--toolchain", "nightly"])
+    let arguments = ["component", "add", "rust-src", "--toolchain", toolchain];
+    rustup(workspace, &format!("adding rust-src to {toolchain}"), &arguments)
 }
 
-fn add_component(workspace: &Workspace, arguments: &[&str]) -> Result<()> {
-    let line = format!("rustup {}", arguments.join(" "));
-    steps::run(&line, workspace.command("rustup").args(arguments))
+fn rustup(workspace: &Workspace, what: &str, arguments: &[&str]) -> Result<()> {
+    steps::run(what, workspace.command("rustup").args(arguments))
         .map(drop)
-        .map_err(|error| error.context(steps::cannot("a Rust component is missing", &line)))
+        .map_err(|error| steps::cannot(&format!("{error:#}"), &format!("rustup {}", arguments.join(" "))))
 }
 
 fn llvm_major(version: &str) -> Option<u32> {
