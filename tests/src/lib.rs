@@ -1,1 +1,21 @@
-//! The harness that the end-to-end tests share.
+//! The lab that voxlane is tested and shown in. The end-to-end tests in `tests/` and `cargo xtask run` share it.
+//!
+//! * [`netns`]: network namespaces joined by veth: a carrier, the gateway, a far side
+//! * [`process`]: a program that is started, watched and always ended
+//! * [`gateway`]: the real `voxlane serve`, and [`reports`], what it tells of itself
+//! * [`phone`]: voxlane's own softphone as a peer
+//! * [`peers`]: sipp, baresip, and WebSocket agents in Python
+//! * [`audio`], [`pcap`]: tones made, captured and recognised
+//! * [`requirements`]: skips a test on a machine that cannot run it
+//!
+//! Nothing here knows how voxlane works inside: it speaks the command line, SIP, RTP and WebSocket only.
+
+pub mod audio;
+pub mod gateway;
+pub mod netns;
+pub mod pcap;
+pub mod peers;
+pub mod phone;
+pub mod process;
+pub mod reports;
+pub mod requirements;

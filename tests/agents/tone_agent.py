@@ -1,0 +1,80 @@
+"""A Twilio Media Streams agent on the `websockets` library: plays a tone to the caller and keeps what it hears.
+
+Prints one JSON object a line: {"listening": PORT}, then every message but media as it came, then at the end of a stream
+{"heard": BYTES}. What is heard is appended to --record as raw 8 kHz u-law.
+"""
+
+import argparse
+import base64
+import json
+import math
+import sys
+
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.server import serve
+
+CHUNK = 320  # bytes: 40 ms, as Pipecat bots send
+
+
+def ulaw(sample):
+    """One 16-bit sample as G.711 u-law."""
+    magnitude = min(abs(sample), 32635) + 132
+    segment = magnitude.bit_length() - 8
+    mantissa = (magnitude >> (segment + 3)) & 0x0F
+    return ~((0x80 if sample < 0 else 0) | segment << 4 | mantissa) & 0xFF
+
+
+def tone(hertz, seconds):
+    return bytes(
+        ulaw(int(8000 * math.sin(2 * math.pi * hertz * n / 8000)))
+        for n in range(int(8000 * seconds))
+    )
+
+
+def say(event):
+    print(json.dumps(event), flush=True)
+
+
+def answer(socket, sound, record):
+    """Sends the whole sound at once, faster than it can be played, then a mark; listens until the caller is gone."""
+    heard = 0
+    try:
+        for text in socket:
+            message = json.loads(text)
+            if message["event"] == "media":
+                audio = base64.b64decode(message["media"]["payload"])
+                heard += len(audio)
+                record.write(audio)
+                record.flush()
+                continue
+            say(message)
+            if message["event"] == "start":
+                stream = message["start"]["streamSid"]
+                for first in range(0, len(sound), CHUNK):
+                    payload = base64.b64encode(sound[first:first + CHUNK]).decode()
+                    socket.send(json.dumps({"event": "media", "streamSid": stream, "media": {"payload": payload}}))
+                socket.send(json.dumps({"event": "mark", "streamSid": stream, "mark": {"name": "played"}}))
+            if message["event"] == "stop":
+                break
+    except ConnectionClosed:
+        pass
+    say({"heard": heard})
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--listen", default="127.0.0.1")
+    arguments.add_argument("--port", type=int, default=0)
+    arguments.add_argument("--tone", type=float, default=600.0, help="Hz")
+    arguments.add_argument("--seconds", type=float, default=5.0)
+    arguments.add_argument("--record", required=True)
+    arguments = arguments.parse_args()
+    sound = tone(arguments.tone, arguments.seconds)
+    with open(arguments.record, "wb") as record:
+        with serve(lambda socket: answer(socket, sound, record), arguments.listen, arguments.port) as server:
+            say({"listening": server.socket.getsockname()[1]})
+            server.serve_forever()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,168 @@
+//! The real `voxlane serve`.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::de::DeserializeOwned;
+use tempfile::TempDir;
+
+use crate::netns::Place;
+use crate::process::{Ended, Process};
+use crate::reports::{Calls, Flows, Status};
+
+const START: Duration = Duration::from_secs(20);
+
+/// A running gateway. Dropping it ends it.
+#[derive(Debug)]
+pub struct Gateway {
+    binary: PathBuf,
+    process: Process,
+    directory: TempDir,
+}
+
+impl Gateway {
+    /// Starts a gateway on its embedded defaults, with these environment variables, and waits until it is ready.
+    ///
+    /// # Errors
+    /// If it is not; what it logged is in the error.
+    pub fn start(binary: &Path, place: &Place, environment: &[(&str, &str)]) -> Result<Self> {
+        Self::launch(binary, place, None, environment)
+    }
+
+    /// Starts a gateway on a configuration and waits until it is ready.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_with(binary: &Path, place: &Place, config: &str) -> Result<Self> {
+        Self::launch(binary, place, Some(config), &[])
+    }
+
+    fn launch(binary: &Path, place: &Place, config: Option<&str>, environment: &[(&str, &str)]) -> Result<Self> {
+        let directory = tempfile::tempdir()?;
+        let mut command = place.command(binary);
+        command
+            .arg("serve")
+            .arg("--runtime-dir")
+            .arg(directory.path())
+            .envs(environment.iter().copied());
+        if let Some(config) = config {
+            let file = directory.path().join("voxlane.toml");
+            fs::write(&file, config)?;
+            command.arg("--config").arg(file);
+        }
+        let mut process = Process::start("voxlane serve", &mut command)?;
+        let runtime = directory.path().to_owned();
+        process.poll("the gateway to be ready", START, |process| {
+            process.stderr().contains("ready") && ask::<Status>(binary, &runtime, "status").is_ok()
+        })?;
+        Ok(Self {
+            binary: binary.to_owned(),
+            process,
+            directory,
+        })
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        self.process.stderr()
+    }
+
+    /// The directory of its admin socket.
+    pub fn runtime_dir(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        self.process.is_running()
+    }
+
+    /// `voxlane status --json`
+    ///
+    /// # Errors
+    /// If the gateway does not answer, or answers what cannot be read.
+    pub fn status(&self) -> Result<Status> {
+        ask(&self.binary, self.directory.path(), "status")
+    }
+
+    /// `voxlane calls --json`
+    ///
+    /// # Errors
+    /// As [`Self::status`].
+    pub fn calls(&self) -> Result<Calls> {
+        ask(&self.binary, self.directory.path(), "calls")
+    }
+
+    /// `voxlane flows --json`
+    ///
+    /// # Errors
+    /// As [`Self::status`].
+    pub fn flows(&self) -> Result<Flows> {
+        ask(&self.binary, self.directory.path(), "flows")
+    }
+
+    /// Asks for `report` until `holds`, and returns it.
+    ///
+    /// # Errors
+    /// If it does not hold within `patience`; the last report and the gateway's log are in the error.
+    pub fn wait_until<R: std::fmt::Debug>(
+        &self,
+        patience: Duration,
+        report: impl Fn(&Self) -> Result<R>,
+        holds: impl Fn(&R) -> bool,
+    ) -> Result<R> {
+        let deadline = Instant::now() + patience;
+        loop {
+            let found = report(self)?;
+            if holds(&found) {
+                return Ok(found);
+            }
+            if Instant::now() > deadline {
+                bail!("after {patience:?} still {found:#?}\n{}", self.process.said());
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Asks it to end, and waits.
+    ///
+    /// # Errors
+    /// If it does not end in time.
+    pub fn stop(self) -> Result<Ended> {
+        self.process.interrupt()
+    }
+}
+
+fn ask<R: DeserializeOwned>(binary: &Path, runtime_dir: &Path, what: &str) -> Result<R> {
+    let arguments = [
+        OsStr::new(what),
+        "--json".as_ref(),
+        "--runtime-dir".as_ref(),
+        runtime_dir.as_ref(),
+    ];
+    let output = Command::new(binary)
+        .args(arguments)
+        .output()
+        .context("cannot start voxlane")?;
+    ensure!(
+        output.status.success(),
+        "voxlane {what}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    serde_json::from_slice(&output.stdout).with_context(|| {
+        format!(
+            "voxlane {what} --json printed {}",
+            String::from_utf8_lossy(&output.stdout)
+        )
+    })
+}

@@ -1,0 +1,130 @@
+//! WebSocket agents in Python.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::audio::from_ulaw;
+use crate::netns::Place;
+use crate::process::Process;
+use crate::requirements::python;
+
+/// How an agent misbehaves from the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Misbehaviour {
+    /// Answers the handshake with 403.
+    Refuse,
+    /// Accepts the connection and says nothing.
+    Silent,
+    /// Completes the handshake, then neither reads nor answers pings.
+    Frozen,
+}
+
+/// An agent that listens on a port of 127.0.0.1 of its place.
+#[derive(Debug)]
+pub struct Agent {
+    process: Process,
+    port: u16,
+    directory: TempDir,
+}
+
+impl Agent {
+    /// One that plays a tone of `frequency` Hz for `seconds` and records what it hears.
+    ///
+    /// # Errors
+    /// If it does not listen: `websockets` missing, say.
+    pub fn tone(place: &Place, frequency: u32, seconds: u32) -> Result<Self> {
+        let tone = ["--tone", &frequency.to_string(), "--seconds", &seconds.to_string()];
+        Self::start(place, "tone_agent.py", &tone, Recording::Kept)
+    }
+
+    /// One that does not do as it should.
+    ///
+    /// # Errors
+    /// If it does not listen.
+    pub fn bad(place: &Place, how: Misbehaviour) -> Result<Self> {
+        let behaviour = match how {
+            Misbehaviour::Refuse => "refuse",
+            Misbehaviour::Silent => "silent",
+            Misbehaviour::Frozen => "frozen",
+        };
+        Self::start(place, "bad_agent.py", &[behaviour], Recording::None)
+    }
+
+    fn start(place: &Place, script: &str, arguments: &[&str], recording: Recording) -> Result<Self> {
+        let directory = tempfile::tempdir()?;
+        let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("agents");
+        let mut command = place.command(python());
+        command.arg(scripts.join(script)).args(arguments);
+        match recording {
+            Recording::Kept => command.arg("--record").arg(recorded(&directory)),
+            Recording::None => &mut command,
+        };
+        let mut process = Process::start(script, &mut command)?;
+        process.wait_for("listening", Duration::from_secs(20))?;
+        let listening = events(&process).find_map(|event| event["listening"].as_u64());
+        let port = listening
+            .and_then(|port| u16::try_from(port).ok())
+            .context("the agent names no port")?;
+        Ok(Self {
+            process,
+            port,
+            directory,
+        })
+    }
+
+    /// The URL at which the gateway reaches it.
+    pub fn url(&self) -> String {
+        format!("ws://127.0.0.1:{}/media", self.port)
+    }
+
+    /// Every message but media that it has received, and what it reports of itself.
+    pub fn events(&self) -> Vec<Value> {
+        events(&self.process).collect()
+    }
+
+    /// Waits until it has received, or reported, an event that `holds`.
+    ///
+    /// # Errors
+    /// If it has not within `patience`.
+    pub fn wait_for(&mut self, what: &str, patience: Duration, holds: impl Fn(&Value) -> bool) -> Result<()> {
+        self.process
+            .poll(what, patience, |process| events(process).any(|event| holds(&event)))
+    }
+
+    /// What it has heard so far, 8 kHz.
+    pub fn heard(&self) -> Vec<i16> {
+        let bytes = std::fs::read(recorded(&self.directory)).unwrap_or_default();
+        bytes.into_iter().map(from_ulaw).collect()
+    }
+
+    /// Kills it, as a crash would.
+    ///
+    /// # Errors
+    /// If it is dead already.
+    pub fn crash(&self) -> Result<()> {
+        self.process.signal("KILL")
+    }
+}
+
+/// Whether a script is asked to keep what it hears.
+enum Recording {
+    Kept,
+    None,
+}
+
+fn recorded(directory: &TempDir) -> PathBuf {
+    directory.path().join("heard.ulaw")
+}
+
+fn events(process: &Process) -> impl Iterator<Item = Value> {
+    let lines = process.stdout();
+    let events: Vec<Value> = lines
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect();
+    events.into_iter()
+}

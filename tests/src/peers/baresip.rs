@@ -1,0 +1,107 @@
+//! baresip: calls, plays a sound file, records what it hears.
+
+use std::fs;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tempfile::TempDir;
+
+use crate::audio;
+use crate::netns::Place;
+use crate::process::Process;
+
+/// baresip in a call that it ends itself.
+#[derive(Debug)]
+pub struct Baresip {
+    process: Process,
+    directory: TempDir,
+}
+
+/// What a call of baresip came to.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What it heard, 8 kHz.
+    pub heard: Vec<i16>,
+    /// What it said on its terminal.
+    pub log: String,
+}
+
+impl Outcome {
+    /// Whether the call was answered.
+    pub fn established(&self) -> bool {
+        self.log.contains("Call established")
+    }
+}
+
+impl Baresip {
+    /// Calls `uri` from `local`, playing `sound` (8 kHz), and hangs up `duration` after the start.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn call(place: &Place, local: IpAddr, uri: &str, sound: &[i16], duration: Duration) -> Result<Self> {
+        let directory = tempfile::tempdir()?;
+        let path = |name: &str| directory.path().join(name);
+        audio::write_wav(&path("play.wav"), sound)?;
+        fs::write(path("config"), config(local, &directory))?;
+        fs::write(
+            path("accounts"),
+            format!("<sip:+15550123@{local}>;regint=0;audio_codecs=PCMU/8000/1\n"),
+        )?;
+        fs::write(path("contacts"), "")?;
+        let mut command = place.command("baresip");
+        command
+            .arg("-f")
+            .arg(directory.path())
+            .args(["-t", &duration.as_secs().to_string()]);
+        command.args(["-e", &format!("/dial {uri}")]);
+        let process = Process::start("baresip", &mut command)?;
+        Ok(Self { process, directory })
+    }
+
+    /// Waits until it is in the call.
+    ///
+    /// # Errors
+    /// If it is not within `patience`.
+    pub fn wait_established(&mut self, patience: Duration) -> Result<()> {
+        self.process.wait_for("Call established", patience)
+    }
+
+    /// Waits until it has ended.
+    ///
+    /// # Errors
+    /// If it does not within `patience`, or it has recorded nothing.
+    pub fn finish(self, patience: Duration) -> Result<Outcome> {
+        let log = self.process.wait(patience)?.stdout;
+        let recording = recording(&self.directory).with_context(|| format!("baresip has recorded nothing:\n{log}"))?;
+        Ok(Outcome {
+            heard: audio::read_wav(&recording)?,
+            log,
+        })
+    }
+}
+
+/// `sndfile` keeps both directions in files named for their time; `dec` is what was received.
+fn recording(directory: &TempDir) -> Option<PathBuf> {
+    let files = fs::read_dir(directory.path()).ok()?.flatten().map(|entry| entry.path());
+    files
+        .into_iter()
+        .find(|file| file.to_string_lossy().ends_with("-dec.wav"))
+}
+
+fn config(local: IpAddr, directory: &TempDir) -> String {
+    let directory = directory.path().display();
+    format!(
+        "sip_listen {local}:5060\n\
+         module_path /usr/lib/baresip/modules\n\
+         module g711.so\n\
+         module aufile.so\n\
+         module sndfile.so\n\
+         module_app account.so\n\
+         module_app menu.so\n\
+         audio_source aufile,{directory}/play.wav\n\
+         snd_path {directory}\n\
+         audio_level no\n"
+    )
+}

@@ -1,0 +1,151 @@
+//! sipp: its stock scenarios, and ours in `tests/scenarios`.
+
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use tempfile::TempDir;
+
+use crate::netns::Place;
+use crate::pcap;
+use crate::process::Process;
+
+/// What sipp plays through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scenario {
+    /// The stock caller: INVITE with PCMU, ACK, `-d` pause, BYE.
+    Uac,
+    /// The stock answerer.
+    Uas,
+    /// A caller that plays `sound.pcap` from its directory, then hangs up.
+    Play,
+    /// A caller that must be refused with a final 4xx, 5xx or 6xx within 7 s.
+    Refused,
+    /// A caller that must be answered, and hung up on by the other side.
+    HungUpOn,
+}
+
+/// A sipp about to be started.
+#[derive(Debug)]
+pub struct Sipp {
+    place: Place,
+    command: Command,
+    directory: TempDir,
+}
+
+impl Sipp {
+    /// A caller at `local` that calls `number` at `gateway`.
+    ///
+    /// # Errors
+    /// If there is no room for its files.
+    pub fn caller(place: &Place, scenario: Scenario, local: IpAddr, gateway: SocketAddr, number: &str) -> Result<Self> {
+        let mut sipp = Self::new(place, scenario, local)?;
+        sipp.command.args(["-s", number, &gateway.to_string()]);
+        Ok(sipp)
+    }
+
+    /// An answerer at port 5060 of `local`.
+    ///
+    /// # Errors
+    /// As [`Self::caller`].
+    pub fn answerer(place: &Place, local: IpAddr) -> Result<Self> {
+        let mut sipp = Self::new(place, Scenario::Uas, local)?;
+        sipp.command.args(["-p", "5060"]);
+        Ok(sipp)
+    }
+
+    fn new(place: &Place, scenario: Scenario, local: IpAddr) -> Result<Self> {
+        let directory = tempfile::tempdir()?;
+        let mut command = place.command("sipp");
+        match scenario {
+            Scenario::Uac => command.args(["-sn", "uac"]),
+            Scenario::Uas => command.args(["-sn", "uas"]),
+            Scenario::Play => command.arg("-sf").arg(file("play.xml")),
+            Scenario::Refused => command.arg("-sf").arg(file("refused.xml")),
+            Scenario::HungUpOn => command.arg("-sf").arg(file("hung_up_on.xml")),
+        };
+        // sipp writes its error log next to where it is started, and reads keys from its terminal unless told not to.
+        command
+            .current_dir(directory.path())
+            .args(["-nostdin", "-trace_err", "-error_file", "errors.log"]);
+        command.args(["-i", &local.to_string()]);
+        Ok(Self {
+            place: place.clone(),
+            command,
+            directory,
+        })
+    }
+
+    /// Adds options as on sipp's command line.
+    pub fn options(mut self, options: &[&str]) -> Self {
+        self.command.args(options);
+        self
+    }
+
+    /// Makes the sound that [`Scenario::Play`] plays; returns the number of its packets.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn sound(&self, samples: &[i16]) -> Result<u32> {
+        pcap::write_pcmu(&self.directory.path().join("sound.pcap"), samples)
+    }
+
+    /// Starts it.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn start(mut self) -> Result<Running> {
+        let process = Process::start("sipp", &mut self.command)?;
+        Ok(Running {
+            process,
+            directory: self.directory,
+        })
+    }
+
+    /// Starts an answerer and waits until it listens.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub fn listen(self) -> Result<Running> {
+        let place = self.place.clone();
+        let mut running = self.start()?;
+        running.process.poll("sipp to listen", Duration::from_secs(10), |_| {
+            let sockets = place.command("cat").arg("/proc/net/udp").output();
+            // Port 5060 in hexadecimal.
+            sockets.is_ok_and(|sockets| String::from_utf8_lossy(&sockets.stdout).contains(":13C4 "))
+        })?;
+        Ok(running)
+    }
+}
+
+/// A sipp at work.
+#[derive(Debug)]
+pub struct Running {
+    process: Process,
+    directory: TempDir,
+}
+
+impl Running {
+    /// Waits until it has ended; every call must have gone as the scenario says.
+    ///
+    /// # Errors
+    /// If it does not end within `patience`, or a call went otherwise; sipp's log of it is in the error.
+    pub fn succeed(self, patience: Duration) -> Result<()> {
+        let ended = self.process.wait(patience)?;
+        let errors = fs::read_to_string(self.directory.path().join("errors.log")).unwrap_or_default();
+        ensure!(
+            ended.status.success(),
+            "sipp: {}\n{errors}\n{}",
+            ended.status,
+            ended.stderr
+        );
+        Ok(())
+    }
+}
+
+fn file(scenario: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios").join(scenario)
+}

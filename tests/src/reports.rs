@@ -1,0 +1,157 @@
+//! What the gateway's `--json` output says, as far as tests and the checklist read it.
+//!
+//! Written apart from the gateway's own types: a change of what it prints must be seen here.
+
+use std::net::SocketAddr;
+
+use serde::Deserialize;
+
+/// `voxlane status --json`
+#[derive(Clone, Debug, Deserialize)]
+pub struct Status {
+    /// The data plane.
+    pub plane: Plane,
+    /// Calls since start.
+    pub calls: CallCounts,
+    /// Agent sessions since start.
+    pub agents: AgentCounts,
+    /// Tasks of its runtime.
+    pub tasks: u64,
+}
+
+/// The data plane as a whole.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Plane {
+    /// Where the XDP program was to be attached.
+    pub interfaces: Vec<Interface>,
+    /// Why there is no kernel lane, if there is none.
+    pub unavailable: Option<String>,
+    /// Port pairs in use.
+    pub ports_in_use: usize,
+}
+
+/// The XDP program on one interface.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Interface {
+    /// Its name.
+    pub name: String,
+    /// `native`, `generic` or `none`.
+    pub mode: String,
+    /// What was refused.
+    pub detail: Option<String>,
+}
+
+/// Calls, counted.
+#[derive(Clone, Debug, Deserialize)]
+pub struct CallCounts {
+    /// Alive now.
+    pub active: u64,
+    /// Begun.
+    pub total: u64,
+    /// Answered.
+    pub answered: u64,
+    /// Failed.
+    pub failed: u64,
+}
+
+/// Agent sessions, counted.
+#[derive(Clone, Debug, Deserialize)]
+pub struct AgentCounts {
+    /// Alive now.
+    pub active: u64,
+    /// Failed.
+    pub failed: u64,
+}
+
+/// `voxlane flows --json`
+#[derive(Clone, Debug, Deserialize)]
+pub struct Flows {
+    /// The data plane.
+    pub status: Plane,
+    /// One direction of one stream each.
+    pub flows: Vec<Flow>,
+}
+
+/// One direction of one stream.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Flow {
+    /// Where it arrives.
+    pub local: SocketAddr,
+    /// Where it goes on to.
+    pub forwarded_to: Option<SocketAddr>,
+    /// `kernel` or `worker`.
+    pub lane: String,
+    /// Why not the kernel lane.
+    pub reason: Option<String>,
+    /// What was received.
+    pub received: Stream,
+    /// Packets that a socket of the gateway received.
+    pub userspace_packets: u64,
+    /// The call it belongs to.
+    pub call: Option<String>,
+    /// Which leg of it, `a` or `b`.
+    pub leg: Option<String>,
+}
+
+/// What one direction has seen.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Stream {
+    /// RTP packets.
+    pub packets: u64,
+    /// Expected less received.
+    pub lost: i64,
+    /// Jitter, milliseconds.
+    pub jitter_ms: f64,
+}
+
+/// `voxlane calls --json`
+#[derive(Clone, Debug, Deserialize)]
+pub struct Calls {
+    /// Alive.
+    pub active: Vec<Call>,
+    /// Ended, newest first.
+    pub recent: Vec<Call>,
+}
+
+impl Calls {
+    /// The newest call to a number, alive or ended.
+    pub fn to(&self, number: &str) -> Option<&Call> {
+        self.active
+            .iter()
+            .rev()
+            .chain(&self.recent)
+            .find(|call| call.to == number)
+    }
+}
+
+/// One call.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Call {
+    /// Its name.
+    pub id: String,
+    /// Where it stands.
+    pub state: String,
+    /// Caller.
+    pub from: String,
+    /// Called number.
+    pub to: String,
+    /// Its legs.
+    pub legs: Vec<Leg>,
+    /// Keys the caller pressed.
+    pub digits: String,
+    /// When it ended.
+    pub ended: Option<String>,
+    /// Why it ended.
+    pub cause: Option<String>,
+}
+
+/// One leg.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Leg {
+    /// `a` or `b`.
+    pub side: String,
+    /// Agreed codec.
+    pub codec: Option<String>,
+    /// Lane of what arrives on it.
+    pub lane: Option<String>,
+}
