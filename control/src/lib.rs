@@ -6,8 +6,11 @@
 pub mod call;
 pub mod cli;
 pub mod config;
+pub mod gateway;
 pub mod ops;
+pub mod plane;
 pub mod route;
 pub mod sdp;
 pub mod sip;
+pub mod softphone;
 pub mod time;

@@ -1,0 +1,529 @@
+//! The gateway's one piece of mutable state, and what is done when something happens to it.
+//!
+//! Input comes in by the methods at the top. Each leads to SIP commands, media commands and, in [`Effects`], what only
+//! the shell can do: send datagrams, look up names.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tracing::{debug, error, info, warn};
+use voxlane_dataplane::media_plane::{EndpointId, MediaEvent, MediaPlane};
+
+use super::agents;
+use super::live::{Live, Record};
+use crate::call::{Action, Call, CallId, Cause, Event, Phase, Plan, Setup, Side};
+use crate::config::model::{Config, HostPort, Trunk};
+use crate::route::{self, Route};
+use crate::sip::{self, DialogId, Incoming, Input, Outgoing, Output, Transmit};
+use crate::time::Time;
+
+/// Ended calls that `voxlane calls` still shows.
+const RECENT: usize = 100;
+
+/// What the shell has to do after an input.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// Datagrams to send.
+    pub transmits: Vec<Transmit>,
+    /// Names to look up; the answer goes to [`Core::resolved`].
+    pub lookups: Vec<(CallId, HostPort)>,
+    /// When to call [`Core::timeout`].
+    pub wake: Option<Time>,
+}
+
+/// Calls since start.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Totals {
+    /// Came in.
+    pub calls: u64,
+    /// Were answered.
+    pub answered: u64,
+    /// Ended without an answer, refusals included.
+    pub failed: u64,
+    /// Agents that failed.
+    pub agents_failed: u64,
+}
+
+/// Which of our addresses a packet to `remote` leaves from.
+pub type LocalFor = Box<dyn Fn(SocketAddr) -> std::io::Result<SocketAddr> + Send>;
+
+/// See the [module](self).
+pub struct Core {
+    pub(super) config: Arc<Config>,
+    pub(super) sip: sip::Endpoint,
+    pub(super) plane: Arc<dyn MediaPlane>,
+    pub(super) calls: HashMap<CallId, Live>,
+    pub(super) recent: VecDeque<Record>,
+    pub(super) totals: Totals,
+    dialogs: HashMap<DialogId, (CallId, Side)>,
+    pub(super) endpoints: HashMap<EndpointId, (CallId, Side)>,
+    local_for: LocalFor,
+    effects: Effects,
+}
+
+impl Core {
+    /// A gateway with no calls.
+    pub fn new(config: Arc<Config>, plane: Arc<dyn MediaPlane>, local_for: LocalFor, seed: u64) -> Self {
+        let sip = sip::Endpoint::new(sip::EndpointConfig {
+            user_agent: config.sip.user_agent.clone(),
+            t1: Duration::from_millis(500),
+            t2: Duration::from_secs(4),
+            t4: Duration::from_secs(5),
+            invite_timeout: config.sip.invite_timeout,
+            seed,
+        });
+        Self {
+            config,
+            sip,
+            plane,
+            calls: HashMap::new(),
+            recent: VecDeque::new(),
+            totals: Totals::default(),
+            dialogs: HashMap::new(),
+            endpoints: HashMap::new(),
+            local_for,
+            effects: Effects::default(),
+        }
+    }
+
+    /// A datagram arrived, or could not be delivered.
+    pub fn input(&mut self, now: Time, input: Input<'_>) {
+        self.sip.handle_input(now, input);
+        self.drain(now);
+    }
+
+    /// The time asked for in [`Effects::wake`] has come.
+    pub fn timeout(&mut self, now: Time) {
+        self.sip.handle_timeout(now);
+        self.drain(now);
+    }
+
+    /// The data plane has something to tell.
+    pub fn media(&mut self, now: Time, event: MediaEvent) {
+        let (endpoint, event) = match event {
+            MediaEvent::AgentReady(endpoint) => (endpoint, Event::AgentReady),
+            MediaEvent::AgentFailed(endpoint, failure) => {
+                self.totals.agents_failed += 1;
+                (endpoint, Event::AgentFailed(failure))
+            }
+            MediaEvent::AgentEnded(endpoint) => (endpoint, Event::AgentEnded),
+            MediaEvent::Digit {
+                endpoint,
+                digit,
+                duration,
+            } => match self.endpoints.get(&endpoint) {
+                Some(&(_, side)) => (endpoint, Event::Digit { side, digit, duration }),
+                None => return,
+            },
+            // Softphones are no calls of the gateway.
+            MediaEvent::PhoneDone(_) => return,
+        };
+        // An endpoint closed meanwhile is normal: the event was on its way.
+        if let Some(&(call, _)) = self.endpoints.get(&endpoint) {
+            self.feed(now, call, event);
+            self.drain(now);
+        }
+    }
+
+    /// A lookup asked for in [`Effects::lookups`] is done.
+    pub fn resolved(&mut self, now: Time, call: CallId, result: Result<Vec<SocketAddr>, String>) {
+        let event = match result {
+            Ok(addresses) => Event::Resolved(addresses),
+            Err(why) => Event::Unresolved(why),
+        };
+        self.feed(now, call, event);
+        self.drain(now);
+    }
+
+    /// Ends every call.
+    pub fn stop(&mut self, now: Time, text: &str) {
+        let calls: Vec<CallId> = self.calls.keys().copied().collect();
+        for call in calls {
+            self.feed(now, call, Event::Stop { text: text.to_owned() });
+        }
+        self.drain(now);
+    }
+
+    /// Takes what the shell has to do.
+    pub fn take_effects(&mut self) -> Effects {
+        let wake = self.effects.wake;
+        std::mem::replace(
+            &mut self.effects,
+            Effects {
+                wake,
+                ..Effects::default()
+            },
+        )
+    }
+
+    /// Whether nothing is left of any call.
+    pub fn is_idle(&self) -> bool {
+        self.calls.is_empty()
+    }
+
+    /// Empties the SIP core's output: datagrams to the shell, events to their calls.
+    fn drain(&mut self, now: Time) {
+        loop {
+            match self.sip.poll_output() {
+                Output::Transmit(transmit) => self.effects.transmits.push(transmit),
+                Output::Event(event) => self.sip_event(now, event),
+                Output::Timeout(wake) => {
+                    self.effects.wake = wake;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn sip_event(&mut self, now: Time, event: sip::Event) {
+        let dialog = match event {
+            sip::Event::Incoming(incoming) => return self.incoming(now, *incoming),
+            sip::Event::Progress { dialog, .. }
+            | sip::Event::Answered { dialog, .. }
+            | sip::Event::Failed { dialog, .. }
+            | sip::Event::Confirmed { dialog, .. }
+            | sip::Event::Cancelled { dialog }
+            | sip::Event::Reinvite { dialog, .. }
+            | sip::Event::Bye { dialog, .. }
+            | sip::Event::Terminated { dialog, .. } => dialog,
+        };
+        let Some(&(call, side)) = self.dialogs.get(&dialog) else {
+            return debug!(?dialog, "event of a dialog that belongs to no call");
+        };
+        let event = match event {
+            sip::Event::Incoming(_) => return,
+            sip::Event::Progress { status, sdp, .. } => Event::Progress { status, sdp },
+            sip::Event::Answered { sdp, .. } => Event::Answered { sdp },
+            sip::Event::Confirmed { sdp, .. } => Event::Confirmed { side, sdp },
+            sip::Event::Reinvite { sdp, .. } => Event::Reinvite { side, sdp },
+            sip::Event::Failed { status, reason, .. } => Event::Failed { status, reason },
+            sip::Event::Cancelled { .. } => Event::Cancelled,
+            sip::Event::Bye { reason, .. } => Event::Bye { side, reason },
+            sip::Event::Terminated { cause, .. } => Event::Terminated { side, cause },
+        };
+        if matches!(
+            event,
+            Event::Failed { .. } | Event::Cancelled | Event::Bye { .. } | Event::Terminated { .. }
+        ) {
+            self.dialogs.remove(&dialog);
+        }
+        self.feed(now, call, event);
+    }
+
+    fn incoming(&mut self, now: Time, incoming: Incoming) {
+        self.totals.calls += 1;
+        let refusal = if self.calls.len() >= self.config.sip.max_calls {
+            route::Refusal {
+                status: 503,
+                text: format!("sip.max_calls = {} reached", self.config.sip.max_calls),
+            }
+        } else {
+            match route::route(&self.config, &incoming) {
+                Ok(route) => return self.begin(now, incoming, route),
+                Err(refusal) => refusal,
+            }
+        };
+        self.totals.failed += 1;
+        warn!(remote = %incoming.remote, from = incoming.from.user, to = incoming.request_uri.user,
+            status = refusal.status, "call refused: {}", refusal.text);
+        let reason = reason_header(Some(refusal.status), &refusal.text);
+        let mut headers = vec![("Reason", reason.as_str())];
+        if refusal.status == 503 {
+            headers.push(("Retry-After", "5"));
+        }
+        self.sip.reject(now, incoming.dialog, refusal.status, &headers);
+    }
+
+    fn begin(&mut self, now: Time, incoming: Incoming, route: Route) {
+        let id = loop {
+            let id = CallId(rand::random());
+            if !self.calls.contains_key(&id) {
+                break id;
+            }
+        };
+        info!(call = %id, trunk = route.trunk, tenant = route.tenant, from = incoming.from.user, to = route.number,
+            target = route.target, sip_call_id = incoming.call_id, "call in");
+        let codecs = self
+            .trunk(&route.trunk)
+            .map(|trunk| trunk.codecs.clone())
+            .unwrap_or_default();
+        let call = Call::new(
+            Setup {
+                id,
+                offer: incoming.sdp.clone(),
+                remote: incoming.remote,
+                identity: self.config.sdp.clone(),
+                session_id: unix_seconds(),
+                codecs,
+                ptime: self.config.media.ptime,
+                plan: route.plan.clone(),
+            },
+            now,
+        );
+        self.dialogs.insert(incoming.dialog, (id, Side::A));
+        self.calls.insert(id, Live::new(call, route, incoming));
+        self.feed(now, id, Event::Start);
+    }
+
+    /// Gives an event to a call and carries out what it answers, and what follows from that.
+    fn feed(&mut self, now: Time, id: CallId, event: Event) {
+        let mut queue = VecDeque::from([event]);
+        while let Some(event) = queue.pop_front() {
+            let Some(live) = self.calls.get_mut(&id) else {
+                return debug!(call = %id, ?event, "event of a call that is over");
+            };
+            debug!(call = %id, phase = ?live.call.phase(), ?event, "call event");
+            let was_answered = live.call.answered().is_some();
+            let actions = live.call.on(event, now);
+            if !was_answered && live.call.answered().is_some() {
+                self.totals.answered += 1;
+                live.answered = Some(SystemTime::now());
+                info!(call = %id, "call answered");
+            }
+            for action in actions {
+                queue.extend(self.perform(now, id, action));
+            }
+        }
+    }
+
+    fn perform(&mut self, now: Time, id: CallId, action: Action) -> Option<Event> {
+        match action {
+            Action::Resolve(host) => {
+                self.effects.lookups.push((id, host));
+                None
+            }
+            Action::OpenMedia { side, towards } => Some(self.open_media(id, side, towards)),
+            Action::Program { side, session } => {
+                let endpoint = self.endpoint(id, side)?;
+                self.plane
+                    .program(endpoint, session)
+                    .err()
+                    .map(|error| media_failed(side, &error))
+            }
+            Action::Relay => {
+                let (a, b) = (self.endpoint(id, Side::A)?, self.endpoint(id, Side::B)?);
+                match self.plane.relay(a, b) {
+                    Ok(lanes) => {
+                        info!(call = %id, lane_a = ?lanes[0], lane_b = ?lanes[1], "media relayed");
+                        None
+                    }
+                    Err(error) => Some(media_failed(Side::B, &error)),
+                }
+            }
+            Action::Attach { addresses } => {
+                let endpoint = self.endpoint(id, Side::A)?;
+                let live = self.calls.get(&id)?;
+                let Some(spec) = agents::spec(&self.config, live, addresses) else {
+                    return Some(Event::Stop {
+                        text: format!("agent {} is not configured", live.route.target),
+                    });
+                };
+                self.plane
+                    .attach(endpoint, spec)
+                    .err()
+                    .map(|error| media_failed(Side::A, &error))
+            }
+            Action::CloseMedia { side } => {
+                self.close_media(id, side);
+                None
+            }
+            Action::Invite { remote, sdp } => self.invite(now, id, remote, sdp),
+            Action::Ring { status, sdp } => {
+                let dialog = self.dialog(id, Side::A)?;
+                self.sip.ring(now, dialog, status, sdp);
+                None
+            }
+            Action::Answer { side, sdp } => {
+                let dialog = self.dialog(id, side)?;
+                self.sip.answer(now, dialog, sdp);
+                None
+            }
+            Action::Reject { side, status, text } => {
+                let dialog = self.dialog(id, side)?;
+                self.sip
+                    .reject(now, dialog, status, &[("Reason", &reason_header(Some(status), &text))]);
+                // A refused re-INVITE leaves its dialog as it was; a refused INVITE leaves nothing.
+                if self
+                    .calls
+                    .get(&id)
+                    .is_some_and(|live| matches!(live.call.phase(), Phase::Ending | Phase::Ended))
+                {
+                    self.dialogs.remove(&dialog);
+                }
+                None
+            }
+            Action::HangUp { side, text } => {
+                let dialog = self.dialog(id, side)?;
+                self.sip.hang_up(now, dialog, Some(&reason_header(None, &text)));
+                None
+            }
+            Action::Finish(cause) => {
+                self.finish(id, cause);
+                None
+            }
+        }
+    }
+
+    fn open_media(&mut self, id: CallId, side: Side, towards: SocketAddr) -> Event {
+        let opened = self
+            .media_address(id, side, towards)
+            .and_then(|local| self.plane.open(local).map_err(|error| error.to_string()));
+        match (opened, self.calls.get_mut(&id)) {
+            (Ok(endpoint), Some(live)) => {
+                self.endpoints.insert(endpoint.id, (id, side));
+                live.leg_mut(side).endpoint = Some(endpoint);
+                Event::MediaOpened { side, endpoint }
+            }
+            (Ok(endpoint), None) => {
+                self.plane.close(endpoint.id);
+                Event::MediaFailed {
+                    side,
+                    error: "the call is over".to_owned(),
+                }
+            }
+            (Err(error), _) => Event::MediaFailed { side, error },
+        }
+    }
+
+    /// Which of our addresses a leg's media gets: the trunk's, else the one the route to its far end starts from, if
+    /// that is a media address, else the first of the family.
+    fn media_address(&self, id: CallId, side: Side, towards: SocketAddr) -> Result<IpAddr, String> {
+        let live = self.calls.get(&id).ok_or("the call is over")?;
+        let trunk = match (side, &live.call.setup().plan) {
+            (Side::B, Plan::Trunk { .. }) => self.trunk(&live.route.target),
+            _ => self.trunk(&live.route.trunk),
+        };
+        if let Some(address) = trunk.and_then(|trunk| trunk.media_address) {
+            return Ok(address);
+        }
+        let routed = (self.local_for)(towards)
+            .map_err(|error| format!("no route to {towards}: {error}"))?
+            .ip();
+        let addresses = &self.config.media.addresses;
+        if addresses.is_empty() || addresses.contains(&routed) {
+            return Ok(routed);
+        }
+        let family = addresses.iter().find(|address| address.is_ipv4() == routed.is_ipv4());
+        family
+            .copied()
+            .ok_or_else(|| format!("media.addresses has none of the family of {towards}"))
+    }
+
+    fn close_media(&mut self, id: CallId, side: Side) {
+        let Some(live) = self.calls.get_mut(&id) else { return };
+        let Some(endpoint) = live.leg_mut(side).endpoint.take() else {
+            return;
+        };
+        self.endpoints.remove(&endpoint.id);
+        if let Some(report) = self.plane.close(endpoint.id) {
+            let flow = &report.flow;
+            info!(call = %id, leg = ?side, lane = ?flow.lane, reason = ?flow.reason,
+                received = flow.received.packets, lost = flow.received.lost, jitter_ms = flow.received.jitter_ms,
+                sent = flow.sent_packets, "media closed");
+            live.leg_mut(side).report = Some(report.flow);
+        }
+    }
+
+    fn invite(&mut self, now: Time, id: CallId, remote: SocketAddr, sdp: Vec<u8>) -> Option<Event> {
+        let live = self.calls.get(&id)?;
+        let Plan::Trunk {
+            request_uri, from, to, ..
+        } = live.call.setup().plan.clone()
+        else {
+            return None;
+        };
+        let local = match (self.local_for)(remote) {
+            Ok(local) => local,
+            Err(error) => {
+                return Some(Event::Failed {
+                    status: 503,
+                    reason: format!("no route to {remote}: {error}"),
+                });
+            }
+        };
+        let from = sip::Address {
+            host: local.ip().to_string(),
+            ..from
+        };
+        let call = Outgoing {
+            local,
+            remote,
+            request_uri,
+            from,
+            to,
+            headers: Vec::new(),
+            sdp,
+        };
+        let dialog = self.sip.invite(now, call);
+        self.dialogs.insert(dialog, (id, Side::B));
+        let leg = self.calls.get_mut(&id)?.leg_mut(Side::B);
+        leg.dialog = Some(dialog);
+        leg.remote = Some(remote);
+        leg.local = Some(local);
+        None
+    }
+
+    fn finish(&mut self, id: CallId, cause: Cause) {
+        let Some(live) = self.calls.remove(&id) else { return };
+        if live.answered.is_none() {
+            self.totals.failed += 1;
+        }
+        for (side, leg) in live.legs() {
+            if let Some(dialog) = leg.dialog {
+                self.dialogs.remove(&dialog);
+            }
+            if let Some(endpoint) = leg.endpoint {
+                error!(call = %id, leg = ?side, "media was left open at the end of a call");
+                self.endpoints.remove(&endpoint.id);
+                self.plane.close(endpoint.id);
+            }
+        }
+        info!(call = %id, by = ?cause.by, status = cause.status, "call ended: {}", cause.text);
+        if self.recent.len() == RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(live.into_record(cause));
+    }
+
+    fn trunk(&self, name: &str) -> Option<&Trunk> {
+        self.config.trunks.iter().find(|trunk| trunk.name == name)
+    }
+
+    fn endpoint(&self, id: CallId, side: Side) -> Option<EndpointId> {
+        self.calls.get(&id)?.leg(side).endpoint.map(|endpoint| endpoint.id)
+    }
+
+    fn dialog(&self, id: CallId, side: Side) -> Option<DialogId> {
+        self.calls.get(&id)?.leg(side).dialog
+    }
+}
+
+fn media_failed(side: Side, error: &dyn std::error::Error) -> Event {
+    Event::MediaFailed {
+        side,
+        error: error.to_string(),
+    }
+}
+
+/// A Reason header (RFC 3326): for a refusal its status, for a BYE normal clearing. One that came from the other leg is
+/// passed on as it is.
+fn reason_header(status: Option<u16>, text: &str) -> String {
+    let text: String = text.chars().filter(|c| !c.is_control()).collect();
+    if text.starts_with("Q.850;") || text.starts_with("SIP;") {
+        return text;
+    }
+    let text = text.replace(['"', '\\'], "'");
+    match status {
+        Some(status) => format!("SIP;cause={status};text=\"{text}\""),
+        None => format!("Q.850;cause=16;text=\"{text}\""),
+    }
+}
+
+fn unix_seconds() -> u64 {
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs()
+}

@@ -1,0 +1,137 @@
+//! What the gateway tells of itself when asked: [`ops::Inspect`](crate::ops::Inspect) over the core.
+
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use super::core::Core;
+use super::live::{Live, Record};
+use super::lock;
+use crate::call::Side;
+use crate::ops::Inspect;
+use crate::ops::report::{
+    AgentCounts, CallCounts, CallReport, CallsReport, FlowRow, FlowsReport, LegRow, StatusReport,
+};
+
+/// Looks at the core on behalf of the admin socket.
+pub(super) struct Inspector {
+    core: Arc<Mutex<Core>>,
+    started: Instant,
+}
+
+impl Inspector {
+    pub fn new(core: Arc<Mutex<Core>>) -> Self {
+        Self {
+            core,
+            started: Instant::now(),
+        }
+    }
+}
+
+impl Inspect for Inspector {
+    fn status(&self) -> StatusReport {
+        let core = lock(&self.core);
+        let agents = core
+            .calls
+            .values()
+            .filter(|live| live.call.setup().plan.is_agent())
+            .count();
+        StatusReport {
+            name: core.config.node.name.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_s: self.started.elapsed().as_secs(),
+            plane: core.plane.status(),
+            sip: core.sip.counters(),
+            calls: CallCounts {
+                active: core.calls.len() as u64,
+                total: core.totals.calls,
+                answered: core.totals.answered,
+                failed: core.totals.failed,
+            },
+            agents: AgentCounts {
+                active: agents as u64,
+                failed: core.totals.agents_failed,
+            },
+            tasks: tokio::runtime::Handle::try_current()
+                .map_or(0, |runtime| runtime.metrics().num_alive_tasks() as u64),
+        }
+    }
+
+    fn calls(&self) -> CallsReport {
+        let core = lock(&self.core);
+        let mut active: Vec<CallReport> = core.calls.values().map(|live| report(live, &core)).collect();
+        active.sort_by(|a, b| a.started.cmp(&b.started));
+        let recent = core.recent.iter().rev().map(|record| ended(record, &core)).collect();
+        CallsReport { active, recent }
+    }
+
+    fn flows(&self) -> FlowsReport {
+        let core = lock(&self.core);
+        let rows = core.plane.flows().into_iter().map(|flow| {
+            let owner = core.endpoints.get(&flow.endpoint);
+            FlowRow {
+                call: owner.map(|(call, _)| call.to_string()),
+                leg: owner.map(|&(_, side)| side),
+                flow,
+            }
+        });
+        let mut flows: Vec<FlowRow> = rows.collect();
+        flows.sort_by(|a, b| (&a.call, a.leg).cmp(&(&b.call, b.leg)));
+        FlowsReport {
+            status: core.plane.status(),
+            flows,
+        }
+    }
+}
+
+fn report(live: &Live, core: &Core) -> CallReport {
+    let route = &live.route;
+    let is_agent = live.call.setup().plan.is_agent();
+    CallReport {
+        id: live.id().to_string(),
+        state: live.call.phase().to_string(),
+        from: live.from.clone(),
+        to: route.number.clone(),
+        did: Some(route.number.clone()),
+        tenant: route.tenant.clone(),
+        trunk: Some(if is_agent {
+            route.trunk.clone()
+        } else {
+            route.target.clone()
+        }),
+        agent: is_agent.then(|| route.target.clone()),
+        started: live.started.into(),
+        answered: live.answered.map(Into::into),
+        ended: None,
+        cause: None,
+        legs: live
+            .legs()
+            .into_iter()
+            .filter_map(|(side, _)| leg(live, side, core))
+            .collect(),
+        digits: live.call.digits().to_owned(),
+    }
+}
+
+fn ended(record: &Record, core: &Core) -> CallReport {
+    CallReport {
+        ended: Some(record.ended.into()),
+        cause: Some(record.cause.to_string()),
+        ..report(&record.live, core)
+    }
+}
+
+/// A leg's row; `None` for a leg that has no dialog, as an agent's.
+fn leg(live: &Live, side: Side, core: &Core) -> Option<LegRow> {
+    let leg = live.leg(side);
+    let session = live.call.session(side);
+    let flow = leg.report.clone().or_else(|| core.plane.flow(leg.endpoint?.id));
+    Some(LegRow {
+        side,
+        call_id: leg.call_id.clone()?,
+        local: flow.as_ref().map(|flow| flow.local),
+        remote: session.map(|session| session.remote_rtp),
+        codec: session.map(|session| session.codec),
+        lane: flow.as_ref().map(|flow| flow.lane),
+        reason: flow.as_ref().and_then(|flow| flow.reason),
+    })
+}

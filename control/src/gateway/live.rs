@@ -1,0 +1,96 @@
+//! A call as the gateway holds it while it lives, and the record that is left of it.
+
+use std::net::SocketAddr;
+use std::time::SystemTime;
+
+use voxlane_dataplane::media_plane::{Endpoint, FlowReport};
+
+use crate::call::{Call, CallId, Cause, Side};
+use crate::route::Route;
+use crate::sip::{DialogId, Incoming};
+
+/// A call that lives.
+#[derive(Debug)]
+pub(super) struct Live {
+    pub call: Call,
+    pub route: Route,
+    /// The caller's number.
+    pub from: String,
+    pub started: SystemTime,
+    pub answered: Option<SystemTime>,
+    a: LiveLeg,
+    b: LiveLeg,
+}
+
+/// What joins a leg of a call to the SIP core and the data plane.
+#[derive(Debug, Default)]
+pub(super) struct LiveLeg {
+    pub dialog: Option<DialogId>,
+    pub endpoint: Option<Endpoint>,
+    /// SIP Call-ID, as far as known.
+    pub call_id: Option<String>,
+    /// Our signalling address.
+    pub local: Option<SocketAddr>,
+    /// The far end's signalling address.
+    pub remote: Option<SocketAddr>,
+    /// The last state of its media, once closed.
+    pub report: Option<FlowReport>,
+}
+
+/// What is left of a call.
+#[derive(Debug)]
+pub(super) struct Record {
+    pub live: Live,
+    pub ended: SystemTime,
+    pub cause: Cause,
+}
+
+impl Live {
+    pub fn new(call: Call, route: Route, incoming: Incoming) -> Self {
+        Self {
+            call,
+            route,
+            from: incoming.from.user,
+            started: SystemTime::now(),
+            answered: None,
+            a: LiveLeg {
+                dialog: Some(incoming.dialog),
+                call_id: Some(incoming.call_id),
+                local: Some(incoming.local),
+                remote: Some(incoming.remote),
+                ..LiveLeg::default()
+            },
+            b: LiveLeg::default(),
+        }
+    }
+
+    pub fn id(&self) -> CallId {
+        self.call.setup().id
+    }
+
+    pub fn leg(&self, side: Side) -> &LiveLeg {
+        match side {
+            Side::A => &self.a,
+            Side::B => &self.b,
+        }
+    }
+
+    pub fn leg_mut(&mut self, side: Side) -> &mut LiveLeg {
+        match side {
+            Side::A => &mut self.a,
+            Side::B => &mut self.b,
+        }
+    }
+
+    pub fn legs(&self) -> [(Side, &LiveLeg); 2] {
+        [(Side::A, &self.a), (Side::B, &self.b)]
+    }
+
+    pub fn into_record(self, cause: Cause) -> Record {
+        Record {
+            live: self,
+            ended: SystemTime::now(),
+            cause,
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! The gateway: the shell around the sans-IO cores.
+//!
+//! [`run`] binds the sockets, starts the data plane and then does one thing in a loop: wait for a datagram, a timer, a
+//! media event or a looked-up name, give it to [`core::Core`], carry out the [`core::Effects`].
+//!
+//! The core is behind a mutex so that the admin socket can look at it; it is held for one batch of input and never
+//! across an `await`.
+
+mod agents;
+pub mod core;
+mod inspect;
+mod live;
+
+use std::future::pending;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use tokio::sync::mpsc;
+use tracing::{debug, info, warn};
+use voxlane_dataplane::media_plane::MediaEvent;
+
+use self::core::{Core, Effects};
+use crate::call::CallId;
+use crate::config::model::{Config, HostPort};
+use crate::ops::server::AdminServer;
+use crate::sip::Input;
+use crate::sip::transport::udp::is_unreachable;
+use crate::sip::transport::{Received, UdpTransport};
+use crate::time::{Clock, Time};
+
+/// A name that takes longer to look up than this is taken for unknown.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long calls get to end when the gateway stops.
+const STOP_TIMEOUT: Duration = Duration::from_secs(3);
+/// Datagrams handled before timers and other input get their turn.
+const BATCH: usize = 256;
+/// Largest datagram UDP can carry.
+const MAX_DATAGRAM: usize = 65_535;
+
+type Lookup = (CallId, Result<Vec<SocketAddr>, String>);
+
+/// Runs the gateway until SIGINT or SIGTERM; then hangs up what calls there are and returns.
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    let config = Arc::new(config);
+    let transport = Arc::new(UdpTransport::bind(&config.sip.listen).context("cannot listen for SIP")?);
+    let (sender, events) = crossbeam_channel::unbounded();
+    let plane = crate::plane::start(&config, sender)?;
+    let media = bridge(events);
+    let clock = Clock::start();
+    let local_for = {
+        let transport = Arc::clone(&transport);
+        Box::new(move |remote| transport.local_for(remote))
+    };
+    let core = Core::new(Arc::clone(&config), plane, local_for, rand::random());
+    let core = Arc::new(Mutex::new(core));
+    let inspect = Arc::new(inspect::Inspector::new(Arc::clone(&core)));
+    let node = &config.node;
+    let _admin = AdminServer::start(inspect, &node.runtime_dir, node.metrics).await?;
+
+    let mut gateway = Gateway {
+        core,
+        transport,
+        clock,
+        lookups: mpsc::unbounded_channel(),
+        wake: None,
+    };
+    info!(listen = ?gateway.transport.local_addrs(), "ready");
+    gateway.serve(media).await
+}
+
+/// Hands media events from the workers' channel to a tokio channel; ends when either side is gone.
+pub(crate) fn bridge(events: crossbeam_channel::Receiver<MediaEvent>) -> mpsc::UnboundedReceiver<MediaEvent> {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    std::thread::spawn(move || {
+        for event in events {
+            if sender.send(event).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+struct Gateway {
+    core: Arc<Mutex<Core>>,
+    transport: Arc<UdpTransport>,
+    clock: Clock,
+    lookups: (mpsc::UnboundedSender<Lookup>, mpsc::UnboundedReceiver<Lookup>),
+    wake: Option<Time>,
+}
+
+impl Gateway {
+    async fn serve(&mut self, mut media: mpsc::UnboundedReceiver<MediaEvent>) -> anyhow::Result<()> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut buffer = vec![0; MAX_DATAGRAM];
+        let mut stopping = None;
+        loop {
+            if stopping.is_some() && lock(&self.core).is_idle() {
+                info!("every call has ended");
+                return Ok(());
+            }
+            let wake = self.wake.map(|wake| self.clock.instant(wake));
+            let effects = tokio::select! {
+                received = self.transport.recv(&mut buffer) => self.received(received, &mut buffer),
+                () = sleep_until(wake) => self.with_core(|core, now| core.timeout(now)),
+                Some(event) = media.recv() => self.with_core(|core, now| core.media(now, event)),
+                Some((call, result)) = self.lookups.1.recv() => {
+                    self.with_core(|core, now| core.resolved(now, call, result))
+                }
+                _ = interrupt.recv(), if stopping.is_none() => self.stop(&mut stopping),
+                _ = terminate.recv(), if stopping.is_none() => self.stop(&mut stopping),
+                () = sleep_until(stopping) => {
+                    warn!("some calls did not end in time");
+                    return Ok(());
+                }
+            };
+            self.carry_out(effects).await;
+        }
+    }
+
+    /// Handles the datagram that woke us and what else is waiting, up to a batch.
+    fn received(&self, first: std::io::Result<Received>, buffer: &mut [u8]) -> Effects {
+        let mut next = first.map(Some);
+        self.with_core(|core, now| {
+            for _ in 0..BATCH {
+                match next {
+                    Ok(Some(Received { local, remote, len })) => {
+                        core.input(
+                            now,
+                            Input::Datagram {
+                                local,
+                                remote,
+                                data: &buffer[..len],
+                            },
+                        );
+                    }
+                    Ok(None) => return,
+                    // An earlier datagram of ours found nobody; retransmission or time-out deals with it.
+                    Err(error) => debug!(%error, "SIP receive failed"),
+                }
+                next = self.transport.try_recv(buffer);
+            }
+        })
+    }
+
+    fn with_core(&self, work: impl FnOnce(&mut Core, Time)) -> Effects {
+        let now = self.clock.now();
+        let mut core = lock(&self.core);
+        work(&mut core, now);
+        core.take_effects()
+    }
+
+    async fn carry_out(&mut self, mut effects: Effects) {
+        loop {
+            self.wake = effects.wake;
+            for (call, host) in effects.lookups {
+                let answer = self.lookups.0.clone();
+                tokio::spawn(async move {
+                    // The receiver lives as long as the gateway.
+                    let _ = answer.send((call, resolve(&host).await));
+                });
+            }
+            let mut unreachable = Vec::new();
+            for transmit in effects.transmits {
+                if let Err(error) = self.transport.send(&transmit).await {
+                    debug!(remote = %transmit.remote, %error, "SIP send failed");
+                    unreachable.extend(is_unreachable(&error).then_some(transmit.remote));
+                }
+            }
+            if unreachable.is_empty() {
+                return;
+            }
+            effects = self.with_core(|core, now| {
+                for remote in unreachable {
+                    core.input(now, Input::Unreachable { remote });
+                }
+            });
+        }
+    }
+
+    /// Begins to stop; `give_up` is set to when to give up waiting.
+    fn stop(&self, give_up: &mut Option<Instant>) -> Effects {
+        info!("stopping: hanging up every call");
+        *give_up = Some(Instant::now() + STOP_TIMEOUT);
+        self.with_core(|core, now| core.stop(now, "gateway is stopping"))
+    }
+}
+
+/// Sleeps until then; for ever, if there is no then.
+pub(crate) async fn sleep_until(wake: Option<Instant>) {
+    match wake {
+        Some(wake) => tokio::time::sleep_until(wake.into()).await,
+        None => pending().await,
+    }
+}
+
+/// Looks a host up; every address of it, with its port.
+pub(crate) async fn resolve(host: &HostPort) -> Result<Vec<SocketAddr>, String> {
+    let lookup = tokio::net::lookup_host((host.host.as_str(), host.port));
+    match tokio::time::timeout(LOOKUP_TIMEOUT, lookup).await {
+        Ok(Ok(addresses)) => Ok(addresses.collect()),
+        Ok(Err(error)) => Err(format!("cannot resolve {}: {error}", host.host)),
+        Err(_) => Err(format!(
+            "cannot resolve {}: no answer in {} s",
+            host.host,
+            LOOKUP_TIMEOUT.as_secs()
+        )),
+    }
+}
+
+/// Locks the core. A panic in another task must not take the gateway down with it: the state is used as it is.
+fn lock(core: &Mutex<Core>) -> MutexGuard<'_, Core> {
+    core.lock().unwrap_or_else(PoisonError::into_inner)
+}
