@@ -457,9 +457,11 @@ impl Core {
             sdp,
         };
         let dialog = self.sip.invite(now, call);
+        let call_id = self.sip.call_id(dialog).map(str::to_owned);
         self.dialogs.insert(dialog, (id, Side::B));
         let leg = self.calls.get_mut(&id)?.leg_mut(Side::B);
         leg.dialog = Some(dialog);
+        leg.call_id = call_id;
         leg.remote = Some(remote);
         leg.local = Some(local);
         None

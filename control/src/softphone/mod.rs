@@ -31,7 +31,7 @@ pub struct Outcome {
     pub from: String,
     /// The called number or user.
     pub to: String,
-    /// SIP Call-ID, on the answering side.
+    /// SIP Call-ID.
     pub call_id: Option<String>,
     /// Agreed codec.
     pub codec: Option<Codec>,

@@ -146,7 +146,7 @@ impl Phone {
             host: local.ip().to_string(),
             ..from
         };
-        let outcome = Outcome::new(from.user.clone(), callee.user.clone());
+        let mut outcome = Outcome::new(from.user.clone(), callee.user.clone());
         let call = Outgoing {
             local,
             remote,
@@ -157,6 +157,7 @@ impl Phone {
             sdp,
         };
         let dialog = self.sip.invite(now, call);
+        outcome.call_id = self.sip.call_id(dialog).map(str::to_owned);
         let mut line = Line::new(dialog, endpoint, now, outcome);
         while line.ended.is_none() {
             match self.next(line.hang_up_at).await? {

@@ -123,6 +123,11 @@ impl Endpoint {
         }
     }
 
+    /// Call-ID of a dialog that is alive.
+    pub fn call_id(&self, dialog: DialogId) -> Option<&str> {
+        Some(&self.dialogs.get(dialog)?.identity.call_id)
+    }
+
     /// Sets what OPTIONS outside a dialog is answered: 200 normally, 503 when overloaded.
     pub fn options_status(&mut self, status: u16) {
         self.options_status = status;
