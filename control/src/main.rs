@@ -1,2 +1,7 @@
 //! The `voxlane` command.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    voxlane::cli::main()
+}

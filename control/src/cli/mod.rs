@@ -1,3 +1,99 @@
-//! The command line.
+//! The command line: one file a command.
+//!
+//! - [`serve`]: the gateway itself;
+//! - [`check_config`]: reads a configuration and says what is wrong with it;
+//! - [`status`], [`calls`], [`flows`]: ask a running gateway over its admin socket ([`ask`]) and print tables ([`table`]);
+//! - [`phone`]: the softphone, `call` and `answer`.
 
+mod ask;
+mod calls;
+mod check_config;
+mod flows;
+mod log;
 pub mod phone;
+mod status;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::config::ConfigErrors;
+
+/// SIP gateway between telephone carriers and AI voice agents.
+#[derive(Debug, Parser)]
+#[command(
+    name = "voxlane",
+    version,
+    arg_required_else_help = true,
+    long_about = "SIP gateway between telephone carriers and AI voice agents.\n\n\
+                  Calls arrive and leave over SIP trunks; agents behind WebSockets answer them; calls that need no agent \
+                  are relayed inside the kernel (XDP).",
+    after_help = "Examples:
+  Run on the embedded defaults, call the built-in echo agent from another terminal, look at the media:
+    voxlane serve --runtime-dir /tmp/voxlane
+    voxlane call sip:+15550001@127.0.0.1 --tone 440
+    voxlane flows --runtime-dir /tmp/voxlane
+  Check a configuration, then run on it:
+    voxlane check-config voxlane.toml && voxlane serve --config voxlane.toml
+
+Logs go to standard error; RUST_LOG sets what is logged (RUST_LOG=debug, RUST_LOG=voxlane::sip=trace)."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// How logs are written
+    #[arg(long, global = true, value_enum, default_value_t = log::Format::Text)]
+    log_format: log::Format,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Read a configuration file and say what is wrong with it
+    CheckConfig(check_config::Args),
+    /// Show a running gateway at a glance
+    Status(ask::Args),
+    /// Show the calls of a running gateway
+    Calls(ask::Args),
+    /// Show the media flows of a running gateway, and the lane of each
+    Flows(ask::Args),
+}
+
+/// Runs the command line of this process. Exit status: 0 done, 1 failed, 2 wrong usage.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            match error.downcast_ref::<ConfigErrors>() {
+                // Each line names the file already.
+                Some(errors) => eprintln!("{errors}"),
+                None => eprintln!("voxlane: {error:#}"),
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<()> {
+    log::start(cli.log_format, LevelFilter::WARN);
+    match cli.command {
+        Command::CheckConfig(args) => check_config::run(&args),
+        Command::Status(args) => ask::run(&args, "/v1/status", status::text),
+        Command::Calls(args) => ask::run(&args, "/v1/calls", calls::text),
+        Command::Flows(args) => ask::run(&args, "/v1/flows", flows::text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,160 @@
+//! `voxlane calls`
+
+use super::table::{Table, words};
+use crate::ops::report::{CallReport, CallsReport, LegRow};
+use crate::ops::words as say;
+
+/// How many of the calls that ended are shown.
+const RECENT: usize = 10;
+
+/// The calls alive, and the last that ended.
+pub(super) fn text(report: &CallsReport) -> String {
+    let CallsReport { active, recent } = report;
+    let alive = match active.len() {
+        0 => "no calls alive\n".to_owned(),
+        number => format!("{number} alive\n\n{}", alive(active)),
+    };
+    let ended = match recent.len() {
+        0 => String::new(),
+        number if number <= RECENT => format!("\n{number} ended\n\n{}", ended(recent)),
+        number => format!(
+            "\nlast {RECENT} of {number} ended (--json shows all)\n\n{}",
+            ended(&recent[..RECENT])
+        ),
+    };
+    alive + &ended
+}
+
+fn alive(calls: &[CallReport]) -> Table<9> {
+    let mut table = Table::new([
+        words("CALL"),
+        words("STATE"),
+        words("FROM"),
+        words("TO"),
+        words("TENANT"),
+        words("TRUNK"),
+        words("AGENT"),
+        words("STARTED"),
+        words("LEGS"),
+    ]);
+    for call in calls {
+        table.row([
+            call.id.clone(),
+            call.state.clone(),
+            call.from.clone(),
+            call.to.clone(),
+            call.tenant.clone().unwrap_or_default(),
+            call.trunk.clone().unwrap_or_default(),
+            call.agent.clone().unwrap_or_default(),
+            call.started.to_string(),
+            legs(&call.legs),
+        ]);
+    }
+    table
+}
+
+fn ended(calls: &[CallReport]) -> Table<8> {
+    let mut table = Table::new([
+        words("CALL"),
+        words("FROM"),
+        words("TO"),
+        words("AGENT"),
+        words("STARTED"),
+        words("ANSWERED"),
+        words("ENDED"),
+        words("CAUSE"),
+    ]);
+    for call in calls {
+        table.row([
+            call.id.clone(),
+            call.from.clone(),
+            call.to.clone(),
+            call.agent.clone().unwrap_or_default(),
+            call.started.to_string(),
+            call.answered.as_ref().map(ToString::to_string).unwrap_or_default(),
+            call.ended.as_ref().map(ToString::to_string).unwrap_or_default(),
+            call.cause.clone().unwrap_or_default(),
+        ]);
+    }
+    table
+}
+
+/// Codec and lane of each leg: `a PCMU kernel, b PCMU kernel`.
+fn legs(legs: &[LegRow]) -> String {
+    let legs = legs.iter().map(|LegRow { side, codec, lane, .. }| {
+        let codec = codec.map(|codec| format!(" {codec}")).unwrap_or_default();
+        let lane = lane.map(|lane| format!(" {}", say::lane(lane))).unwrap_or_default();
+        format!("{side}{codec}{lane}")
+    });
+    legs.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use voxlane_dataplane::codec::Codec;
+    use voxlane_dataplane::lane::Lane;
+
+    use super::*;
+    use crate::call::Side;
+
+    fn call(id: &str) -> CallReport {
+        let leg = LegRow {
+            side: Side::A,
+            call_id: "x".into(),
+            local: None,
+            remote: None,
+            codec: Some(Codec::Pcma),
+            lane: Some(Lane::Worker),
+            reason: None,
+        };
+        CallReport {
+            id: id.into(),
+            state: "up".into(),
+            from: "+15550100".into(),
+            to: "+15550001".into(),
+            did: None,
+            tenant: Some("demo".into()),
+            trunk: None,
+            agent: Some("echo".into()),
+            started: (UNIX_EPOCH + Duration::from_secs(1)).into(),
+            answered: None,
+            ended: None,
+            cause: Some("the caller hung up".into()),
+            legs: vec![leg],
+            digits: String::new(),
+        }
+    }
+
+    #[test]
+    fn alive_and_ended() {
+        let report = CallsReport {
+            active: vec![call("c12")],
+            recent: vec![call("c11")],
+        };
+        assert_eq!(
+            text(&report),
+            "1 alive\n\
+             \n\
+             CALL  STATE  FROM       TO         TENANT  TRUNK  AGENT  STARTED                   LEGS\n\
+             c12   up     +15550100  +15550001  demo    -      echo   1970-01-01T00:00:01.000Z  a PCMA worker\n\
+             \n\
+             1 ended\n\
+             \n\
+             CALL  FROM       TO         AGENT  STARTED                   ANSWERED  ENDED  CAUSE\n\
+             c11   +15550100  +15550001  echo   1970-01-01T00:00:01.000Z  -         -      the caller hung up\n"
+        );
+    }
+
+    #[test]
+    fn many_ended() {
+        let recent = vec![call("c"); RECENT + 1];
+        let text = text(&CallsReport { active: vec![], recent });
+        assert!(
+            text.starts_with("no calls alive\n\nlast 10 of 11 ended (--json shows all)\n"),
+            "{text}"
+        );
+        assert_eq!(text.lines().filter(|line| line.starts_with("c ")).count(), RECENT);
+    }
+}

@@ -1,0 +1,124 @@
+//! `voxlane flows`
+
+use super::status::xdp;
+use super::table::{Table, numbers, words};
+use crate::ops::report::{FlowRow, FlowsReport};
+use crate::ops::words as say;
+
+/// Every flow, and what the kernel lane runs on.
+pub(super) fn text(report: &FlowsReport) -> String {
+    let header = format!("XDP: {}\n", xdp(&report.status));
+    if report.flows.is_empty() {
+        return header + "no flows\n";
+    }
+    let mut table = Table::new([
+        words("CALL"),
+        words("LEG"),
+        words("ARRIVES AT"),
+        words("FORWARDED TO"),
+        words("LANE"),
+        words("WHY NOT THE KERNEL LANE"),
+        numbers("PACKETS"),
+        numbers("LOST"),
+        numbers("JITTER MS"),
+    ]);
+    for FlowRow { flow, call, leg } in &report.flows {
+        table.row([
+            call.clone().unwrap_or_default(),
+            leg.map(|leg| leg.to_string()).unwrap_or_default(),
+            flow.local.to_string(),
+            flow.forwarded_to.map(|to| to.to_string()).unwrap_or_default(),
+            say::lane(flow.lane).to_owned(),
+            flow.reason.map(say::reason).unwrap_or_default().to_owned(),
+            flow.received.packets.to_string(),
+            flow.received.lost.to_string(),
+            format!("{:.1}", flow.received.jitter_ms),
+        ]);
+    }
+    format!("{header}\n{table}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use voxlane_dataplane::lane::{Lane, Reason};
+    use voxlane_dataplane::media_plane::{
+        AttachMode, EndpointId, FlowReport, InterfaceStatus, PlaneStatus, StreamStats,
+    };
+
+    use super::*;
+    use crate::call::Side;
+
+    fn flow(port: u16, forwarded_to: Option<u16>, lane: Lane, reason: Option<Reason>) -> FlowReport {
+        FlowReport {
+            endpoint: EndpointId(1),
+            local: SocketAddr::from(([203, 0, 113, 50], port)),
+            forwarded_to: forwarded_to.map(|port| SocketAddr::from(([198, 51, 100, 7], port))),
+            lane,
+            reason,
+            received: StreamStats {
+                packets: 1500,
+                lost: -2,
+                jitter_ms: 0.25,
+                ..StreamStats::default()
+            },
+            sent_packets: 0,
+            userspace_packets: 0,
+        }
+    }
+
+    #[test]
+    fn one_screen() {
+        let interface = |name: &str, mode, detail: Option<&str>| InterfaceStatus {
+            name: name.into(),
+            mode,
+            detail: detail.map(str::to_owned),
+        };
+        let report = FlowsReport {
+            status: PlaneStatus {
+                interfaces: vec![
+                    interface("eth0", AttachMode::Native, None),
+                    interface("eth1", AttachMode::Generic, Some("native: the driver has no XDP")),
+                ],
+                unavailable: None,
+                workers: vec![],
+                ports_in_use: 2,
+                ports_total: 5000,
+            },
+            flows: vec![
+                FlowRow {
+                    flow: flow(10000, Some(4000), Lane::Kernel, None),
+                    call: Some("c1".into()),
+                    leg: Some(Side::A),
+                },
+                FlowRow {
+                    flow: flow(10002, None, Lane::Worker, Some(Reason::Agent)),
+                    call: None,
+                    leg: None,
+                },
+            ],
+        };
+        assert_eq!(
+            text(&report),
+            "XDP: eth0 native; eth1 generic (native: the driver has no XDP)\n\
+             \n\
+             CALL  LEG  ARRIVES AT          FORWARDED TO       LANE    WHY NOT THE KERNEL LANE  PACKETS  LOST  JITTER MS\n\
+             c1    a    203.0.113.50:10000  198.51.100.7:4000  kernel  -                           1500    -2        0.2\n\
+             -     -    203.0.113.50:10002  -                  worker  an agent hears this leg     1500    -2        0.2\n"
+        );
+    }
+
+    #[test]
+    fn nothing_to_show() {
+        let status = PlaneStatus {
+            interfaces: vec![],
+            unavailable: Some(Reason::XdpOff),
+            workers: vec![],
+            ports_in_use: 0,
+            ports_total: 0,
+        };
+        let report = FlowsReport { status, flows: vec![] };
+        assert_eq!(text(&report), "XDP: no kernel lane: media.xdp is \"off\"\nno flows\n");
+    }
+}

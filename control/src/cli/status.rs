@@ -1,0 +1,103 @@
+//! `voxlane status`
+
+use voxlane_dataplane::media_plane::{InterfaceStatus, PlaneStatus};
+
+use crate::ops::report::StatusReport;
+use crate::ops::words;
+
+/// The gateway at a glance.
+pub(super) fn text(report: &StatusReport) -> String {
+    let StatusReport {
+        name,
+        version,
+        uptime_s,
+        plane,
+        sip,
+        calls,
+        agents,
+        tasks,
+    } = report;
+    let lines = [
+        format!("{name}: voxlane {version}, up {}", duration(*uptime_s)),
+        format!(
+            "calls   {} alive; since start {}, answered {}, failed {}",
+            calls.active, calls.total, calls.answered, calls.failed
+        ),
+        format!("agents  {} alive; failed {}", agents.active, agents.failed),
+        format!(
+            "media   {} of {} port pairs in use; {}",
+            plane.ports_in_use,
+            plane.ports_total,
+            workers(plane)
+        ),
+        format!("XDP     {}", xdp(plane)),
+        format!(
+            "SIP     {} dialogs and {} transactions alive; {} requests and {} responses received",
+            sip.dialogs, sip.transactions, sip.requests, sip.responses
+        ),
+        format!(
+            "        malformed {}, answered 400 {}, stray {}, repeated to us {}, repeated by us {}",
+            sip.malformed, sip.bad_requests, sip.stray, sip.retransmissions_received, sip.retransmissions_sent
+        ),
+        format!("tasks   {tasks}"),
+    ];
+    lines.map(|line| line + "\n").concat()
+}
+
+/// The XDP mode of each interface, and why not a better one.
+pub(super) fn xdp(plane: &PlaneStatus) -> String {
+    let interfaces = plane
+        .interfaces
+        .iter()
+        .map(|InterfaceStatus { name, mode, detail }| match detail {
+            Some(detail) => format!("{name} {} ({detail})", words::mode(*mode)),
+            None => format!("{name} {}", words::mode(*mode)),
+        });
+    let mut parts: Vec<String> = interfaces.collect();
+    parts.extend(
+        plane
+            .unavailable
+            .map(|reason| format!("no kernel lane: {}", words::reason(reason))),
+    );
+    if parts.is_empty() {
+        "on no interface".to_owned()
+    } else {
+        parts.join("; ")
+    }
+}
+
+fn workers(plane: &PlaneStatus) -> String {
+    let pinned = plane.workers.iter().map(|core| match core {
+        Some(core) => format!("on core {core}"),
+        None => "not pinned".to_owned(),
+    });
+    let pinned: Vec<String> = pinned.collect();
+    match pinned.as_slice() {
+        [] => "no workers".to_owned(),
+        [one] => format!("1 worker, {one}"),
+        more => format!("{} workers: {}", more.len(), more.join(", ")),
+    }
+}
+
+/// The two largest units of a number of seconds.
+fn duration(seconds: u64) -> String {
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min {} s", seconds % 60),
+        (0, _, _) => format!("{hours} h {} min", minutes % 60),
+        (_, _, _) => format!("{days} d {} h", hours % 24),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        for (seconds, text) in [(0, "0 s"), (61, "1 min 1 s"), (3_720, "1 h 2 min"), (90_000, "1 d 1 h")] {
+            assert_eq!(duration(seconds), text);
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! `voxlane check-config` as its users see it.
+
+use std::process::{Command, Output};
+
+fn check(file: &std::path::Path) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_voxlane"));
+    command
+        .arg("check-config")
+        .arg(file)
+        .env_remove("VOXLANE_LAB_PROXY")
+        .env_remove("VOXLANE_BOT");
+    command.output().expect("the program runs")
+}
+
+#[test]
+fn a_good_file_is_summed_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("voxlane.toml");
+    std::fs::write(&file, voxlane::config::DEFAULT).unwrap();
+    let output = check(&file);
+    assert_eq!(
+        String::from_utf8(output.stdout).unwrap(),
+        format!(
+            "{}: ok (listens on udp:0.0.0.0:5060; 1 trunk, 1 tenant, 3 agents, 4 DIDs; RTP ports 10000-20000, \
+             5000 pairs an address)\n",
+            file.display()
+        )
+    );
+    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
+}
+
+#[test]
+fn every_mistake_of_a_bad_file_is_printed() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("voxlane.toml");
+    std::fs::write(&file, "[sip]\nlisten = [\"udp:300.1.1.1:5060\"]\n[nodes]\n").unwrap();
+    let output = check(&file);
+    let name = file.display();
+    assert_eq!(
+        String::from_utf8(output.stderr).unwrap(),
+        format!(
+            "{name}:2: sip.listen: \"udp:300.1.1.1:5060\" is not an address; write \"udp:IP:PORT\"\n\
+             {name}:3: nodes: unknown section; did you mean \"node\"?\n"
+        )
+    );
+    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(1), &b""[..]));
+}
+
+#[test]
+fn without_a_gateway_the_question_says_what_to_do() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_voxlane"));
+    let output = command
+        .arg("flows")
+        .arg("--runtime-dir")
+        .arg(directory.path())
+        .output()
+        .unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        error.contains("is \"voxlane serve\" running, with the same --runtime-dir?"),
+        "{error}"
+    );
+    assert_eq!(output.status.code(), Some(1));
+}
