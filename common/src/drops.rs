@@ -24,11 +24,13 @@ pub enum DropReason {
     NoRoute = 8,
     /// The next hop's hardware address is not known yet.
     NoNeighbour = 9,
+    /// Larger than the path to the destination takes in one piece.
+    TooBig = 10,
 }
 
 impl DropReason {
     /// Every reason, in the order of the counters.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::TooShort,
         Self::NotRtp,
         Self::NotRtcp,
@@ -39,6 +41,7 @@ impl DropReason {
         Self::NoDestination,
         Self::NoRoute,
         Self::NoNeighbour,
+        Self::TooBig,
     ];
 
     /// How many there are.
@@ -63,6 +66,7 @@ impl DropReason {
             Self::NoDestination => "no_destination",
             Self::NoRoute => "no_route",
             Self::NoNeighbour => "no_neighbour",
+            Self::TooBig => "too_big",
         }
     }
 }

@@ -12,6 +12,7 @@
 //!    - [`account`]: what do sequence number, timestamp and arrival time tell (RFC 3550)?
 //!    - and ends in a [`relay::Verdict`], or a [`drops::DropReason`].
 //! 4. [`checksum`]: what the rewritten headers' checksums become (RFC 1624).
+//! 5. [`outcome`]: how the frame ends in the XDP program, for its counters.
 #![no_std]
 
 pub mod account;
@@ -20,6 +21,7 @@ pub mod checksum;
 pub mod drops;
 pub mod flow;
 pub mod latch;
+pub mod outcome;
 pub mod ports;
 pub mod relay;
 pub mod rtcp;

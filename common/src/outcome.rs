@@ -1,0 +1,110 @@
+//! How a frame ends in the XDP program: a closed set, each with a counter of its own.
+
+use crate::drops::DropReason;
+
+/// Why a frame is left to the network stack.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PassReason {
+    /// Not UDP over IPv4 over untagged Ethernet.
+    NotUdp = 0,
+    /// IPv4 with options.
+    Options = 1,
+    /// A fragment.
+    Fragment = 2,
+    /// Lengths that contradict each other.
+    BadLength = 3,
+    /// To an address or port outside the flow table.
+    OtherPort = 4,
+    /// To a port of the flow table that has no flow: a socket of the worker lane may live there.
+    NoFlow = 5,
+}
+
+impl PassReason {
+    /// Every reason, in the order of the counters.
+    pub const ALL: [Self; 6] = [
+        Self::NotUdp,
+        Self::Options,
+        Self::Fragment,
+        Self::BadLength,
+        Self::OtherPort,
+        Self::NoFlow,
+    ];
+
+    /// How many there are.
+    pub const COUNT: usize = Self::ALL.len();
+
+    /// Its name in logs and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NotUdp => "pass_not_udp",
+            Self::Options => "pass_options",
+            Self::Fragment => "pass_fragment",
+            Self::BadLength => "pass_bad_length",
+            Self::OtherPort => "pass_other_port",
+            Self::NoFlow => "pass_no_flow",
+        }
+    }
+}
+
+/// How a frame ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// Left to the network stack.
+    Passed(PassReason),
+    /// Sent on through the interface it came from.
+    Reflected,
+    /// Sent on through another interface.
+    Redirected,
+    /// Dropped.
+    Dropped(DropReason),
+}
+
+impl Outcome {
+    /// How many counters there are.
+    pub const COUNT: usize = PassReason::COUNT + 2 + DropReason::COUNT;
+
+    /// Every outcome, in the order of the counters.
+    pub fn all() -> impl Iterator<Item = Self> {
+        PassReason::ALL
+            .into_iter()
+            .map(Self::Passed)
+            .chain([Self::Reflected, Self::Redirected])
+            .chain(DropReason::ALL.into_iter().map(Self::Dropped))
+    }
+
+    /// The index of its counter, below [`Self::COUNT`].
+    #[inline(always)]
+    pub const fn index(self) -> u32 {
+        let index = match self {
+            Self::Passed(reason) => reason as usize,
+            Self::Reflected => PassReason::COUNT,
+            Self::Redirected => PassReason::COUNT + 1,
+            Self::Dropped(reason) => PassReason::COUNT + 2 + reason.index(),
+        };
+        index as u32
+    }
+
+    /// Its name in logs and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Passed(reason) => reason.name(),
+            Self::Reflected => "reflected",
+            Self::Redirected => "redirected",
+            Self::Dropped(reason) => reason.name(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_outcome_has_its_own_counter() {
+        for (place, outcome) in Outcome::all().enumerate() {
+            assert_eq!(outcome.index() as usize, place, "{}", outcome.name());
+        }
+        assert_eq!(Outcome::all().count(), Outcome::COUNT);
+    }
+}
