@@ -158,6 +158,16 @@ impl Core {
         )
     }
 
+    /// Whether there is nothing for the shell to do now.
+    pub fn is_quiet(&self) -> bool {
+        self.effects.transmits.is_empty() && self.effects.lookups.is_empty()
+    }
+
+    /// What the SIP core has seen.
+    pub fn sip_counters(&self) -> sip::Counters {
+        self.sip.counters()
+    }
+
     /// Whether nothing is left of any call.
     pub fn is_idle(&self) -> bool {
         self.calls.is_empty()

@@ -1,0 +1,368 @@
+//! The gateway's core between two SIP user agents, in memory, without sockets or a clock: what callers and callees see,
+//! and that nothing is left when a call is over.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use voxlane::config::model::Config;
+use voxlane::gateway::core::Core;
+use voxlane::sip::{Address, DialogId, Endpoint, EndpointConfig, Event, Input, Outgoing, Output, Transmit};
+use voxlane::time::Time;
+use voxlane_dataplane::lane::Lane;
+use voxlane_dataplane::media_plane::{
+    AgentFailure, AgentSpec, Endpoint as MediaEndpoint, EndpointId, FlowReport, LegReport, MediaError, MediaEvent,
+    MediaPlane, PlaneStatus, Session,
+};
+
+const GATEWAY: &str = "203.0.113.50:5060";
+const CALLER: &str = "198.51.100.1:5060";
+const CALLEE: &str = "192.0.2.20:5060";
+const SDP: &str = "v=0\r\no=- 1 1 IN IP4 198.51.100.1\r\ns=-\r\nc=IN IP4 198.51.100.1\r\nt=0 0\r\n\
+    m=audio 40000 RTP/AVP 0 101\r\na=rtpmap:101 telephone-event/8000\r\n";
+
+const CONFIG: &str = r#"
+[sip]
+max_calls = 2
+
+[[trunk]]
+name = "carrier"
+allow = ["198.51.100.0/24"]
+proxy = "192.0.2.20"
+
+[[agent]]
+name = "echo"
+url = "builtin:echo"
+
+[[did]]
+number = "+15550001"
+agent = "echo"
+
+[[did]]
+number = "+15551000..+15551999"
+trunk = "carrier"
+"#;
+
+fn address(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+/// A media plane that keeps books.
+#[derive(Default)]
+struct Books {
+    next: AtomicU64,
+    open: Mutex<HashMap<EndpointId, Option<Session>>>,
+    relayed: AtomicU64,
+    attached: AtomicU64,
+}
+
+impl MediaPlane for Books {
+    fn open(&self, local: IpAddr) -> Result<MediaEndpoint, MediaError> {
+        let id = EndpointId(self.next.fetch_add(1, Ordering::SeqCst));
+        self.open.lock().unwrap().insert(id, None);
+        Ok(MediaEndpoint {
+            id,
+            rtp: SocketAddr::new(local, 10_000 + 2 * id.0 as u16),
+        })
+    }
+
+    fn program(&self, endpoint: EndpointId, session: Session) -> Result<(), MediaError> {
+        *self.open.lock().unwrap().get_mut(&endpoint).unwrap() = Some(session);
+        Ok(())
+    }
+
+    fn relay(&self, a: EndpointId, b: EndpointId) -> Result<[Lane; 2], MediaError> {
+        let open = self.open.lock().unwrap();
+        assert!(
+            open[&a].is_some() && open[&b].is_some(),
+            "relayed before both legs were programmed"
+        );
+        self.relayed.fetch_add(1, Ordering::SeqCst);
+        Ok([Lane::Kernel; 2])
+    }
+
+    fn attach(&self, endpoint: EndpointId, _: AgentSpec) -> Result<(), MediaError> {
+        assert!(self.open.lock().unwrap().contains_key(&endpoint));
+        self.attached.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn close(&self, endpoint: EndpointId) -> Option<LegReport> {
+        self.open.lock().unwrap().remove(&endpoint).expect("closed twice");
+        None
+    }
+
+    fn flow(&self, _: EndpointId) -> Option<FlowReport> {
+        None
+    }
+
+    fn flows(&self) -> Vec<FlowReport> {
+        Vec::new()
+    }
+
+    fn status(&self) -> PlaneStatus {
+        PlaneStatus {
+            interfaces: Vec::new(),
+            unavailable: None,
+            workers: Vec::new(),
+            ports_in_use: self.open.lock().unwrap().len(),
+            ports_total: 0,
+        }
+    }
+}
+
+/// A user agent, the gateway and what is in flight between them.
+struct World {
+    now: Time,
+    books: Arc<Books>,
+    core: Core,
+    peers: HashMap<SocketAddr, Endpoint>,
+    heard: HashMap<SocketAddr, Vec<Event>>,
+}
+
+impl World {
+    fn new() -> Self {
+        let config = Config::parse(CONFIG, "voxlane.toml", &|_| None).unwrap();
+        let books = Arc::new(Books::default());
+        let core = Core::new(Arc::new(config), books.clone(), Box::new(|_| Ok(address(GATEWAY))), 7);
+        let peer = |seed| {
+            Endpoint::new(EndpointConfig {
+                user_agent: "peer".into(),
+                t1: Duration::from_millis(500),
+                t2: Duration::from_secs(4),
+                t4: Duration::from_secs(5),
+                invite_timeout: Duration::from_secs(60),
+                seed,
+            })
+        };
+        let peers = HashMap::from([(address(CALLER), peer(1)), (address(CALLEE), peer(2))]);
+        Self {
+            now: Time::from_micros(1),
+            books,
+            core,
+            peers,
+            heard: HashMap::new(),
+        }
+    }
+
+    fn peer(&mut self, name: &str) -> &mut Endpoint {
+        self.peers.get_mut(&address(name)).unwrap()
+    }
+
+    fn call(&mut self, number: &str) -> DialogId {
+        let party = |user: &str| Address {
+            display: String::new(),
+            user: user.into(),
+            host: "203.0.113.50".into(),
+            port: None,
+        };
+        let now = self.now;
+        let dialog = self.peer(CALLER).invite(
+            now,
+            Outgoing {
+                local: address(CALLER),
+                remote: address(GATEWAY),
+                request_uri: party(number),
+                from: party("+15557777"),
+                to: party(number),
+                headers: Vec::new(),
+                sdp: SDP.into(),
+            },
+        );
+        self.settle();
+        dialog
+    }
+
+    fn media(&mut self, event: MediaEvent) {
+        self.core.media(self.now, event);
+        self.settle();
+    }
+
+    /// Carries messages to and fro until all is quiet.
+    fn settle(&mut self) {
+        loop {
+            let effects = self.core.take_effects();
+            let mut transmits = effects.transmits;
+            for (call, host) in effects.lookups {
+                let found = format!("{}:{}", host.host, host.port)
+                    .parse()
+                    .map(|a| vec![a])
+                    .map_err(|_| "no".to_owned());
+                self.core.resolved(self.now, call, found);
+            }
+            for (name, peer) in &mut self.peers {
+                loop {
+                    match peer.poll_output() {
+                        Output::Transmit(transmit) => transmits.push(transmit),
+                        Output::Event(event) => self.heard.entry(*name).or_default().push(event),
+                        Output::Timeout(_) => break,
+                    }
+                }
+            }
+            if transmits.is_empty() && self.core.is_quiet() {
+                return;
+            }
+            for Transmit { local, remote, data } in transmits {
+                let input = Input::Datagram {
+                    local: remote,
+                    remote: local,
+                    data: &data,
+                };
+                match self.peers.get_mut(&remote) {
+                    Some(peer) => peer.handle_input(self.now, input),
+                    None if remote == address(GATEWAY) => self.core.input(self.now, input),
+                    None => {}
+                }
+            }
+        }
+    }
+
+    /// Lets time pass, far enough for every transaction timer.
+    fn wait(&mut self) {
+        for _ in 0..200 {
+            self.now = self.now + Duration::from_millis(500);
+            self.core.timeout(self.now);
+            for peer in self.peers.values_mut() {
+                peer.handle_timeout(self.now);
+            }
+            self.settle();
+        }
+    }
+
+    fn heard(&mut self, name: &str) -> Vec<Event> {
+        self.heard.remove(&address(name)).unwrap_or_default()
+    }
+
+    fn assert_nothing_left(&mut self) {
+        self.wait();
+        assert!(self.core.is_idle());
+        assert!(self.books.open.lock().unwrap().is_empty(), "media left open");
+        let counters = self.core.sip_counters();
+        assert_eq!((counters.transactions, counters.dialogs), (0, 0), "{counters:?}");
+    }
+}
+
+fn failed(events: &[Event]) -> Option<u16> {
+    events.iter().find_map(|event| match event {
+        Event::Failed { status, .. } => Some(*status),
+        _ => None,
+    })
+}
+
+fn incoming(events: Vec<Event>) -> voxlane::sip::Incoming {
+    let found = events.into_iter().find_map(|event| match event {
+        Event::Incoming(incoming) => Some(*incoming),
+        _ => None,
+    });
+    found.expect("the callee was not called")
+}
+
+#[test]
+fn a_call_to_an_agent_is_answered_and_ends() {
+    let mut world = World::new();
+    let call = world.call("+15550001");
+    assert!(matches!(world.heard(CALLER)[..], [Event::Progress { status: 180, .. }]));
+    world.media(MediaEvent::AgentReady(EndpointId(0)));
+    assert!(matches!(
+        &world.heard(CALLER)[..],
+        [Event::Answered { sdp: Some(_), .. }]
+    ));
+    assert_eq!(world.books.attached.load(Ordering::SeqCst), 1);
+    let now = world.now;
+    world.peer(CALLER).hang_up(now, call, None);
+    world.settle();
+    world.assert_nothing_left();
+}
+
+#[test]
+fn an_agent_that_fails_before_and_after_the_answer_ends_the_call() {
+    for answered in [false, true] {
+        let mut world = World::new();
+        world.call("+15550001");
+        if answered {
+            world.media(MediaEvent::AgentReady(EndpointId(0)));
+        }
+        world.heard(CALLER);
+        world.media(MediaEvent::AgentFailed(
+            EndpointId(0),
+            AgentFailure::Refused("403".into()),
+        ));
+        let heard = world.heard(CALLER);
+        match answered {
+            false => assert_eq!(failed(&heard), Some(480), "{heard:?}"),
+            true => assert!(matches!(heard[..], [Event::Bye { .. }]), "{heard:?}"),
+        }
+        world.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_relayed_call_is_joined_and_either_side_can_end_it() {
+    for by_caller in [false, true] {
+        let mut world = World::new();
+        let call = world.call("+15551234");
+        let invite = incoming(world.heard(CALLEE));
+        assert_eq!(
+            (invite.from.user.as_str(), invite.request_uri.user.as_str()),
+            ("+15557777", "+15551234")
+        );
+        let now = world.now;
+        world.peer(CALLEE).answer(now, invite.dialog, SDP.into());
+        world.settle();
+        assert!(matches!(world.heard(CALLER).last(), Some(Event::Answered { .. })));
+        assert_eq!(world.books.relayed.load(Ordering::SeqCst), 1);
+        world.heard(CALLEE);
+        let (one, dialog, other) = if by_caller {
+            (CALLER, call, CALLEE)
+        } else {
+            (CALLEE, invite.dialog, CALLER)
+        };
+        world.peer(one).hang_up(now, dialog, None);
+        world.settle();
+        assert!(matches!(world.heard(other)[..], [Event::Bye { .. }]));
+        world.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_caller_that_gives_up_stops_the_callee_ringing() {
+    let mut world = World::new();
+    let call = world.call("+15551234");
+    let invite = incoming(world.heard(CALLEE));
+    let now = world.now;
+    world.peer(CALLEE).ring(now, invite.dialog, 180, None);
+    world.settle();
+    world.peer(CALLER).hang_up(now, call, None);
+    world.settle();
+    assert!(matches!(world.heard(CALLEE)[..], [Event::Cancelled { .. }]));
+    assert_eq!(failed(&world.heard(CALLER)), Some(487));
+    world.assert_nothing_left();
+}
+
+#[test]
+fn a_callee_that_never_answers_ends_the_call() {
+    let mut world = World::new();
+    world.peers.remove(&address(CALLEE));
+    world.call("+15551234");
+    world.wait();
+    assert_eq!(failed(&world.heard(CALLER)), Some(408));
+    world.assert_nothing_left();
+}
+
+#[test]
+fn strangers_unknown_numbers_and_one_call_too_many_are_refused() {
+    let mut world = World::new();
+    world.call("+15559999");
+    assert_eq!(failed(&world.heard(CALLER)), Some(404));
+    world.call("+15550001");
+    world.call("+15550001");
+    world.heard(CALLER);
+    world.call("+15550001");
+    assert_eq!(failed(&world.heard(CALLER)), Some(503));
+    let now = world.now;
+    world.core.stop(now, "gateway is stopping");
+    world.settle();
+    world.assert_nothing_left();
+}
