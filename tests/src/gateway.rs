@@ -4,7 +4,6 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -12,7 +11,7 @@ use serde::de::DeserializeOwned;
 use tempfile::TempDir;
 
 use crate::netns::Place;
-use crate::process::{Ended, Process};
+use crate::process::{Ended, Process, pause};
 use crate::reports::{Calls, Flows, Status};
 
 const START: Duration = Duration::from_secs(20);
@@ -130,7 +129,7 @@ impl Gateway {
             if Instant::now() > deadline {
                 bail!("after {patience:?} still {found:#?}\n{}", self.process.said());
             }
-            thread::sleep(Duration::from_millis(100));
+            pause()?;
         }
     }
 

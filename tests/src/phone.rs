@@ -90,13 +90,20 @@ impl Phone {
         !self.process.is_running()
     }
 
-    /// Waits until the call has ended and returns what it came to.
+    /// Waits until a call has ended and returns what it came to; the softphone is ended with it.
     ///
     /// # Errors
     /// If it does not end within `patience` or reports nothing that can be read.
-    pub fn report(self, patience: Duration) -> Result<Report> {
-        let ended = self.process.wait(patience)?;
-        serde_json::from_str(&ended.stdout)
-            .with_context(|| format!("the softphone printed {:?} and {}", ended.stdout, ended.stderr))
+    pub fn report(mut self, patience: Duration) -> Result<Report> {
+        let report = |process: &Process| {
+            let output = process.stdout();
+            serde_json::Deserializer::from_str(&output)
+                .into_iter::<Report>()
+                .next()?
+                .ok()
+        };
+        self.process
+            .poll("the softphone's report", patience, |process| report(process).is_some())?;
+        report(&self.process).context("the softphone's report cannot be read a second time")
     }
 }

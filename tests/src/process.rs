@@ -3,16 +3,34 @@
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 
 const POLL: Duration = Duration::from_millis(20);
 
 /// How long a program may take to end when it is asked to.
 const GRACE: Duration = Duration::from_secs(5);
+
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// Makes every wait in this process, now and later, end with an error: its user has pressed Ctrl-C.
+pub fn interrupt_waits() {
+    INTERRUPTED.store(true, Ordering::Relaxed);
+}
+
+/// Sleeps for one turn of a wait.
+///
+/// # Errors
+/// If [`interrupt_waits`] was called.
+pub fn pause() -> Result<()> {
+    thread::sleep(POLL);
+    ensure!(!INTERRUPTED.load(Ordering::Relaxed), "interrupted");
+    Ok(())
+}
 
 /// A running program; what it writes is kept. Dropping it ends it.
 #[derive(Debug)]
@@ -100,7 +118,7 @@ impl Process {
             if Instant::now() > deadline {
                 bail!("waited {patience:?} for {what}\n{}", self.said());
             }
-            thread::sleep(POLL);
+            pause()?;
         }
     }
 
@@ -126,7 +144,7 @@ impl Process {
             if Instant::now() > deadline {
                 bail!("{} still runs after {patience:?}\n{}", self.name, self.said());
             }
-            thread::sleep(POLL);
+            pause()?;
         }
     }
 

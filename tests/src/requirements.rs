@@ -2,7 +2,7 @@
 
 use std::env;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The gateway under test, if this machine can run the test; otherwise says why not.
 ///
@@ -42,9 +42,10 @@ pub fn namespaces() -> bool {
     is_root()
 }
 
-/// A Python interpreter that has `websockets`.
+/// A Python interpreter that has `websockets`: the one named by `VOXLANE_PYTHON`, else the one xtask has made.
 pub fn python() -> PathBuf {
-    env::var_os("VOXLANE_PYTHON").map_or_else(|| "python3".into(), PathBuf::from)
+    let made = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools/py/bin/python");
+    env::var_os("VOXLANE_PYTHON").map_or_else(made, PathBuf::from)
 }
 
 /// Whether this process may make namespaces and send raw packets.

@@ -9,6 +9,7 @@
 mod bench;
 mod build;
 mod prepare;
+mod run;
 mod steps;
 mod test;
 mod workspace;
@@ -47,6 +48,8 @@ root on Debian, packages of the test peers are installed.";
 enum Task {
     /// Build the gateway and print where it is
     Build(build::Arguments),
+    /// Start the gateway in a lab, place real calls, print the pre-production checklist
+    Run(run::Arguments),
     /// Format check, lints, unit tests, end-to-end tests with sipp and baresip (as root)
     Test(test::Arguments),
     /// Measure, as ratios against a baseline taken in the same run
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
     let mut workspace = Workspace::of_this_build();
     let outcome = match arguments.task {
         Task::Build(arguments) => build::run(&mut workspace, &arguments),
+        Task::Run(arguments) => run::run(&mut workspace, &arguments),
         Task::Test(arguments) => test::run(&mut workspace, &arguments),
         Task::Bench(arguments) => bench::run(&workspace, &arguments),
     };

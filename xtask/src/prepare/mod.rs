@@ -27,6 +27,15 @@ pub fn lints(workspace: &Workspace) -> Result<()> {
     toolchain::lints(workspace)
 }
 
+/// What the lab of `run` needs: nothing on loopback.
+pub fn lab(workspace: &Workspace) -> Result<()> {
+    if is_root() {
+        debian::programs(workspace, debian::LAB)
+    } else {
+        Ok(())
+    }
+}
+
 /// What the end-to-end tests need. Without root they are skipped, and so is this.
 pub fn peers(workspace: &Workspace) -> Result<()> {
     if !is_root() {
