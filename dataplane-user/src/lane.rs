@@ -55,7 +55,10 @@ mod tests {
     #[test]
     fn ipv4_goes_to_the_kernel_where_there_is_one() {
         let v4 = ["192.0.2.1:10000".parse().unwrap(), "192.0.2.9:4000".parse().unwrap()];
-        let v6 = ["[2001:db8::1]:10000".parse().unwrap(), "[2001:db8::9]:4000".parse().unwrap()];
+        let v6 = [
+            "[2001:db8::1]:10000".parse().unwrap(),
+            "[2001:db8::9]:4000".parse().unwrap(),
+        ];
         assert_eq!(for_relay([v4, v4], None), Ok(()));
         assert_eq!(for_relay([v4, v6], None), Err(Reason::Ipv6));
         assert_eq!(for_relay([v4, v4], Some(Reason::XdpOff)), Err(Reason::XdpOff));

@@ -4,5 +4,7 @@
 //! chosen by [`lane`]: the kernel lane (`kernel`, XDP) or the worker lane (`worker`, pinned threads).
 
 pub mod codec;
+#[cfg(feature = "ebpf")]
+pub mod kernel;
 pub mod lane;
 pub mod media_plane;
