@@ -14,6 +14,9 @@ mod ebpf {
     use std::path::{Path, PathBuf};
     use std::process::Command;
 
+    /// Names a nightly other than `nightly`, where that is too new for bpf-linker; set by `cargo xtask`.
+    const TOOLCHAIN: &str = "VOXLANE_EBPF_TOOLCHAIN";
+
     /// What to do when part of the eBPF toolchain is missing.
     const MEND: &str =
         "run `cargo xtask build`, which prepares it, or build with --no-default-features for the worker lane only";
@@ -28,11 +31,14 @@ mod ebpf {
         for part in ["common", "dataplane-ebpf", "Cargo.toml", "Cargo.lock"] {
             println!("cargo::rerun-if-changed={}", root.join(part).display());
         }
-        println!("cargo::rerun-if-env-changed=CARGO_TARGET_DIR");
+        for variable in ["CARGO_TARGET_DIR", TOOLCHAIN] {
+            println!("cargo::rerun-if-env-changed={variable}");
+        }
+        let toolchain = env::var(TOOLCHAIN).unwrap_or_else(|_| "nightly".to_owned());
 
         prefer_prepared_tools(&root)?;
         require_linker()?;
-        require_rust_src()?;
+        require_rust_src(&toolchain)?;
 
         let program = root.join("dataplane-ebpf");
         let package = aya_build::Package {
@@ -40,7 +46,7 @@ mod ebpf {
             root_dir: program.to_str().ok_or("the workspace's path is not UTF-8")?,
             ..Default::default()
         };
-        aya_build::build_ebpf([package], aya_build::Toolchain::Nightly)
+        aya_build::build_ebpf([package], aya_build::Toolchain::Custom(&toolchain))
             .map_err(|error| format!("the XDP program did not build: {error:#}"))
     }
 
@@ -67,13 +73,13 @@ mod ebpf {
         }
     }
 
-    fn require_rust_src() -> Result<(), String> {
+    fn require_rust_src(toolchain: &str) -> Result<(), String> {
         let sysroot = Command::new("rustup")
-            .args(["run", "nightly", "rustc", "--print", "sysroot"])
+            .args(["run", toolchain, "rustc", "--print", "sysroot"])
             .output()
             .ok()
             .filter(|output| output.status.success())
-            .ok_or_else(|| format!("the nightly Rust toolchain is missing: {MEND}"))?;
+            .ok_or_else(|| format!("the Rust toolchain {toolchain} is missing: {MEND}"))?;
         let sysroot = String::from_utf8_lossy(&sysroot.stdout);
         if Path::new(sysroot.trim())
             .join("lib/rustlib/src/rust/library/core")
@@ -81,6 +87,6 @@ mod ebpf {
         {
             return Ok(());
         }
-        Err(format!("rust-src of the nightly Rust toolchain is missing: {MEND}"))
+        Err(format!("rust-src of the Rust toolchain {toolchain} is missing: {MEND}"))
     }
 }
