@@ -3,7 +3,7 @@
 //! - [`serve`]: the gateway itself;
 //! - [`check_config`]: reads a configuration and says what is wrong with it;
 //! - [`status`], [`calls`], [`flows`]: ask a running gateway over its admin socket ([`ask`]) and print tables ([`table`]);
-//! - [`phone`]: the softphone, `call` and `answer`.
+//! - [`phone`]: the softphone, `call` and `answer`; what it does is in [`crate::softphone`].
 
 mod ask;
 mod calls;
@@ -11,6 +11,7 @@ mod check_config;
 mod flows;
 mod log;
 pub mod phone;
+mod serve;
 mod status;
 mod table;
 
@@ -20,6 +21,7 @@ use clap::{Parser, Subcommand};
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::config::ConfigErrors;
+use crate::softphone;
 
 /// SIP gateway between telephone carriers and AI voice agents.
 #[derive(Debug, Parser)]
@@ -31,7 +33,7 @@ use crate::config::ConfigErrors;
                   Calls arrive and leave over SIP trunks; agents behind WebSockets answer them; calls that need no agent \
                   are relayed inside the kernel (XDP).",
     after_help = "Examples:
-  Run on the embedded defaults, call the built-in echo agent from another terminal, look at the media:
+  Run on the embedded defaults; from another terminal, call the echo agent and look at the media:
     voxlane serve --runtime-dir /tmp/voxlane
     voxlane call sip:+15550001@127.0.0.1 --tone 440
     voxlane flows --runtime-dir /tmp/voxlane
@@ -50,6 +52,12 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the gateway
+    ///
+    /// Runs until Ctrl-C or SIGTERM; calls that are up are hung up then. Without --config it runs on embedded defaults:
+    /// SIP on UDP port 5060, built-in agents at +15550001 (echo) and +15550002 (tone). Relaying in the kernel needs
+    /// root, or CAP_NET_ADMIN and CAP_BPF; without, calls are relayed in userspace, and "voxlane flows" says so.
+    Serve(serve::Args),
     /// Read a configuration file and say what is wrong with it
     CheckConfig(check_config::Args),
     /// Show a running gateway at a glance
@@ -58,13 +66,16 @@ enum Command {
     Calls(ask::Args),
     /// Show the media flows of a running gateway, and the lane of each
     Flows(ask::Args),
+    /// Place a call with the built-in softphone and say what came of it
+    Call(phone::CallArgs),
+    /// Wait for a call with the built-in softphone, take it and say what came of it
+    Answer(phone::AnswerArgs),
 }
 
 /// Runs the command line of this process. Exit status: 0 done, 1 failed, 2 wrong usage.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    match run(cli) {
-        Ok(()) => ExitCode::SUCCESS,
+    match run(Cli::parse()) {
+        Ok(status) => status,
         Err(error) => {
             match error.downcast_ref::<ConfigErrors>() {
                 // Each line names the file already.
@@ -76,14 +87,22 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli) -> anyhow::Result<()> {
-    log::start(cli.log_format, LevelFilter::WARN);
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let level = match cli.command {
+        Command::Serve(_) => LevelFilter::INFO,
+        _ => LevelFilter::WARN,
+    };
+    log::start(cli.log_format, level);
     match cli.command {
-        Command::CheckConfig(args) => check_config::run(&args),
-        Command::Status(args) => ask::run(&args, "/v1/status", status::text),
-        Command::Calls(args) => ask::run(&args, "/v1/calls", calls::text),
-        Command::Flows(args) => ask::run(&args, "/v1/flows", flows::text),
+        Command::Serve(args) => serve::run(args)?,
+        Command::CheckConfig(args) => check_config::run(&args)?,
+        Command::Status(args) => ask::run(&args, "/v1/status", status::text)?,
+        Command::Calls(args) => ask::run(&args, "/v1/calls", calls::text)?,
+        Command::Flows(args) => ask::run(&args, "/v1/flows", flows::text)?,
+        Command::Call(args) => return phone::run(softphone::call(&args), args.media.json),
+        Command::Answer(args) => return phone::run(softphone::answer(&args), args.media.json),
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 #[cfg(test)]

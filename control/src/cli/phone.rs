@@ -1,13 +1,16 @@
-//! Arguments of `voxlane call` and `voxlane answer`, the softphone.
+//! `voxlane call` and `voxlane answer`, the softphone.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use voxlane_dataplane::codec::Codec;
 
+use super::ask::print;
 use crate::config::duration;
+use crate::softphone::{CallResult, Outcome};
 
 /// `voxlane call`
 #[derive(Clone, Debug, Args)]
@@ -40,7 +43,7 @@ pub struct CallArgs {
 /// `voxlane answer`
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
-  Be the far end of a trunk: answer every call with a tone until Ctrl-C:
+  Be the far end of a trunk: take one call and send it a tone:
     voxlane answer --listen 127.0.0.1:5070 --tone 1000
   Answer in A-law only and keep what was heard:
     voxlane answer --listen 203.0.113.60:5060 --codec PCMA --record heard.wav")]
@@ -84,6 +87,22 @@ pub struct MediaArgs {
 pub enum Transport {
     /// UDP
     Udp,
+}
+
+/// Lets the softphone do what it is to do and prints what came of it. A call that was not answered is a failure.
+pub(super) fn run(phone: impl Future<Output = anyhow::Result<Outcome>>, json: bool) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let outcome = runtime.block_on(phone)?;
+    let text = if json {
+        serde_json::to_string_pretty(&outcome)? + "\n"
+    } else {
+        outcome.to_string()
+    };
+    print(text.as_bytes())?;
+    Ok(match outcome.result {
+        CallResult::Completed => ExitCode::SUCCESS,
+        CallResult::Failed => ExitCode::FAILURE,
+    })
 }
 
 fn codec(text: &str) -> Result<Codec, String> {
