@@ -8,3 +8,4 @@ pub mod codec;
 pub mod kernel;
 pub mod lane;
 pub mod media_plane;
+pub mod worker;

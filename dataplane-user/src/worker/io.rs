@@ -1,0 +1,133 @@
+//! Everything the workers ask of the operating system by hand: the port pair of a leg, one datagram in or out, and the
+//! core a thread runs on.
+
+#![allow(unsafe_code)]
+
+use std::io::{self, ErrorKind};
+use std::mem::size_of;
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd;
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// DSCP EF (RFC 3246) in the upper six bits of the TOS byte.
+const TOS_EXPEDITED: u32 = 0xb8;
+const TTL: u32 = 64;
+
+/// The two sockets of a leg (RFC 3550 section 11).
+#[derive(Debug)]
+pub struct Sockets {
+    /// RTP.
+    pub rtp: UdpSocket,
+    /// RTCP, one port above.
+    pub rtcp: UdpSocket,
+}
+
+impl Sockets {
+    /// Binds `rtp` and the port above it, non-blocking, with the header fields the kernel lane also writes: DSCP EF,
+    /// TTL 64, never fragmented.
+    ///
+    /// # Errors
+    /// What the system says if either port is taken, or if there is no port above `rtp`.
+    pub fn bind(rtp: SocketAddr) -> io::Result<Self> {
+        let mut rtcp = rtp;
+        rtcp.set_port(rtp.port().checked_add(1).ok_or(ErrorKind::InvalidInput)?);
+        Ok(Self {
+            rtp: bind(rtp)?,
+            rtcp: bind(rtcp)?,
+        })
+    }
+}
+
+fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    socket.set_nonblocking(true)?;
+    match address {
+        SocketAddr::V4(_) => {
+            socket.set_tos_v4(TOS_EXPEDITED)?;
+            socket.set_ttl_v4(TTL)?;
+            set_option(&socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DO)?;
+        }
+        SocketAddr::V6(_) => {
+            socket.set_only_v6(true)?;
+            socket.set_tclass_v6(TOS_EXPEDITED)?;
+            socket.set_unicast_hops_v6(TTL)?;
+            // The IPv6 option takes the same values.
+            set_option(
+                &socket,
+                libc::IPPROTO_IPV6,
+                libc::IPV6_MTU_DISCOVER,
+                libc::IP_PMTUDISC_DO,
+            )?;
+        }
+    }
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}
+
+fn set_option(socket: &Socket, level: libc::c_int, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
+    let length = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: the descriptor is open for as long as `socket` is borrowed, and the pointer is to a live c_int of the
+    // length given, which the kernel only reads.
+    let result = unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const value).cast(), length) };
+    match result {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// What came of asking a socket for a datagram.
+pub(super) enum Received {
+    /// A datagram of this length from this address.
+    Datagram(usize, SocketAddr),
+    /// There is none: wait until the socket is ready again.
+    Nothing,
+    /// The system reported an error; the next call may succeed.
+    Error,
+}
+
+/// Takes one datagram.
+pub(super) fn receive_from(socket: &mio::net::UdpSocket, buffer: &mut [u8]) -> Received {
+    match socket.recv_from(buffer) {
+        Ok((length, from)) => Received::Datagram(length, from),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Received::Nothing,
+        Err(_) => Received::Error,
+    }
+}
+
+/// Sends one datagram; whether the system took it.
+pub(super) fn send_to(socket: &mio::net::UdpSocket, datagram: &[u8], to: SocketAddr) -> bool {
+    socket.send_to(datagram, to).is_ok()
+}
+
+/// The cores this process may run on, in ascending order.
+pub(super) fn usable_cores() -> io::Result<Vec<usize>> {
+    let mut set = empty_set();
+    // SAFETY: the pointer is to a live cpu_set_t of the size given, which the kernel fills; 0 is the calling thread.
+    if unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut set) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let highest = libc::CPU_SETSIZE as usize;
+    // SAFETY: `core` is below CPU_SETSIZE, so it is a bit of the set.
+    Ok((0..highest).filter(|core| unsafe { libc::CPU_ISSET(*core, &set) }).collect())
+}
+
+/// Keeps the calling thread on `core`.
+pub(super) fn pin_to(core: usize) -> io::Result<()> {
+    if core >= libc::CPU_SETSIZE as usize {
+        return Err(ErrorKind::InvalidInput.into());
+    }
+    let mut set = empty_set();
+    // SAFETY: `core` is below CPU_SETSIZE, so it is a bit of the set.
+    unsafe { libc::CPU_SET(core, &mut set) };
+    // SAFETY: the pointer is to a live cpu_set_t of the size given, which the kernel only reads.
+    match unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+fn empty_set() -> libc::cpu_set_t {
+    // SAFETY: cpu_set_t is an array of integers; all zero is the empty set.
+    unsafe { std::mem::zeroed() }
+}

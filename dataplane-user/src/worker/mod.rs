@@ -1,0 +1,31 @@
+//! The worker lane: pinned threads that carry the media of agent legs and, where XDP cannot, of relayed calls.
+//!
+//! Each worker is one loop (`run`) that owns its residents: it waits until a socket is ready or a frame is due, takes
+//! the commands that wait, receives what has arrived, and works off what is due. Nothing on that path takes a lock or,
+//! once a call is up, allocates.
+//!
+//! From the outside in:
+//! - `pool`: [`Workers`], the threads as the media plane sees them; [`Handle`], one resident of theirs.
+//! - `command`: what the pool tells a worker. Events come back over the channel given to [`Workers::start`].
+//! - `run`: the loop. It asks `wheel` who is due when, and `token` which descriptor is ready.
+//! - `resident`: what a worker carries: `relay`, a relayed pair; `flows`: what its sessions mean for its four flows.
+//! - `stats`: what a leg has come to, readable from any thread.
+//! - `ports`, `clock`, `io`: the operating system. Only `io` has unsafe code.
+
+mod clock;
+mod command;
+pub mod flows;
+mod io;
+mod pool;
+mod ports;
+mod relay;
+mod resident;
+mod run;
+mod stats;
+mod token;
+mod wheel;
+
+pub use command::{NewLeg, NewRelay, RelayLeg, Removed};
+pub use io::Sockets;
+pub use pool::{Handle, Workers};
+pub use stats::LegStats;

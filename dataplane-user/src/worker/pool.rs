@@ -1,0 +1,180 @@
+//! The worker threads, and who lives on which.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::thread::JoinHandle;
+
+use crossbeam_channel::{Sender, bounded, unbounded};
+use mio::Waker;
+
+use super::clock::Clock;
+use super::command::{Command, NewRelay, Removed, ResidentId};
+use super::io::{pin_to, usable_cores};
+use super::run::Worker;
+use super::stats::LegStats;
+use crate::media_plane::{MediaEvent, Session};
+
+/// The worker threads. Dropping it ends them and every call they carry.
+pub struct Workers {
+    threads: Vec<Thread>,
+    next_id: AtomicU64,
+}
+
+/// One thread, seen from outside.
+struct Thread {
+    core: Option<usize>,
+    commands: Sender<Command>,
+    waker: Arc<Waker>,
+    /// Residents it was given and not yet told to remove.
+    residents: AtomicUsize,
+    join: Option<JoinHandle<()>>,
+}
+
+/// One resident of a worker: a leg with its agent, or a relayed pair.
+#[derive(Debug)]
+pub struct Handle {
+    worker: usize,
+    id: ResidentId,
+    stats: Arc<[LegStats]>,
+}
+
+impl Handle {
+    /// Counters of its legs: one for an agent leg, two for a pair, in the order they were given. They outlive the
+    /// resident.
+    pub fn stats(&self) -> &Arc<[LegStats]> {
+        &self.stats
+    }
+}
+
+impl Workers {
+    /// Starts one thread for each of `cores`, pinned to it; without `cores` one thread, pinned to the last core this
+    /// process may use if there is more than one. A thread that cannot be pinned runs unpinned, with a warning.
+    ///
+    /// Frames are `ptime` milliseconds. `events` should be unbounded: a worker does not wait for its reader.
+    ///
+    /// # Errors
+    /// If the system gives no poll or no thread, or if `cores` is empty.
+    pub fn start(cores: Option<&[usize]>, ptime: u8, events: Sender<MediaEvent>) -> io::Result<Self> {
+        let cores = match cores {
+            Some([]) => return Err(io::Error::new(io::ErrorKind::InvalidInput, "no core to run a worker on")),
+            Some(cores) => cores.iter().copied().map(Some).collect(),
+            None => vec![last_of_several()?],
+        };
+        let clock = Clock::start();
+        let threads = cores
+            .into_iter()
+            .enumerate()
+            .map(|(index, core)| Thread::start(index, core, ptime, clock, events.clone()))
+            .collect::<io::Result<_>>()?;
+        Ok(Self {
+            threads,
+            next_id: AtomicU64::new(0),
+        })
+    }
+
+    /// The core each thread is pinned to, if it is.
+    pub fn cores(&self) -> Vec<Option<usize>> {
+        self.threads.iter().map(|thread| thread.core).collect()
+    }
+
+    /// Gives a pair to the least loaded worker, which relays from then on.
+    pub fn add_relay(&self, pair: NewRelay) -> Handle {
+        self.add(2, |id, stats| Command::AddRelay(id, Box::new(pair), stats))
+    }
+
+    /// Tells a pair what a re-INVITE has changed.
+    pub fn set_relay_sessions(&self, handle: &Handle, sessions: [Session; 2]) {
+        self.threads[handle.worker].tell(Command::SetRelaySessions(handle.id, Box::new(sessions)));
+    }
+
+    /// Ends a resident, and returns when its ports are free. An agent's connection is closed in good order after that.
+    pub fn remove(&self, handle: Handle) -> Removed {
+        let thread = &self.threads[handle.worker];
+        let (answer, removed) = bounded(1);
+        thread.tell(Command::Remove(handle.id, answer));
+        thread.residents.fetch_sub(1, Relaxed);
+        // A worker that is gone has let go of everything.
+        removed.recv().unwrap_or_default()
+    }
+
+    fn add(&self, legs: usize, command: impl FnOnce(ResidentId, Arc<[LegStats]>) -> Command) -> Handle {
+        let id = ResidentId(self.next_id.fetch_add(1, Relaxed));
+        let stats: Arc<[LegStats]> = (0..legs).map(|_| LegStats::default()).collect();
+        let load = |worker: &usize| self.threads[*worker].residents.load(Relaxed);
+        let worker = (0..self.threads.len()).min_by_key(load).unwrap_or_default();
+        let thread = &self.threads[worker];
+        thread.residents.fetch_add(1, Relaxed);
+        thread.tell(command(id, Arc::clone(&stats)));
+        Handle { worker, id, stats }
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        for thread in &self.threads {
+            thread.tell(Command::Stop);
+        }
+        for thread in &mut self.threads {
+            if thread.join.take().is_some_and(|join| join.join().is_err()) {
+                tracing::error!(core = thread.core, "a media worker had panicked");
+            }
+        }
+    }
+}
+
+impl Thread {
+    fn start(
+        index: usize,
+        core: Option<usize>,
+        ptime: u8,
+        clock: Clock,
+        events: Sender<MediaEvent>,
+    ) -> io::Result<Self> {
+        let (commands, inbox) = unbounded();
+        let (worker, waker) = Worker::new(ptime, clock, inbox, events)?;
+        let (pinned, core_in_use) = bounded(1);
+        let join = std::thread::Builder::new()
+            .name(format!("media-{index}"))
+            .spawn(move || {
+                let core = core.filter(|core| pin(*core));
+                // The receiver waits for this one message.
+                let _ = pinned.send(core);
+                worker.run();
+            })?;
+        Ok(Self {
+            core: core_in_use.recv().unwrap_or_default(),
+            commands,
+            waker,
+            residents: AtomicUsize::new(0),
+            join: Some(join),
+        })
+    }
+
+    /// Sends a command. To a worker that is gone it says nothing: whoever waits for an answer sees the channel close.
+    fn tell(&self, command: Command) {
+        if self.commands.send(command).is_ok()
+            && let Err(error) = self.waker.wake()
+        {
+            tracing::warn!(%error, "could not wake a media worker: it will see the command late");
+        }
+    }
+}
+
+fn pin(core: usize) -> bool {
+    match pin_to(core) {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::warn!(core, %error, "could not pin a media worker to its core");
+            false
+        }
+    }
+}
+
+fn last_of_several() -> io::Result<Option<usize>> {
+    let cores = usable_cores()?;
+    Ok(match cores.as_slice() {
+        [] | [_] => None,
+        [.., last] => Some(*last),
+    })
+}

@@ -1,0 +1,57 @@
+//! Which descriptor of which resident is ready.
+
+use mio::Token;
+
+use super::ports::Kind;
+use super::relay::Side;
+
+/// The worker's own doorbell: a command is waiting.
+pub(super) const COMMAND: Token = Token(usize::MAX);
+
+/// A descriptor of a resident.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// A socket of a leg; an agent leg has side A only.
+    Port(Side, Kind),
+}
+
+impl Source {
+    const ALL: [Self; 4] = [
+        Self::Port(Side::A, Kind::Rtp),
+        Self::Port(Side::A, Kind::Rtcp),
+        Self::Port(Side::B, Kind::Rtp),
+        Self::Port(Side::B, Kind::Rtcp),
+    ];
+
+    /// The token of this descriptor of the resident `key`.
+    pub(super) fn token(self, key: usize) -> Token {
+        let place = match self {
+            Self::Port(Side::A, Kind::Rtp) => 0,
+            Self::Port(Side::A, Kind::Rtcp) => 1,
+            Self::Port(Side::B, Kind::Rtp) => 2,
+            Self::Port(Side::B, Kind::Rtcp) => 3,
+        };
+        Token(key * Self::ALL.len() + place)
+    }
+
+    /// The resident's key and the descriptor that a token stands for.
+    pub(super) fn of(token: Token) -> (usize, Self) {
+        let count = Self::ALL.len();
+        (token.0 / count, Self::ALL[token.0 % count])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_leads_back_to_its_descriptor() {
+        for key in [0, 1, 4711] {
+            for source in Source::ALL {
+                assert_eq!(Source::of(source.token(key)), (key, source));
+                assert_ne!(source.token(key), COMMAND);
+            }
+        }
+    }
+}
