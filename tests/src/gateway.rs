@@ -133,6 +133,16 @@ impl Gateway {
         }
     }
 
+    /// Waits until every call is over and nothing of them is left.
+    ///
+    /// # Errors
+    /// If calls, agents or ports are left after `patience`.
+    pub fn wait_until_idle(&self, patience: Duration) -> Result<Status> {
+        self.wait_until(patience, Self::status, |status| {
+            status.calls.active == 0 && status.agents.active == 0 && status.plane.ports_in_use == 0
+        })
+    }
+
     /// Asks it to end, and waits.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 //!
 //! * [`netns`]: network namespaces joined by veth: a carrier, the gateway, a far side
 //! * [`process`]: a program that is started, watched and always ended
+//! * [`config`]: configurations for the lab
 //! * [`gateway`]: the real `voxlane serve`, and [`reports`], what it tells of itself
 //! * [`phone`]: voxlane's own softphone as a peer
 //! * [`peers`]: sipp, baresip, and WebSocket agents in Python
@@ -11,6 +12,7 @@
 //! Nothing here knows how voxlane works inside: it speaks the command line, SIP, RTP and WebSocket only.
 
 pub mod audio;
+pub mod config;
 pub mod gateway;
 pub mod netns;
 pub mod pcap;

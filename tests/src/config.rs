@@ -1,0 +1,78 @@
+//! Configurations for the lab of [`crate::netns`].
+
+/// The echo agent.
+pub const ECHO: &str = "+15550001";
+/// The WebSocket agent.
+pub const BOT: &str = "+15550003";
+/// Relayed to the far side.
+pub const RELAYED: &str = "+15551234";
+
+/// Whether the kernel lane may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Xdp {
+    /// As the gateway finds it.
+    Auto,
+    /// Not at all.
+    Off,
+}
+
+/// A carrier, a far side, and a number for each kind of agent; `bot` is the WebSocket agent's URL.
+pub fn lab(xdp: Xdp, bot: &str) -> String {
+    let xdp = match xdp {
+        Xdp::Auto => "auto",
+        Xdp::Off => "off",
+    };
+    format!(
+        r#"
+[sip]
+listen = ["udp:0.0.0.0:5060"]
+
+[media]
+xdp = "{xdp}"
+
+[[trunk]]
+name = "carrier"
+allow = ["10.200.1.0/24"]
+codecs = ["PCMU", "PCMA"]
+
+[[trunk]]
+name = "far"
+allow = ["10.200.2.0/24"]
+proxy = "10.200.2.2:5060"
+codecs = ["PCMU", "PCMA"]
+
+[[tenant]]
+name = "demo"
+
+[[agent]]
+name = "echo"
+url = "builtin:echo"
+
+[[agent]]
+name = "bot"
+url = "{bot}"
+connect_timeout = "4s"
+silence_timeout = "4s"
+parameters = {{ language = "en" }}
+
+[[did]]
+number = "{ECHO}"
+tenant = "demo"
+agent = "echo"
+
+[[did]]
+number = "{BOT}"
+tenant = "demo"
+agent = "bot"
+
+[[did]]
+number = "{RELAYED}"
+tenant = "demo"
+trunk = "far"
+caller_id = "+15550100"
+"#
+    )
+}
+
+/// A URL for tests that call no WebSocket agent.
+pub const NO_BOT: &str = "ws://127.0.0.1:9/media";
