@@ -4,8 +4,10 @@
 //! chosen by [`lane`]: the kernel lane (`kernel`, XDP) or the worker lane (`worker`, pinned threads).
 
 pub mod codec;
+pub mod dtmf;
 #[cfg(feature = "ebpf")]
 pub mod kernel;
 pub mod lane;
 pub mod media_plane;
+pub mod playout;
 pub mod worker;

@@ -246,6 +246,19 @@ pub enum AttachMode {
     None,
 }
 
+/// How the XDP program may be attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttachPolicy {
+    /// Native where every interface has it, else generic on all: a native program cannot redirect to an interface whose
+    /// driver knows no XDP.
+    Auto,
+    /// Native or not at all.
+    Native,
+    /// Generic or not at all.
+    Generic,
+}
+
 /// What one leg's media came to, for logs and call records.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LegReport {
@@ -312,7 +325,7 @@ pub trait MediaPlane: Send + Sync {
     /// are there.
     fn attach(&self, endpoint: EndpointId, agent: AgentSpec) -> Result<(), MediaError>;
 
-    /// Ends an endpoint and frees its ports. `None` if it was not open.
+    /// Ends an endpoint and frees its ports. `None` if it was not open, or nothing ever carried it.
     fn close(&self, endpoint: EndpointId) -> Option<LegReport>;
 
     /// The flow of one endpoint.

@@ -1,5 +1,7 @@
 //! Audio codecs.
 
+pub mod g711;
+
 use serde::{Deserialize, Serialize};
 
 /// An audio codec that a leg may negotiate.

@@ -12,7 +12,7 @@ use voxlane_common::ports::PortMap;
 
 use super::error::KernelError;
 use super::table::Table;
-use crate::media_plane::{AttachMode, InterfaceStatus};
+use crate::media_plane::{AttachMode, AttachPolicy, InterfaceStatus};
 
 /// The XDP program, built by this package's build script.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/voxlane-ebpf"));
@@ -38,18 +38,6 @@ pub struct KernelConfig {
     pub first_port: u16,
     /// Last RTP or RTCP port.
     pub last_port: u16,
-}
-
-/// How the program may be attached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AttachPolicy {
-    /// Native where every interface has it, else generic on all: a native program cannot redirect to an interface whose
-    /// driver knows no XDP.
-    Auto,
-    /// Native or not at all.
-    Native,
-    /// Generic.
-    Generic,
 }
 
 /// What the program did with one frame.

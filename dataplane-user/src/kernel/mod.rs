@@ -26,7 +26,7 @@ use aya::Ebpf;
 use voxlane_common::outcome::Outcome;
 
 pub use self::error::{KernelError, Refusal};
-pub use self::load::{AttachPolicy, KernelConfig, TestRun};
+pub use self::load::{KernelConfig, TestRun};
 use self::netlink::Netlink;
 pub use self::pair::{Leg, RelayPair};
 use self::primer::Primer;

@@ -140,7 +140,6 @@ mod tests {
             session,
         };
         of_pair([leg("192.0.2.1:10000", a), leg("198.51.100.1:10002", b)], 1, 0)
-
     }
 
     #[test]
@@ -162,8 +161,14 @@ mod tests {
         let mut b = session("198.51.100.9:5000", 101);
         b.direction = Direction::RecvOnly;
         let [to_b, to_a] = pair(&a, &b);
-        assert_eq!((to_b.rtp.forwarding, to_a.rtp.forwarding), (Forwarding::Held, Forwarding::On));
-        assert_eq!((to_b.rtcp.forwarding, to_a.rtcp.forwarding), (Forwarding::On, Forwarding::On));
+        assert_eq!(
+            (to_b.rtp.forwarding, to_a.rtp.forwarding),
+            (Forwarding::Held, Forwarding::On)
+        );
+        assert_eq!(
+            (to_b.rtcp.forwarding, to_a.rtcp.forwarding),
+            (Forwarding::On, Forwarding::On)
+        );
     }
 
     #[test]

@@ -109,7 +109,9 @@ pub(super) fn usable_cores() -> io::Result<Vec<usize>> {
     }
     let highest = libc::CPU_SETSIZE as usize;
     // SAFETY: `core` is below CPU_SETSIZE, so it is a bit of the set.
-    Ok((0..highest).filter(|core| unsafe { libc::CPU_ISSET(*core, &set) }).collect())
+    Ok((0..highest)
+        .filter(|core| unsafe { libc::CPU_ISSET(*core, &set) })
+        .collect())
 }
 
 /// Keeps the calling thread on `core`.

@@ -57,7 +57,12 @@ impl Workers {
     /// If the system gives no poll or no thread, or if `cores` is empty.
     pub fn start(cores: Option<&[usize]>, ptime: u8, events: Sender<MediaEvent>) -> io::Result<Self> {
         let cores = match cores {
-            Some([]) => return Err(io::Error::new(io::ErrorKind::InvalidInput, "no core to run a worker on")),
+            Some([]) => {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    "no core to run a worker on",
+                ));
+            }
             Some(cores) => cores.iter().copied().map(Some).collect(),
             None => vec![last_of_several()?],
         };

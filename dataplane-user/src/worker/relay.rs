@@ -13,8 +13,8 @@ use voxlane_common::flow::{Flow, FlowState};
 use voxlane_common::relay::{Forward, PacketView, Verdict, decide};
 
 use super::clock::nanoseconds;
-use super::flows::{self, Leg, ipv4};
 use super::command::NewRelay;
+use super::flows::{self, Leg, ipv4};
 use super::io::send_to;
 use super::ports::{Kind, Ports};
 use super::stats::LegStats;
@@ -117,14 +117,7 @@ impl RelayPair {
     }
 
     /// Handles one datagram that arrived at `side`.
-    pub(super) fn on_datagram(
-        &mut self,
-        side: Side,
-        kind: Kind,
-        datagram: &mut [u8],
-        from: SocketAddr,
-        now: Duration,
-    ) {
+    pub(super) fn on_datagram(&mut self, side: Side, kind: Kind, datagram: &mut [u8], from: SocketAddr, now: Duration) {
         let (here, there) = (side.index(), side.other().index());
         self.stats[here].on_received();
         let halves = match kind {

@@ -1,0 +1,161 @@
+//! What an agent wants the caller to hear, waiting for its time on the wire.
+//!
+//! Bots send speech far faster than it is played: a minute at once is normal. The queue is deep, takes audio in order and
+//! gives it out a frame at a time. A mark is a place in the queue; it comes back when everything before it was given out.
+
+use std::collections::VecDeque;
+
+use crate::codec::g711::ULAW_SILENCE;
+
+/// Bytes of µ-law a second.
+const RATE: usize = 8000;
+
+/// Audio an agent may have waiting, unless configured otherwise: 120 s.
+pub const DEFAULT_LIMIT: usize = 120 * RATE;
+
+/// Marks that may be pending; an agent that sets more than that is not using them as marks.
+const MARK_LIMIT: usize = 1000;
+
+/// The queue of one call.
+#[derive(Debug, Default)]
+pub struct Playout {
+    queue: VecDeque<u8>,
+    /// Marks not reached yet, with how many bytes had been queued since the start when they were set.
+    marks: VecDeque<(u64, String)>,
+    /// Marks reached and not taken yet.
+    reached: VecDeque<String>,
+    /// Bytes queued since the start, those cleared included.
+    queued: u64,
+    /// Bytes given out or cleared since the start.
+    gone: u64,
+    limit: usize,
+}
+
+impl Playout {
+    /// An empty queue that holds at most `limit` bytes of µ-law.
+    pub fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            ..Self::default()
+        }
+    }
+
+    /// Queues audio (µ-law). Returns how many bytes were refused because the queue is full.
+    pub fn push(&mut self, ulaw: &[u8]) -> usize {
+        let taken = ulaw.len().min(self.limit.saturating_sub(self.queue.len()));
+        self.queue.extend(&ulaw[..taken]);
+        self.queued += taken as u64;
+        ulaw.len() - taken
+    }
+
+    /// Sets a mark behind everything queued so far.
+    pub fn mark(&mut self, name: String) {
+        if self.marks.len() < MARK_LIMIT {
+            self.marks.push_back((self.queued, name));
+        }
+        self.reach();
+    }
+
+    /// Forgets the audio that waits; its marks count as reached.
+    pub fn clear(&mut self) {
+        self.queue.clear();
+        self.gone = self.queued;
+        self.reach();
+    }
+
+    /// Fills a frame; what the queue cannot fill is silence. Returns whether anything was queued.
+    pub fn next(&mut self, frame: &mut [u8]) -> bool {
+        let taken = frame.len().min(self.queue.len());
+        for (to, from) in frame.iter_mut().zip(self.queue.drain(..taken)) {
+            *to = from;
+        }
+        frame[taken..].fill(ULAW_SILENCE);
+        self.gone += taken as u64;
+        self.reach();
+        taken > 0
+    }
+
+    /// The next mark whose audio is gone.
+    pub fn take_mark(&mut self) -> Option<String> {
+        self.reached.pop_front()
+    }
+
+    /// Bytes that wait.
+    pub fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
+    fn reach(&mut self) {
+        while let Some((_, name)) = self.marks.pop_front_if(|(place, _)| *place <= self.gone) {
+            self.reached.push_back(name);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn marks(playout: &mut Playout) -> Vec<String> {
+        std::iter::from_fn(|| playout.take_mark()).collect()
+    }
+
+    #[test]
+    fn a_mark_comes_back_when_the_audio_before_it_has_left() {
+        let mut playout = Playout::new(DEFAULT_LIMIT);
+        playout.push(&[1; 200]);
+        playout.mark("a".into());
+        playout.push(&[2; 100]);
+        playout.mark("b".into());
+        let mut frame = [0; 160];
+        assert!(playout.next(&mut frame));
+        assert_eq!(frame, [1; 160]);
+        assert!(marks(&mut playout).is_empty());
+        assert!(playout.next(&mut frame));
+        assert_eq!((frame[39], frame[40], frame[139], frame[140]), (1, 2, 2, ULAW_SILENCE));
+        assert_eq!(marks(&mut playout), ["a", "b"]);
+        assert!(!playout.next(&mut frame));
+        assert_eq!(frame, [ULAW_SILENCE; 160]);
+    }
+
+    #[test]
+    fn a_mark_on_an_empty_queue_comes_back_at_once_and_clear_returns_all() {
+        let mut playout = Playout::new(DEFAULT_LIMIT);
+        playout.mark("now".into());
+        assert_eq!(marks(&mut playout), ["now"]);
+        playout.push(&[1; 1000]);
+        playout.mark("later".into());
+        playout.clear();
+        assert_eq!(marks(&mut playout), ["later"]);
+        assert_eq!(playout.queued(), 0);
+    }
+
+    #[test]
+    fn a_full_queue_refuses_the_rest() {
+        let mut playout = Playout::new(100);
+        assert_eq!(playout.push(&[1; 60]), 0);
+        assert_eq!(playout.push(&[1; 60]), 20);
+        assert_eq!(playout.queued(), 100);
+    }
+
+    proptest! {
+        /// Whatever is pushed comes out once, in order, whatever the sizes.
+        #[test]
+        fn audio_comes_out_as_it_went_in(pushes in prop::collection::vec(prop::collection::vec(0u8..0xff, 0..500), 0..8)) {
+            let mut playout = Playout::new(DEFAULT_LIMIT);
+            for push in &pushes {
+                playout.push(push);
+            }
+            let mut heard = Vec::new();
+            let mut frame = [0; 160];
+            while playout.next(&mut frame) {
+                heard.extend_from_slice(&frame);
+            }
+            let sent = pushes.concat();
+            heard.truncate(sent.len());
+            prop_assert_eq!(heard, sent);
+        }
+    }
+}
