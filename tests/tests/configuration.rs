@@ -165,7 +165,10 @@ fn every_mistake_is_named_with_file_line_key_and_mend() {
         let told = said.lines().find(|told| told.contains(&place));
         let told = told.unwrap_or_else(|| panic!("{mistaken}: no line begins with {place}\n{said}"));
         assert!(told.contains(key), "{mistaken}: {key:?} is not named\n{said}");
-        assert!(told.contains(mend), "{mistaken}: {mend:?} is not offered\n{said}");
+        assert!(
+            told.to_lowercase().contains(&mend.to_lowercase()),
+            "{mistaken}: {mend:?} is not offered\n{said}"
+        );
     }
 }
 
