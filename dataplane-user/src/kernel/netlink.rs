@@ -6,7 +6,9 @@ use std::io;
 use std::net::Ipv4Addr;
 
 use rtnetlink::packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
-use rtnetlink::packet_route::neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage};
+use rtnetlink::packet_route::neighbour::{
+    NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
+};
 use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteType};
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
@@ -73,19 +75,33 @@ impl Netlink {
     }
 
     /// Has the kernel find, or confirm, the hardware address of a neighbour, as if a packet were to be sent to it.
+    ///
+    /// An address that the administrator has set stays as it is: NTF_USE would take its permanence away.
     pub(super) fn prime(&mut self, ifindex: u32, address: Ipv4Addr) -> io::Result<()> {
-        let mut message = NeighbourMessage::default();
-        message.header.family = AddressFamily::Inet;
-        message.header.ifindex = ifindex;
+        match self.neighbour_state(ifindex, address)? {
+            Some(NeighbourState::Permanent | NeighbourState::Noarp) => return Ok(()),
+            Some(_) | None => {}
+        }
+        let mut message = neighbour(ifindex, address);
         message.header.flags = NeighbourFlags::Use;
-        message
-            .attributes
-            .push(NeighbourAttribute::Destination(NeighbourAddress::Inet(address)));
         self.ask(
             RouteNetlinkMessage::NewNeighbour(message),
             NLM_F_REQUEST | NLM_F_CREATE | NLM_F_ACK,
         )
         .map(drop)
+    }
+
+    /// What the kernel knows of a neighbour; `None` if it has never heard of it.
+    fn neighbour_state(&mut self, ifindex: u32, address: Ipv4Addr) -> io::Result<Option<NeighbourState>> {
+        match self.ask(
+            RouteNetlinkMessage::GetNeighbour(neighbour(ifindex, address)),
+            NLM_F_REQUEST,
+        ) {
+            Ok(Some(RouteNetlinkMessage::NewNeighbour(answer))) => Ok(Some(answer.header.state)),
+            Ok(_) => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Sends a request and takes its answer; `None` if that is a bare acknowledgement.
@@ -113,4 +129,14 @@ impl Netlink {
             };
         }
     }
+}
+
+fn neighbour(ifindex: u32, address: Ipv4Addr) -> NeighbourMessage {
+    let mut message = NeighbourMessage::default();
+    message.header.family = AddressFamily::Inet;
+    message.header.ifindex = ifindex;
+    message
+        .attributes
+        .push(NeighbourAttribute::Destination(NeighbourAddress::Inet(address)));
+    message
 }

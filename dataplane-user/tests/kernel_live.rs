@@ -1,0 +1,281 @@
+//! Real sockets in three network namespaces, native XDP between them: what is sent arrives, is counted, and no socket
+//! of the gateway has any part in it.
+#![cfg(feature = "ebpf")]
+
+mod kernel_support;
+
+use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
+use std::time::Duration;
+
+use kernel_support::{Call, Namespace, above, is_root, report, rtp};
+use voxlane_common::outcome::Outcome;
+use voxlane_dataplane::kernel::{AttachPolicy, KernelConfig, KernelError, KernelLane};
+use voxlane_dataplane::lane::Reason;
+use voxlane_dataplane::media_plane::{AttachMode, Direction};
+
+/// A gateway `g0`/`g1` between a caller's network and a callee's, joined by veth pairs.
+struct Net {
+    gateway: Namespace,
+    caller: Namespace,
+    callee: Namespace,
+}
+
+impl Net {
+    fn new() -> Self {
+        let net = Self {
+            gateway: Namespace::new(),
+            caller: Namespace::new(),
+            callee: Namespace::new(),
+        };
+        net.gateway.sh("ip link add g0 type veth peer name e0
+             ip link add g1 type veth peer name e1");
+        net.gateway.give("e0", &net.caller);
+        net.gateway.give("e1", &net.callee);
+        // Frames that XDP hands to a veth are taken in only by a peer with GRO (or XDP); frames it is to rewrite need
+        // whole checksums.
+        net.caller.sh("ethtool -K e0 gro on tx off
+             ip addr add 10.200.1.9/24 dev e0
+             ip addr add 10.200.1.8/24 dev e0
+             ip link set e0 up");
+        net.callee.sh("ethtool -K e1 gro on tx off
+             ip addr add 10.200.2.9/24 dev e1
+             ip link set e1 up");
+        net.gateway.sh("ip addr add 10.200.1.1/24 dev g0
+             ip addr add 10.200.2.1/24 dev g1
+             ip link set g0 up
+             ip link set g1 up");
+        net
+    }
+}
+
+fn socket(namespace: &Namespace, address: SocketAddrV4) -> UdpSocket {
+    let socket = namespace.run(move || UdpSocket::bind(address)).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    socket
+}
+
+/// Sends one packet and waits for it at the other end.
+fn exchange(from: &UdpSocket, via: SocketAddrV4, to: &UdpSocket, packet: &[u8]) -> (Vec<u8>, SocketAddr) {
+    from.send_to(packet, via).unwrap();
+    let mut buffer = [0; 2048];
+    let (length, source) = to.recv_from(&mut buffer).expect("the packet arrives");
+    (buffer[..length].to_vec(), source)
+}
+
+/// Sends the first packet until it arrives: the next hop's hardware address may still be being asked for. Returns how
+/// often it was sent.
+fn knock(from: &UdpSocket, via: SocketAddrV4, to: &UdpSocket, packet: &[u8]) -> u64 {
+    to.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    let mut buffer = [0; 2048];
+    for sent in 1..=100 {
+        from.send_to(packet, via).unwrap();
+        if to.recv_from(&mut buffer).is_ok() {
+            to.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+            return sent;
+        }
+    }
+    panic!("nothing arrives");
+}
+
+const PACKETS: u16 = 200;
+
+fn relays_both_ways(call: &Call, caller: &UdpSocket, callee: &UdpSocket, lane: &KernelLane) {
+    lane.program(&call.pair()).unwrap();
+    let mut sent = [
+        knock(caller, call.caller_side, callee, &rtp(0, 0, 1)),
+        knock(callee, call.callee_side, caller, &rtp(0, 0, 2)),
+    ];
+    for sequence in 1..PACKETS {
+        let (packet, source) = exchange(caller, call.caller_side, callee, &rtp(0, sequence, 1));
+        assert_eq!(
+            (packet, source),
+            (rtp(0, sequence, 1), SocketAddr::V4(call.callee_side))
+        );
+        let (packet, source) = exchange(callee, call.callee_side, caller, &rtp(0, sequence, 2));
+        assert_eq!(
+            (packet, source),
+            (rtp(0, sequence, 2), SocketAddr::V4(call.caller_side))
+        );
+        sent = sent.map(|sent| sent + 1);
+    }
+    // A digit, whose payload type differs between the legs.
+    let (packet, _) = exchange(caller, call.caller_side, callee, &rtp(101, PACKETS, 1));
+    assert_eq!(packet, rtp(96, PACKETS, 1));
+    sent[0] += 1;
+
+    let forwarded_before = u64::from(PACKETS);
+    let there = lane.read(call.caller_side).unwrap();
+    let back = lane.read(call.callee_side).unwrap();
+    assert_eq!([there.received.packets, back.received.packets], sent);
+    assert_eq!(
+        [there.forwarded_packets, back.forwarded_packets],
+        [forwarded_before + 1, forwarded_before]
+    );
+    assert_eq!(
+        [back.sent_packets, there.sent_packets],
+        [there.forwarded_packets, back.forwarded_packets]
+    );
+    // Sent = forwarded + dropped, for both.
+    assert_eq!(
+        [there.received.dropped, back.received.dropped],
+        [sent[0] - forwarded_before - 1, sent[1] - forwarded_before]
+    );
+    assert_eq!(there.received.source, Some(SocketAddr::V4(call.caller)));
+    assert_eq!(there.received.lost, -(there.received.duplicates as i64));
+    assert_eq!((there.received.ssrc, back.received.ssrc), (1, 2));
+}
+
+#[test]
+fn a_call_across_two_interfaces_is_relayed_in_native_mode() {
+    if !is_root() {
+        return;
+    }
+    let (net, call) = (Net::new(), Call::across());
+    let lane = net.gateway.lane(&["g0", "g1"]);
+    assert!(
+        lane.interfaces().iter().all(|row| row.mode == AttachMode::Native),
+        "{:?}",
+        lane.interfaces()
+    );
+    let (caller, callee) = (socket(&net.caller, call.caller), socket(&net.callee, call.callee));
+    relays_both_ways(&call, &caller, &callee, &lane);
+
+    let reporter = socket(&net.caller, above(call.caller));
+    let reported = socket(&net.callee, above(call.callee));
+    let (packet, source) = exchange(&reporter, above(call.caller_side), &reported, &report(1));
+    assert_eq!((packet, source), (report(1), SocketAddr::V4(above(call.callee_side))));
+    assert_eq!(lane.read(call.caller_side).unwrap().rtcp_packets, 1);
+
+    let redirected = lane
+        .counters()
+        .into_iter()
+        .find(|(outcome, _)| *outcome == Outcome::Redirected)
+        .unwrap()
+        .1;
+    assert_eq!(redirected, 2 * u64::from(PACKETS) + 2);
+
+    // Each leg's last counts can be had once, in either order.
+    let last = lane.remove(call.caller_side).unwrap();
+    assert_eq!(last.forwarded_packets, u64::from(PACKETS) + 1);
+    assert_eq!(
+        lane.remove(call.callee_side).unwrap().sent_packets,
+        u64::from(PACKETS) + 1
+    );
+    assert_eq!((lane.legs(), lane.remove(call.caller_side)), (0, None));
+}
+
+#[test]
+fn a_call_on_one_interface_is_reflected() {
+    if !is_root() {
+        return;
+    }
+    let (net, call) = (Net::new(), Call::beside());
+    let lane = net.gateway.lane(&["g0"]);
+    // A veth hands on what its peer's XDP program reflects only if it has a program itself; one without flows will do.
+    let _passes = net.caller.lane(&["e0"]);
+    let (caller, callee) = (socket(&net.caller, call.caller), socket(&net.caller, call.callee));
+    relays_both_ways(&call, &caller, &callee, &lane);
+    let reflected = lane
+        .counters()
+        .into_iter()
+        .find(|(outcome, _)| *outcome == Outcome::Reflected)
+        .unwrap()
+        .1;
+    assert_eq!(reflected, 2 * u64::from(PACKETS) + 1);
+}
+
+#[test]
+fn generic_mode_relays_as_well() {
+    if !is_root() {
+        return;
+    }
+    let (net, call) = (Net::new(), Call::across());
+    let config = KernelConfig {
+        interfaces: vec!["g0".to_owned(), "g1".to_owned()],
+        policy: AttachPolicy::Generic,
+        addresses: vec![],
+        first_port: 10_000,
+        last_port: 10_099,
+    };
+    let lane = net.gateway.run(move || KernelLane::start(&config)).unwrap();
+    assert!(lane.interfaces().iter().all(|row| row.mode == AttachMode::Generic));
+    let (caller, callee) = (socket(&net.caller, call.caller), socket(&net.callee, call.callee));
+    relays_both_ways(&call, &caller, &callee, &lane);
+}
+
+#[test]
+fn hold_and_resume_by_programming_again_keep_the_counts() {
+    if !is_root() {
+        return;
+    }
+    let (net, call) = (Net::new(), Call::across());
+    let lane = net.gateway.lane(&["g0", "g1"]);
+    let (caller, callee) = (socket(&net.caller, call.caller), socket(&net.callee, call.callee));
+    relays_both_ways(&call, &caller, &callee, &lane);
+    let before = lane.read(call.caller_side).unwrap();
+
+    let mut held = call.pair();
+    held.0.session.direction = Direction::SendOnly;
+    lane.program(&held).unwrap();
+    caller.send_to(&rtp(0, PACKETS + 1, 1), call.caller_side).unwrap();
+    // The other direction is not held; once this has come back, the packet before it has been handled, too.
+    exchange(&callee, call.callee_side, &caller, &rtp(0, PACKETS, 2));
+    lane.program(&call.pair()).unwrap();
+    let (packet, _) = exchange(&caller, call.caller_side, &callee, &rtp(0, PACKETS + 2, 1));
+    assert_eq!(packet, rtp(0, PACKETS + 2, 1));
+
+    let after = lane.read(call.caller_side).unwrap();
+    assert_eq!(after.received.packets, before.received.packets + 2);
+    assert_eq!(after.forwarded_packets, before.forwarded_packets + 1);
+    assert_eq!(after.received.dropped, before.received.dropped + 1);
+}
+
+#[test]
+fn dropping_the_lane_detaches_it() {
+    if !is_root() {
+        return;
+    }
+    let net = Net::new();
+    let attached = |net: &Net| {
+        net.gateway.run(|| {
+            let output = std::process::Command::new("ip")
+                .args(["link", "show", "dev", "g0"])
+                .output()
+                .unwrap();
+            String::from_utf8(output.stdout).unwrap().contains("xdp")
+        })
+    };
+    let lane = net.gateway.lane(&["g0"]);
+    assert!(attached(&net));
+    drop(lane);
+    assert!(!attached(&net));
+}
+
+#[test]
+fn what_the_lane_cannot_reach_is_refused_with_a_reason() {
+    if !is_root() {
+        return;
+    }
+    let net = Net::new();
+    let lane = net.gateway.lane(&["g0", "nosuch0"]);
+    let modes: Vec<_> = lane.interfaces().iter().map(|row| row.mode).collect();
+    assert_eq!(modes, [AttachMode::Native, AttachMode::None]);
+    assert_eq!(
+        lane.program(&Call::across().pair()).unwrap_err().reason,
+        Reason::InterfaceNotAttached
+    );
+    assert_eq!(lane.legs(), 0);
+
+    let config = KernelConfig {
+        interfaces: vec!["nosuch0".to_owned()],
+        policy: AttachPolicy::Auto,
+        addresses: vec![],
+        first_port: 10_000,
+        last_port: 10_099,
+    };
+    match net.gateway.run(move || KernelLane::start(&config)) {
+        Err(KernelError::NotAttached(rows)) => assert_eq!(rows.len(), 1),
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("attached to an interface that does not exist"),
+    }
+}

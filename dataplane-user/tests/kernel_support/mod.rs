@@ -1,0 +1,240 @@
+//! Private network namespaces, and calls to relay in them.
+//!
+//! A namespace is a thread that has unshared its network. Sockets made there stay there and can be used from any
+//! thread, so a test is written in one place, as one story.
+
+#![allow(unsafe_code, dead_code, reason = "each test crate uses a part")]
+
+use std::net::{IpAddr, SocketAddr, SocketAddrV4};
+use std::process::Command;
+use std::thread::JoinHandle;
+
+use crossbeam_channel::{Sender, bounded, unbounded};
+use voxlane_dataplane::codec::Codec;
+use voxlane_dataplane::kernel::{AttachPolicy, KernelConfig, KernelLane, Leg, RelayPair};
+use voxlane_dataplane::media_plane::{Direction, Session, TelephoneEvent};
+
+/// Whether the test can run. Without root it is skipped, except in CI, where a skipped test is a failed one.
+pub fn is_root() -> bool {
+    // SAFETY: takes no arguments and cannot fail.
+    if unsafe { libc::geteuid() } == 0 {
+        return true;
+    }
+    assert_ne!(
+        std::env::var("CI").as_deref(),
+        Ok("true"),
+        "tests of the kernel lane need root in CI"
+    );
+    println!("skipped: tests of the kernel lane need root");
+    false
+}
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// A network namespace. It ends with this value and the sockets made in it.
+pub struct Namespace {
+    jobs: Option<Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
+    tid: i32,
+}
+
+impl Namespace {
+    pub fn new() -> Self {
+        let (jobs, todo) = unbounded::<Job>();
+        let (tell, told) = bounded(1);
+        let thread = std::thread::spawn(move || {
+            // SAFETY: plain system calls; the new namespace concerns this thread only.
+            let (result, tid) = unsafe { (libc::unshare(libc::CLONE_NEWNET), libc::gettid()) };
+            assert_eq!(result, 0, "unshare: {}", std::io::Error::last_os_error());
+            tell.send(tid).unwrap();
+            for job in todo {
+                job();
+            }
+        });
+        let namespace = Self {
+            jobs: Some(jobs),
+            thread: Some(thread),
+            tid: told.recv().unwrap(),
+        };
+        namespace.sh("ip link set lo up");
+        namespace
+    }
+
+    /// Runs `job` in the namespace.
+    pub fn run<R: Send + 'static>(&self, job: impl FnOnce() -> R + Send + 'static) -> R {
+        let (tell, told) = bounded(1);
+        let job: Job = Box::new(move || drop(tell.send(job())));
+        self.jobs.as_ref().unwrap().send(job).unwrap();
+        told.recv().expect("the job panicked")
+    }
+
+    /// Runs commands, one a line, in the namespace.
+    pub fn sh(&self, commands: &str) {
+        let commands = commands.to_owned();
+        self.run(move || {
+            for line in commands.lines().map(str::trim).filter(|line| !line.is_empty()) {
+                let mut words = line.split_whitespace();
+                let output = Command::new(words.next().unwrap()).args(words).output().expect(line);
+                assert!(
+                    output.status.success(),
+                    "{line}: {}",
+                    String::from_utf8_lossy(&output.stderr)
+                );
+            }
+        });
+    }
+
+    /// Moves an interface of this namespace to another one.
+    pub fn give(&self, interface: &str, to: &Self) {
+        self.sh(&format!("ip link set {interface} netns {}", to.tid));
+    }
+
+    /// Hardware address and index of an interface.
+    pub fn interface(&self, name: &str) -> ([u8; 6], u32) {
+        let name = name.to_owned();
+        self.run(move || {
+            let output = Command::new("ip")
+                .args(["-o", "link", "show", "dev", &name])
+                .output()
+                .unwrap();
+            let line = String::from_utf8(output.stdout).unwrap();
+            let index = line.split(':').next().unwrap().parse().unwrap();
+            let mac = line.split("link/ether ").nth(1).unwrap().split(' ').next().unwrap();
+            let octets: Vec<u8> = mac
+                .split(':')
+                .map(|octet| u8::from_str_radix(octet, 16).unwrap())
+                .collect();
+            (octets.try_into().unwrap(), index)
+        })
+    }
+
+    /// Starts the kernel lane in the namespace, on these interfaces, for ports 10000-10099.
+    pub fn lane(&self, interfaces: &[&str]) -> KernelLane {
+        let interfaces = interfaces.iter().map(|name| (*name).to_owned()).collect();
+        let config = KernelConfig {
+            interfaces,
+            policy: AttachPolicy::Auto,
+            addresses: vec![],
+            first_port: 10_000,
+            last_port: 10_099,
+        };
+        self.run(move || KernelLane::start(&config)).unwrap()
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        drop(self.jobs.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic in there has shown itself in the job that caused it.
+            drop(thread.join());
+        }
+    }
+}
+
+/// A leg of PCMU with telephone events.
+pub fn leg(local: SocketAddrV4, remote: SocketAddrV4, event: u8) -> Leg {
+    let remote_rtp = SocketAddr::V4(remote);
+    let session = Session {
+        remote_rtp,
+        remote_rtcp: SocketAddr::new(IpAddr::V4(*remote.ip()), remote.port() + 1),
+        codec: Codec::Pcmu,
+        send_payload_type: 0,
+        receive_payload_type: 0,
+        telephone_event: Some(TelephoneEvent {
+            send: event,
+            receive: event,
+        }),
+        ptime: 20,
+        direction: Direction::SendRecv,
+    };
+    Leg { local, session }
+}
+
+/// The call of most tests: a caller with telephone-event 101, a callee with 96.
+pub struct Call {
+    pub caller: SocketAddrV4,
+    pub caller_side: SocketAddrV4,
+    pub callee_side: SocketAddrV4,
+    pub callee: SocketAddrV4,
+}
+
+impl Call {
+    /// Caller and callee behind different interfaces of the gateway.
+    pub fn across() -> Self {
+        Self {
+            caller: "10.200.1.9:4000".parse().unwrap(),
+            caller_side: "10.200.1.1:10000".parse().unwrap(),
+            callee_side: "10.200.2.1:10002".parse().unwrap(),
+            callee: "10.200.2.9:5000".parse().unwrap(),
+        }
+    }
+
+    /// Caller and callee behind the same interface.
+    pub fn beside() -> Self {
+        Self {
+            callee_side: "10.200.1.1:10002".parse().unwrap(),
+            callee: "10.200.1.8:5000".parse().unwrap(),
+            ..Self::across()
+        }
+    }
+
+    pub fn pair(&self) -> RelayPair {
+        RelayPair(
+            leg(self.caller_side, self.caller, 101),
+            leg(self.callee_side, self.callee, 96),
+        )
+    }
+}
+
+/// The port above: RTCP.
+pub fn above(address: SocketAddrV4) -> SocketAddrV4 {
+    SocketAddrV4::new(*address.ip(), address.port() + 1)
+}
+
+/// A gateway with two interfaces whose neighbours are known beforehand; nobody is there to answer.
+pub fn gateway() -> Namespace {
+    let gateway = Namespace::new();
+    gateway.sh("ip link add a0 type veth peer name a1
+         ip link add b0 type veth peer name b1
+         ethtool -K a0 tx off
+         ethtool -K b0 tx off
+         ip addr add 10.200.1.1/24 dev a0
+         ip addr add 10.200.2.1/24 dev b0
+         ip link set a0 up
+         ip link set a1 up
+         ip link set b0 up
+         ip link set b1 up
+         ip neigh replace 10.200.1.9 lladdr 02:00:00:00:01:09 dev a0
+         ip neigh replace 10.200.1.8 lladdr 02:00:00:00:01:08 dev a0
+         ip neigh replace 10.200.2.9 lladdr 02:00:00:00:02:09 dev b0
+         ip neigh replace 10.200.2.7 lladdr 02:00:00:00:02:07 dev b0
+         ip route add 203.0.113.0/24 via 10.200.2.7");
+    gateway
+}
+
+/// The hardware address [`gateway`] knows for a far end.
+pub fn neighbour(address: SocketAddrV4) -> [u8; 6] {
+    match address.ip().octets() {
+        [10, 200, net, host] => [2, 0, 0, 0, net, host],
+        // Everybody else is behind the router 10.200.2.7.
+        _ => [2, 0, 0, 0, 2, 7],
+    }
+}
+
+/// An RTP packet with 20 ms of PCMU.
+pub fn rtp(payload_type: u8, sequence: u16, ssrc: u32) -> Vec<u8> {
+    let mut packet = vec![0x80, payload_type];
+    packet.extend(sequence.to_be_bytes());
+    packet.extend((u32::from(sequence) * 160).to_be_bytes());
+    packet.extend(ssrc.to_be_bytes());
+    packet.extend((0..160u32).map(|place| (place.wrapping_mul(ssrc | 1) ^ u32::from(sequence)) as u8));
+    packet
+}
+
+/// An empty receiver report.
+pub fn report(ssrc: u32) -> Vec<u8> {
+    let mut packet = vec![0x80, 201, 0, 1];
+    packet.extend(ssrc.to_be_bytes());
+    packet
+}
