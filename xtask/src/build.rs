@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{ExitCode, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use serde::Deserialize;
 
@@ -53,9 +53,9 @@ pub fn run(workspace: &mut Workspace, arguments: &Arguments) -> Result<ExitCode>
         KernelLane::With
     };
     if let KernelLane::With = lane {
-        prepare::ebpf(workspace).context(
-            "the eBPF toolchain is not ready; `cargo xtask build --no-ebpf` builds a gateway without the kernel lane",
-        )?;
+        prepare::ebpf(workspace).map_err(|error| {
+            anyhow!("{error:#}\nOr build without the kernel lane:\n\n    cargo xtask build --no-ebpf\n")
+        })?;
     }
     println!("{}", gateway(workspace, profile, lane)?.display());
     Ok(ExitCode::SUCCESS)
