@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use kernel_support::{Call, Namespace, above, is_root, report, rtp};
 use voxlane_common::outcome::Outcome;
-use voxlane_dataplane::kernel::{AttachPolicy, KernelConfig, KernelError, KernelLane};
+use voxlane_dataplane::kernel::{KernelConfig, KernelError, KernelLane};
 use voxlane_dataplane::lane::Reason;
-use voxlane_dataplane::media_plane::{AttachMode, Direction};
+use voxlane_dataplane::media_plane::{AttachMode, AttachPolicy, Direction};
 
 /// A gateway `g0`/`g1` between a caller's network and a callee's, joined by veth pairs.
 struct Net {

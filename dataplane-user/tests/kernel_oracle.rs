@@ -7,7 +7,7 @@ mod kernel_support;
 use std::collections::HashMap;
 use std::net::SocketAddrV4;
 
-use etherparse::{IpFragOffset, Ipv4Header, PacketBuilder};
+use kernel_support::frames::{Header, XDP_DROP, XDP_PASS, XDP_REDIRECT, XDP_TX, frame};
 use kernel_support::{Call, Namespace, above, gateway, is_root, neighbour, report, rtp};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
@@ -17,11 +17,6 @@ use voxlane_common::flow::{Flow, FlowKind, FlowSpec, FlowState, Forwarding, Payl
 use voxlane_common::outcome::{Outcome, PassReason};
 use voxlane_common::relay::{PacketView, Verdict, decide};
 use voxlane_dataplane::kernel::KernelLane;
-
-const XDP_DROP: u32 = 1;
-const XDP_PASS: u32 = 2;
-const XDP_TX: u32 = 3;
-const XDP_REDIRECT: u32 = 4;
 
 /// Where a packet enters the call.
 #[derive(Clone, Copy, Debug)]
@@ -230,40 +225,6 @@ impl Oracle {
 
 fn v4(address: TransportAddress) -> SocketAddrV4 {
     address.get().unwrap()
-}
-
-struct Header {
-    ttl: u8,
-    tos: u8,
-    id: u16,
-    dont_fragment: bool,
-    macs: [[u8; 6]; 2],
-}
-
-/// A frame as an independent builder makes it.
-fn frame(header: &Header, from: SocketAddrV4, to: SocketAddrV4, payload: &[u8], checksum: bool) -> Vec<u8> {
-    let mut ip = Ipv4Header::new(
-        0,
-        header.ttl,
-        etherparse::IpNumber::UDP,
-        from.ip().octets(),
-        to.ip().octets(),
-    )
-    .unwrap();
-    ip.dscp = (header.tos >> 2).try_into().unwrap();
-    ip.ecn = (header.tos & 3).try_into().unwrap();
-    ip.identification = header.id;
-    ip.dont_fragment = header.dont_fragment;
-    ip.fragment_offset = IpFragOffset::ZERO;
-    let builder = PacketBuilder::ethernet2(header.macs[0], header.macs[1])
-        .ip(etherparse::IpHeaders::Ipv4(ip, Default::default()))
-        .udp(from.port(), to.port());
-    let mut frame = Vec::with_capacity(builder.size(payload.len()));
-    builder.write(&mut frame, payload).unwrap();
-    if !checksum {
-        frame[40..42].fill(0);
-    }
-    frame
 }
 
 fn spoil(frame: &mut Vec<u8>, how: Spoil) -> PassReason {

@@ -5,14 +5,16 @@
 
 #![allow(unsafe_code, dead_code, reason = "each test crate uses a part")]
 
+pub mod frames;
+
 use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 use std::process::Command;
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Sender, bounded, unbounded};
 use voxlane_dataplane::codec::Codec;
-use voxlane_dataplane::kernel::{AttachPolicy, KernelConfig, KernelLane, Leg, RelayPair};
-use voxlane_dataplane::media_plane::{Direction, Session, TelephoneEvent};
+use voxlane_dataplane::kernel::{KernelConfig, KernelLane, Leg, RelayPair};
+use voxlane_dataplane::media_plane::{AttachPolicy, Direction, Session, TelephoneEvent};
 
 /// Whether the test can run. Without root it is skipped, except in CI, where a skipped test is a failed one.
 pub fn is_root() -> bool {

@@ -1,0 +1,108 @@
+//! The strongest oracle: a real UDP socket. What the XDP program makes of a packet is, byte for byte and from the
+//! Ethernet header on, what a userspace relay's socket puts on the wire.
+#![cfg(feature = "ebpf")]
+#![allow(unsafe_code, reason = "a packet socket is bound by sockaddr_ll")]
+
+mod kernel_support;
+
+use std::net::SocketAddrV4;
+use std::time::Duration;
+
+use kernel_support::frames::{Header, XDP_REDIRECT, frame};
+use kernel_support::{Call, Namespace, gateway, is_root, neighbour, rtp};
+use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
+
+/// A socket that sends as the userspace relay's do.
+fn relay_socket(namespace: &Namespace, local: SocketAddrV4) -> Socket {
+    namespace.run(move || {
+        let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP)).unwrap();
+        socket.set_ttl_v4(64).unwrap();
+        socket.set_tos_v4(0xb8).unwrap();
+        let always: libc::c_int = libc::IP_PMTUDISC_DO;
+        // SAFETY: the option's value is an int that outlives the call.
+        let result = unsafe {
+            libc::setsockopt(
+                std::os::fd::AsRawFd::as_raw_fd(&socket),
+                libc::IPPROTO_IP,
+                libc::IP_MTU_DISCOVER,
+                std::ptr::from_ref(&always).cast(),
+                size_of_val(&always) as libc::socklen_t,
+            )
+        };
+        assert_eq!(result, 0);
+        socket.bind(&local.into()).unwrap();
+        socket
+    })
+}
+
+/// A socket that sees every frame that arrives on an interface.
+fn tap(namespace: &Namespace, ifindex: u32) -> Socket {
+    namespace.run(move || {
+        let every = (libc::ETH_P_ALL as u16).to_be();
+        let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(i32::from(every)))).unwrap();
+        let mut storage = SockAddrStorage::zeroed();
+        // SAFETY: sockaddr_ll is the address of this domain and fits the storage.
+        let address = unsafe { storage.view_as::<libc::sockaddr_ll>() };
+        address.sll_family = libc::AF_PACKET as u16;
+        address.sll_protocol = every;
+        address.sll_ifindex = ifindex as i32;
+        // SAFETY: the storage holds a whole sockaddr_ll.
+        let address = unsafe { SockAddr::new(storage, size_of::<libc::sockaddr_ll>() as libc::socklen_t) };
+        socket.bind(&address).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        socket
+    })
+}
+
+/// The next UDP frame that the tap sees.
+fn next_udp(tap: &Socket) -> Vec<u8> {
+    loop {
+        let mut frame = vec![0; 2048];
+        let length = std::io::Read::read(&mut &*tap, &mut frame).expect("a frame arrives");
+        frame.truncate(length);
+        if frame.len() > 23 && frame[12..14] == [8, 0] && frame[23] == 17 {
+            return frame;
+        }
+    }
+}
+
+#[test]
+fn program_and_socket_send_the_same_frame() {
+    if !is_root() {
+        return;
+    }
+    let (gateway, call) = (gateway(), Call::across());
+    let lane = gateway.lane(&["a0", "b0"]);
+    lane.program(&call.pair()).unwrap();
+    let (mac, ifindex) = gateway.interface("a0");
+    let tap = tap(&gateway, gateway.interface("b1").1);
+    let socket = relay_socket(&gateway, call.callee_side);
+
+    let mut arriving = Vec::new();
+    let mut sent = Vec::new();
+    for sequence in 0..50u16 {
+        let payload_type = if sequence % 10 == 9 { 101 } else { 0 };
+        let mut payload = rtp(payload_type, sequence, u32::from(sequence / 25) + 1);
+        payload.truncate(12 + usize::from(sequence) * 3);
+        let header = Header {
+            ttl: 50,
+            tos: 0,
+            id: sequence,
+            dont_fragment: false,
+            macs: [neighbour(call.caller), mac],
+        };
+        arriving.push(frame(&header, call.caller, call.caller_side, &payload, true));
+        if payload_type == 101 {
+            payload[1] = 96;
+        }
+        socket.send_to(&payload, &call.callee.into()).unwrap();
+        sent.push(next_udp(&tap));
+    }
+    gateway.run(move || {
+        for (arriving, sent) in arriving.iter().zip(&sent) {
+            let run = lane.test_run(arriving, ifindex).unwrap();
+            assert_eq!(run.action, XDP_REDIRECT);
+            assert_eq!(run.frame, *sent);
+        }
+    });
+}
