@@ -3,6 +3,7 @@
 //! The control plane sees one trait, [`media_plane::MediaPlane`]. Behind it every flow is handled in one of two lanes,
 //! chosen by [`lane`]: the kernel lane (`kernel`, XDP) or the worker lane (`worker`, pinned threads).
 
+pub mod agent;
 pub mod codec;
 pub mod dtmf;
 #[cfg(feature = "ebpf")]

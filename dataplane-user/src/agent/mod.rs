@@ -1,0 +1,164 @@
+//! Agents: who hears a leg and answers on it.
+//!
+//! An [`Agent`] is driven by the worker that owns its leg and never blocks. The worker tells it what was heard
+//! ([`Agent::on_audio`], [`Agent::on_digit`]), calls it once a packet time ([`Agent::on_tick`]) and when its socket is
+//! ready ([`Agent::on_ready`]); the agent answers by filling the call's [`Playout`], and by [`AgentEvent`]s.
+//!
+//! One kind of agent, one file: [`Session`] is all that a new one has to implement. Audio is 8 kHz µ-law throughout.
+
+mod echo;
+mod phone;
+mod tone;
+mod twilio;
+
+use std::time::Duration;
+
+use crate::dtmf::{self, Press};
+use crate::media_plane::{AgentFailure, AgentSpec, Recording};
+use crate::playout::Playout;
+
+/// What an agent tells the worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AgentEvent {
+    /// It hears and may speak: the call may be answered.
+    Ready,
+    /// It ended the conversation. The last event.
+    Ended,
+    /// It could not be reached, or died. The last event.
+    Failed(AgentFailure),
+    /// The softphone has played and dialled everything.
+    PhoneDone,
+}
+
+/// One conversation between a leg and an agent. Times are readings of the worker's monotonic clock.
+trait Session: Send {
+    /// The socket to watch for readiness, both ways and edge-triggered, if there is one now.
+    fn source(&mut self) -> Option<&mut mio::net::TcpStream> {
+        None
+    }
+
+    /// Changes whenever [`Self::source`] is another socket than before.
+    fn generation(&self) -> u32 {
+        0
+    }
+
+    /// The socket is ready: reads all there is, writes what waits.
+    fn on_ready(&mut self, _playout: &mut Playout, _now: Duration) {}
+
+    /// Audio was heard, in order.
+    fn on_audio(&mut self, _ulaw: &[u8], _playout: &mut Playout, _now: Duration) {}
+
+    /// A key was pressed, in order with the audio.
+    fn on_digit(&mut self, _press: &Press) {}
+
+    /// Once a packet time, before the next frame is taken from the playout queue; and at the [`Self::deadline`].
+    fn on_tick(&mut self, _playout: &mut Playout, _dtmf: &mut dtmf::Sender, _now: Duration) {}
+
+    /// When [`Self::on_tick`] must be called although no media runs.
+    fn deadline(&self) -> Option<Duration> {
+        None
+    }
+
+    /// What happened, oldest first.
+    fn poll_event(&mut self) -> Option<AgentEvent>;
+
+    /// Begins a clean end; returns whether that is all.
+    fn stop(&mut self, _now: Duration) -> bool {
+        true
+    }
+
+    /// Whether nothing is left to do after [`Self::stop`].
+    fn is_done(&self) -> bool {
+        true
+    }
+
+    /// What it recorded.
+    fn into_recording(self: Box<Self>) -> Option<Recording> {
+        None
+    }
+}
+
+/// An agent of any kind. See [`Session`] in the source for what each function asks.
+pub struct Agent(Box<dyn Session>);
+
+/// Does beforehand, on the caller's thread, what an agent needs and may take long: reads the trusted TLS certificates.
+pub fn prepare(spec: &AgentSpec) {
+    match spec {
+        AgentSpec::Twilio(twilio) => twilio::prepare(&twilio.url),
+        AgentSpec::Echo | AgentSpec::Tone { .. } | AgentSpec::Phone(_) => {}
+    }
+}
+
+impl Agent {
+    /// Starts an agent; a remote one begins to connect.
+    pub fn start(spec: AgentSpec, now: Duration) -> Self {
+        Self(match spec {
+            AgentSpec::Echo => Box::new(echo::Echo::default()),
+            AgentSpec::Tone { frequency } => Box::new(tone::Tone::new(frequency)),
+            AgentSpec::Phone(phone) => Box::new(phone::Phone::new(phone)),
+            AgentSpec::Twilio(twilio) => Box::new(twilio::Twilio::start(*twilio, now)),
+        })
+    }
+
+    /// The socket to watch for readiness, both ways and edge-triggered, if there is one now.
+    pub fn source(&mut self) -> Option<&mut mio::net::TcpStream> {
+        self.0.source()
+    }
+
+    /// Changes whenever [`Self::source`] is another socket than before.
+    pub fn generation(&self) -> u32 {
+        self.0.generation()
+    }
+
+    /// The socket is ready.
+    pub fn on_ready(&mut self, playout: &mut Playout, now: Duration) {
+        self.0.on_ready(playout, now);
+    }
+
+    /// Audio was heard: µ-law, in order, without gaps.
+    pub fn on_audio(&mut self, ulaw: &[u8], playout: &mut Playout, now: Duration) {
+        self.0.on_audio(ulaw, playout, now);
+    }
+
+    /// A key was pressed; told in order with the audio.
+    pub fn on_digit(&mut self, press: &Press) {
+        self.0.on_digit(press);
+    }
+
+    /// To be called once a packet time, before the next frame is taken from `playout`, and at the [`Self::deadline`].
+    pub fn on_tick(&mut self, playout: &mut Playout, dtmf: &mut dtmf::Sender, now: Duration) {
+        self.0.on_tick(playout, dtmf, now);
+    }
+
+    /// When [`Self::on_tick`] must be called although no media runs.
+    pub fn deadline(&self) -> Option<Duration> {
+        self.0.deadline()
+    }
+
+    /// What happened, oldest first.
+    pub fn poll_event(&mut self) -> Option<AgentEvent> {
+        self.0.poll_event()
+    }
+
+    /// Begins a clean end. If this is not all (`false`), go on with [`Self::on_ready`] until [`Self::is_done`], for a
+    /// second at most.
+    pub fn stop(&mut self, now: Duration) -> bool {
+        self.0.stop(now)
+    }
+
+    /// Whether nothing is left to do after [`Self::stop`].
+    pub fn is_done(&self) -> bool {
+        self.0.is_done()
+    }
+
+    /// What it recorded, if it is one that records.
+    pub fn into_recording(self) -> Option<Recording> {
+        self.0.into_recording()
+    }
+}
+
+impl std::fmt::Debug for Agent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Agent")
+    }
+}

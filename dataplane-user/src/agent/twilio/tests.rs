@@ -1,0 +1,321 @@
+//! A session against a WebSocket server in another thread.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use serde_json::Value;
+use tungstenite::WebSocket;
+use tungstenite::handshake::server::{ErrorResponse, Request as ServerRequest, Response as ServerResponse};
+use tungstenite::http::StatusCode;
+
+use super::*;
+use crate::playout::DEFAULT_LIMIT;
+
+/// Longest wait for something that must happen.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct Call {
+    twilio: Twilio,
+    playout: Playout,
+    dtmf: dtmf::Sender,
+    began: Instant,
+}
+
+impl Call {
+    fn to(addresses: &[SocketAddr]) -> Self {
+        Self::with_timeouts(addresses, PATIENCE, PATIENCE)
+    }
+
+    fn with_timeouts(addresses: &[SocketAddr], connect_timeout: Duration, silence_timeout: Duration) -> Self {
+        let spec = TwilioSpec {
+            url: "ws://bot.example/media?x=1".into(),
+            addresses: addresses.to_vec(),
+            headers: vec![("X-Token".into(), "secret".into())],
+            account_sid: "AC1".into(),
+            call_sid: "CA1".into(),
+            stream_sid: "MZ1".into(),
+            parameters: vec![("lang".into(), "en".into())],
+            connect_timeout,
+            silence_timeout,
+        };
+        Self {
+            twilio: Twilio::start(spec, Duration::ZERO),
+            playout: Playout::new(DEFAULT_LIMIT),
+            dtmf: dtmf::Sender::new(160),
+            began: Instant::now(),
+        }
+    }
+
+    fn step(&mut self) {
+        let now = self.began.elapsed();
+        self.twilio.on_ready(&mut self.playout, now);
+        self.twilio.on_tick(&mut self.playout, &mut self.dtmf, now);
+        std::thread::yield_now();
+    }
+
+    fn until(&mut self, what: &str, mut done: impl FnMut(&mut Self) -> bool) {
+        while !done(self) {
+            assert!(self.began.elapsed() < PATIENCE, "{what}: not in time");
+            self.step();
+        }
+    }
+
+    fn event(&mut self) -> AgentEvent {
+        let mut event = None;
+        self.until("event", |call| {
+            event = call.twilio.poll_event();
+            event.is_some()
+        });
+        event.unwrap()
+    }
+}
+
+fn listener() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
+type Heard = mpsc::Receiver<Value>;
+
+/// A bot that accepts one connection, passes on what it hears and does as `talk` says with each message.
+fn bot(
+    talk: impl Fn(&Value, &mut WebSocket<TcpStream>) -> bool + Send + 'static,
+) -> (SocketAddr, Heard, JoinHandle<()>) {
+    let (listener, address) = listener();
+    let (told, heard) = mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        #[allow(clippy::result_large_err)] // the signature is tungstenite's
+        let check = |request: &ServerRequest, response: ServerResponse| {
+            assert_eq!(request.uri(), "/media?x=1");
+            assert_eq!(request.headers()["host"], "bot.example");
+            assert_eq!(request.headers()["x-token"], "secret");
+            Ok(response)
+        };
+        let mut socket = tungstenite::accept_hdr(stream, check).unwrap();
+        while let Ok(message) = socket.read() {
+            if let Message::Text(text) = message {
+                let value: Value = serde_json::from_str(&text).unwrap();
+                let go_on = talk(&value, &mut socket);
+                told.send(value).unwrap();
+                if !go_on {
+                    return;
+                }
+            }
+        }
+    });
+    (address, heard, thread)
+}
+
+fn say(socket: &mut WebSocket<TcpStream>, text: &str) {
+    socket.send(Message::text(text)).unwrap();
+}
+
+#[test]
+fn a_conversation_from_connected_to_stop() {
+    let (address, heard, thread) = bot(|message, socket| {
+        if message["event"] == "media" {
+            let payload = message["media"]["payload"].as_str().unwrap();
+            say(socket, "not json");
+            say(
+                socket,
+                &format!(r#"{{"event":"media","streamSid":"MZ1","media":{{"payload":"{payload}"}}}}"#),
+            );
+            say(socket, r#"{"event":"mark","streamSid":"MZ1","mark":{"name":"m1"}}"#);
+        }
+        true
+    });
+    let mut call = Call::to(&[address]);
+    assert_eq!(call.event(), AgentEvent::Ready);
+    call.twilio.on_audio(&[0x11; 160], &mut call.playout, Duration::ZERO);
+    call.twilio.on_digit(&Press {
+        digit: '7',
+        duration: Duration::from_millis(100),
+    });
+    call.until("audio", |call| call.playout.queued() == 160);
+    let mut frame = [0; 160];
+    assert!(call.playout.next(&mut frame));
+    assert_eq!(frame, [0x11; 160]);
+    let mut messages: Vec<Value> = Vec::new();
+    call.until("mark", |call| {
+        messages.extend(heard.try_iter());
+        call.step();
+        messages.last().is_some_and(|message| message["event"] == "mark")
+    });
+    call.twilio.on_audio(&[0x22; 160], &mut call.playout, Duration::ZERO);
+    call.until("more audio", |call| call.playout.queued() == 160);
+    assert!(!call.twilio.stop(Duration::ZERO));
+    call.until("end", |call| call.twilio.is_done());
+    thread.join().unwrap();
+    assert_eq!(call.twilio.poll_event(), None, "an end we asked for is no news");
+    assert!(call.twilio.unusable >= 1);
+
+    messages.extend(heard.iter());
+    let events: Vec<&str> = messages
+        .iter()
+        .map(|message| message["event"].as_str().unwrap())
+        .collect();
+    assert_eq!(events, ["connected", "start", "media", "dtmf", "mark", "media", "stop"]);
+    let numbers: Vec<&str> = messages[1..]
+        .iter()
+        .map(|m| m["sequenceNumber"].as_str().unwrap())
+        .collect();
+    assert_eq!(numbers, ["1", "2", "3", "4", "5", "6"]);
+    assert_eq!(messages[1]["start"]["customParameters"]["lang"], "en");
+    assert_eq!(messages[5]["media"]["timestamp"], "20");
+    assert_eq!(messages[5]["media"]["chunk"], "2");
+}
+
+#[test]
+fn clear_empties_the_queue_and_returns_its_marks() {
+    let (address, heard, thread) = bot(|message, socket| {
+        if message["event"] == "start" {
+            let minute = "/".repeat(80_000 * 4 / 3 / 4 * 4);
+            say(
+                socket,
+                &format!(r#"{{"event":"media","media":{{"payload":"{minute}"}}}}"#),
+            );
+            say(socket, r#"{"event":"mark","mark":{"name":"never played"}}"#);
+        }
+        if message["event"] == "dtmf" {
+            say(socket, r#"{"event":"clear","streamSid":"MZ1"}"#);
+        }
+        message["event"] != "mark"
+    });
+    let mut call = Call::to(&[address]);
+    call.until("speech", |call| call.playout.queued() > 79_000);
+    call.twilio.on_digit(&Press {
+        digit: '1',
+        duration: Duration::ZERO,
+    });
+    call.until("clear", |call| call.playout.queued() == 0);
+    call.until("mark", |call| {
+        call.step();
+        thread.is_finished()
+    });
+    assert_eq!(heard.iter().last().unwrap()["mark"]["name"], "never played");
+}
+
+#[test]
+fn an_agent_that_refuses_says_why() {
+    let (listener, address) = listener();
+    let thread = std::thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        #[allow(clippy::result_large_err)] // the signature is tungstenite's
+        let refuse = |_: &ServerRequest, _: ServerResponse| {
+            let mut response = ErrorResponse::new(None);
+            *response.status_mut() = StatusCode::FORBIDDEN;
+            Err(response)
+        };
+        assert!(tungstenite::accept_hdr(stream, refuse).is_err());
+    });
+    let mut call = Call::to(&[address]);
+    assert_eq!(
+        call.event(),
+        AgentEvent::Failed(AgentFailure::Refused("403 Forbidden".into()))
+    );
+    thread.join().unwrap();
+}
+
+#[test]
+fn the_next_address_is_tried_and_none_left_is_a_failure() {
+    let (gone, nobody) = listener();
+    drop(gone);
+    let (address, _heard, thread) = bot(|message, _| message["event"] != "start");
+    let mut call = Call::to(&[nobody, address]);
+    assert_eq!(call.event(), AgentEvent::Ready);
+    thread.join().unwrap();
+
+    let mut call = Call::to(&[nobody]);
+    assert!(matches!(call.event(), AgentEvent::Failed(AgentFailure::Connect(_))));
+}
+
+#[test]
+fn an_agent_that_says_nothing_is_given_up() {
+    // Before the handshake: the connection is accepted by the listener's backlog, and that is all.
+    let (silent, address) = listener();
+    let mut call = Call::with_timeouts(&[address], Duration::from_millis(50), PATIENCE);
+    assert_eq!(call.event(), AgentEvent::Failed(AgentFailure::Timeout("connecting")));
+    drop(silent);
+
+    // After it: pings are not answered.
+    let (listener, address) = listener();
+    let (keep, kept) = mpsc::channel();
+    let thread = std::thread::spawn(move || keep.send(tungstenite::accept(listener.accept().unwrap().0).unwrap()));
+    let mut call = Call::with_timeouts(&[address], PATIENCE, Duration::from_millis(200));
+    assert_eq!(call.event(), AgentEvent::Ready);
+    assert_eq!(
+        call.event(),
+        AgentEvent::Failed(AgentFailure::Timeout("waiting for a sign of life"))
+    );
+    thread.join().unwrap().unwrap();
+    drop(kept);
+}
+
+#[test]
+fn closing_in_good_order_ends_and_anything_else_fails() {
+    let (address, _heard, thread) = bot(|message, socket| {
+        if message["event"] == "start" {
+            socket.close(None).unwrap();
+        }
+        true
+    });
+    let mut call = Call::to(&[address]);
+    assert_eq!(call.event(), AgentEvent::Ready);
+    assert_eq!(call.event(), AgentEvent::Ended);
+    thread.join().unwrap();
+
+    let (address, _heard, thread) = bot(|message, socket| {
+        if message["event"] == "start" {
+            socket.get_mut().write_all(&[0xff; 64]).unwrap();
+        }
+        true
+    });
+    let mut call = Call::to(&[address]);
+    assert_eq!(call.event(), AgentEvent::Ready);
+    assert!(matches!(call.event(), AgentEvent::Failed(AgentFailure::Lost(_))));
+    thread.join().unwrap();
+
+    // Dies: the connection is reset.
+    let (address, _heard, thread) = bot(|message, _| message["event"] != "start");
+    let mut call = Call::to(&[address]);
+    assert_eq!(call.event(), AgentEvent::Ready);
+    assert!(matches!(call.event(), AgentEvent::Failed(AgentFailure::Lost(_))));
+    thread.join().unwrap();
+}
+
+#[test]
+fn an_agent_that_does_not_read_is_stalled() {
+    let (listener, address) = listener();
+    let (keep, kept) = mpsc::channel();
+    let thread = std::thread::spawn(move || keep.send(tungstenite::accept(listener.accept().unwrap().0).unwrap()));
+    let mut call = Call::to(&[address]);
+    assert_eq!(call.event(), AgentEvent::Ready);
+    call.until("stall", |call| {
+        for _ in 0..100 {
+            call.twilio.on_audio(&[0; 4000], &mut call.playout, Duration::ZERO);
+        }
+        call.twilio.phase == Phase::Over
+    });
+    assert!(matches!(call.event(), AgentEvent::Failed(AgentFailure::Stalled(_))));
+    thread.join().unwrap().unwrap();
+    drop(kept);
+}
+
+#[test]
+fn garbage_instead_of_http_is_refused() {
+    let (listener, address) = listener();
+    let thread = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = [0; 1024];
+        assert!(stream.read(&mut request).unwrap() > 0);
+        stream.write_all(b"SSH-2.0-OpenSSH_9.2\r\n\r\n").unwrap();
+    });
+    let mut call = Call::to(&[address]);
+    assert!(matches!(call.event(), AgentEvent::Failed(AgentFailure::Refused(_))));
+    thread.join().unwrap();
+}
