@@ -28,7 +28,7 @@ fn placed() -> Placed {
 impl Placed {
     /// A response to a request of the endpoint's; `extra` as in [`request`].
     fn answer_to(&mut self, request: &str, status: &str, tag: &str, extra: &str) {
-        let value = |name| header(request, name).unwrap();
+        let value = |name| header(request, name).expect(name);
         let to = value("To");
         let tagged = if tag.is_empty() || to.contains(";tag=") {
             String::new()
@@ -52,17 +52,13 @@ impl Placed {
     }
 
     fn our_tag(&self) -> String {
-        header(&self.invite, "From")
-            .unwrap()
-            .split_once(";tag=")
-            .unwrap()
-            .1
-            .to_owned()
+        let from = header(&self.invite, "From").expect("From");
+        from.split_once(";tag=").expect("a tag").1.to_owned()
     }
 
     /// A request of the other side's, in the dialog with its tag.
     fn request(&mut self, method: &str, branch: &str, cseq: u32, tag: &str) {
-        let call_id = header(&self.invite, "Call-ID").unwrap().to_owned();
+        let call_id = header(&self.invite, "Call-ID").expect("Call-ID").to_owned();
         let text = request(method, branch, cseq, &self.our_tag(), "");
         self.wire.feed(
             &text

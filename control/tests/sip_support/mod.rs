@@ -166,7 +166,7 @@ impl Pair {
         while let Some((&key, _)) = self.flying.first_key_value()
             && key.0 <= self.now
         {
-            let (side, transmit) = self.flying.remove(&key).unwrap();
+            let (side, transmit) = self.flying.remove(&key).expect("it was first");
             let input = Input::Datagram {
                 local: transmit.remote,
                 remote: transmit.local,

@@ -64,7 +64,7 @@ impl Wire {
         self.drain();
         self.sent
             .drain(..)
-            .map(|t| String::from_utf8(t.data).unwrap())
+            .map(|t| String::from_utf8(t.data).expect("text is sent"))
             .collect()
     }
 

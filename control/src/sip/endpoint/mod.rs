@@ -16,7 +16,7 @@ mod uas;
 
 use std::net::SocketAddr;
 
-use super::api::{Counters, DialogId, EndpointConfig, Event, Input, Output};
+use super::api::{Counters, DialogId, EndpointConfig, Event, Input, Output, Transmit};
 use super::dialog::{Dialogs, Reply};
 use super::ids::Ids;
 use super::outbox::Outbox;
@@ -178,7 +178,7 @@ impl Endpoint {
         }
         tracing::debug!(remote = %path.remote, status = fault.status, reason = fault.reason, "request refused");
         self.shared.counters.bad_requests += 1;
-        self.shared.outbox.send(super::api::Transmit {
+        self.shared.outbox.send(Transmit {
             local: reply.path.local,
             remote: reply.path.remote,
             data: response,
@@ -242,7 +242,7 @@ impl Endpoint {
     fn finish(&mut self, now: Time, request: &Request, path: Path, status: u16, response: Vec<u8>) {
         let in_dialog = request.to.tag().is_some();
         if self.transactions.len() >= MAX_TRANSACTIONS && !in_dialog {
-            self.shared.outbox.send(super::api::Transmit {
+            self.shared.outbox.send(Transmit {
                 local: path.local,
                 remote: path.remote,
                 data: response,
