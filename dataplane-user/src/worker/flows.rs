@@ -6,6 +6,9 @@ use voxlane_common::flow::{FlowKind, FlowSpec, Forwarding, PayloadRewrite, Paylo
 
 use crate::media_plane::{Direction, Session};
 
+/// Comfort noise (RFC 3389), a static payload type that senders of G.711 use without announcing it.
+const COMFORT_NOISE: u8 = 13;
+
 /// One leg of a relayed call.
 #[derive(Clone, Copy, Debug)]
 pub struct Leg<'a> {
@@ -55,7 +58,7 @@ fn rtp(from: Leg<'_>, to: Leg<'_>, generation: u32, epoch: u32) -> FlowSpec {
         signalled: ipv4(from.session.remote_rtp),
         outgoing: ipv4(to.local_rtp),
         destination: ipv4(to.session.remote_rtp),
-        payload_types: PayloadTypes::of([codec.from, event.from]),
+        payload_types: PayloadTypes::of([codec.from, event.from, COMFORT_NOISE]),
         rewrites: [codec, event],
         clock_rate: from.session.codec.clock_rate(),
         forwarding: forwarding(from.session.direction, to.session.direction),
@@ -177,7 +180,7 @@ mod tests {
         let mut b = session("198.51.100.9:5000", 101);
         b.telephone_event = None;
         let [to_b, _] = pair(&a, &b);
-        assert!(to_b.rtp.payload_types.contains(0));
+        assert!(to_b.rtp.payload_types.contains(0) && to_b.rtp.payload_types.contains(13));
         assert!(!to_b.rtp.payload_types.contains(101));
     }
 }

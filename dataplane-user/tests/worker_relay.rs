@@ -1,0 +1,175 @@
+//! Relayed pairs in the worker lane, over real loopback sockets.
+
+mod worker_support;
+
+use std::net::SocketAddr;
+
+use crossbeam_channel::unbounded;
+use voxlane_dataplane::media_plane::{Direction, EndpointId, TelephoneEvent};
+use voxlane_dataplane::worker::{Handle, NewRelay, RelayLeg, Sockets, Workers};
+use worker_support::{EVENT, Phone, eventually, rtcp_of, sockets};
+
+fn workers() -> Workers {
+    let (events, _) = unbounded();
+    Workers::start(None, 20, events).unwrap()
+}
+
+/// Two phones joined by a relay. The second one numbers telephone-event 96.
+struct Call {
+    workers: Workers,
+    a: Phone,
+    b: Phone,
+    handle: Handle,
+}
+
+const EVENT_OF_B: u8 = 96;
+
+fn call() -> Call {
+    let workers = workers();
+    let (sockets_a, gateway_a) = sockets();
+    let (sockets_b, gateway_b) = sockets();
+    let (a, b) = (Phone::new(gateway_a), Phone::new(gateway_b));
+    let mut session_b = b.session();
+    session_b.telephone_event = Some(TelephoneEvent {
+        send: EVENT_OF_B,
+        receive: EVENT_OF_B,
+    });
+    let leg = |number, sockets, session| RelayLeg {
+        endpoint: EndpointId(number),
+        sockets,
+        session,
+    };
+    let handle = workers.add_relay(NewRelay {
+        legs: [leg(1, sockets_a, a.session()), leg(2, sockets_b, session_b)],
+    });
+    Call { workers, a, b, handle }
+}
+
+#[test]
+fn media_goes_both_ways_from_the_port_of_the_other_leg() {
+    let mut call = call();
+    let sent = call.a.send(0, &[7; 160]);
+    assert_eq!(call.b.receive(), (sent, call.b.gateway));
+    let sent = call.b.send(0, &[9; 160]);
+    assert_eq!(call.a.receive(), (sent, call.a.gateway));
+}
+
+#[test]
+fn telephone_events_are_renumbered_and_nothing_else_is_touched() {
+    let mut call = call();
+    let mut expected = call.a.send(0x80 | EVENT, &[5, 10, 0, 160]);
+    expected[1] = 0x80 | EVENT_OF_B;
+    assert_eq!(call.b.receive().0, expected);
+    let mut expected = call.b.send(EVENT_OF_B, &[5, 10, 0, 160]);
+    expected[1] = EVENT;
+    assert_eq!(call.a.receive().0, expected);
+}
+
+#[test]
+fn reports_are_relayed() {
+    let call = call();
+    let report = [0x80, 201, 0, 1, 1, 2, 3, 4];
+    call.a.send_rtcp(&report);
+    assert_eq!(call.b.receive_rtcp(), (report.to_vec(), rtcp_of(call.b.gateway)));
+}
+
+#[test]
+fn a_phone_that_sends_from_elsewhere_is_found_and_strangers_stay_out() {
+    let mut call = call();
+    // A phone behind NAT: not where it said it would be.
+    let mut moved = Phone::new(call.a.gateway);
+    moved.send(0, &[1; 160]);
+    let second = moved.send(0, &[2; 160]);
+    assert_eq!(call.b.receive().0, second, "the first packet is on probation");
+    let answer = call.b.send(0, &[3; 160]);
+    assert_eq!(moved.receive(), (answer, call.a.gateway));
+
+    // Even the signalled address is a stranger now.
+    call.a.send(0, &[4; 160]);
+    let third = moved.send(0, &[5; 160]);
+    assert_eq!(call.b.receive().0, third);
+    assert_eq!(call.handle.stats()[0].stream().source, Some(moved.rtp_address()));
+}
+
+#[test]
+fn statistics_count_what_was_received_sent_and_dropped() {
+    let mut call = call();
+    for _ in 0..3 {
+        call.a.send(0, &[0; 160]);
+        call.b.receive();
+    }
+    call.a.send(77, &[0; 160]); // looks like RTCP
+    call.a.send(18, &[0; 160]); // was not agreed
+    call.a.send_rtcp(&[0x80, 201, 0, 1, 1, 2, 3, 4]);
+    let stats = call.handle.stats().clone();
+    eventually("all six are counted", || stats[0].userspace_packets() == 6);
+    eventually("two are dropped", || stats[0].stream().dropped == 2);
+    let stream = stats[0].stream();
+    assert_eq!((stream.packets, stream.bytes, stream.lost), (3, 3 * 172, 0));
+    assert_eq!(stream.ssrc, 0x0102_0304);
+    assert_eq!((stats[1].sent_packets(), stats[0].sent_packets()), (3, 0));
+    assert_eq!(stats[1].userspace_packets(), 0);
+}
+
+#[test]
+fn hold_stops_media_until_it_is_lifted() {
+    let mut call = call();
+    call.a.send(0, &[1; 160]);
+    call.b.receive();
+    let sessions = || [call.a.session(), call.b.session()];
+    let mut held = sessions();
+    held[1].direction = Direction::RecvOnly;
+    call.workers.set_relay_sessions(&call.handle, held);
+    let lifted = sessions();
+    // Commands are taken before datagrams, but a datagram sent first may meet either session: ask until it is dropped.
+    let stats = call.handle.stats().clone();
+    eventually("media is held", || {
+        call.a.send(0, &[2; 160]);
+        stats[0].stream().dropped > 0
+    });
+    call.workers.set_relay_sessions(&call.handle, lifted);
+    eventually("media flows again", || {
+        call.a.send(0, &[3; 160]);
+        call.b.receive().0[12] == 3
+    });
+}
+
+#[test]
+fn a_removed_pair_leaves_its_ports_free() {
+    let call = call();
+    let ports: [SocketAddr; 2] = [call.a.gateway, call.b.gateway];
+    assert_eq!(call.workers.remove(call.handle).recording, None);
+    for rtp in ports {
+        Sockets::bind(rtp).unwrap();
+    }
+}
+
+#[test]
+fn calls_go_to_the_least_loaded_worker() {
+    let (events, _) = unbounded();
+    // The same core twice: every machine has one.
+    let first = Workers::start(None, 20, events.clone()).unwrap().cores()[0].unwrap_or(0);
+    let workers = Workers::start(Some(&[first, first]), 20, events).unwrap();
+    assert_eq!(workers.cores(), [Some(first), Some(first)]);
+    let relays: Vec<(Phone, Phone, Handle)> = (0..4)
+        .map(|_| {
+            let (sockets_a, gateway_a) = sockets();
+            let (sockets_b, gateway_b) = sockets();
+            let (a, b) = (Phone::new(gateway_a), Phone::new(gateway_b));
+            let legs = [(1, sockets_a, a.session()), (2, sockets_b, b.session())].map(|(number, sockets, session)| {
+                RelayLeg {
+                    endpoint: EndpointId(number),
+                    sockets,
+                    session,
+                }
+            });
+            let handle = workers.add_relay(NewRelay { legs });
+            (a, b, handle)
+        })
+        .collect();
+    for (mut a, b, handle) in relays {
+        let sent = a.send(0, &[1; 160]);
+        assert_eq!(b.receive().0, sent);
+        workers.remove(handle);
+    }
+}
