@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket as StdUdpSocket};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
 
@@ -24,6 +25,8 @@ const MAX_ROUTES: usize = 4096;
 #[derive(Debug)]
 pub struct UdpTransport {
     listeners: Vec<Listener>,
+    /// The listener asked first for a datagram: each in turn, so that a busy one does not starve the others.
+    turn: AtomicUsize,
     /// Which of our addresses the route to a remote address starts from.
     routes: Mutex<HashMap<IpAddr, IpAddr>>,
 }
@@ -60,6 +63,7 @@ impl UdpTransport {
             .collect::<io::Result<_>>()?;
         Ok(Self {
             listeners,
+            turn: AtomicUsize::new(0),
             routes: Mutex::default(),
         })
     }
@@ -116,7 +120,7 @@ impl UdpTransport {
     /// # Errors
     /// As [`Self::recv`].
     pub fn try_recv(&self, buffer: &mut [u8]) -> io::Result<Option<Received>> {
-        for listener in &self.listeners {
+        for listener in self.in_turn() {
             match listener.socket.try_recv_from(buffer) {
                 Ok((len, remote)) => {
                     return Ok(Some(Received {
@@ -159,7 +163,7 @@ impl UdpTransport {
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<(&'a Listener, usize, SocketAddr)>> {
-        for listener in &self.listeners {
+        for listener in self.in_turn() {
             let mut read = ReadBuf::new(buffer);
             if let Poll::Ready(result) = listener.socket.poll_recv_from(cx, &mut read) {
                 let len = read.filled().len();
@@ -167,6 +171,12 @@ impl UdpTransport {
             }
         }
         Poll::Pending
+    }
+
+    fn in_turn(&self) -> impl Iterator<Item = &Listener> {
+        let first = self.turn.fetch_add(1, Ordering::Relaxed) % self.listeners.len().max(1);
+        let (later, sooner) = self.listeners.split_at(first);
+        sooner.iter().chain(later)
     }
 
     /// The listener whose address this is, else a wildcard one with its port, else the first of the family.
