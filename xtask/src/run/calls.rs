@@ -28,6 +28,8 @@ pub const FAR_TONE: u16 = 1000;
 pub const DIGITS: &str = "159#";
 
 const TALK: &str = "4s";
+/// Flows are looked at every so many turns of a wait: about 200 ms, since each look is a process of its own.
+const PAUSES: u32 = 10;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What was measured; an error in words where a call could not be placed.
@@ -110,7 +112,7 @@ fn call(binary: &Path, stage: &Stage, number: &str) -> Result<Phone> {
 fn watch(gateway: &Gateway, mut phone: Phone, number: &str, far: Option<Phone>) -> Result<Placed> {
     let mut flows = Vec::new();
     while !phone.has_ended() {
-        process::pause()?;
+        (0..PAUSES).try_for_each(|_| process::pause())?;
         // Flows go when their call does: the last sight of them counts.
         let seen = gateway.flows()?.flows;
         if !seen.is_empty() {

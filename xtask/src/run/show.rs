@@ -48,7 +48,7 @@ impl Colours {
 fn table(checklist: &Checklist, stage: &Stage, colours: Colours) -> String {
     let width = checklist.rows.iter().map(|row| row.title.len()).max().unwrap_or(0);
     let mut text = format!(
-        "\n{} in {}\n\n",
+        "\n{}: {}\n\n",
         colours.paint("1", "Pre-production checklist"),
         stage.description()
     );
@@ -81,7 +81,7 @@ fn verdict(checklist: &Checklist, colours: Colours) -> String {
     } else {
         colours.paint("31", &format!("{failing} of {} rows fail", holding + failing))
     };
-    format!("  {result}; {missing} are not yet offered.\n")
+    format!("  {result}; {missing} not yet offered.\n")
 }
 
 /// How to call the gateway that keeps running.
@@ -106,4 +106,53 @@ and look inside while you talk:
 Ctrl-C ends it.
 "
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::checklist::Row;
+    use super::*;
+
+    fn row(number: &'static str, title: &'static str, outcome: Outcome, evidence: &str) -> Row {
+        Row {
+            number,
+            title,
+            outcome,
+            evidence: evidence.into(),
+        }
+    }
+
+    #[test]
+    fn columns_stand_under_each_other() {
+        let rows = vec![
+            row("C1", "inbound call connects", Outcome::Holds, "200 OK after 3 ms"),
+            row("", "lane", Outcome::Fails, "worker lane"),
+            row("C7", "call transfer", Outcome::NotYetOffered, "not yet offered"),
+        ];
+        let expected = "
+Pre-production checklist: loopback, worker lane only
+
+  ✔ C1  inbound call connects  200 OK after 3 ms
+  ✘     lane                   worker lane
+  · C7  call transfer          not yet offered
+
+  1 of 2 rows fail; 1 not yet offered.
+
+";
+        assert_eq!(table(&Checklist { rows }, &Stage::Loopback, Colours::Off), expected);
+    }
+
+    #[test]
+    fn machines_get_the_rows_as_they_are() {
+        let checklist = Checklist {
+            rows: vec![row("C1", "inbound call connects", Outcome::Holds, "200 OK")],
+        };
+        let object: serde_json::Value =
+            serde_json::from_str(&for_machines(&checklist, &Stage::Loopback).unwrap()).unwrap();
+        let expected = json!({
+            "holds": true, "lab": "loopback",
+            "rows": [{ "number": "C1", "title": "inbound call connects", "outcome": "holds", "evidence": "200 OK" }],
+        });
+        assert_eq!(object, expected);
+    }
 }
