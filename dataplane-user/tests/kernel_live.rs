@@ -1,6 +1,7 @@
 //! Real sockets in three network namespaces, native XDP between them: what is sent arrives, is counted, and no socket
 //! of the gateway has any part in it.
 #![cfg(feature = "ebpf")]
+#![allow(clippy::unwrap_used, reason = "in a test, an assertion")]
 
 mod kernel_support;
 

@@ -1,6 +1,7 @@
 //! The XDP program against the userspace relay's decision and an independent packet builder: the same packets come out
 //! byte for byte the same, or do not come out, for the same reason.
 #![cfg(feature = "ebpf")]
+#![allow(clippy::unwrap_used, reason = "in a test, an assertion")]
 
 mod kernel_support;
 

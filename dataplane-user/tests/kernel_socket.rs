@@ -1,6 +1,7 @@
 //! The strongest oracle: a real UDP socket. What the XDP program makes of a packet is, byte for byte and from the
 //! Ethernet header on, what a userspace relay's socket puts on the wire.
 #![cfg(feature = "ebpf")]
+#![allow(clippy::unwrap_used, reason = "in a test, an assertion")]
 #![allow(unsafe_code, reason = "a packet socket is bound by sockaddr_ll")]
 
 mod kernel_support;

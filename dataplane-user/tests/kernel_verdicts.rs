@@ -1,6 +1,7 @@
 //! The verdicts that depend on what is around a flow rather than on the packet: hold, routes, neighbours, path size.
 //! (Those that depend on the packet are in `kernel_oracle`.)
 #![cfg(feature = "ebpf")]
+#![allow(clippy::unwrap_used, reason = "in a test, an assertion")]
 
 mod kernel_support;
 

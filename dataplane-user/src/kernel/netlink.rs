@@ -78,9 +78,9 @@ impl Netlink {
     ///
     /// An address that the administrator has set stays as it is: NTF_USE would take its permanence away.
     pub(super) fn prime(&mut self, ifindex: u32, address: Ipv4Addr) -> io::Result<()> {
-        match self.neighbour_state(ifindex, address)? {
-            Some(NeighbourState::Permanent | NeighbourState::Noarp) => return Ok(()),
-            Some(_) | None => {}
+        let known = self.neighbour_state(ifindex, address)?;
+        if matches!(known, Some(NeighbourState::Permanent | NeighbourState::Noarp)) {
+            return Ok(());
         }
         let mut message = neighbour(ifindex, address);
         message.header.flags = NeighbourFlags::Use;

@@ -124,6 +124,7 @@ impl Table {
         ] {
             (spec.generation, spec.epoch, spec.peer) = (generation, epoch, peer);
         }
+        let mut written = Vec::with_capacity(4);
         for (leg, peer, rtp, rtcp) in [
             (first, second.local, first_rtp, first_rtcp),
             (second, first.local, second_rtp, second_rtcp),
@@ -140,9 +141,14 @@ impl Table {
                 peer,
                 live: true,
             };
-            self.write(entry.rtp)?;
-            self.write(entry.rtcp)?;
             self.legs.insert(leg.local, entry);
+            written.extend([entry.rtp, entry.rtcp]);
+        }
+        if let Err(error) = written.into_iter().try_for_each(|entry| self.write(entry)) {
+            // Half a call is worse than none: the worker lane takes it whole.
+            self.remove(first.local);
+            self.remove(second.local);
+            return Err(error);
         }
         Ok(())
     }
