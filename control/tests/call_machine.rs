@@ -1,9 +1,11 @@
 //! The call state machine: what carriers and agents see of it, and what may never happen.
 
+#![allow(clippy::unwrap_used, reason = "in a test, an assertion")]
+
 use std::net::SocketAddr;
 
 use proptest::prelude::*;
-use voxlane::call::{Action, Call, CallId, Cause, Event, Party, Phase, Plan, Setup, Side};
+use voxlane::call::{Action, Call, CallId, Cause, Event, Outbound, Party, Phase, Plan, Setup, Side};
 use voxlane::config::model::{HostPort, SdpIdentity};
 use voxlane::sip::{Address, Termination};
 use voxlane::time::Time;
@@ -37,7 +39,7 @@ fn trunk_plan() -> Plan {
         host: "c.example".into(),
         port: None,
     };
-    Plan::Trunk {
+    Plan::Trunk(Box::new(Outbound {
         proxy: HostPort {
             host: "c.example".into(),
             port: 5060,
@@ -46,7 +48,7 @@ fn trunk_plan() -> Plan {
         from: party("+15550100"),
         to: party("+15551000"),
         codecs: Codec::ALL.to_vec(),
-    }
+    }))
 }
 
 fn call(plan: Plan, offer: Option<&str>) -> Call {
@@ -457,10 +459,10 @@ proptest! {
         world.perform(call.on(Event::Start, Time::ZERO));
         for event in events.into_iter().chain([Event::Stop { text: "end of test".into() }]) {
             while let Some(reply) = world.replies.pop() {
-                if let Event::Terminated { side, .. } = reply {
-                    if !std::mem::replace(&mut world.dialogs[side as usize], false) {
-                        continue;
-                    }
+                if let Event::Terminated { side, .. } = reply
+                    && !std::mem::replace(&mut world.dialogs[side as usize], false)
+                {
+                    continue;
                 }
                 world.perform(call.on(reply, Time::ZERO));
             }

@@ -1,6 +1,8 @@
 //! The gateway's core between two SIP user agents, in memory, without sockets or a clock: what callers and callees see,
 //! and that nothing is left when a call is over.
 
+#![allow(clippy::unwrap_used, reason = "in a test, an assertion")]
+
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -156,13 +156,12 @@ fn calls_go_to_the_least_loaded_worker() {
             let (sockets_a, gateway_a) = sockets();
             let (sockets_b, gateway_b) = sockets();
             let (a, b) = (Phone::new(gateway_a), Phone::new(gateway_b));
-            let legs = [(1, sockets_a, a.session()), (2, sockets_b, b.session())].map(|(number, sockets, session)| {
-                RelayLeg {
+            let legs =
+                [(1, sockets_a, a.session()), (2, sockets_b, b.session())].map(|(number, sockets, session)| RelayLeg {
                     endpoint: EndpointId(number),
                     sockets,
                     session,
-                }
-            });
+                });
             let handle = workers.add_relay(NewRelay { legs });
             (a, b, handle)
         })

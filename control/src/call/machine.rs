@@ -212,7 +212,7 @@ impl Call {
                     None => self.attach(Vec::new(), actions),
                 }
             }
-            Plan::Trunk { proxy, .. } => actions.push(Action::Resolve(proxy)),
+            Plan::Trunk(outbound) => actions.push(Action::Resolve(outbound.proxy)),
         }
     }
 
@@ -236,7 +236,7 @@ impl Call {
         }
         match (&self.setup.plan, addresses.first()) {
             (Plan::Agent { .. }, Some(_)) => self.attach(addresses, actions),
-            (Plan::Trunk { .. }, Some(&towards)) => {
+            (Plan::Trunk(_), Some(&towards)) => {
                 self.callee = Some(towards);
                 actions.push(Action::OpenMedia { side: Side::B, towards });
             }
@@ -260,12 +260,12 @@ impl Call {
     }
 
     fn invite(&mut self, actions: &mut Vec<Action>) {
-        let (Plan::Trunk { codecs, .. }, Some(remote)) = (self.setup.plan.clone(), self.callee) else {
+        let (Plan::Trunk(outbound), Some(remote)) = (&self.setup.plan, self.callee) else {
             return self.close_media(Side::B, actions);
         };
         let offer = match self.setup.offer.as_deref().map(Description::parse).transpose() {
-            Ok(Some(theirs)) => self.b.media.offer_like(&self.setup, &codecs, &theirs),
-            Ok(None) => self.b.media.offer(&self.setup, &codecs),
+            Ok(Some(theirs)) => self.b.media.offer_like(&self.setup, &outbound.codecs, &theirs),
+            Ok(None) => self.b.media.offer(&self.setup, &outbound.codecs),
             Err(error) => Err(error.into()),
         };
         match offer {
@@ -357,7 +357,7 @@ impl Call {
         match self.leg_mut(side).media.accept(sdp) {
             Ok(session) => {
                 actions.push(Action::Program { side, session });
-                if first && matches!(self.setup.plan, Plan::Trunk { .. }) {
+                if first && matches!(self.setup.plan, Plan::Trunk(_)) {
                     actions.push(Action::Relay);
                 }
             }

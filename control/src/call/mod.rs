@@ -99,18 +99,22 @@ pub enum Plan {
         host: Option<HostPort>,
     },
     /// To a second SIP leg.
-    Trunk {
-        /// Where to send the INVITE.
-        proxy: HostPort,
-        /// Request-URI.
-        request_uri: Address,
-        /// From; an empty host stands for the address the INVITE is sent from.
-        from: Address,
-        /// To.
-        to: Address,
-        /// Codecs of leg B, in order of preference.
-        codecs: Vec<Codec>,
-    },
+    Trunk(Box<Outbound>),
+}
+
+/// A second SIP leg to be placed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outbound {
+    /// Where to send the INVITE.
+    pub proxy: HostPort,
+    /// Request-URI.
+    pub request_uri: Address,
+    /// From; an empty host stands for the address the INVITE is sent from.
+    pub from: Address,
+    /// To.
+    pub to: Address,
+    /// Codecs, in order of preference.
+    pub codecs: Vec<Codec>,
 }
 
 impl Plan {
@@ -118,7 +122,7 @@ impl Plan {
     pub fn is_agent(&self) -> bool {
         match self {
             Self::Agent { .. } => true,
-            Self::Trunk { .. } => false,
+            Self::Trunk(_) => false,
         }
     }
 }

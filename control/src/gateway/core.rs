@@ -402,7 +402,7 @@ impl Core {
     fn media_address(&self, id: CallId, side: Side, towards: SocketAddr) -> Result<IpAddr, String> {
         let live = self.calls.get(&id).ok_or("the call is over")?;
         let trunk = match (side, &live.call.setup().plan) {
-            (Side::B, Plan::Trunk { .. }) => self.trunk(&live.route.target),
+            (Side::B, Plan::Trunk(_)) => self.trunk(&live.route.target),
             _ => self.trunk(&live.route.trunk),
         };
         if let Some(address) = trunk.and_then(|trunk| trunk.media_address) {
@@ -438,10 +438,7 @@ impl Core {
 
     fn invite(&mut self, now: Time, id: CallId, remote: SocketAddr, sdp: Vec<u8>) -> Option<Event> {
         let live = self.calls.get(&id)?;
-        let Plan::Trunk {
-            request_uri, from, to, ..
-        } = live.call.setup().plan.clone()
-        else {
+        let Plan::Trunk(outbound) = live.call.setup().plan.clone() else {
             return None;
         };
         let local = match (self.local_for)(remote) {
@@ -455,14 +452,14 @@ impl Core {
         };
         let from = sip::Address {
             host: local.ip().to_string(),
-            ..from
+            ..outbound.from
         };
         let call = Outgoing {
             local,
             remote,
-            request_uri,
+            request_uri: outbound.request_uri,
             from,
-            to,
+            to: outbound.to,
             headers: Vec::new(),
             sdp,
         };

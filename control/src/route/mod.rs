@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use crate::call::Plan;
+use crate::call::{Outbound, Plan};
 use crate::config::model::{AgentEndpoint, Config, Did, HostPort, Target, Trunk};
 use crate::sip::{Address, Incoming};
 
@@ -168,11 +168,11 @@ fn outbound(trunk: &Trunk, proxy: HostPort, number: &str, caller: String, displa
         host: String::new(),
         port: None,
     };
-    Plan::Trunk {
+    Plan::Trunk(Box::new(Outbound {
         proxy,
         request_uri: callee,
         from,
         to,
         codecs: trunk.codecs.clone(),
-    }
+    }))
 }

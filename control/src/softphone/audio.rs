@@ -12,8 +12,8 @@ pub const RATE: usize = 8000;
 pub const LEAD_IN: usize = RATE / 2;
 /// Level of a played tone.
 const TONE_DBM0: f64 = -10.0;
-/// A sine of the largest amplitude G.711 can code has this level (ITU-T G.711 section 4).
-const FULL_SCALE_DBM0: f64 = 3.14;
+/// A sine of the largest amplitude that µ-law can code has this level (ITU-T G.711 section 4).
+const FULL_SCALE_DBM0: f64 = 3.17;
 /// That amplitude, in 16-bit samples.
 const FULL_SCALE: f64 = 32_124.0;
 /// Below this nothing was heard.

@@ -11,8 +11,8 @@ use crate::playout::Playout;
 /// Samples a second.
 const RATE: f64 = 8000.0;
 
-/// Peak of a sine at -10 dBm0, where 32,124 is 3.14 dBm0 (ITU-T G.711 section 4).
-const AMPLITUDE: f64 = 7077.0;
+/// Peak of a sine at -10 dBm0, where 32,124 is 3.17 dBm0 (ITU-T G.711 section 4).
+const AMPLITUDE: f64 = 7052.0;
 
 /// Audio kept ready: 80 ms, more than the longest packet time.
 const AHEAD: usize = 640;
