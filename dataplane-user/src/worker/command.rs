@@ -52,6 +52,8 @@ pub(super) struct ResidentId(pub(super) u64);
 
 /// In the order they were sent.
 pub(super) enum Command {
+    AddLeg(ResidentId, Box<NewLeg>, Arc<[LegStats]>),
+    SetSession(ResidentId, Box<Session>),
     AddRelay(ResidentId, Box<NewRelay>, Arc<[LegStats]>),
     SetRelaySessions(ResidentId, Box<[Session; 2]>),
     /// Answered once the ports are free.

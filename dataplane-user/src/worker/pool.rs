@@ -9,7 +9,7 @@ use crossbeam_channel::{Sender, bounded, unbounded};
 use mio::Waker;
 
 use super::clock::Clock;
-use super::command::{Command, NewRelay, Removed, ResidentId};
+use super::command::{Command, NewLeg, NewRelay, Removed, ResidentId};
 use super::io::{pin_to, usable_cores};
 use super::run::Worker;
 use super::stats::LegStats;
@@ -81,6 +81,16 @@ impl Workers {
     /// The core each thread is pinned to, if it is.
     pub fn cores(&self) -> Vec<Option<usize>> {
         self.threads.iter().map(|thread| thread.core).collect()
+    }
+
+    /// Gives a leg to the least loaded worker, which starts connecting its agent.
+    pub fn add_leg(&self, leg: NewLeg) -> Handle {
+        self.add(1, |id, stats| Command::AddLeg(id, Box::new(leg), stats))
+    }
+
+    /// Tells a leg what was agreed; again when a re-INVITE changed it.
+    pub fn set_session(&self, handle: &Handle, session: Session) {
+        self.threads[handle.worker].tell(Command::SetSession(handle.id, Box::new(session)));
     }
 
     /// Gives a pair to the least loaded worker, which relays from then on.

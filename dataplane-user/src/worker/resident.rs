@@ -7,6 +7,7 @@ use std::time::Duration;
 use mio::Registry;
 use mio::net::UdpSocket;
 
+use super::leg::{AgentLeg, Voice};
 use super::ports::Kind;
 use super::relay::{RelayPair, Side};
 use super::token::Source;
@@ -15,6 +16,10 @@ use super::token::Source;
 pub(super) enum Resident {
     /// A relayed pair.
     Relay(Box<RelayPair>),
+    /// A leg with its agent.
+    Leg(Box<AgentLeg>),
+    /// The agent of a leg that is gone, closing its connection.
+    Closing(Box<Voice>),
 }
 
 impl Resident {
@@ -29,6 +34,11 @@ impl Resident {
                 }
                 Ok(())
             }
+            Self::Leg(leg) => {
+                let token = |kind| Source::Port(Side::A, kind).token(key);
+                leg.ports_mut().register(registry, token(Kind::Rtp), token(Kind::Rtcp))
+            }
+            Self::Closing(..) => Ok(()),
         }
     }
 
@@ -36,6 +46,8 @@ impl Resident {
     pub(super) fn socket(&self, side: Side, kind: Kind) -> Option<&UdpSocket> {
         match self {
             Self::Relay(pair) => Some(pair.ports(side).socket(kind)),
+            Self::Leg(leg) => Some(leg.socket(kind)),
+            Self::Closing(..) => None,
         }
     }
 
@@ -43,6 +55,44 @@ impl Resident {
     pub(super) fn on_datagram(&mut self, side: Side, kind: Kind, datagram: &mut [u8], from: SocketAddr, now: Duration) {
         match self {
             Self::Relay(pair) => pair.on_datagram(side, kind, datagram, from, now),
+            Self::Leg(leg) => leg.on_datagram(kind, datagram, from, now),
+            Self::Closing(..) => {}
+        }
+    }
+
+    /// Its agent's connection can be read or written.
+    pub(super) fn on_agent(&mut self, now: Duration) {
+        match self {
+            Self::Relay(_) => {}
+            Self::Leg(leg) => leg.on_agent(now),
+            Self::Closing(voice) => voice.on_ready(now),
+        }
+    }
+
+    /// Its frame of the grid is due.
+    pub(super) fn on_due(&mut self, frame: u64, now: Duration) {
+        match self {
+            Self::Relay(_) => {}
+            Self::Leg(leg) => leg.on_due(frame, now),
+            Self::Closing(..) => {}
+        }
+    }
+
+    /// To be called after the agent may have done something: watches its connection, passes on what it reports.
+    pub(super) fn settle(&mut self, registry: &Registry, key: usize) {
+        let token = Source::Agent.token(key);
+        match self {
+            Self::Relay(_) => {}
+            Self::Leg(leg) => leg.settle(registry, token),
+            Self::Closing(voice) => voice.settle(registry, token),
+        }
+    }
+
+    /// Whether nothing is left to do for it.
+    pub(super) fn is_done(&self, now: Duration) -> bool {
+        match self {
+            Self::Relay(_) | Self::Leg(_) => false,
+            Self::Closing(voice) => voice.is_done(now),
         }
     }
 }

@@ -9,13 +9,16 @@ use mio::{Events, Poll, Token, Waker};
 use slab::Slab;
 
 use super::clock::Clock;
-use super::command::{Command, Removed, ResidentId};
+use super::command::{Command, NewLeg, Removed, ResidentId};
 use super::io::{Received, receive_from};
+use super::leg::{AgentLeg, Voice};
+use super::ports::Ports;
 use super::relay::RelayPair;
 use super::resident::Resident;
+use super::stats::LegStats;
 use super::token::{COMMAND, Source};
 use super::wheel::Wheel;
-use crate::media_plane::MediaEvent;
+use crate::media_plane::{AgentFailure, MediaEvent};
 
 /// Most descriptors that one look at the poll reports; the rest are reported by the next.
 const EVENTS: usize = 1024;
@@ -33,12 +36,17 @@ pub(super) struct Worker {
     inbox: Receiver<Command>,
     events: Sender<MediaEvent>,
     clock: Clock,
+    ptime: u8,
     wheel: Wheel,
     residents: Slab<Resident>,
     keys: HashMap<ResidentId, usize>,
     /// Descriptors that have been reported and not been emptied yet. The poll reports each change once.
     ready: Vec<Token>,
     datagram: Box<[u8]>,
+    /// Residents of the slot in hand.
+    due: Vec<usize>,
+    /// Frames given up that the log knows of.
+    given_up: u64,
 }
 
 /// Whether the loop goes on.
@@ -63,11 +71,14 @@ impl Worker {
             inbox,
             events,
             clock,
+            ptime,
             wheel: Wheel::new(ptime),
             residents: Slab::new(),
             keys: HashMap::new(),
             ready: Vec::with_capacity(EVENTS),
             datagram: vec![0; DATAGRAM].into_boxed_slice(),
+            due: Vec::new(),
+            given_up: 0,
         };
         Ok((worker, waker))
     }
@@ -81,6 +92,7 @@ impl Worker {
                 return;
             }
             self.receive();
+            self.send_due();
         }
     }
 
@@ -105,6 +117,13 @@ impl Worker {
     fn obey(&mut self) -> Next {
         while let Ok(command) = self.inbox.try_recv() {
             match command {
+                Command::AddLeg(id, leg, stats) => self.add_leg(id, *leg, stats),
+                Command::SetSession(id, session) => {
+                    let now = self.clock.now();
+                    if let Some(Resident::Leg(leg)) = self.resident(id) {
+                        leg.set_session(*session, now);
+                    }
+                }
                 Command::AddRelay(id, pair, stats) => {
                     let endpoints = pair.legs.each_ref().map(|leg| leg.endpoint);
                     match RelayPair::new(*pair, stats) {
@@ -132,8 +151,30 @@ impl Worker {
         if let Err(error) = resident.register(self.poll.registry(), key) {
             tracing::error!(%error, "could not watch the sockets of a call");
         }
+        resident.settle(self.poll.registry(), key);
         self.residents.insert(resident);
         self.keys.insert(id, key);
+    }
+
+    fn add_leg(&mut self, id: ResidentId, leg: NewLeg, stats: Arc<[LegStats]>) {
+        let endpoint = leg.endpoint;
+        let ports = match Ports::new(leg.sockets) {
+            Ok(ports) => ports,
+            Err(error) => {
+                let failure = AgentFailure::Lost(format!("the leg's sockets: {error}"));
+                // Without a reader nobody minds.
+                let _ = self.events.send(MediaEvent::AgentFailed(endpoint, failure));
+                return;
+            }
+        };
+        let now = self.clock.now();
+        let voice = Voice::start(endpoint, leg.agent, self.ptime, self.events.clone(), now);
+        let slot = self.wheel.insert(self.residents.vacant_key(), now);
+        let mut resident = AgentLeg::new(ports, self.ptime, voice, slot, stats);
+        if let Some(session) = leg.session {
+            resident.set_session(session, now);
+        }
+        self.admit(id, Resident::Leg(Box::new(resident)));
     }
 
     fn resident(&mut self, id: ResidentId) -> Option<&mut Resident> {
@@ -144,8 +185,21 @@ impl Worker {
         let Some(key) = self.keys.remove(&id) else {
             return Removed::default();
         };
-        // Dropping the sockets takes them out of the poll.
-        drop(self.residents.remove(key));
+        let now = self.clock.now();
+        // Dropping the sockets frees the ports and takes them out of the poll.
+        let Some(Resident::Leg(leg)) = self.residents.try_remove(key) else {
+            return Removed::default();
+        };
+        let (voice, slot) = leg.hang_up(now);
+        if voice.is_done(now) {
+            self.wheel.remove(slot, key);
+            return Removed {
+                recording: voice.into_recording(),
+            };
+        }
+        // The slab hands out the key that was vacated last, so the agent keeps its tokens and its place on the grid.
+        let kept = self.residents.insert(Resident::Closing(Box::new(voice)));
+        debug_assert_eq!(kept, key, "the slab reuses the last vacated key first");
         Removed::default()
     }
 
@@ -168,7 +222,14 @@ impl Worker {
         let Some(resident) = self.residents.get_mut(key) else {
             return false;
         };
-        let Source::Port(side, kind) = source;
+        let (side, kind) = match source {
+            Source::Port(side, kind) => (side, kind),
+            Source::Agent => {
+                resident.on_agent(self.clock.now());
+                resident.settle(self.poll.registry(), key);
+                return false;
+            }
+        };
         for _ in 0..BURST {
             let Some(socket) = resident.socket(side, kind) else {
                 return false;
@@ -183,5 +244,34 @@ impl Worker {
             }
         }
         true
+    }
+
+    /// Works off the frames that are due.
+    fn send_due(&mut self) {
+        while let Some(due) = self.wheel.take_due(self.clock.now()) {
+            self.due.clear();
+            self.due.extend_from_slice(self.wheel.slot(due.slot));
+            for place in 0..self.due.len() {
+                let key = self.due[place];
+                let Some(resident) = self.residents.get_mut(key) else {
+                    continue;
+                };
+                let now = self.clock.now();
+                resident.on_due(due.frame, now);
+                resident.settle(self.poll.registry(), key);
+                if resident.is_done(now) {
+                    self.wheel.remove(due.slot, key);
+                    self.residents.remove(key);
+                }
+            }
+        }
+        let given_up = self.wheel.given_up();
+        if given_up > self.given_up {
+            tracing::warn!(
+                frames = given_up - self.given_up,
+                "a media worker is late: frames were not sent"
+            );
+            self.given_up = given_up;
+        }
     }
 }

@@ -13,14 +13,17 @@ pub(super) const COMMAND: Token = Token(usize::MAX);
 pub(super) enum Source {
     /// A socket of a leg; an agent leg has side A only.
     Port(Side, Kind),
+    /// The agent's connection.
+    Agent,
 }
 
 impl Source {
-    const ALL: [Self; 4] = [
+    const ALL: [Self; 5] = [
         Self::Port(Side::A, Kind::Rtp),
         Self::Port(Side::A, Kind::Rtcp),
         Self::Port(Side::B, Kind::Rtp),
         Self::Port(Side::B, Kind::Rtcp),
+        Self::Agent,
     ];
 
     /// The token of this descriptor of the resident `key`.
@@ -30,6 +33,7 @@ impl Source {
             Self::Port(Side::A, Kind::Rtcp) => 1,
             Self::Port(Side::B, Kind::Rtp) => 2,
             Self::Port(Side::B, Kind::Rtcp) => 3,
+            Self::Agent => 4,
         };
         Token(key * Self::ALL.len() + place)
     }

@@ -85,9 +85,14 @@ impl Phone {
 
     /// Sends the next packet, and returns it.
     pub fn send(&mut self, payload_type: u8, payload: &[u8]) -> Vec<u8> {
+        self.send_at(self.timestamp, payload_type, payload)
+    }
+
+    /// Sends the next packet with a timestamp of its own, and returns it.
+    pub fn send_at(&mut self, timestamp: u32, payload_type: u8, payload: &[u8]) -> Vec<u8> {
         let mut packet = vec![0x80, payload_type];
         packet.extend(self.sequence.to_be_bytes());
-        packet.extend(self.timestamp.to_be_bytes());
+        packet.extend(timestamp.to_be_bytes());
         packet.extend(self.ssrc.to_be_bytes());
         packet.extend(payload);
         self.sequence = self.sequence.wrapping_add(1);

@@ -1,0 +1,267 @@
+//! The media of an agent leg: what arrives becomes µ-law and presses, what is said becomes packets on the grid.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use voxlane_common::account::{StreamAccount, Tick};
+use voxlane_common::address::TransportAddress;
+use voxlane_common::latch::{Admission, Latch};
+use voxlane_common::rtcp;
+use voxlane_common::rtp::{RtpHeader, media};
+
+use super::order::Sequencer;
+use super::packetize::{Packetizer, Sound};
+use super::report::{self, Cname, Sent, sender_report};
+use crate::codec::g711::{from_ulaw, to_ulaw};
+use crate::dtmf::{self, Press};
+use crate::media_plane::Session;
+use crate::playout::Playout;
+use crate::worker::clock::nanoseconds;
+use crate::worker::flows::{ipv4, receives, sends};
+use crate::worker::io::send_to;
+use crate::worker::ports::{Kind, Ports};
+use crate::worker::stats::LegStats;
+
+/// Most audio taken from one packet: 200 ms. No sender of telephony audio puts more into one.
+const MAX_AUDIO: usize = 1600;
+
+/// µ-law bytes in a millisecond.
+const BYTES_A_MILLISECOND: usize = 8;
+
+/// What a packet brought.
+pub(super) enum Heard<'a> {
+    /// Samples of silence in place of what was missing, then µ-law.
+    Audio { silence: usize, audio: &'a [u8] },
+    /// A key was released.
+    Press(Press),
+    /// Nothing to hear.
+    Nothing,
+}
+
+/// The line of one leg.
+pub(super) struct Line {
+    ports: Ports,
+    session: Option<Session>,
+    stats: Arc<[LegStats]>,
+    rtp_latch: Latch,
+    rtcp_latch: Latch,
+    account: StreamAccount,
+    sequencer: Sequencer,
+    keys: dtmf::Receiver,
+    unused: u64,
+    audio: [u8; MAX_AUDIO],
+    packetizer: Packetizer,
+    frame: Vec<u8>,
+    cname: Cname,
+    next_report: Duration,
+}
+
+impl Line {
+    /// A line that is silent until it has a session.
+    pub(super) fn new(ports: Ports, ptime: u8, stats: Arc<[LegStats]>) -> Self {
+        let samples = usize::from(ptime) * BYTES_A_MILLISECOND;
+        Self {
+            ports,
+            session: None,
+            stats,
+            rtp_latch: Latch::default(),
+            rtcp_latch: Latch::default(),
+            account: StreamAccount::default(),
+            sequencer: Sequencer::default(),
+            keys: dtmf::Receiver::new(8000),
+            unused: 0,
+            audio: [0; MAX_AUDIO],
+            packetizer: Packetizer::new(samples),
+            frame: vec![0; samples],
+            cname: Cname::random(),
+            next_report: Duration::ZERO,
+        }
+    }
+
+    /// Its sockets.
+    pub(super) fn ports(&self) -> &Ports {
+        &self.ports
+    }
+
+    /// Its sockets, to register them.
+    pub(super) fn ports_mut(&mut self) -> &mut Ports {
+        &mut self.ports
+    }
+
+    /// Whether media may flow.
+    pub(super) fn is_open(&self) -> bool {
+        self.session.is_some()
+    }
+
+    /// Changes what was agreed. If the far end has moved, the latches open again.
+    pub(super) fn set_session(&mut self, session: Session, now: Duration) {
+        match &self.session {
+            Some(before) => {
+                if (before.remote_rtp, before.remote_rtcp) != (session.remote_rtp, session.remote_rtcp) {
+                    self.rtp_latch = Latch::default();
+                    self.rtcp_latch = Latch::default();
+                }
+            }
+            None => self.next_report = now + report::INTERVAL,
+        }
+        self.session = Some(session);
+    }
+
+    /// Takes one datagram.
+    pub(super) fn on_datagram(&mut self, kind: Kind, datagram: &[u8], from: SocketAddr, now: Duration) -> Heard<'_> {
+        if let Some(stats) = self.stats.first() {
+            stats.on_received();
+        }
+        match kind {
+            Kind::Rtp => self.on_rtp(datagram, from, now),
+            Kind::Rtcp => {
+                self.on_rtcp(datagram, from);
+                Heard::Nothing
+            }
+        }
+    }
+
+    /// A press whose end was lost.
+    pub(super) fn lost_end(&mut self, now: Duration) -> Option<Press> {
+        self.keys.poll(now)
+    }
+
+    fn on_rtcp(&mut self, datagram: &[u8], from: SocketAddr) {
+        let source = TransportAddress::new(ipv4(from));
+        if let (Some(session), [first, second, ..]) = (&self.session, datagram)
+            && datagram.len() >= rtcp::MIN_LEN
+            && rtcp::is_rtcp(*first, *second)
+            && !source.is_none()
+        {
+            self.rtcp_latch.on_rtcp(ipv4(session.remote_rtcp).into(), source);
+        }
+    }
+
+    fn on_rtp(&mut self, datagram: &[u8], from: SocketAddr, now: Duration) -> Heard<'_> {
+        let outcome = self.take(datagram, from, now);
+        if outcome.is_none() {
+            self.unused += 1;
+        }
+        if let Some(stats) = self.stats.first() {
+            stats.set_stream(&self.account, self.rtp_latch.source(), self.unused);
+        }
+        match outcome {
+            Some(Taken::Audio { silence, length }) => Heard::Audio {
+                silence,
+                audio: &self.audio[..length],
+            },
+            Some(Taken::Event(Some(press))) => Heard::Press(press),
+            Some(Taken::Event(None)) | None => Heard::Nothing,
+        }
+    }
+
+    /// `None` for a packet that is of no use.
+    fn take(&mut self, datagram: &[u8], from: SocketAddr, now: Duration) -> Option<Taken> {
+        let session = self.session.as_ref()?;
+        let header = RtpHeader::parse(datagram)?;
+        let payload = media(datagram)?;
+        let payload_type = header.payload_type();
+        let is_event = session
+            .telephone_event
+            .is_some_and(|event| event.receive == payload_type);
+        if !is_event && payload_type != session.receive_payload_type {
+            return None;
+        }
+        let source = TransportAddress::new(ipv4(from));
+        if source.is_none() {
+            return None;
+        }
+        match self.rtp_latch.on_rtp(ipv4(session.remote_rtp).into(), source, &header) {
+            Admission::Owner | Admission::NewOwner => {}
+            Admission::Probation | Admission::Stranger => return None,
+        }
+        let bytes = u32::try_from(datagram.len()).unwrap_or(u32::MAX);
+        let tick = Tick::of_rate(session.codec.clock_rate());
+        self.account.on_packet(&header, bytes, nanoseconds(now), tick);
+        if !receives(session.direction) {
+            return None;
+        }
+        if is_event {
+            self.sequencer.on_event(&header).ok()?;
+            return Some(Taken::Event(self.keys.on_packet(&header, payload, now)));
+        }
+        let audio = self.audio.get_mut(..payload.len())?;
+        let samples = u32::try_from(audio.len()).unwrap_or(u32::MAX);
+        let silence = self.sequencer.on_audio(&header, samples).ok()?;
+        audio.copy_from_slice(payload);
+        to_ulaw(session.codec, audio);
+        Some(Taken::Audio {
+            silence: silence as usize,
+            length: audio.len(),
+        })
+    }
+
+    /// Sends what is due in `frame` of the grid: a key that is pressed, else the next audio, else silence.
+    pub(super) fn send(&mut self, frame: u64, playout: &mut Playout, keys: &mut dtmf::Sender, now: Duration) {
+        let Some(session) = &self.session else {
+            return;
+        };
+        let timestamp = self.packetizer.timestamp(frame);
+        let sending = sends(session.direction);
+        // A key takes the place of the audio of its time.
+        let sound = if playout.next(&mut self.frame) {
+            Sound::Talk
+        } else {
+            Sound::Silence
+        };
+        if !sending {
+            return;
+        }
+        let key = session
+            .telephone_event
+            .and_then(|event| Some((event.send, keys.next(timestamp)?)));
+        let packet = match key {
+            Some((payload_type, key)) => self
+                .packetizer
+                .event(payload_type, key.marker, key.timestamp, &key.payload),
+            None => {
+                from_ulaw(session.codec, &mut self.frame);
+                self.packetizer
+                    .audio(frame, session.send_payload_type, sound, &self.frame)
+            }
+        };
+        if let Some(to) = destination(&self.rtp_latch, session.remote_rtp) {
+            // A packet the system does not take is lost, as on the way.
+            send_to(self.ports.socket(Kind::Rtp), packet, to);
+        }
+        if let Some(stats) = self.stats.first() {
+            stats.set_sent(self.packetizer.packets());
+        }
+        if now >= self.next_report {
+            self.next_report = now + report::INTERVAL;
+            self.report(timestamp);
+        }
+    }
+
+    fn report(&self, timestamp: u32) {
+        let signalled = self.session.as_ref().map(|session| session.remote_rtcp);
+        if let Some(to) = signalled.and_then(|signalled| destination(&self.rtcp_latch, signalled)) {
+            let sent = Sent {
+                ssrc: self.packetizer.ssrc(),
+                timestamp,
+                packets: self.packetizer.packets(),
+                octets: self.packetizer.octets(),
+                at: SystemTime::now(),
+            };
+            send_to(self.ports.socket(Kind::Rtcp), &sender_report(&sent, self.cname), to);
+        }
+    }
+}
+
+/// What came of a packet.
+enum Taken {
+    Audio { silence: usize, length: usize },
+    Event(Option<Press>),
+}
+
+/// Where packets have been found to come from, else where signalling said; `None` if neither can be sent to.
+fn destination(latch: &Latch, signalled: SocketAddr) -> Option<SocketAddr> {
+    let found = latch.source().get().map(SocketAddr::V4);
+    found.or_else(|| TransportAddress::new(ipv4(signalled)).get().map(SocketAddr::V4))
+}

@@ -1,0 +1,150 @@
+//! The agent of a leg, with what it has to say.
+
+use std::time::Duration;
+
+use crossbeam_channel::Sender;
+use mio::{Interest, Registry, Token};
+
+use crate::agent::{Agent, AgentEvent};
+use crate::codec::g711::ULAW_SILENCE;
+use crate::dtmf::{self, Press};
+use crate::media_plane::{AgentFailure, AgentSpec, EndpointId, MediaEvent, Recording};
+use crate::playout::{DEFAULT_LIMIT, Playout};
+
+/// An agent that has not closed its connection after this long is dropped.
+const CLOSING: Duration = Duration::from_secs(1);
+
+static SILENCE: [u8; 160] = [ULAW_SILENCE; 160];
+
+/// An agent and its queue.
+pub(in crate::worker) struct Voice {
+    endpoint: EndpointId,
+    agent: Agent,
+    playout: Playout,
+    keys: dtmf::Sender,
+    events: Sender<MediaEvent>,
+    /// The agent's connection that the poll knows.
+    registered: Option<u32>,
+    /// The control plane has been told that it is over, or needs no telling.
+    is_final: bool,
+    /// When it is dropped, if it was told to stop.
+    closes_by: Option<Duration>,
+}
+
+impl Voice {
+    /// Starts connecting the agent.
+    pub(in crate::worker) fn start(
+        endpoint: EndpointId,
+        spec: AgentSpec,
+        ptime: u8,
+        events: Sender<MediaEvent>,
+        now: Duration,
+    ) -> Self {
+        Self {
+            endpoint,
+            agent: Agent::start(spec, now),
+            playout: Playout::new(DEFAULT_LIMIT),
+            keys: dtmf::Sender::new(u16::from(ptime) * 8),
+            events,
+            registered: None,
+            is_final: false,
+            closes_by: None,
+        }
+    }
+
+    /// Its connection can be read or written.
+    pub(in crate::worker) fn on_ready(&mut self, now: Duration) {
+        self.agent.on_ready(&mut self.playout, now);
+    }
+
+    /// It hears µ-law, after `silence` samples of nothing.
+    pub(in crate::worker) fn hear(&mut self, silence: usize, audio: &[u8], now: Duration) {
+        let mut left = silence;
+        while left > 0 {
+            let length = left.min(SILENCE.len());
+            self.agent.on_audio(&SILENCE[..length], &mut self.playout, now);
+            left -= length;
+        }
+        self.agent.on_audio(audio, &mut self.playout, now);
+    }
+
+    /// It and the control plane are told of a key.
+    pub(in crate::worker) fn on_press(&mut self, press: &Press) {
+        self.agent.on_digit(press);
+        self.tell(MediaEvent::Digit {
+            endpoint: self.endpoint,
+            digit: press.digit,
+            duration: press.duration,
+        });
+    }
+
+    /// A packet time has passed.
+    pub(in crate::worker) fn tick(&mut self, now: Duration) {
+        self.agent.on_tick(&mut self.playout, &mut self.keys, now);
+    }
+
+    /// A packet time has passed on a leg that has no session yet: only time limits count.
+    pub(in crate::worker) fn tick_unheard(&mut self, now: Duration) {
+        if self.agent.deadline().is_some_and(|deadline| deadline <= now) {
+            self.tick(now);
+        }
+    }
+
+    /// What it has to say, and the keys it presses.
+    pub(in crate::worker) fn output(&mut self) -> (&mut Playout, &mut dtmf::Sender) {
+        (&mut self.playout, &mut self.keys)
+    }
+
+    /// Lets the poll watch its connection, if it is a new one, and passes on what it reports.
+    pub(in crate::worker) fn settle(&mut self, registry: &Registry, token: Token) {
+        let generation = self.agent.generation();
+        if self.registered != Some(generation)
+            && let Some(source) = self.agent.source()
+        {
+            self.registered = Some(generation);
+            if let Err(error) = registry.register(source, token, Interest::READABLE | Interest::WRITABLE) {
+                self.finish(MediaEvent::AgentFailed(
+                    self.endpoint,
+                    AgentFailure::Connect(error.to_string()),
+                ));
+            }
+        }
+        while let Some(event) = self.agent.poll_event() {
+            match event {
+                AgentEvent::Ready => self.tell(MediaEvent::AgentReady(self.endpoint)),
+                AgentEvent::PhoneDone => self.tell(MediaEvent::PhoneDone(self.endpoint)),
+                AgentEvent::Ended => self.finish(MediaEvent::AgentEnded(self.endpoint)),
+                AgentEvent::Failed(failure) => self.finish(MediaEvent::AgentFailed(self.endpoint, failure)),
+            }
+        }
+    }
+
+    /// Asks it to close its connection in good order; nothing more is reported of it.
+    pub(in crate::worker) fn stop(&mut self, now: Duration) {
+        self.is_final = true;
+        self.closes_by = Some(now + CLOSING);
+        self.agent.stop(now);
+    }
+
+    /// Whether its connection is closed after [`Self::stop`], or has had long enough.
+    pub(in crate::worker) fn is_done(&self, now: Duration) -> bool {
+        self.agent.is_done() || self.closes_by.is_some_and(|limit| limit <= now)
+    }
+
+    /// What it recorded.
+    pub(in crate::worker) fn into_recording(self) -> Option<Recording> {
+        self.agent.into_recording()
+    }
+
+    fn finish(&mut self, event: MediaEvent) {
+        self.tell(event);
+        self.is_final = true;
+    }
+
+    fn tell(&self, event: MediaEvent) {
+        if !self.is_final {
+            // Without a reader nobody minds.
+            let _ = self.events.send(event);
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! Agent legs in the worker lane, over real loopback sockets.
+
+mod worker_support;
+
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, unbounded};
+use voxlane_dataplane::codec::Codec;
+use voxlane_dataplane::codec::g711::{ULAW_SILENCE, alaw_to_linear, ulaw_to_linear};
+use voxlane_dataplane::media_plane::{AgentSpec, Direction, EndpointId, MediaEvent, PhoneSpec};
+use voxlane_dataplane::worker::{Handle, NewLeg, Sockets, Workers};
+use worker_support::{EVENT, PATIENCE, Phone, eventually, rtcp_of, sockets};
+
+const LEG: EndpointId = EndpointId(7);
+
+struct Call {
+    workers: Workers,
+    phone: Phone,
+    handle: Handle,
+    events: Receiver<MediaEvent>,
+}
+
+/// A call to `agent` whose session is not known yet.
+fn unanswered(agent: AgentSpec) -> Call {
+    let (to_us, events) = unbounded();
+    let workers = Workers::start(None, 20, to_us).unwrap();
+    let (sockets, gateway) = sockets();
+    let handle = workers.add_leg(NewLeg {
+        endpoint: LEG,
+        sockets,
+        agent,
+        session: None,
+    });
+    Call {
+        workers,
+        phone: Phone::new(gateway),
+        handle,
+        events,
+    }
+}
+
+fn call(agent: AgentSpec) -> Call {
+    let call = unanswered(agent);
+    call.workers.set_session(&call.handle, call.phone.session());
+    call
+}
+
+impl Call {
+    fn event(&self) -> MediaEvent {
+        self.events.recv_timeout(PATIENCE).unwrap()
+    }
+
+    fn next_payload(&self) -> Vec<u8> {
+        self.phone.receive().0.split_off(12)
+    }
+}
+
+fn sequence(packet: &[u8]) -> u16 {
+    u16::from_be_bytes([packet[2], packet[3]])
+}
+
+fn timestamp(packet: &[u8]) -> u32 {
+    u32::from_be_bytes([packet[4], packet[5], packet[6], packet[7]])
+}
+
+#[test]
+fn echo_returns_what_it_hears() {
+    let mut call = call(AgentSpec::Echo);
+    assert_eq!(call.event(), MediaEvent::AgentReady(LEG));
+    // Silence comes first: the leg is open.
+    assert_eq!(call.next_payload(), [ULAW_SILENCE; 160]);
+    call.phone.send(0, &[0x21; 160]);
+    eventually("the audio comes back", || call.next_payload() == [0x21; 160]);
+}
+
+#[test]
+fn packets_are_one_stream_on_the_grid() {
+    let call = call(AgentSpec::Tone { frequency: 1000 });
+    let packets: Vec<Vec<u8>> = (0..10).map(|_| call.phone.receive().0).collect();
+    assert_eq!((packets[0][0], packets[0][1]), (0x80, 0x80), "the marker on the first");
+    for pair in packets.windows(2) {
+        assert_eq!(sequence(&pair[1]), sequence(&pair[0]).wrapping_add(1));
+        let step = timestamp(&pair[1]).wrapping_sub(timestamp(&pair[0]));
+        assert!(step > 0 && step % 160 == 0, "{step}");
+        assert_eq!(pair[0][8..12], pair[1][8..12]);
+        assert_eq!((pair[1].len(), pair[1][1]), (172, 0));
+    }
+    assert_eq!(call.phone.receive().1, call.phone.gateway);
+}
+
+/// Upward zero crossings a second.
+fn frequency(samples: &[i16]) -> f64 {
+    let crossings = samples.windows(2).filter(|pair| pair[0] < 0 && pair[1] >= 0).count();
+    crossings as f64 * 8000.0 / samples.len() as f64
+}
+
+#[test]
+fn the_tone_has_its_frequency_in_either_codec() {
+    for (codec, decode) in [
+        (Codec::Pcmu, ulaw_to_linear as fn(u8) -> i16),
+        (Codec::Pcma, alaw_to_linear),
+    ] {
+        let call = unanswered(AgentSpec::Tone { frequency: 440 });
+        let mut session = call.phone.session();
+        session.codec = codec;
+        session.send_payload_type = codec.payload_type();
+        call.workers.set_session(&call.handle, session);
+        let mut samples = Vec::new();
+        while samples.len() < 8000 {
+            let (packet, _) = call.phone.receive();
+            assert_eq!(packet[1] & 0x7f, codec.payload_type());
+            samples.extend(packet[12..].iter().copied().map(decode));
+        }
+        let measured = frequency(&samples);
+        assert!((measured - 440.0).abs() < 5.0, "{codec}: {measured} Hz");
+    }
+}
+
+#[test]
+fn a_key_is_reported_once_and_not_heard() {
+    let mut call = call(AgentSpec::Echo);
+    assert_eq!(call.event(), MediaEvent::AgentReady(LEG));
+    call.phone.receive();
+    // All packets of an event have the timestamp of its beginning.
+    let began = 5000;
+    for (marker, payload) in [
+        (0x80, [5, 10, 0, 160]),
+        (0, [5, 10, 1, 64]),
+        (0, [5, 0x8a, 3, 32]),
+        (0, [5, 0x8a, 3, 32]),
+    ] {
+        call.phone.send_at(began, marker | EVENT, &payload);
+    }
+    let expected = MediaEvent::Digit {
+        endpoint: LEG,
+        digit: '5',
+        duration: Duration::from_millis(100),
+    };
+    assert_eq!(call.event(), expected);
+    let stats = call.handle.stats()[0].stream();
+    assert_eq!(call.events.try_recv().ok(), None);
+    assert_eq!(stats.dropped, 0);
+}
+
+#[test]
+fn the_softphone_plays_dials_and_records() {
+    let mut call = call(AgentSpec::Phone(PhoneSpec {
+        play: vec![8000; 800].into(),
+        digits: "4#".to_owned(),
+        digits_after: Duration::ZERO,
+        record_limit: 8000,
+    }));
+    let mut pressed = Vec::new();
+    while pressed.len() < 2 {
+        call.phone.send(0, &[0x21; 160]);
+        let (packet, _) = call.phone.receive();
+        if packet[1] & 0x7f == EVENT && packet[1] & 0x80 != 0 {
+            pressed.push(packet[12]);
+        }
+    }
+    assert_eq!(pressed, [4, 11]);
+    assert_eq!(call.event(), MediaEvent::AgentReady(LEG));
+    assert_eq!(call.event(), MediaEvent::PhoneDone(LEG));
+    let recording = call.workers.remove(call.handle).recording.unwrap();
+    assert!(recording.samples.contains(&ulaw_to_linear(0x21)));
+}
+
+#[test]
+fn statistics_count_what_was_heard_and_said() {
+    let mut call = call(AgentSpec::Echo);
+    call.phone.receive();
+    call.phone.send(0, &[1; 160]);
+    call.phone.send(8, &[2; 160]); // was not agreed
+    call.phone.send(0, &[3; 160]);
+    let stats = call.handle.stats().clone();
+    eventually("all three are counted", || stats[0].userspace_packets() == 3);
+    eventually("one is of no use", || stats[0].stream().dropped == 1);
+    let stream = stats[0].stream();
+    assert_eq!((stream.packets, stream.bytes, stream.lost), (2, 2 * 172, 1));
+    assert_eq!(stream.source, Some(call.phone.rtp_address()));
+    assert!(stats[0].sent_packets() > 0);
+}
+
+#[test]
+fn a_leg_on_hold_hears_nothing_and_says_on() {
+    let mut call = unanswered(AgentSpec::Echo);
+    let mut session = call.phone.session();
+    session.direction = Direction::SendOnly;
+    call.workers.set_session(&call.handle, session);
+    call.phone.receive();
+    call.phone.send(0, &[0x21; 160]);
+    let stats = call.handle.stats().clone();
+    eventually("it is of no use", || stats[0].stream().dropped == 1);
+    assert_eq!(call.next_payload(), [ULAW_SILENCE; 160]);
+}
+
+#[test]
+fn a_removed_leg_leaves_its_ports_free() {
+    let call = call(AgentSpec::Echo);
+    call.phone.receive();
+    assert_eq!(call.workers.remove(call.handle).recording, None);
+    Sockets::bind(call.phone.gateway).unwrap();
+}
+
+#[test]
+fn reports_tell_what_was_sent() {
+    let call = call(AgentSpec::Echo);
+    let (media, _) = call.phone.receive();
+    let (report, from) = call.phone.receive_rtcp();
+    assert_eq!(from, rtcp_of(call.phone.gateway));
+    assert_eq!(report[..4], [0x80, 200, 0, 6]);
+    assert_eq!(report[4..8], media[8..12], "the SSRC of the stream");
+    call.phone.send_rtcp(&[0x80, 201, 0, 1, 1, 2, 3, 4]);
+    let stats = call.handle.stats();
+    eventually("it is counted", || stats[0].userspace_packets() == 1);
+    assert_eq!((stats[0].stream().packets, stats[0].stream().dropped), (0, 0));
+}
