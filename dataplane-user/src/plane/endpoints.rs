@@ -1,0 +1,192 @@
+//! The book of open endpoints.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::kernel::Seen;
+use crate::lane::{Lane, Reason};
+use crate::media_plane::{EndpointId, FlowReport, MediaError, Session};
+use crate::worker::{Handle, LegStats, Sockets};
+
+/// Names what a worker carries, in this book.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct ResidentId(u64);
+
+/// Who carries an endpoint.
+pub(super) enum Carrier {
+    /// Nobody yet. The sockets, where no kernel lane could take them over.
+    Nobody(Option<Sockets>),
+    /// A worker, with an agent.
+    Agent { resident: ResidentId, stats: Arc<[LegStats]> },
+    /// A worker, as one side of a pair. When the other side was closed the counts stay.
+    Pair {
+        resident: ResidentId,
+        stats: Arc<[LegStats]>,
+        side: usize,
+        peer: EndpointId,
+        reason: Reason,
+    },
+    /// The kernel lane.
+    Kernel,
+}
+
+impl Carrier {
+    /// What a worker carries of it.
+    pub(super) fn resident(&self) -> Option<ResidentId> {
+        match self {
+            Self::Agent { resident, .. } | Self::Pair { resident, .. } => Some(*resident),
+            Self::Nobody(_) | Self::Kernel => None,
+        }
+    }
+}
+
+/// An open endpoint.
+pub(super) struct Row {
+    /// Its RTP address.
+    pub(super) local: SocketAddr,
+    /// What was agreed, once it is known.
+    pub(super) session: Option<Session>,
+    /// The endpoint it is relayed to.
+    pub(super) peer: Option<EndpointId>,
+    pub(super) carrier: Carrier,
+}
+
+impl Row {
+    pub(super) fn worker_report(
+        &self,
+        endpoint: EndpointId,
+        stats: &LegStats,
+        forwarded_to: Option<SocketAddr>,
+        reason: Reason,
+    ) -> FlowReport {
+        FlowReport {
+            endpoint,
+            local: self.local,
+            forwarded_to,
+            lane: Lane::Worker,
+            reason: Some(reason),
+            received: stats.stream(),
+            sent_packets: stats.sent_packets(),
+            userspace_packets: stats.userspace_packets(),
+        }
+    }
+
+    pub(super) fn kernel_report(&self, endpoint: EndpointId, seen: Seen) -> FlowReport {
+        FlowReport {
+            endpoint,
+            local: self.local,
+            forwarded_to: seen.forwarded_to,
+            lane: Lane::Kernel,
+            reason: None,
+            received: seen.received,
+            sent_packets: seen.sent_packets,
+            // No socket is open on its ports.
+            userspace_packets: 0,
+        }
+    }
+}
+
+/// Every open endpoint, and what the workers carry for them.
+#[derive(Default)]
+pub(super) struct Endpoints {
+    rows: BTreeMap<EndpointId, Row>,
+    residents: HashMap<ResidentId, Handle>,
+    opened: u64,
+    placed: u64,
+}
+
+impl Endpoints {
+    pub(super) fn open(&mut self, local: SocketAddr, held: Option<Sockets>) -> EndpointId {
+        self.opened += 1;
+        let id = EndpointId(self.opened);
+        let row = Row {
+            local,
+            session: None,
+            peer: None,
+            carrier: Carrier::Nobody(held),
+        };
+        self.rows.insert(id, row);
+        id
+    }
+
+    pub(super) fn get(&self, endpoint: EndpointId) -> Result<&Row, MediaError> {
+        self.rows.get(&endpoint).ok_or(MediaError::Closed(endpoint))
+    }
+
+    pub(super) fn get_mut(&mut self, endpoint: EndpointId) -> Result<&mut Row, MediaError> {
+        self.rows.get_mut(&endpoint).ok_or(MediaError::Closed(endpoint))
+    }
+
+    pub(super) fn session(&self, endpoint: EndpointId) -> Result<&Session, MediaError> {
+        let session = self.get(endpoint)?.session.as_ref();
+        session.ok_or(MediaError::NoSession(endpoint))
+    }
+
+    pub(super) fn remove(&mut self, endpoint: EndpointId) -> Option<Row> {
+        self.rows.remove(&endpoint)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (EndpointId, &Row)> {
+        self.rows.iter().map(|(id, row)| (*id, row))
+    }
+
+    /// A worker has got this endpoint, with an agent.
+    pub(super) fn insert_agent(&mut self, endpoint: EndpointId, handle: Handle) -> Result<(), MediaError> {
+        let stats = Arc::clone(handle.stats());
+        let resident = self.place(handle);
+        let row = self.get_mut(endpoint)?;
+        row.carrier = Carrier::Agent { resident, stats };
+        row.peer = None;
+        Ok(())
+    }
+
+    /// A worker has got these two, as a pair.
+    pub(super) fn insert_pair(
+        &mut self,
+        legs: [EndpointId; 2],
+        handle: Handle,
+        reason: Reason,
+    ) -> Result<(), MediaError> {
+        let stats = Arc::clone(handle.stats());
+        let resident = self.place(handle);
+        let [a, b] = legs;
+        for (side, (endpoint, peer)) in [(a, b), (b, a)].into_iter().enumerate() {
+            self.get_mut(endpoint)?.carrier = Carrier::Pair {
+                resident,
+                stats: Arc::clone(&stats),
+                side,
+                peer,
+                reason,
+            };
+        }
+        Ok(())
+    }
+
+    /// The pair these two are, if a worker carries it, and the side of `a` in it.
+    pub(super) fn pair_of(&self, a: EndpointId, b: EndpointId) -> Option<(&Handle, usize)> {
+        match self.rows.get(&a)?.carrier {
+            Carrier::Pair {
+                resident, peer, side, ..
+            } if peer == b => self.handle(resident).map(|handle| (handle, side)),
+            Carrier::Nobody(_) | Carrier::Agent { .. } | Carrier::Pair { .. } | Carrier::Kernel => None,
+        }
+    }
+
+    /// What a worker carries, if it still does.
+    pub(super) fn handle(&self, resident: ResidentId) -> Option<&Handle> {
+        self.residents.get(&resident)
+    }
+
+    /// The same, to end it.
+    pub(super) fn take_handle(&mut self, resident: ResidentId) -> Option<Handle> {
+        self.residents.remove(&resident)
+    }
+
+    fn place(&mut self, handle: Handle) -> ResidentId {
+        self.placed += 1;
+        let id = ResidentId(self.placed);
+        self.residents.insert(id, handle);
+        id
+    }
+}
