@@ -1,13 +1,61 @@
-//! stub
-use crate::config::model::Config;
-use crossbeam_channel::Sender;
+//! Starts the data plane as the gateway and the softphone want it.
+
 use std::sync::Arc;
-use voxlane_dataplane::media_plane::*;
-/// a
-pub fn start(_c: &Config, _e: Sender<MediaEvent>) -> anyhow::Result<Arc<dyn MediaPlane>> {
-    anyhow::bail!("")
+
+use crossbeam_channel::Sender;
+use voxlane_dataplane::media_plane::{AttachPolicy, MediaEvent, MediaPlane};
+use voxlane_dataplane::plane::{KernelChoice, Plane, PlaneConfig};
+
+use crate::config::model::{Config, Xdp};
+
+/// Packet time of the softphone, milliseconds.
+const SOFTPHONE_PTIME: u8 = 20;
+
+/// The gateway's data plane, as `[media]` describes it.
+///
+/// # Errors
+/// If the media workers cannot be started.
+pub fn start(config: &Config, events: Sender<MediaEvent>) -> anyhow::Result<Arc<dyn MediaPlane>> {
+    let media = &config.media;
+    let on = |policy| KernelChoice::On {
+        policy,
+        interfaces: media.interfaces.clone(),
+    };
+    let plane = Plane::start(
+        PlaneConfig {
+            addresses: media.addresses.clone(),
+            first_port: media.first_port,
+            last_port: media.last_port,
+            ptime: media.ptime,
+            worker_cores: media.workers.clone(),
+            kernel: match media.xdp {
+                Xdp::Auto => on(AttachPolicy::Auto),
+                Xdp::Native => on(AttachPolicy::Native),
+                Xdp::Generic => on(AttachPolicy::Generic),
+                Xdp::Off => KernelChoice::Off,
+            },
+        },
+        events,
+    )?;
+    Ok(plane)
 }
-/// b
-pub fn softphone(_p: (u16, u16), _e: Sender<MediaEvent>) -> anyhow::Result<Arc<dyn MediaPlane>> {
-    anyhow::bail!("")
+
+/// The softphone's data plane: its own ports, any local address, no kernel lane.
+///
+/// # Errors
+/// If the media worker cannot be started.
+pub fn softphone(ports: (u16, u16), events: Sender<MediaEvent>) -> anyhow::Result<Arc<dyn MediaPlane>> {
+    let (first_port, last_port) = ports;
+    let plane = Plane::start(
+        PlaneConfig {
+            addresses: Vec::new(),
+            first_port,
+            last_port,
+            ptime: SOFTPHONE_PTIME,
+            worker_cores: None,
+            kernel: KernelChoice::Off,
+        },
+        events,
+    )?;
+    Ok(plane)
 }

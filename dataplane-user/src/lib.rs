@@ -10,5 +10,6 @@ pub mod dtmf;
 pub mod kernel;
 pub mod lane;
 pub mod media_plane;
+pub mod plane;
 pub mod playout;
 pub mod worker;

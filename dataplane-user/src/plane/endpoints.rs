@@ -18,7 +18,10 @@ pub(super) enum Carrier {
     /// Nobody yet. The sockets, where no kernel lane could take them over.
     Nobody(Option<Sockets>),
     /// A worker, with an agent.
-    Agent { resident: ResidentId, stats: Arc<[LegStats]> },
+    Agent {
+        resident: ResidentId,
+        stats: Arc<[LegStats]>,
+    },
     /// A worker, as one side of a pair. When the other side was closed the counts stay.
     Pair {
         resident: ResidentId,

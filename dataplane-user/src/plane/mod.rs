@@ -112,10 +112,7 @@ impl Plane {
             return Err(MediaError::CodecMismatch(session_a.codec, session_b.codec));
         }
         let locals = [state.endpoints.get(a)?.local, state.endpoints.get(b)?.local];
-        let addresses = [
-            [locals[0], session_a.remote_rtp],
-            [locals[1], session_b.remote_rtp],
-        ];
+        let addresses = [[locals[0], session_a.remote_rtp], [locals[1], session_b.remote_rtp]];
         let placed = lane::for_relay(addresses, self.kernel.unavailable())
             .and_then(|()| self.kernel.program([(locals[0], session_a), (locals[1], session_b)]));
         match placed {

@@ -1,0 +1,133 @@
+//! The plane as the control plane uses it, without a kernel lane, over real loopback sockets on ports the system chose.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, unbounded};
+use voxlane_dataplane::codec::Codec;
+use voxlane_dataplane::lane::{Lane, Reason};
+use voxlane_dataplane::media_plane::{AgentSpec, Direction, Endpoint, MediaError, MediaEvent, MediaPlane, Session};
+use voxlane_dataplane::plane::{KernelChoice, Plane, PlaneConfig};
+
+const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// A plane with room for `pairs` calls, in a range of ports that was free a moment ago.
+fn plane(pairs: u16) -> (Arc<Plane>, Receiver<MediaEvent>) {
+    let probe = UdpSocket::bind((LOCAL, 0)).unwrap();
+    let first = (probe.local_addr().unwrap().port() & !1).min(u16::MAX - 2 * pairs - 1);
+    drop(probe);
+    let (events, told) = unbounded();
+    let config = PlaneConfig {
+        addresses: vec![LOCAL],
+        first_port: first,
+        last_port: first + 2 * pairs - 1,
+        ptime: 20,
+        worker_cores: None,
+        kernel: KernelChoice::Off,
+    };
+    (Plane::start(config, events).unwrap(), told)
+}
+
+/// The far end of a leg.
+struct Far(UdpSocket);
+
+impl Far {
+    fn new() -> Self {
+        let socket = UdpSocket::bind((LOCAL, 0)).unwrap();
+        socket.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        Self(socket)
+    }
+
+    fn session(&self, codec: Codec) -> Session {
+        let remote_rtp = self.0.local_addr().unwrap();
+        Session {
+            remote_rtp,
+            remote_rtcp: SocketAddr::new(remote_rtp.ip(), remote_rtp.port().wrapping_add(1)),
+            codec,
+            send_payload_type: codec.payload_type(),
+            receive_payload_type: codec.payload_type(),
+            telephone_event: None,
+            ptime: 20,
+            direction: Direction::SendRecv,
+        }
+    }
+
+    /// Sends RTP to `to` until `heard` gets a packet whose first media byte is `mark`.
+    fn send_until(&self, to: &Endpoint, mark: u8, heard: &Far) {
+        let end = Instant::now() + DEADLINE;
+        let mut packet = [mark; 172];
+        let mut buffer = [0; 2048];
+        for sequence in 0u16.. {
+            assert!(Instant::now() < end, "nothing arrived");
+            packet[..2].copy_from_slice(&[0x80, 0]);
+            packet[2..4].copy_from_slice(&sequence.to_be_bytes());
+            packet[4..8].copy_from_slice(&(u32::from(sequence) * 160).to_be_bytes());
+            packet[8..12].copy_from_slice(&[1, 2, 3, mark]);
+            self.0.send_to(&packet, to.rtp).unwrap();
+            if matches!(heard.0.recv(&mut buffer), Ok(172)) && buffer[12] == mark {
+                return;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_call_is_relayed_both_ways_and_everything_goes_back() {
+    let (plane, _told) = plane(2);
+    let (a, b) = (plane.open(LOCAL).unwrap(), plane.open(LOCAL).unwrap());
+    let (far_a, far_b) = (Far::new(), Far::new());
+    assert!(matches!(plane.relay(a.id, b.id), Err(MediaError::NoSession(_))));
+    plane.program(a.id, far_a.session(Codec::Pcmu)).unwrap();
+    plane.program(b.id, far_b.session(Codec::Pcmu)).unwrap();
+    assert_eq!(plane.relay(a.id, b.id).unwrap(), [Lane::Worker; 2]);
+    far_a.send_until(&a, 7, &far_b);
+    far_b.send_until(&b, 9, &far_a);
+
+    // A re-INVITE from the second leg moves its media.
+    let moved = Far::new();
+    plane.program(b.id, moved.session(Codec::Pcmu)).unwrap();
+    far_a.send_until(&a, 11, &moved);
+
+    let flow = plane.flow(a.id).unwrap();
+    assert_eq!((flow.lane, flow.reason), (Lane::Worker, Some(Reason::XdpOff)));
+    assert_eq!(flow.forwarded_to, Some(moved.0.local_addr().unwrap()));
+    assert!(flow.userspace_packets > 0);
+    assert_eq!((plane.flows().len(), plane.status().ports_in_use), (2, 2));
+
+    let report = plane.close(a.id).unwrap();
+    assert!(report.flow.received.packets > 0 && report.flow.sent_packets > 0);
+    assert!(plane.close(b.id).unwrap().flow.received.packets > 0);
+    assert_eq!(plane.close(b.id), None);
+    assert_eq!((plane.flows().len(), plane.status().ports_in_use), (0, 0));
+    // The ports are free for others.
+    UdpSocket::bind(a.rtp).unwrap();
+    UdpSocket::bind(b.rtp).unwrap();
+}
+
+#[test]
+fn what_cannot_be_is_refused_by_name() {
+    let (plane, _told) = plane(2);
+    let (a, b) = (plane.open(LOCAL).unwrap(), plane.open(LOCAL).unwrap());
+    assert!(matches!(plane.open(LOCAL), Err(MediaError::NoPort { .. })));
+    let elsewhere = "192.0.2.1".parse().unwrap();
+    assert!(matches!(plane.open(elsewhere), Err(MediaError::NotLocal(_))));
+    plane.program(a.id, Far::new().session(Codec::Pcmu)).unwrap();
+    plane.program(b.id, Far::new().session(Codec::Pcma)).unwrap();
+    assert!(matches!(
+        plane.relay(a.id, b.id),
+        Err(MediaError::CodecMismatch(Codec::Pcmu, Codec::Pcma))
+    ));
+    assert_eq!(plane.close(a.id), None, "nothing ever carried it");
+    assert!(matches!(
+        plane.program(a.id, Far::new().session(Codec::Pcmu)),
+        Err(MediaError::Closed(_))
+    ));
+    assert!(matches!(
+        plane.attach(a.id, AgentSpec::Echo),
+        Err(MediaError::Closed(_))
+    ));
+    plane.close(b.id);
+    assert_eq!(plane.status().ports_in_use, 0);
+}
