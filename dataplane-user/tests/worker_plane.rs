@@ -131,3 +131,18 @@ fn what_cannot_be_is_refused_by_name() {
     plane.close(b.id);
     assert_eq!(plane.status().ports_in_use, 0);
 }
+
+#[test]
+fn an_agent_may_be_attached_before_the_session_is_known() {
+    let (plane, told) = plane(1);
+    let a = plane.open(LOCAL).unwrap();
+    plane.attach(a.id, AgentSpec::Echo).unwrap();
+    assert_eq!(told.recv_timeout(DEADLINE), Ok(MediaEvent::AgentReady(a.id)));
+    let far = Far::new();
+    plane.program(a.id, far.session(Codec::Pcmu)).unwrap();
+    far.send_until(&a, 7, &far);
+    let flow = plane.flow(a.id).unwrap();
+    assert_eq!((flow.reason, flow.forwarded_to), (Some(Reason::Agent), None));
+    assert!(plane.close(a.id).unwrap().flow.sent_packets > 0);
+    UdpSocket::bind(a.rtp).unwrap();
+}
