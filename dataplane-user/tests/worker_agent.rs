@@ -1,5 +1,7 @@
 //! Agent legs in the worker lane, over real loopback sockets.
 
+#![allow(clippy::unwrap_used, reason = "in a test, an assertion")]
+
 mod worker_support;
 
 use std::time::Duration;
@@ -81,7 +83,7 @@ fn packets_are_one_stream_on_the_grid() {
     for pair in packets.windows(2) {
         assert_eq!(sequence(&pair[1]), sequence(&pair[0]).wrapping_add(1));
         let step = timestamp(&pair[1]).wrapping_sub(timestamp(&pair[0]));
-        assert!(step > 0 && step % 160 == 0, "{step}");
+        assert!(step > 0 && step.is_multiple_of(160), "{step}");
         assert_eq!(pair[0][8..12], pair[1][8..12]);
         assert_eq!((pair[1].len(), pair[1][1]), (172, 0));
     }

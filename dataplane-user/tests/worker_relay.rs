@@ -1,5 +1,7 @@
 //! Relayed pairs in the worker lane, over real loopback sockets.
 
+#![allow(clippy::unwrap_used, reason = "in a test, an assertion")]
+
 mod worker_support;
 
 use std::net::SocketAddr;

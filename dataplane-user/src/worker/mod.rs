@@ -8,7 +8,8 @@
 //! - `pool`: [`Workers`], the threads as the media plane sees them; [`Handle`], one resident of theirs.
 //! - `command`: what the pool tells a worker. Events come back over the channel given to [`Workers::start`].
 //! - `run`: the loop. It asks `wheel` who is due when, and `token` which descriptor is ready.
-//! - `resident`: what a worker carries: `relay`, a relayed pair; `flows`: what its sessions mean for its four flows.
+//! - `resident`: what a worker carries, one of the next two.
+//! - `relay`: a relayed pair; `flows`: what its sessions mean for its four flows.
 //! - `leg`: a leg with its agent.
 //! - `stats`: what a leg has come to, readable from any thread.
 //! - `ports`, `clock`, `io`: the operating system. Only `io` has unsafe code.

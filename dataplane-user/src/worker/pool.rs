@@ -13,6 +13,7 @@ use super::command::{Command, NewLeg, NewRelay, Removed, ResidentId};
 use super::io::{pin_to, usable_cores};
 use super::run::Worker;
 use super::stats::LegStats;
+use crate::agent;
 use crate::media_plane::{MediaEvent, Session};
 
 /// The worker threads. Dropping it ends them and every call they carry.
@@ -83,8 +84,10 @@ impl Workers {
         self.threads.iter().map(|thread| thread.core).collect()
     }
 
-    /// Gives a leg to the least loaded worker, which starts connecting its agent.
+    /// Gives a leg to the least loaded worker, which starts connecting its agent. What the agent needs and takes long to
+    /// make is made here, not on the worker.
     pub fn add_leg(&self, leg: NewLeg) -> Handle {
+        agent::prepare(&leg.agent);
         self.add(1, |id, stats| Command::AddLeg(id, Box::new(leg), stats))
     }
 
