@@ -178,7 +178,7 @@ impl Phone {
                 wake => self.handle(&mut line, wake),
             }
         }
-        self.finish(line)
+        self.finish(line).await
     }
 
     pub async fn answer(mut self) -> anyhow::Result<Outcome> {
@@ -197,7 +197,7 @@ impl Phone {
                 wake => self.handle(&mut line, wake),
             }
         }
-        self.finish(line)
+        self.finish(line).await
     }
 
     fn pick_up(&mut self, incoming: &Incoming) -> anyhow::Result<Line> {
@@ -293,8 +293,8 @@ impl Phone {
         self.sip.hang_up(self.clock.now(), line.dialog, None);
     }
 
-    fn finish(mut self, line: Line) -> anyhow::Result<Outcome> {
-        self.flush()?;
+    async fn finish(mut self, line: Line) -> anyhow::Result<Outcome> {
+        self.flush().await;
         let mut outcome = line.outcome;
         if let (Some(answered), Some(ended)) = (line.answered, line.ended) {
             outcome.duration_ms = Some(milliseconds(ended - answered));
@@ -317,7 +317,7 @@ impl Phone {
     async fn next(&mut self, hang_up_at: Option<Time>) -> anyhow::Result<Wake> {
         let mut buffer = vec![0; 65_535];
         loop {
-            if let Some(event) = self.flush()? {
+            if let Some(event) = self.flush().await {
                 return Ok(Wake::Sip(event));
             }
             let wake = self.wake.map(|wake| self.clock.instant(wake));
@@ -341,23 +341,20 @@ impl Phone {
     }
 
     /// Sends what the SIP core has to send, up to its next event.
-    fn flush(&mut self) -> anyhow::Result<Option<Event>> {
+    async fn flush(&mut self) -> Option<Event> {
         loop {
             match self.sip.poll_output() {
                 Output::Transmit(transmit) => {
                     let remote = transmit.remote;
-                    if self
-                        .transport
-                        .try_send(&transmit)
-                        .is_err_and(|error| is_unreachable(&error))
-                    {
+                    let sent = self.transport.send(&transmit).await;
+                    if sent.is_err_and(|error| is_unreachable(&error)) {
                         self.sip.handle_input(self.clock.now(), Input::Unreachable { remote });
                     }
                 }
-                Output::Event(event) => return Ok(Some(event)),
+                Output::Event(event) => return Some(event),
                 Output::Timeout(wake) => {
                     self.wake = wake;
-                    return Ok(None);
+                    return None;
                 }
             }
         }

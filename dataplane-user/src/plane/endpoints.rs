@@ -15,7 +15,7 @@ pub(super) struct ResidentId(u64);
 
 /// Who carries an endpoint.
 pub(super) enum Carrier {
-    /// Nobody yet. The sockets, where no kernel lane could take them over.
+    /// Nobody yet, or nobody any more. The sockets that hold its ports, unless they are on their way to someone.
     Nobody(Option<Sockets>),
     /// A worker, with an agent.
     Agent {
@@ -100,14 +100,14 @@ pub(super) struct Endpoints {
 }
 
 impl Endpoints {
-    pub(super) fn open(&mut self, local: SocketAddr, held: Option<Sockets>) -> EndpointId {
+    pub(super) fn open(&mut self, local: SocketAddr, held: Sockets) -> EndpointId {
         self.opened += 1;
         let id = EndpointId(self.opened);
         let row = Row {
             local,
             session: None,
             peer: None,
-            carrier: Carrier::Nobody(held),
+            carrier: Carrier::Nobody(Some(held)),
         };
         self.rows.insert(id, row);
         id
@@ -138,9 +138,29 @@ impl Endpoints {
     pub(super) fn insert_agent(&mut self, endpoint: EndpointId, handle: Handle) -> Result<(), MediaError> {
         let stats = Arc::clone(handle.stats());
         let resident = self.place(handle);
-        let row = self.get_mut(endpoint)?;
-        row.carrier = Carrier::Agent { resident, stats };
-        row.peer = None;
+        self.part(endpoint)?;
+        self.get_mut(endpoint)?.carrier = Carrier::Agent { resident, stats };
+        Ok(())
+    }
+
+    /// These two are relayed to each other, and to nobody else any more.
+    pub(super) fn pair_up(&mut self, a: EndpointId, b: EndpointId) -> Result<(), MediaError> {
+        for (endpoint, peer) in [(a, b), (b, a)] {
+            if self.get(endpoint)?.peer != Some(peer) {
+                self.part(endpoint)?;
+            }
+        }
+        self.get_mut(a)?.peer = Some(b);
+        self.get_mut(b)?.peer = Some(a);
+        Ok(())
+    }
+
+    /// Takes an endpoint from its peer, in the rows of both.
+    fn part(&mut self, endpoint: EndpointId) -> Result<(), MediaError> {
+        let peer = self.get_mut(endpoint)?.peer.take();
+        if let Some(row) = peer.and_then(|peer| self.rows.get_mut(&peer)) {
+            row.peer = None;
+        }
         Ok(())
     }
 

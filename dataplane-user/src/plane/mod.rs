@@ -6,8 +6,8 @@
 //! - `kernel`: the kernel lane, if there is one;
 //! - [`crate::worker`]: the worker lane.
 //!
-//! An endpoint that nobody carries yet holds its sockets only where the kernel lane could not take it over: early packets
-//! then find an open port. With a kernel lane a port is bound only when a worker gets the leg.
+//! An endpoint that nobody carries yet holds its ports by sockets: early packets are not answered by ICMP, and no other
+//! process can take the ports. When the kernel lane takes over, the sockets are closed.
 
 mod endpoints;
 mod kernel;
@@ -97,11 +97,6 @@ impl Plane {
     /// The book stays consistent even if a holder of the lock panicked: each change is one insertion or removal.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether an endpoint at this address may be carried by the kernel lane.
-    fn kernel_may_carry(&self, local: SocketAddr) -> bool {
-        self.kernel.unavailable().is_none() && local.is_ipv4()
     }
 
     /// Joins two endpoints anew, in the best lane they can have.
@@ -218,9 +213,8 @@ impl MediaPlane for Plane {
                 last: self.ports.1,
             })?;
         self.kernel.serve(rtp);
-        let held = (!self.kernel_may_carry(rtp)).then_some(sockets);
         Ok(Endpoint {
-            id: state.endpoints.open(rtp, held),
+            id: state.endpoints.open(rtp, sockets),
             rtp,
         })
     }
@@ -250,8 +244,7 @@ impl MediaPlane for Plane {
     fn relay(&self, a: EndpointId, b: EndpointId) -> Result<[Lane; 2], MediaError> {
         let mut state = self.state();
         let lanes = self.join(&mut state, a, b)?;
-        state.endpoints.get_mut(a)?.peer = Some(b);
-        state.endpoints.get_mut(b)?.peer = Some(a);
+        state.endpoints.pair_up(a, b)?;
         Ok(lanes)
     }
 
