@@ -36,7 +36,7 @@ mod ebpf {
         }
         let toolchain = env::var(TOOLCHAIN).unwrap_or_else(|_| "nightly".to_owned());
 
-        prefer_prepared_tools(&root)?;
+        prepare_environment(&root)?;
         require_linker()?;
         require_rust_src(&toolchain)?;
 
@@ -50,9 +50,10 @@ mod ebpf {
             .map_err(|error| format!("the XDP program did not build: {error:#}"))
     }
 
-    /// Puts the folders where `cargo xtask build` installs bpf-linker first on the path: aya-build offers no other way.
+    /// Puts the folders where `cargo xtask build` installs bpf-linker first on the path, and keeps the inner cargo quiet
+    /// (aya-build shows each of its lines as a warning): aya-build offers no other way to do either.
     #[allow(unsafe_code)]
-    fn prefer_prepared_tools(root: &Path) -> Result<(), String> {
+    fn prepare_environment(root: &Path) -> Result<(), String> {
         let target = env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
         let mut path: Vec<PathBuf> = target
             .into_iter()
@@ -62,7 +63,10 @@ mod ebpf {
         path.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
         let path = env::join_paths(path).map_err(|error| format!("PATH cannot be extended: {error}"))?;
         // SAFETY: a build script's only thread.
-        unsafe { env::set_var("PATH", path) };
+        unsafe {
+            env::set_var("PATH", path);
+            env::set_var("CARGO_TERM_QUIET", "true");
+        }
         Ok(())
     }
 

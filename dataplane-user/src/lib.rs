@@ -6,6 +6,7 @@
 pub mod agent;
 pub mod codec;
 pub mod dtmf;
+pub mod flows;
 #[cfg(feature = "ebpf")]
 pub mod kernel;
 pub mod lane;

@@ -142,6 +142,8 @@ pub enum MediaEvent {
     },
     /// The softphone has played and dialled everything it was given.
     PhoneDone(EndpointId),
+    /// Whoever carried this endpoint is gone: its media has ended.
+    Lost(EndpointId),
 }
 
 /// Why an agent failed.
@@ -291,6 +293,9 @@ pub enum MediaError {
     /// An address that is not in `media.addresses`.
     #[error("{0} is not one of media.addresses")]
     NotLocal(IpAddr),
+    /// Media over IPv6, which neither lane carries yet.
+    #[error("cannot carry media at {0}: IPv6 media is not available")]
+    Ipv6(IpAddr),
     /// The endpoint is closed or was never open.
     #[error("media endpoint {0:?} is not open")]
     Closed(EndpointId),

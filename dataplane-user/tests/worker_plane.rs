@@ -1,5 +1,7 @@
 //! The plane as the control plane uses it, without a kernel lane, over real loopback sockets on ports the system chose.
 
+#![allow(clippy::unwrap_used, reason = "in a test, an assertion")]
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -11,12 +11,23 @@ use serde::Deserialize;
 pub struct Status {
     /// The data plane.
     pub plane: Plane,
+    /// What the SIP core holds.
+    pub sip: SipCounts,
     /// Calls since start.
     pub calls: CallCounts,
     /// Agent sessions since start.
     pub agents: AgentCounts,
     /// Tasks of its runtime.
     pub tasks: u64,
+}
+
+/// What the SIP core holds now.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct SipCounts {
+    /// Transactions.
+    pub transactions: u64,
+    /// Dialogs.
+    pub dialogs: u64,
 }
 
 /// The data plane as a whole.

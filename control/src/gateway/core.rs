@@ -117,6 +117,13 @@ impl Core {
                 Some(&(_, side)) => (endpoint, Event::Digit { side, digit, duration }),
                 None => return,
             },
+            MediaEvent::Lost(endpoint) => match self.endpoints.get(&endpoint) {
+                Some(&(_, side)) => {
+                    let error = "its worker has died".to_owned();
+                    (endpoint, Event::MediaFailed { side, error })
+                }
+                None => return,
+            },
             // Softphones are no calls of the gateway.
             MediaEvent::PhoneDone(_) => return,
         };

@@ -2,14 +2,12 @@
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
-use voxlane_common::flow::{FlowKind, FlowSpec, Forwarding, PayloadRewrite, PayloadTypes};
+use voxlane_common::flow::FlowSpec;
 
 use super::error::Refusal;
+use crate::flows;
 use crate::lane::Reason;
-use crate::media_plane::{Direction, Session};
-
-/// Comfort noise (RFC 3389), a static payload type that senders of G.711 use without announcing it.
-const COMFORT_NOISE: u8 = 13;
+use crate::media_plane::Session;
 
 /// One leg of a relayed call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +41,29 @@ impl LegFlows {
 impl RelayPair {
     /// What arrives at the first leg and what arrives at the second.
     pub(super) fn flows(&self) -> Result<[LegFlows; 2], Refusal> {
-        Ok([arriving(&self.0, &self.1)?, arriving(&self.1, &self.0)?])
+        let legs = [&self.0, &self.1];
+        for session in legs.map(|leg| &leg.session) {
+            for address in [session.remote_rtp, session.remote_rtcp] {
+                if address.is_ipv6() {
+                    return Err(Refusal::new(Reason::Ipv6, format!("{address} is an IPv6 address")));
+                }
+            }
+        }
+        let [first, second] = flows::of_pair(
+            legs.map(|leg| flows::Leg {
+                local_rtp: SocketAddr::V4(leg.local),
+                session: &leg.session,
+            }),
+            0,
+            0,
+        );
+        Ok(
+            [(self.0.local, first), (self.1.local, second)].map(|(local, flows)| LegFlows {
+                local,
+                rtp: flows.rtp,
+                rtcp: flows.rtcp,
+            }),
+        )
     }
 
     /// Where each leg's media is sent, as far as signalling has told.
@@ -62,85 +82,13 @@ fn rtcp_of(rtp: SocketAddrV4) -> SocketAddrV4 {
     SocketAddrV4::new(*rtp.ip(), rtp.port().saturating_add(1))
 }
 
-fn arriving(from: &Leg, to: &Leg) -> Result<LegFlows, Refusal> {
-    let (received, sent) = (&from.session, &to.session);
-    let codec = PayloadRewrite {
-        from: received.receive_payload_type,
-        to: sent.send_payload_type,
-    };
-    // Only what the other leg understands, too, is let through.
-    let events = received
-        .telephone_event
-        .zip(sent.telephone_event)
-        .map(|(received, sent)| PayloadRewrite {
-            from: received.receive,
-            to: sent.send,
-        });
-    let rtp = FlowSpec {
-        generation: 0,
-        epoch: 0,
-        kind: FlowKind::Rtp,
-        signalled: v4(received.remote_rtp)?,
-        outgoing: to.local,
-        destination: v4(sent.remote_rtp)?,
-        payload_types: PayloadTypes::of(
-            [codec.from, COMFORT_NOISE]
-                .into_iter()
-                .chain(events.map(|events| events.from)),
-        ),
-        rewrites: [codec, events.unwrap_or(codec)],
-        clock_rate: received.codec.clock_rate(),
-        forwarding: forwarding(received.direction, sent.direction),
-        peer: 0,
-    };
-    let rtcp = FlowSpec {
-        kind: FlowKind::Rtcp,
-        signalled: v4(received.remote_rtcp)?,
-        outgoing: rtcp_of(to.local),
-        destination: v4(sent.remote_rtcp)?,
-        payload_types: PayloadTypes::default(),
-        rewrites: [PayloadRewrite::default(); 2],
-        // Reports go on while a call is on hold (RFC 3264 section 8.4).
-        forwarding: Forwarding::On,
-        ..rtp
-    };
-    Ok(LegFlows {
-        local: from.local,
-        rtp,
-        rtcp,
-    })
-}
-
-fn v4(address: SocketAddr) -> Result<SocketAddrV4, Refusal> {
-    match address {
-        SocketAddr::V4(address) => Ok(address),
-        SocketAddr::V6(address) => Err(Refusal::new(Reason::Ipv6, format!("{address} is an IPv6 address"))),
-    }
-}
-
-fn forwarding(received: Direction, sent: Direction) -> Forwarding {
-    let receives = match received {
-        Direction::SendRecv | Direction::RecvOnly => true,
-        Direction::SendOnly | Direction::Inactive => false,
-    };
-    let sends = match sent {
-        Direction::SendRecv | Direction::SendOnly => true,
-        Direction::RecvOnly | Direction::Inactive => false,
-    };
-    if receives && sends {
-        Forwarding::On
-    } else {
-        Forwarding::Held
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use voxlane_common::flow::Flow;
+    use voxlane_common::flow::{Flow, Forwarding};
 
     use super::*;
     use crate::codec::Codec;
-    use crate::media_plane::TelephoneEvent;
+    use crate::media_plane::{Direction, TelephoneEvent};
 
     fn leg(local: &str, remote: &str, event: Option<u8>) -> Leg {
         let remote_rtp: SocketAddr = remote.parse().unwrap();

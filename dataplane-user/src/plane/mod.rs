@@ -203,6 +203,9 @@ impl MediaPlane for Plane {
         if local.is_unspecified() || !(self.addresses.is_empty() || self.addresses.contains(&local)) {
             return Err(MediaError::NotLocal(local));
         }
+        if local.is_ipv6() {
+            return Err(MediaError::Ipv6(local));
+        }
         let mut state = self.state();
         let (rtp, sockets) = state
             .pool

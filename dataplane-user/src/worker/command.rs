@@ -59,4 +59,20 @@ pub(super) enum Command {
     /// Answered once the ports are free.
     Remove(ResidentId, Sender<Removed>),
     Stop,
+    /// Dies, as a worker with a fault in it would.
+    #[cfg(test)]
+    Panic,
+}
+
+impl Command {
+    /// Endpoints that are nobody's if this command is not obeyed.
+    pub(super) fn orphans(&self) -> Vec<EndpointId> {
+        match self {
+            Self::AddLeg(_, leg, _) => vec![leg.endpoint],
+            Self::AddRelay(_, pair, _) => pair.legs.iter().map(|leg| leg.endpoint).collect(),
+            Self::SetSession(..) | Self::SetRelaySessions(..) | Self::Remove(..) | Self::Stop => Vec::new(),
+            #[cfg(test)]
+            Self::Panic => Vec::new(),
+        }
+    }
 }

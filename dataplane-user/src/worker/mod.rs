@@ -9,14 +9,13 @@
 //! - `command`: what the pool tells a worker. Events come back over the channel given to [`Workers::start`].
 //! - `run`: the loop. It asks `wheel` who is due when, and `token` which descriptor is ready.
 //! - `resident`: what a worker carries, one of the next two.
-//! - `relay`: a relayed pair; `flows`: what its sessions mean for its four flows.
+//! - `relay`: a relayed pair.
 //! - `leg`: a leg with its agent.
 //! - `stats`: what a leg has come to, readable from any thread.
 //! - `ports`, `clock`, `io`: the operating system. Only `io` has unsafe code.
 
 mod clock;
 mod command;
-pub mod flows;
 mod io;
 mod leg;
 mod pool;

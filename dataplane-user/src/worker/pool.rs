@@ -19,6 +19,7 @@ use crate::media_plane::{MediaEvent, Session};
 /// The worker threads. Dropping it ends them and every call they carry.
 pub struct Workers {
     threads: Vec<Thread>,
+    events: Sender<MediaEvent>,
     next_id: AtomicU64,
 }
 
@@ -75,6 +76,7 @@ impl Workers {
             .collect::<io::Result<_>>()?;
         Ok(Self {
             threads,
+            events,
             next_id: AtomicU64::new(0),
         })
     }
@@ -119,11 +121,22 @@ impl Workers {
     fn add(&self, legs: usize, command: impl FnOnce(ResidentId, Arc<[LegStats]>) -> Command) -> Handle {
         let id = ResidentId(self.next_id.fetch_add(1, Relaxed));
         let stats: Arc<[LegStats]> = (0..legs).map(|_| LegStats::default()).collect();
-        let load = |worker: &usize| self.threads[*worker].residents.load(Relaxed);
+        // A worker that died gets nothing while another lives.
+        let load = |worker: &usize| {
+            let thread = &self.threads[*worker];
+            (thread.is_dead(), thread.residents.load(Relaxed))
+        };
         let worker = (0..self.threads.len()).min_by_key(load).unwrap_or_default();
         let thread = &self.threads[worker];
         thread.residents.fetch_add(1, Relaxed);
-        thread.tell(command(id, Arc::clone(&stats)));
+        let command = command(id, Arc::clone(&stats));
+        let orphans = command.orphans();
+        if !thread.tell(command) {
+            for endpoint in orphans {
+                // Without a reader nobody minds.
+                let _ = self.events.send(MediaEvent::Lost(endpoint));
+            }
+        }
         Handle { worker, id, stats }
     }
 }
@@ -169,13 +182,20 @@ impl Thread {
         })
     }
 
-    /// Sends a command. To a worker that is gone it says nothing: whoever waits for an answer sees the channel close.
-    fn tell(&self, command: Command) {
-        if self.commands.send(command).is_ok()
-            && let Err(error) = self.waker.wake()
-        {
+    /// Sends a command; whether there is a worker to obey it. Whoever waits for an answer from one that is gone sees the
+    /// channel close.
+    fn tell(&self, command: Command) -> bool {
+        if self.commands.send(command).is_err() {
+            return false;
+        }
+        if let Err(error) = self.waker.wake() {
             tracing::warn!(%error, "could not wake a media worker: it will see the command late");
         }
+        true
+    }
+
+    fn is_dead(&self) -> bool {
+        self.join.as_ref().is_none_or(JoinHandle::is_finished)
     }
 }
 
@@ -195,4 +215,57 @@ fn last_of_several() -> io::Result<Option<usize>> {
         [] | [_] => None,
         [.., last] => Some(*last),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    use super::super::Sockets;
+    use super::*;
+    use crate::media_plane::{AgentSpec, EndpointId};
+
+    fn leg(endpoint: u64) -> NewLeg {
+        let mut ports = (20_000..60_000)
+            .step_by(2)
+            .map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+        NewLeg {
+            endpoint: EndpointId(endpoint),
+            sockets: ports.find_map(|rtp| Sockets::bind(rtp).ok()).unwrap(),
+            agent: AgentSpec::Echo,
+            session: None,
+        }
+    }
+
+    #[test]
+    fn a_worker_that_dies_tells_what_it_carried_and_gets_no_more() {
+        let (sender, events) = unbounded();
+        let core = usable_cores().unwrap()[0];
+        let workers = Workers::start(Some(&[core, core]), 20, sender).unwrap();
+        let first = workers.add_leg(leg(1));
+        let second = workers.add_leg(leg(2));
+        assert_ne!(first.worker, second.worker);
+        // Each worker tells for itself: the order is theirs.
+        let mut ready = [events.recv().unwrap(), events.recv().unwrap()];
+        ready.sort_by_key(|event| *event != MediaEvent::AgentReady(EndpointId(1)));
+        assert_eq!(ready, [1, 2].map(|id| MediaEvent::AgentReady(EndpointId(id))));
+
+        assert!(workers.threads[first.worker].tell(Command::Panic));
+        assert_eq!(events.recv(), Ok(MediaEvent::Lost(EndpointId(1))));
+        while !workers.threads[first.worker].is_dead() {
+            std::thread::yield_now();
+        }
+        let third = workers.add_leg(leg(3));
+        assert_eq!(third.worker, second.worker);
+        assert_eq!(events.recv(), Ok(MediaEvent::AgentReady(EndpointId(3))));
+        assert_eq!(workers.remove(first), Removed::default());
+
+        assert!(workers.threads[second.worker].tell(Command::Panic));
+        while !workers.threads[second.worker].is_dead() {
+            std::thread::yield_now();
+        }
+        workers.add_leg(leg(4));
+        let lost: Vec<MediaEvent> = events.try_iter().collect();
+        assert!(lost.contains(&MediaEvent::Lost(EndpointId(4))), "{lost:?}");
+    }
 }

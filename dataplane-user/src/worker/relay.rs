@@ -14,11 +14,12 @@ use voxlane_common::relay::{Forward, PacketView, Verdict, decide};
 
 use super::clock::nanoseconds;
 use super::command::NewRelay;
-use super::flows::{self, Leg, ipv4};
+
 use super::io::send_to;
 use super::ports::{Kind, Ports};
 use super::stats::LegStats;
-use crate::media_plane::Session;
+use crate::flows::{self, Leg, ipv4};
+use crate::media_plane::{EndpointId, Session};
 
 /// The sockets are new, and so are the flows: there is no earlier call to be told from.
 const GENERATION: u32 = 1;
@@ -55,6 +56,7 @@ struct Half {
 
 /// A pair.
 pub(super) struct RelayPair {
+    endpoints: [EndpointId; 2],
     ports: [Ports; 2],
     rtp: [Half; 2],
     rtcp: [Half; 2],
@@ -68,6 +70,7 @@ impl RelayPair {
     pub(super) fn new(pair: NewRelay, stats: Arc<[LegStats]>) -> io::Result<Self> {
         let [a, b] = pair.legs;
         let mut pair = Self {
+            endpoints: [a.endpoint, b.endpoint],
             ports: [Ports::new(a.sockets)?, Ports::new(b.sockets)?],
             rtp: Default::default(),
             rtcp: Default::default(),
@@ -77,6 +80,11 @@ impl RelayPair {
         };
         pair.program();
         Ok(pair)
+    }
+
+    /// The endpoints of its legs.
+    pub(super) fn endpoints(&self) -> [EndpointId; 2] {
+        self.endpoints
     }
 
     /// Changes what was agreed. If a leg has moved, the latches open again.

@@ -11,6 +11,7 @@ use super::leg::{AgentLeg, Voice};
 use super::ports::Kind;
 use super::relay::{RelayPair, Side};
 use super::token::Source;
+use crate::media_plane::EndpointId;
 
 /// One of a worker's residents.
 pub(super) enum Resident {
@@ -23,6 +24,16 @@ pub(super) enum Resident {
 }
 
 impl Resident {
+    /// The endpoints it carries.
+    pub(super) fn endpoints(&self) -> impl Iterator<Item = EndpointId> {
+        let endpoints = match self {
+            Self::Relay(pair) => pair.endpoints().map(Some),
+            Self::Leg(leg) => [Some(leg.endpoint()), None],
+            Self::Closing(_) => [None, None],
+        };
+        endpoints.into_iter().flatten()
+    }
+
     /// Asks to be told when something has arrived.
     pub(super) fn register(&mut self, registry: &Registry, key: usize) -> io::Result<()> {
         match self {

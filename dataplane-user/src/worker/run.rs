@@ -18,7 +18,7 @@ use super::resident::Resident;
 use super::stats::LegStats;
 use super::token::{COMMAND, Source};
 use super::wheel::Wheel;
-use crate::media_plane::{AgentFailure, MediaEvent};
+use crate::media_plane::{AgentFailure, EndpointId, MediaEvent};
 
 /// Most descriptors that one look at the poll reports; the rest are reported by the next.
 const EVENTS: usize = 1024;
@@ -128,7 +128,10 @@ impl Worker {
                     let endpoints = pair.legs.each_ref().map(|leg| leg.endpoint);
                     match RelayPair::new(*pair, stats) {
                         Ok(pair) => self.admit(id, Resident::Relay(Box::new(pair))),
-                        Err(error) => tracing::error!(?endpoints, %error, "could not take over a relayed pair"),
+                        Err(error) => {
+                            tracing::error!(?endpoints, %error, "could not take over a relayed pair");
+                            self.lose(endpoints);
+                        }
                     }
                 }
                 Command::SetRelaySessions(id, sessions) => {
@@ -141,6 +144,8 @@ impl Worker {
                     let _ = answer.send(self.remove(id));
                 }
                 Command::Stop => return Next::Stop,
+                #[cfg(test)]
+                Command::Panic => panic!("told to"),
             }
         }
         Next::Go
@@ -150,6 +155,7 @@ impl Worker {
         let key = self.residents.vacant_key();
         if let Err(error) = resident.register(self.poll.registry(), key) {
             tracing::error!(%error, "could not watch the sockets of a call");
+            self.lose(resident.endpoints());
         }
         resident.settle(self.poll.registry(), key);
         self.residents.insert(resident);
@@ -175,6 +181,14 @@ impl Worker {
             resident.set_session(session, now);
         }
         self.admit(id, Resident::Leg(Box::new(resident)));
+    }
+
+    /// Tells that nobody carries these endpoints.
+    fn lose(&self, endpoints: impl IntoIterator<Item = EndpointId>) {
+        for endpoint in endpoints {
+            // Without a reader nobody minds.
+            let _ = self.events.send(MediaEvent::Lost(endpoint));
+        }
     }
 
     fn resident(&mut self, id: ResidentId) -> Option<&mut Resident> {
@@ -272,6 +286,20 @@ impl Worker {
                 "a media worker is late: frames were not sent"
             );
             self.given_up = given_up;
+        }
+    }
+}
+
+impl Drop for Worker {
+    /// A worker that dies of a fault tells what it carried, so that no call stays up in silence.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for (_, resident) in &self.residents {
+                self.lose(resident.endpoints());
+            }
+            for command in self.inbox.try_iter() {
+                self.lose(command.orphans());
+            }
         }
     }
 }

@@ -21,7 +21,7 @@ use self::line::{Heard, Line};
 pub(super) use self::voice::Voice;
 use super::ports::{Kind, Ports};
 use super::stats::LegStats;
-use crate::media_plane::Session;
+use crate::media_plane::{EndpointId, Session};
 
 /// A leg and its agent.
 pub(super) struct AgentLeg {
@@ -39,6 +39,11 @@ impl AgentLeg {
             voice,
             slot,
         }
+    }
+
+    /// Its endpoint.
+    pub(super) fn endpoint(&self) -> EndpointId {
+        self.voice.endpoint()
     }
 
     /// One of its sockets.

@@ -52,6 +52,11 @@ impl Voice {
         }
     }
 
+    /// The endpoint of its leg.
+    pub(in crate::worker) fn endpoint(&self) -> EndpointId {
+        self.endpoint
+    }
+
     /// Its connection can be read or written.
     pub(in crate::worker) fn on_ready(&mut self, now: Duration) {
         self.agent.on_ready(&mut self.playout, now);

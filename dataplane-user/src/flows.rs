@@ -1,4 +1,4 @@
-//! What two sessions mean for the four flows of a relayed call.
+//! What two sessions mean for the four flows of a relayed call, in whichever lane.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
@@ -90,7 +90,7 @@ fn forwarding(from: Direction, to: Direction) -> Forwarding {
 }
 
 /// Whether the gateway takes media in this direction.
-pub(super) fn receives(direction: Direction) -> bool {
+pub(crate) fn receives(direction: Direction) -> bool {
     match direction {
         Direction::SendRecv | Direction::RecvOnly => true,
         Direction::SendOnly | Direction::Inactive => false,
@@ -98,14 +98,14 @@ pub(super) fn receives(direction: Direction) -> bool {
 }
 
 /// Whether the gateway sends media in this direction.
-pub(super) fn sends(direction: Direction) -> bool {
+pub(crate) fn sends(direction: Direction) -> bool {
     match direction {
         Direction::SendRecv | Direction::SendOnly => true,
         Direction::RecvOnly | Direction::Inactive => false,
     }
 }
 
-pub(super) fn ipv4(address: SocketAddr) -> SocketAddrV4 {
+pub(crate) fn ipv4(address: SocketAddr) -> SocketAddrV4 {
     match address {
         SocketAddr::V4(address) => address,
         SocketAddr::V6(_) => SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0),
