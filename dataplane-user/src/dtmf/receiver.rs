@@ -9,10 +9,14 @@ use super::{Press, key};
 /// An event whose packets stop without an end is over after this long.
 const TIMEOUT: Duration = Duration::from_millis(200);
 
+/// A segment that has come this far may be full: its next packet would not fit into 16 bits of duration.
+const FULL: u32 = 0xf000;
+
 /// Hears one stream's telephone events.
 ///
 /// All packets of an event carry the timestamp of its beginning, which names the event: a second press of the same key
-/// has another. So it does not matter which of an event's packets are lost, as long as one arrives.
+/// has another. So it does not matter which of an event's packets are lost, as long as one arrives. A key held for longer
+/// than a duration can say goes on under a new timestamp, from where the full segment ends (section 2.5.1.3).
 #[derive(Debug)]
 pub struct Receiver {
     clock_rate: u32,
@@ -27,7 +31,17 @@ struct Event {
     timestamp: u32,
     /// Longest duration seen, in the clock's units.
     duration: u16,
+    /// Duration of its segments before this one.
+    before: u64,
     last_packet: Duration,
+}
+
+impl Event {
+    /// Whether `digit` at `timestamp` is the same key, still held, in a new segment.
+    fn goes_on(&self, digit: char, timestamp: u32) -> bool {
+        let since = timestamp.wrapping_sub(self.timestamp);
+        digit == self.digit && (FULL..=u32::from(u16::MAX)).contains(&since) && u32::from(self.duration) >= FULL
+    }
 }
 
 impl Receiver {
@@ -51,14 +65,21 @@ impl Receiver {
             return None;
         }
         let duration = u16::from_be_bytes([high, low]);
-        let before = match self.current {
+        let before = match &mut self.current {
             Some(event) if event.timestamp == timestamp => None,
+            Some(event) if event.goes_on(digit, timestamp) => {
+                event.before += u64::from(timestamp.wrapping_sub(event.timestamp));
+                event.timestamp = timestamp;
+                event.duration = 0;
+                None
+            }
             _ => self.finish(),
         };
         let event = self.current.get_or_insert(Event {
             digit,
             timestamp,
             duration,
+            before: 0,
             last_packet: now,
         });
         event.duration = event.duration.max(duration);
@@ -90,10 +111,10 @@ impl Receiver {
     fn finish(&mut self) -> Option<Press> {
         let event = self.current.take()?;
         self.reported = Some(event.timestamp);
-        let duration = Duration::from_secs(event.duration.into()) / self.clock_rate;
+        let samples = event.before + u64::from(event.duration);
         Some(Press {
             digit: event.digit,
-            duration,
+            duration: Duration::from_secs(samples) / self.clock_rate,
         })
     }
 }
@@ -198,6 +219,19 @@ mod tests {
     fn timestamps_wrap() {
         let wrap = [packet(u32::MAX - 100, 7, true, 160), packet(1500, 8, true, 160)];
         assert_eq!(hear(wrap), [press('7', 20), press('8', 20)]);
+    }
+
+    #[test]
+    fn a_key_held_beyond_what_a_duration_can_say_is_one_press() {
+        let segment = |start: u32, end: bool| (1..=4u32).map(move |n| (start, end && n == 4, (16_380 * n).min(65_520)));
+        let packets = segment(0, false)
+            .chain(segment(65_520, false))
+            .chain([(131_040, true, 8000)]);
+        let heard = hear(packets.map(|(start, end, duration)| packet(start, 6, end, duration as u16)));
+        assert_eq!(heard, [press('6', (131_040 + 8000) / 8)]);
+        // The same key pressed anew after a long one is another press.
+        let anew = [packet(0, 6, true, 65_520), packet(65_600, 6, true, 800)];
+        assert_eq!(hear(anew), [press('6', 8190), press('6', 100)]);
     }
 
     #[test]

@@ -72,6 +72,12 @@ impl Sender {
         Ok(())
     }
 
+    /// Forgets what is left to send.
+    pub fn clear(&mut self) {
+        self.waiting.clear();
+        self.current = None;
+    }
+
     /// Whether anything is left to send.
     pub fn is_active(&self) -> bool {
         self.current.is_some() || !self.waiting.is_empty()
@@ -159,6 +165,18 @@ mod tests {
             codes,
             [one, one, one, one, none, none, none, none, none, a, a, a, a, none, none]
         );
+    }
+
+    #[test]
+    fn what_cannot_be_sent_is_forgotten() {
+        let mut sender = Sender::new(160);
+        for digit in "12".chars() {
+            sender.press(digit, Duration::from_millis(40)).unwrap();
+        }
+        assert!(sender.next(0).is_some());
+        sender.clear();
+        assert!(!sender.is_active());
+        assert_eq!(sender.next(160), None);
     }
 
     #[test]

@@ -85,7 +85,7 @@ impl Resident {
         match self {
             Self::Relay(_) => {}
             Self::Leg(leg) => leg.on_due(frame, now),
-            Self::Closing(..) => {}
+            Self::Closing(voice) => voice.tick(now),
         }
     }
 

@@ -11,6 +11,7 @@ use mio::net::TcpStream;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use tungstenite::client::{IntoClientRequest, client_with_config};
+use tungstenite::error::ProtocolError;
 use tungstenite::handshake::MidHandshake;
 use tungstenite::handshake::client::{ClientHandshake, Request};
 use tungstenite::http::{HeaderName, HeaderValue};
@@ -36,7 +37,7 @@ pub struct Connection {
     /// Addresses not tried yet, last first.
     addresses: Vec<SocketAddr>,
     /// Why the last address was no good.
-    refused: Option<io::Error>,
+    refused: Option<String>,
     generation: u32,
     state: State,
 }
@@ -129,8 +130,7 @@ impl Connection {
                         return Ok(false);
                     }
                     Err(error) => {
-                        self.refused = Some(error);
-                        self.try_next_address()?;
+                        self.skip(error.to_string())?;
                         continue;
                     }
                 },
@@ -147,6 +147,10 @@ impl Connection {
                     self.state = State::Handshaking(handshake);
                     return Ok(false);
                 }
+                // Nobody who speaks for the agent has answered yet: another address may have somebody who does.
+                Err(HandshakeError::Failure(
+                    error @ (Error::Io(_) | Error::Protocol(ProtocolError::HandshakeIncomplete)),
+                )) => self.skip(error.to_string())?,
                 Err(HandshakeError::Failure(error)) => return Err(handshake_failure(error)),
             }
         }
@@ -216,6 +220,20 @@ impl Connection {
         }
     }
 
+    /// Addresses that have not been tried.
+    pub fn addresses_left(&self) -> usize {
+        self.addresses.len()
+    }
+
+    /// Gives the address that is being tried up for the next one.
+    ///
+    /// # Errors
+    /// There is none: `why` the last was given up.
+    pub fn skip(&mut self, why: String) -> Result<(), AgentFailure> {
+        self.refused = Some(why);
+        self.try_next_address()
+    }
+
     fn try_next_address(&mut self) -> Result<(), AgentFailure> {
         while let Some(address) = self.addresses.pop() {
             match TcpStream::connect(address) {
@@ -224,13 +242,13 @@ impl Connection {
                     self.state = State::Connecting(stream);
                     return Ok(());
                 }
-                Err(error) => self.refused = Some(error),
+                Err(error) => self.refused = Some(error.to_string()),
             }
         }
         let why = self
             .refused
-            .as_ref()
-            .map_or_else(|| "the host has no address".to_owned(), ToString::to_string);
+            .take()
+            .unwrap_or_else(|| "the host has no address".to_owned());
         Err(AgentFailure::Connect(why))
     }
 
@@ -310,7 +328,6 @@ fn unless_blocked(error: Error) -> Result<(), Error> {
 fn handshake_failure(error: Error) -> AgentFailure {
     match error {
         Error::Http(response) => AgentFailure::Refused(response.status().to_string()),
-        Error::Io(error) => AgentFailure::Connect(error.to_string()),
         error => AgentFailure::Refused(error.to_string()),
     }
 }

@@ -34,6 +34,8 @@ pub struct Twilio {
     phase: Phase,
     events: VecDeque<AgentEvent>,
     connect_by: Duration,
+    /// When the next address is tried, if there is one.
+    skip_at: Duration,
     silence_timeout: Duration,
     last_heard: Duration,
     last_ping: Duration,
@@ -75,6 +77,7 @@ impl Twilio {
             phase: Phase::Connecting,
             events: VecDeque::new(),
             connect_by: now + spec.connect_timeout,
+            skip_at: now,
             silence_timeout: spec.silence_timeout,
             last_heard: now,
             last_ping: now,
@@ -85,10 +88,32 @@ impl Twilio {
             more: false,
         };
         match Connection::start(&spec.url, &spec.headers, &spec.addresses) {
-            Ok(connection) => twilio.connection = Some(connection),
+            Ok(connection) => {
+                twilio.connection = Some(connection);
+                twilio.share_time(now);
+            }
             Err(failure) => twilio.end(AgentEvent::Failed(failure)),
         }
         twilio
+    }
+
+    /// Gives the address that is tried now its share of the time that is left.
+    fn share_time(&mut self, now: Duration) {
+        let left = self.connection.as_ref().map_or(0, Connection::addresses_left);
+        let shares = u32::try_from(left).unwrap_or(u32::MAX).saturating_add(1);
+        self.skip_at = now + self.connect_by.saturating_sub(now) / shares;
+    }
+
+    /// Tries the next address if this one has had its time.
+    fn try_next_address(&mut self, now: Duration) -> Result<(), AgentFailure> {
+        let Some(connection) = &mut self.connection else {
+            return Ok(());
+        };
+        if now >= self.skip_at && connection.addresses_left() > 0 {
+            connection.skip("no answer".to_owned())?;
+            self.share_time(now);
+        }
+        Ok(())
     }
 
     /// Ends the session with its last event.
@@ -251,6 +276,12 @@ impl Session for Twilio {
             Phase::Connecting if now >= self.connect_by => {
                 self.end(AgentEvent::Failed(AgentFailure::Timeout("connecting")));
             }
+            Phase::Connecting => {
+                self.attempt(|twilio| twilio.try_next_address(now));
+            }
+            Phase::Closing if self.more => {
+                self.attempt(|twilio| twilio.read(playout, now));
+            }
             Phase::Talking => {
                 self.attempt(|twilio| {
                     if twilio.more {
@@ -260,13 +291,14 @@ impl Session for Twilio {
                     twilio.watch(now)
                 });
             }
-            Phase::Connecting | Phase::Closing | Phase::Over => {}
+            Phase::Closing | Phase::Over => {}
         }
     }
 
     fn deadline(&self) -> Option<Duration> {
         match self.phase {
-            Phase::Connecting => Some(self.connect_by),
+            Phase::Connecting => Some(self.connect_by.min(self.skip_at)),
+            Phase::Talking if self.more => Some(Duration::ZERO),
             Phase::Talking => Some(self.last_heard.min(self.last_ping) + self.silence_timeout / 2),
             Phase::Closing | Phase::Over => None,
         }

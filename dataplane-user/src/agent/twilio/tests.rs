@@ -235,6 +235,47 @@ fn the_next_address_is_tried_and_none_left_is_a_failure() {
 }
 
 #[test]
+fn an_address_that_hangs_up_or_says_nothing_gives_way_to_the_next() {
+    let (dropping, hangs_up) = listener();
+    let dropper = std::thread::spawn(move || drop(dropping.accept().unwrap()));
+    let (address, _heard, thread) = bot(|message, _| message["event"] != "start");
+    let mut call = Call::to(&[hangs_up, address]);
+    assert_eq!(call.event(), AgentEvent::Ready);
+    dropper.join().unwrap();
+    thread.join().unwrap();
+
+    let (silent, says_nothing) = listener();
+    let (address, _heard, thread) = bot(|message, _| message["event"] != "start");
+    let mut call = Call::with_timeouts(&[says_nothing, address], Duration::from_secs(4), PATIENCE);
+    assert_eq!(call.event(), AgentEvent::Ready);
+    thread.join().unwrap();
+    drop(silent);
+}
+
+#[test]
+fn a_bot_that_talks_on_does_not_keep_the_connection_open() {
+    let (address, _heard, thread) = bot(|message, socket| {
+        if message["event"] == "start" {
+            for _ in 0..10 * READ_BATCH {
+                say(socket, r#"{"event":"media","media":{"payload":"//8="}}"#);
+            }
+        }
+        true
+    });
+    let mut call = Call::to(&[address]);
+    assert_eq!(call.event(), AgentEvent::Ready);
+    call.until("speech", |call| call.twilio.more);
+    assert!(!call.twilio.stop(Duration::ZERO));
+    // The socket was reported ready once: what the batch left is read by ticks.
+    while call.twilio.more {
+        let now = call.began.elapsed();
+        call.twilio.on_tick(&mut call.playout, &mut call.dtmf, now);
+    }
+    call.until("end", |call| call.twilio.is_done());
+    thread.join().unwrap();
+}
+
+#[test]
 fn an_agent_that_says_nothing_is_given_up() {
     // Before the handshake: the connection is accepted by the listener's backlog, and that is all.
     let (silent, address) = listener();

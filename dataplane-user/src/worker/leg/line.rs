@@ -204,6 +204,11 @@ impl Line {
         };
         let timestamp = self.packetizer.timestamp(frame);
         let sending = sends(session.direction);
+        let event = session.telephone_event.filter(|_| sending);
+        if event.is_none() {
+            // Keys that cannot be sent are lost, as audio is.
+            keys.clear();
+        }
         // A key takes the place of the audio of its time.
         let sound = if playout.next(&mut self.frame) {
             Sound::Talk
@@ -213,9 +218,7 @@ impl Line {
         if !sending {
             return;
         }
-        let key = session
-            .telephone_event
-            .and_then(|event| Some((event.send, keys.next(timestamp)?)));
+        let key = event.and_then(|event| Some((event.send, keys.next(timestamp)?)));
         let packet = match key {
             Some((payload_type, key)) => self
                 .packetizer
