@@ -1,6 +1,5 @@
 //! The real `voxlane serve`.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -16,10 +15,14 @@ use crate::reports::{Calls, Flows, Status};
 
 const START: Duration = Duration::from_secs(20);
 
+/// Name of the configuration in the runtime directory.
+const CONFIG: &str = "voxlane.toml";
+
 /// A running gateway. Dropping it ends it.
 #[derive(Debug)]
 pub struct Gateway {
     binary: PathBuf,
+    place: Place,
     process: Process,
     directory: TempDir,
 }
@@ -43,17 +46,15 @@ impl Gateway {
 
     fn launch(binary: &Path, place: &Place, config: Option<&str>, environment: &[(&str, &str)]) -> Result<Self> {
         let directory = tempfile::tempdir()?;
-        let mut command = place.command(binary);
-        command
-            .arg("serve")
-            .arg("--runtime-dir")
-            .arg(directory.path())
-            .envs(environment.iter().copied());
         if let Some(config) = config {
-            let file = directory.path().join("voxlane.toml");
-            fs::write(&file, config)?;
-            command.arg("--config").arg(file);
+            fs::write(directory.path().join(CONFIG), config)?;
         }
+        Self::run(binary, place, directory, environment)
+    }
+
+    fn run(binary: &Path, place: &Place, directory: TempDir, environment: &[(&str, &str)]) -> Result<Self> {
+        let mut command = serve(binary, place, directory.path());
+        command.envs(environment.iter().copied());
         let mut process = Process::start("voxlane serve", &mut command)?;
         let runtime = directory.path().to_owned();
         process.poll("the gateway to be ready", START, |process| {
@@ -61,9 +62,20 @@ impl Gateway {
         })?;
         Ok(Self {
             binary: binary.to_owned(),
+            place: place.clone(),
             process,
             directory,
         })
+    }
+
+    /// Kills it, as a crash would, and starts it again in the same place, on the same files.
+    ///
+    /// # Errors
+    /// If it does not start: something of the first is in its way.
+    pub fn crash_and_start_again(self) -> Result<Self> {
+        self.process.signal("KILL")?;
+        self.process.wait(START)?;
+        Self::run(&self.binary, &self.place, self.directory, &[])
     }
 
     /// Its process id.
@@ -143,6 +155,25 @@ impl Gateway {
         })
     }
 
+    /// `voxlane flows`, as people read it.
+    ///
+    /// # Errors
+    /// As [`Self::status`].
+    pub fn flows_for_people(&self) -> Result<String> {
+        let output = asking(&self.binary, self.directory.path(), "flows").output()?;
+        ensure!(output.status.success(), "{output:?}");
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// Asks it to end as a service manager does, with SIGTERM, and waits.
+    ///
+    /// # Errors
+    /// If it does not end in time.
+    pub fn terminate(self) -> Result<Ended> {
+        self.process.signal("TERM")?;
+        self.process.wait(START)
+    }
+
     /// Asks it to end, and waits.
     ///
     /// # Errors
@@ -152,15 +183,26 @@ impl Gateway {
     }
 }
 
+/// A gateway that has not been started: on the configuration in its runtime directory, if there is one.
+pub fn serve(binary: &Path, place: &Place, runtime_dir: &Path) -> Command {
+    let mut command = place.command(binary);
+    command.arg("serve").arg("--runtime-dir").arg(runtime_dir);
+    let config = runtime_dir.join(CONFIG);
+    if config.exists() {
+        command.arg("--config").arg(config);
+    }
+    command
+}
+
+fn asking(binary: &Path, runtime_dir: &Path, what: &str) -> Command {
+    let mut command = Command::new(binary);
+    command.arg(what).arg("--runtime-dir").arg(runtime_dir);
+    command
+}
+
 fn ask<R: DeserializeOwned>(binary: &Path, runtime_dir: &Path, what: &str) -> Result<R> {
-    let arguments = [
-        OsStr::new(what),
-        "--json".as_ref(),
-        "--runtime-dir".as_ref(),
-        runtime_dir.as_ref(),
-    ];
-    let output = Command::new(binary)
-        .args(arguments)
+    let output = asking(binary, runtime_dir, what)
+        .arg("--json")
         .output()
         .context("cannot start voxlane")?;
     ensure!(

@@ -16,7 +16,13 @@ const GATEWAY: SocketAddr = SocketAddr::new(GATEWAY_TO_CARRIER, 5060);
 
 /// Calls of the first round. They go on for longer than a transaction is remembered (64*T1, RFC 3261), so that tables have
 /// the size they have in the second.
-const WARM_UP: &str = "2400";
+const WARM_UP: u64 = 2800;
+
+/// Calls of the second round: 70 a second for a minute.
+const LOAD: u64 = 4200;
+
+/// Calls there must have been at one moment.
+const AT_ONCE: u64 = 200;
 
 /// Memory that may be held after a load like one before it: allocator slack. A kilobyte kept a call would be 4 MiB.
 const SLACK_KIB: u64 = 2 * 1024;
@@ -52,11 +58,25 @@ fn resident_kib(gateway: &Gateway) -> Result<u64> {
         .context("VmRSS is not a number")
 }
 
-/// Places `calls` calls of 3 s to the echo agent, at most 200 at once.
-fn load(net: &Lab, gateway: &Gateway, calls: &str) -> Result<()> {
+/// Places `calls` calls of 3 s to the echo agent, a few more than [`AT_ONCE`] together.
+fn load(net: &Lab, gateway: &Gateway, calls: u64) -> Result<()> {
     let caller = Sipp::caller(&net.carrier, Scenario::Uac, CARRIER, GATEWAY, ECHO)?;
-    let options = ["-rtp_echo", "-l", "200", "-r", "70", "-d", "3000", "-m", calls];
-    caller.options(&options).start()?.succeed(PATIENCE)?;
+    let options = [
+        "-rtp_echo",
+        "-l",
+        "210",
+        "-r",
+        "90",
+        "-d",
+        "3000",
+        "-m",
+        &calls.to_string(),
+    ];
+    let caller = caller.options(&options).start()?;
+    gateway.wait_until(PATIENCE, Gateway::status, |status| {
+        status.agents.active >= AT_ONCE && status.plane.ports_in_use as u64 >= AT_ONCE
+    })?;
+    caller.succeed(PATIENCE)?;
     gateway.wait_until_idle(PATIENCE)?;
     Ok(())
 }
@@ -70,8 +90,7 @@ fn two_hundred_calls_at_once_leave_nothing_behind() {
     let gateway = Gateway::start_with(&binary, &net.gateway, &lab(Xdp::Auto, NO_BOT)).unwrap();
     load(&net, &gateway, WARM_UP).unwrap();
     let (before, memory_before) = (held(&gateway).unwrap(), resident_kib(&gateway).unwrap());
-    // 200 calls of 3 s each are 66 a second: a minute.
-    load(&net, &gateway, "4000").unwrap();
+    load(&net, &gateway, LOAD).unwrap();
     gateway
         .wait_until(PATIENCE, held, |now| *now == before)
         .unwrap_or_else(|error| panic!("before the load {before:?}; {error:#}"));
@@ -83,7 +102,7 @@ fn two_hundred_calls_at_once_leave_nothing_behind() {
     let status = gateway.status().unwrap();
     assert_eq!(
         (status.calls.total, status.calls.answered, status.calls.failed),
-        (6400, 6400, 0)
+        (WARM_UP + LOAD, WARM_UP + LOAD, 0)
     );
     gateway
         .wait_until(PATIENCE, Gateway::status, |status| {

@@ -135,6 +135,8 @@ fn without_xdp_the_worker_lane_relays_and_says_why() {
         );
         assert!(flow.userspace_packets >= PACKETS, "{flow:?}");
     }
+    let shown = gateway.flows_for_people().unwrap();
+    assert_eq!(shown.matches("media.xdp is \"off\"").count(), 3, "{shown}");
     caller.succeed(PATIENCE).unwrap();
     gateway.wait_until_idle(PATIENCE).unwrap();
 }
