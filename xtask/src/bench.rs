@@ -13,6 +13,7 @@ use crate::workspace::Workspace;
     after_help = "Every figure is a ratio against a baseline measured in the same run, so that machines compare.
 Measured so far, one benchmark each in benches/benches:
   g711    encode and decode of 160 samples, against a copy of the same bytes
+  sip     an INVITE read, against rsip's own parser
 
 Examples:
   cargo xtask bench          all of them

@@ -46,7 +46,7 @@ struct Cli {
     #[command(subcommand)]
     command: Command,
     /// How logs are written
-    #[arg(long, global = true, value_enum, default_value_t = log::Format::Text)]
+    #[arg(long, global = true, value_enum, default_value_t = log::Format::Text, display_order = 900)]
     log_format: log::Format,
 }
 

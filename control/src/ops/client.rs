@@ -24,14 +24,14 @@ const LIMIT: usize = 128 << 20;
 pub enum ClientError {
     /// Nobody listens.
     #[error(
-        "{}: no gateway answers here ({source}); is \"voxlane serve\" running, with the same --runtime-dir?",
+        "{}: no gateway answers here ({error}); is \"voxlane serve\" running, with the same --runtime-dir?",
         path.display()
     )]
     NotRunning {
         /// The socket.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        error: io::Error,
     },
     /// The socket belongs to another user.
     #[error("{}: permission denied; run this as the user that runs \"voxlane serve\"", .0.display())]
@@ -84,11 +84,11 @@ pub async fn get_bytes(runtime_dir: &Path, route: &str) -> Result<Bytes, ClientE
 }
 
 async fn exchange(path: &Path, route: &str) -> Result<Bytes, ClientError> {
-    let stream = UnixStream::connect(path).await.map_err(|source| match source.kind() {
+    let stream = UnixStream::connect(path).await.map_err(|error| match error.kind() {
         io::ErrorKind::PermissionDenied => ClientError::Permission(path.to_owned()),
         _ => ClientError::NotRunning {
             path: path.to_owned(),
-            source,
+            error,
         },
     })?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))

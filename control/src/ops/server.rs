@@ -36,15 +36,15 @@ impl AdminServer {
     ) -> Result<Self, OpsError> {
         let tcp = match metrics {
             Some(address) => {
-                let failed = |source| OpsError::Metrics { address, source };
+                let failed = |error| OpsError::Metrics { address, error };
                 Some(TcpListener::bind(address).await.map_err(failed)?)
             }
             None => None,
         };
         let (socket, listener) = SocketFile::listen(runtime_dir)?;
-        let failed = |source| OpsError::File {
+        let failed = |error| OpsError::File {
             path: super::socket::path(runtime_dir),
-            source,
+            error,
         };
         listener.set_nonblocking(true).map_err(failed)?;
         let unix = UnixListener::from_std(listener).map_err(failed)?;

@@ -24,20 +24,20 @@ pub enum OpsError {
     #[error("{}: is in the way and is not a socket; remove it, or choose another directory with --runtime-dir", .0.display())]
     NotASocket(PathBuf),
     /// The file system refuses.
-    #[error("{}: {source}; the runtime directory (node.runtime_dir or --runtime-dir) must be writable", path.display())]
+    #[error("{}: {error}; the runtime directory (node.runtime_dir or --runtime-dir) must be writable", path.display())]
     File {
         /// What was touched.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        error: io::Error,
     },
     /// The metrics address cannot be listened on.
-    #[error("node.metrics: cannot listen on {address}: {source}")]
+    #[error("node.metrics: cannot listen on {address}: {error}")]
     Metrics {
         /// The address.
         address: std::net::SocketAddr,
         /// What the system said.
-        source: io::Error,
+        error: io::Error,
     },
 }
 
@@ -59,7 +59,7 @@ impl SocketFile {
         let path = path(runtime_dir);
         let file = |path: &Path| {
             let path = path.to_owned();
-            move |source| OpsError::File { path, source }
+            move |error| OpsError::File { path, error }
         };
         fs::create_dir_all(runtime_dir).map_err(file(runtime_dir))?;
         check_free(&path)?;
@@ -101,10 +101,10 @@ fn check_free(path: &Path) -> Result<(), OpsError> {
         Ok(metadata) if !metadata.file_type().is_socket() => return Err(OpsError::NotASocket(path.to_owned())),
         Ok(_) => {}
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(source) => {
+        Err(error) => {
             return Err(OpsError::File {
                 path: path.to_owned(),
-                source,
+                error,
             });
         }
     }
@@ -113,9 +113,9 @@ fn check_free(path: &Path) -> Result<(), OpsError> {
         Err(error) if matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound) => Ok(()),
         // A queue that is full belongs to a process that is alive.
         Err(error) if error.kind() == ErrorKind::WouldBlock => Err(OpsError::InUse(path.to_owned())),
-        Err(source) => Err(OpsError::File {
+        Err(error) => Err(OpsError::File {
             path: path.to_owned(),
-            source,
+            error,
         }),
     }
 }

@@ -95,7 +95,7 @@ enum Wake {
 
 impl Phone {
     pub fn start(bind: SocketAddr, towards: Option<SocketAddr>, media: Media) -> anyhow::Result<Self> {
-        let transport = UdpTransport::bind(&[bind]).with_context(|| format!("cannot listen on {bind}"))?;
+        let transport = UdpTransport::bind(&[bind])?;
         if let Some(remote) = towards {
             transport
                 .local_for(remote)
