@@ -22,13 +22,18 @@ pub fn interrupt_waits() {
     INTERRUPTED.store(true, Ordering::Relaxed);
 }
 
+/// Whether [`interrupt_waits`] was called.
+pub fn interrupted() -> bool {
+    INTERRUPTED.load(Ordering::Relaxed)
+}
+
 /// Sleeps for one turn of a wait.
 ///
 /// # Errors
 /// If [`interrupt_waits`] was called.
 pub fn pause() -> Result<()> {
     thread::sleep(POLL);
-    ensure!(!INTERRUPTED.load(Ordering::Relaxed), "interrupted");
+    ensure!(!interrupted(), "interrupted");
     Ok(())
 }
 

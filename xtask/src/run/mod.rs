@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -61,6 +61,8 @@ pub fn run(workspace: &mut Workspace, arguments: &Arguments) -> Result<ExitCode>
     steps::ok("gateway on its embedded defaults");
 
     let evidence = calls::place(&binary, &stage, &gateway);
+    // Calls that its user broke off say nothing of the gateway.
+    ensure!(!process::interrupted(), "interrupted before the checklist was complete");
     let checklist = Checklist::from(&evidence);
     if arguments.json {
         println!("{}", show::for_machines(&checklist, &stage)?);
