@@ -47,6 +47,7 @@ fn trunk_plan() -> Plan {
         request_uri: party("+15551000"),
         from: party("+15550100"),
         to: party("+15551000"),
+        max_forwards: 69,
         codecs: Codec::ALL.to_vec(),
     }))
 }

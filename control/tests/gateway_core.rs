@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use voxlane::config::model::Config;
 use voxlane::gateway::core::Core;
-use voxlane::sip::{Address, DialogId, Endpoint, EndpointConfig, Event, Input, Outgoing, Output, Transmit};
+use voxlane::sip::{
+    Address, DialogId, Endpoint, EndpointConfig, Event, Input, MAX_FORWARDS, Outgoing, Output, Transmit,
+};
 use voxlane::time::Time;
 use voxlane_dataplane::lane::Lane;
 use voxlane_dataplane::media_plane::{
@@ -169,6 +171,7 @@ impl World {
                 request_uri: party(number),
                 from: party("+15557777"),
                 to: party(number),
+                max_forwards: MAX_FORWARDS,
                 headers: Vec::new(),
                 sdp: SDP.into(),
             },
@@ -310,6 +313,7 @@ fn a_relayed_call_is_joined_and_either_side_can_end_it() {
             (invite.from.user.as_str(), invite.request_uri.user.as_str()),
             ("+15557777", "+15551234")
         );
+        assert_eq!(invite.max_forwards, MAX_FORWARDS - 1);
         let now = world.now;
         world.peer(CALLEE).answer(now, invite.dialog, SDP.into());
         world.settle();

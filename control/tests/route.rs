@@ -78,6 +78,7 @@ fn incoming(remote: &str, to: &str, host: &str) -> Incoming {
         to: address(to, host),
         asserted: None,
         call_id: "abc".into(),
+        max_forwards: 10,
         sdp: None,
     }
 }
@@ -154,6 +155,7 @@ fn calls_to_a_trunk_are_written_as_carriers_want_them() {
         ("+15551234", "sip.wide.example")
     );
     assert_eq!((to.user.as_str(), to.host.as_str()), ("+15551234", "sip.wide.example"));
+    assert_eq!(outbound("+15551234").max_forwards, 9);
     // The caller's number is not one the trunk may show: the first that is, instead.
     assert_eq!(from.user, "+15550100");
 
@@ -164,4 +166,22 @@ fn calls_to_a_trunk_are_written_as_carriers_want_them() {
     );
     // This trunk names no caller IDs: the caller's own passes.
     assert_eq!(from.user, "+15557777");
+}
+
+#[test]
+fn a_call_that_has_been_passed_on_too_often_ends_here() {
+    let arrived = |max_forwards, to: &str| {
+        let call = Incoming {
+            max_forwards,
+            ..incoming("198.51.100.8:5060", to, "203.0.113.50")
+        };
+        route(&config(), &call).map_err(|refusal| refusal.status)
+    };
+    assert_eq!(arrived(0, "+15551234").unwrap_err(), 483);
+    // An agent is the end of the way: nothing is passed on.
+    assert!(arrived(0, "+15550001").is_ok());
+    let Plan::Trunk(outbound) = arrived(255, "+15551234").unwrap().plan else {
+        panic!("a trunk was expected")
+    };
+    assert_eq!(outbound.max_forwards, 69);
 }

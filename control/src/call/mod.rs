@@ -113,6 +113,8 @@ pub struct Outbound {
     pub from: Address,
     /// To.
     pub to: Address,
+    /// How many hops it may take.
+    pub max_forwards: u8,
     /// Codecs, in order of preference.
     pub codecs: Vec<Codec>,
 }

@@ -467,6 +467,7 @@ impl Core {
             request_uri: outbound.request_uri,
             from,
             to: outbound.to,
+            max_forwards: outbound.max_forwards,
             headers: Vec::new(),
             sdp,
         };

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use crate::call::{Outbound, Plan};
 use crate::config::model::{AgentEndpoint, Config, Did, HostPort, Target, Trunk};
-use crate::sip::{Address, Incoming};
+use crate::sip::{Address, Incoming, MAX_FORWARDS};
 
 /// A call that may proceed.
 #[derive(Clone, Debug, PartialEq)]
@@ -135,7 +135,13 @@ fn plan(config: &Config, did: &Did, number: &str, call: &Incoming) -> Result<(Pl
             let caller = caller_id
                 .clone()
                 .unwrap_or_else(|| caller_id_for(trunk, &e164(&call.from.user)));
-            Ok((outbound(trunk, proxy, number, caller, &call.from.display), name.clone()))
+            let from = Address {
+                display: call.from.display.clone(),
+                user: caller,
+                host: String::new(),
+                port: None,
+            };
+            Ok((outbound(trunk, proxy, number, from, hops_left(call)?), name.clone()))
         }
     }
 }
@@ -148,8 +154,15 @@ fn caller_id_for(trunk: &Trunk, own: &str) -> String {
     }
 }
 
+/// How many hops a call may take from here on. Numbers that lead two gateways to each other come to an end by this.
+fn hops_left(call: &Incoming) -> Result<u8, Refusal> {
+    let left = call.max_forwards.min(MAX_FORWARDS);
+    left.checked_sub(1)
+        .ok_or_else(|| Refusal::new(483, "the call has been passed on too often (Max-Forwards is 0)"))
+}
+
 /// Interoperability requirement I12: Request-URI `sip:+{number}@{carrier-domain}`, To and From in E.164 with '+'.
-fn outbound(trunk: &Trunk, proxy: HostPort, number: &str, caller: String, display: &str) -> Plan {
+fn outbound(trunk: &Trunk, proxy: HostPort, number: &str, from: Address, max_forwards: u8) -> Plan {
     let host = trunk.domain.clone().unwrap_or_else(|| proxy.host.clone());
     let port = (trunk.domain.is_none() && proxy.port != 5060).then_some(proxy.port);
     let callee = Address {
@@ -162,17 +175,12 @@ fn outbound(trunk: &Trunk, proxy: HostPort, number: &str, caller: String, displa
         port: None,
         ..callee.clone()
     };
-    let from = Address {
-        display: display.to_owned(),
-        user: caller,
-        host: String::new(),
-        port: None,
-    };
     Plan::Trunk(Box::new(Outbound {
         proxy,
         request_uri: callee,
         from,
         to,
+        max_forwards,
         codecs: trunk.codecs.clone(),
     }))
 }

@@ -101,9 +101,14 @@ pub struct Incoming {
     pub asserted: Option<Address>,
     /// Call-ID.
     pub call_id: String,
+    /// How many more hops it may take (RFC 3261 section 20.22).
+    pub max_forwards: u8,
     /// SDP offer; `None` for a delayed offer.
     pub sdp: Option<Vec<u8>>,
 }
+
+/// Max-Forwards of a request that begins here (RFC 3261 section 8.1.1.6).
+pub const MAX_FORWARDS: u8 = 70;
 
 /// A call to place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,6 +123,9 @@ pub struct Outgoing {
     pub from: Address,
     /// To.
     pub to: Address,
+    /// How many hops it may take: [`MAX_FORWARDS`], or for a call that is passed on one less than it came with, so that
+    /// two gateways that send a call to each other do so a bounded number of times.
+    pub max_forwards: u8,
     /// Extra headers, name and value, in order (P-Asserted-Identity, …).
     pub headers: Vec<(String, String)>,
     /// SDP offer.

@@ -20,7 +20,9 @@ use crate::gateway::{bridge, sleep_until};
 use crate::sdp::{self, Capabilities, Description, Local};
 use crate::sip::transport::udp::is_unreachable;
 use crate::sip::transport::{Received, UdpTransport};
-use crate::sip::{Address, DialogId, Endpoint, EndpointConfig, Event, Incoming, Input, Outgoing, Output, Termination};
+use crate::sip::{
+    Address, DialogId, Endpoint, EndpointConfig, Event, Incoming, Input, MAX_FORWARDS, Outgoing, Output, Termination,
+};
 use crate::time::{Clock, Time};
 
 /// Time before the first key is pressed.
@@ -153,6 +155,7 @@ impl Phone {
             request_uri: callee,
             from,
             to,
+            max_forwards: MAX_FORWARDS,
             headers: Vec::new(),
             sdp,
         };

@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use voxlane::sip::{Address, DialogId, Endpoint, EndpointConfig, Event, Input, Outgoing, Output, Transmit};
+use voxlane::sip::{
+    Address, DialogId, Endpoint, EndpointConfig, Event, Input, MAX_FORWARDS, Outgoing, Output, Transmit,
+};
 use voxlane::time::Time;
 
 /// Where each endpoint lives.
@@ -46,6 +48,7 @@ pub fn outgoing(from: usize) -> Outgoing {
         request_uri: party("+15550100", address(1 - from)),
         from: party("+15550199", address(from)),
         to: party("+15550100", address(1 - from)),
+        max_forwards: MAX_FORWARDS,
         headers: vec![],
         sdp: b"v=0\r\n".to_vec(),
     }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::sip::api::MAX_FORWARDS;
 use crate::sip::syntax::{NameAddr, Request, Response, Writer};
 use crate::sip::transaction::Path;
 use crate::sip::transaction::hop::{Hop, via};
@@ -130,7 +131,7 @@ impl Identity {
         };
         writer
             .header("Via", via(self.next_hop(), branch))
-            .header("Max-Forwards", 70);
+            .header("Max-Forwards", MAX_FORWARDS);
         let skipped = usize::from(strict.is_some());
         for route in self.routes.iter().skip(skipped) {
             writer.header("Route", route);

@@ -30,6 +30,7 @@ impl Endpoint {
             to: address_name_addr(&call.to),
             call_id: self.ids.call_id(),
             cseq: self.ids.cseq(),
+            max_forwards: call.max_forwards,
         };
         let request = self.invite_request(hop.request("INVITE", &hop.to), path, &call.headers, &call.sdp);
         let identity = Identity::outgoing(&hop, local_tag);

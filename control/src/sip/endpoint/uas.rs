@@ -134,6 +134,7 @@ impl Endpoint {
             to: request.to.address(),
             asserted: request.fields.asserted.as_deref().and_then(asserted),
             call_id: request.call_id.clone(),
+            max_forwards: request.max_forwards(),
             sdp,
         })));
     }

@@ -3,6 +3,7 @@
 use super::fields::Fields;
 use super::frame::{Framed, StartLine};
 use super::{NameAddr, Scheme, Uri, Via};
+use crate::sip::api::MAX_FORWARDS;
 
 /// A method; case-sensitive (RFC 3261 section 7.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,6 +77,14 @@ pub struct Request {
     pub fields: Fields,
     /// Body.
     pub body: Vec<u8>,
+}
+
+impl Request {
+    /// How many more hops it may take; as many as a new one if it does not say.
+    pub fn max_forwards(&self) -> u8 {
+        let written = self.fields.max_forwards.as_deref();
+        written.and_then(|text| text.parse().ok()).unwrap_or(MAX_FORWARDS)
+    }
 }
 
 /// A sound response.

@@ -23,6 +23,8 @@ pub struct Hop {
     pub call_id: String,
     /// CSeq number.
     pub cseq: u32,
+    /// Max-Forwards.
+    pub max_forwards: u8,
 }
 
 impl Hop {
@@ -31,7 +33,7 @@ impl Hop {
         let mut writer = Writer::request(method, &self.uri);
         writer
             .header("Via", via(self.path, &self.branch))
-            .header("Max-Forwards", 70)
+            .header("Max-Forwards", self.max_forwards)
             .header("From", &self.from)
             .header("To", to)
             .header("Call-ID", &self.call_id)
