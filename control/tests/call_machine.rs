@@ -288,7 +288,16 @@ fn a_delayed_offer_is_answered_in_the_ack() {
 
 #[test]
 fn a_callee_that_refuses_is_passed_on_and_our_own_troubles_are_not() {
-    for (theirs, ours) in [(486, 486), (404, 404), (603, 603), (401, 502), (407, 502), (302, 502)] {
+    for (theirs, ours) in [
+        (486, 486),
+        (404, 404),
+        (603, 603),
+        (401, 502),
+        (407, 502),
+        (302, 502),
+        (422, 502),
+        (483, 483),
+    ] {
         let mut call = dialled();
         let actions = on(
             &mut call,
@@ -332,6 +341,42 @@ fn a_caller_that_gives_up_stops_the_ringing() {
             ..
         })]
     ));
+}
+
+#[test]
+fn a_caller_whose_media_cannot_run_is_refused_rather_than_answered() {
+    let mut call = dialled();
+    let actions = on(
+        &mut call,
+        Event::Answered {
+            sdp: Some(ANSWER.into()),
+        },
+    );
+    assert!(matches!(actions.last(), Some(Action::Answer { .. })));
+    // The gateway has not carried that last one out.
+    assert!(on(&mut call, Event::AnswerWithheld).is_empty());
+    let failed = Event::MediaFailed {
+        side: Side::B,
+        status: 503,
+        error: "no".into(),
+    };
+    let actions = on(&mut call, failed);
+    assert!(
+        matches!(
+            &actions[0],
+            Action::Reject {
+                side: Side::A,
+                status: 503,
+                ..
+            }
+        ),
+        "{actions:?}"
+    );
+    assert!(
+        matches!(&actions[2], Action::HangUp { side: Side::B, .. }),
+        "{actions:?}"
+    );
+    assert_eq!(call.answered(), None);
 }
 
 #[test]
@@ -443,6 +488,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         side.clone().prop_map(|side| Event::Bye { side, reason: None }),
         side.prop_map(|side| Event::MediaFailed {
             side,
+            status: 503,
             error: "no port".into()
         }),
         Just(Event::Stop { text: "stop".into() }),

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use voxlane::sip::{
     Address, DialogId, Endpoint, EndpointConfig, Event, Input, MAX_FORWARDS, Outgoing, Output, Transmit,
 };
 use voxlane::time::Time;
+use voxlane_dataplane::codec::Codec;
 use voxlane_dataplane::lane::Lane;
 use voxlane_dataplane::media_plane::{
     AgentFailure, AgentSpec, Endpoint as MediaEndpoint, EndpointId, FlowReport, LegReport, MediaError, MediaEvent,
@@ -59,6 +60,8 @@ struct Books {
     next: AtomicU64,
     open: Mutex<HashMap<EndpointId, Option<Session>>>,
     relayed: AtomicU64,
+    /// Whether relays are refused.
+    out_of_order: AtomicBool,
     attached: AtomicU64,
 }
 
@@ -83,6 +86,9 @@ impl MediaPlane for Books {
             open[&a].is_some() && open[&b].is_some(),
             "relayed before both legs were programmed"
         );
+        if self.out_of_order.load(Ordering::SeqCst) {
+            return Err(MediaError::CodecMismatch(Codec::Pcmu, Codec::Pcma));
+        }
         self.relayed.fetch_add(1, Ordering::SeqCst);
         Ok([Lane::Kernel; 2])
     }
@@ -330,6 +336,22 @@ fn a_relayed_call_is_joined_and_either_side_can_end_it() {
         assert!(matches!(world.heard(other)[..], [Event::Bye { .. }]));
         world.assert_nothing_left();
     }
+}
+
+#[test]
+fn a_call_whose_media_cannot_be_relayed_is_refused_and_not_answered() {
+    let mut world = World::new();
+    world.books.out_of_order.store(true, Ordering::SeqCst);
+    world.call("+15551234");
+    let invite = incoming(world.heard(CALLEE));
+    let now = world.now;
+    world.peer(CALLEE).answer(now, invite.dialog, SDP.into());
+    world.settle();
+    let heard = world.heard(CALLER);
+    assert_eq!(failed(&heard), Some(488), "{heard:?}");
+    assert!(!heard.iter().any(|event| matches!(event, Event::Answered { .. })));
+    assert!(matches!(world.heard(CALLEE).last(), Some(Event::Bye { .. })));
+    world.assert_nothing_left();
 }
 
 #[test]

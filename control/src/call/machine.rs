@@ -145,9 +145,16 @@ impl Call {
                     _ => self.close_media(side, &mut actions),
                 }
             }
-            Event::MediaFailed { side, error } => {
-                let text = format!("media of leg {side:?}: {error}");
-                self.end(Party::Gateway, 503, &text, &mut actions);
+            Event::MediaFailed { side, status, error } => {
+                let text = format!("media of leg {side}: {error}");
+                self.end(Party::Gateway, status, &text, &mut actions);
+            }
+            Event::AnswerWithheld => {
+                if self.phase == Phase::Answering {
+                    self.phase = Phase::Connecting;
+                    self.answered = None;
+                    self.a.dialog = Dialog::Trying;
+                }
             }
             Event::AgentReady => self.agent_ready(now, &mut actions),
             Event::AgentFailed(failure) => self.end(Party::Agent, 480, &format!("agent {failure}"), &mut actions),
@@ -279,7 +286,8 @@ impl Call {
     }
 
     fn progress(&mut self, status: u16, sdp: Option<&[u8]>, actions: &mut Vec<Action>) {
-        if self.phase != Phase::Connecting {
+        // 199 tells of one fork's end (RFC 6228); the call goes on ringing.
+        if self.phase != Phase::Connecting || status == 199 {
             return;
         }
         // Early media needs an answer to put into the 183, hence an offer from the caller.
@@ -473,7 +481,12 @@ fn party(side: Side) -> Party {
 /// What the caller is told when leg B failed: the same, but for what concerns only us and the carrier we called.
 fn status_for_caller(status: u16) -> u16 {
     match status {
+        // Redirection and authentication are ours to see to.
         300..=399 | 401 | 407 => 502,
+        // These find fault with a request that we wrote, not the caller; some need headers that say what.
+        400 | 402 | 405 | 406 | 411..=417 | 420..=439 | 481 | 482 | 485 | 489 | 491 | 493..=499 | 501 | 505 | 513 => {
+            502
+        }
         status => status,
     }
 }

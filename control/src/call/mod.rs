@@ -149,9 +149,13 @@ pub enum Event {
     MediaFailed {
         /// Which leg.
         side: Side,
+        /// What to tell a caller who is not answered yet.
+        status: u16,
         /// Why.
         error: String,
     },
+    /// The 200 to the caller was held back, because media failed before it: [`Event::MediaFailed`] follows.
+    AnswerWithheld,
     /// The agent is connected.
     AgentReady,
     /// The agent could not be reached, or died.

@@ -9,11 +9,11 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tracing::{debug, error, info, warn};
-use voxlane_dataplane::media_plane::{EndpointId, MediaEvent, MediaPlane};
+use voxlane_dataplane::media_plane::{EndpointId, MediaError, MediaEvent, MediaPlane};
 
 use super::agents;
 use super::live::{Live, Record};
-use crate::call::{Action, Call, CallId, Cause, Event, Phase, Plan, Setup, Side};
+use crate::call::{Action, Call, CallId, Cause, Event, Plan, Setup, Side};
 use crate::config::model::{Config, HostPort, Trunk};
 use crate::route::{self, Route};
 use crate::sip::{self, DialogId, Incoming, Input, Outgoing, Output, Transmit};
@@ -120,7 +120,14 @@ impl Core {
             MediaEvent::Lost(endpoint) => match self.endpoints.get(&endpoint) {
                 Some(&(_, side)) => {
                     let error = "its worker has died".to_owned();
-                    (endpoint, Event::MediaFailed { side, error })
+                    (
+                        endpoint,
+                        Event::MediaFailed {
+                            side,
+                            status: 503,
+                            error,
+                        },
+                    )
                 }
                 None => return,
             },
@@ -292,15 +299,17 @@ impl Core {
                 return debug!(call = %id, ?event, "event of a call that is over");
             };
             debug!(call = %id, phase = ?live.call.phase(), ?event, "call event");
-            let was_answered = live.call.answered().is_some();
-            let actions = live.call.on(event, now);
-            if !was_answered && live.call.answered().is_some() {
-                self.totals.answered += 1;
-                live.answered = Some(SystemTime::now());
-                info!(call = %id, "call answered");
-            }
-            for action in actions {
-                queue.extend(self.perform(now, id, action));
+            let mut actions = live.call.on(event, now).into_iter();
+            while let Some(action) = actions.next() {
+                let Some(next) = self.perform(now, id, action) else {
+                    continue;
+                };
+                if let Event::MediaFailed { .. } = next {
+                    // What was to follow, a 200 above all, was meant for media that runs.
+                    let withheld = actions.any(|action| matches!(action, Action::Answer { side: Side::A, .. }));
+                    queue.extend(withheld.then_some(Event::AnswerWithheld));
+                }
+                queue.push_back(next);
             }
         }
     }
@@ -355,6 +364,12 @@ impl Core {
             Action::Answer { side, sdp } => {
                 let dialog = self.dialog(id, side)?;
                 self.sip.answer(now, dialog, sdp);
+                let live = self.calls.get_mut(&id)?;
+                if live.answered.is_none() {
+                    live.answered = Some(SystemTime::now());
+                    self.totals.answered += 1;
+                    info!(call = %id, "call answered");
+                }
                 None
             }
             Action::Reject { side, status, text } => {
@@ -362,11 +377,7 @@ impl Core {
                 self.sip
                     .reject(now, dialog, status, &[("Reason", &reason_header(Some(status), &text))]);
                 // A refused re-INVITE leaves its dialog as it was; a refused INVITE leaves nothing.
-                if self
-                    .calls
-                    .get(&id)
-                    .is_some_and(|live| matches!(live.call.phase(), Phase::Ending | Phase::Ended))
-                {
+                if self.sip.call_id(dialog).is_none() {
                     self.dialogs.remove(&dialog);
                 }
                 None
@@ -386,7 +397,11 @@ impl Core {
     fn open_media(&mut self, id: CallId, side: Side, towards: SocketAddr) -> Event {
         let opened = self
             .media_address(id, side, towards)
-            .and_then(|local| self.plane.open(local).map_err(|error| error.to_string()));
+            .map_err(|error| (503, error))
+            .and_then(|local| {
+                let failed = |error| (status_of(&error), error.to_string());
+                self.plane.open(local).map_err(failed)
+            });
         match (opened, self.calls.get_mut(&id)) {
             (Ok(endpoint), Some(live)) => {
                 self.endpoints.insert(endpoint.id, (id, side));
@@ -397,10 +412,11 @@ impl Core {
                 self.plane.close(endpoint.id);
                 Event::MediaFailed {
                     side,
+                    status: 503,
                     error: "the call is over".to_owned(),
                 }
             }
-            (Err(error), _) => Event::MediaFailed { side, error },
+            (Err((status, error)), _) => Event::MediaFailed { side, status, error },
         }
     }
 
@@ -517,10 +533,23 @@ impl Core {
     }
 }
 
-fn media_failed(side: Side, error: &dyn std::error::Error) -> Event {
+fn media_failed(side: Side, error: &MediaError) -> Event {
     Event::MediaFailed {
         side,
+        status: status_of(error),
         error: error.to_string(),
+    }
+}
+
+/// What a caller is told whose media cannot be had: 488 if it is what was asked for, 503 if it is us.
+fn status_of(error: &MediaError) -> u16 {
+    match error {
+        MediaError::Ipv6(_) | MediaError::CodecMismatch(..) => 488,
+        MediaError::NoPort { .. }
+        | MediaError::NotLocal(_)
+        | MediaError::Closed(_)
+        | MediaError::NoSession(_)
+        | MediaError::Io { .. } => 503,
     }
 }
 

@@ -31,6 +31,10 @@ const DIGITS_AFTER: Duration = Duration::from_secs(1);
 const TAIL: Duration = Duration::from_secs(1);
 /// Length of a tone when no duration is given.
 const TONE_SECONDS: f64 = 5.0;
+/// How long the far end has to answer a BYE or CANCEL; a second Ctrl-C does not wait for it.
+const GOODBYE: Duration = Duration::from_secs(5);
+/// How long a callee may leave an INVITE without any answer before the user is told.
+const DOUBT_AFTER: Duration = Duration::from_secs(3);
 /// Longest recording.
 const RECORD_LIMIT: usize = 3600 * audio::RATE;
 /// Ports of the softphone: beside the gateway's default range, so that both can run on one host.
@@ -72,6 +76,8 @@ pub(super) struct Phone {
     events: mpsc::UnboundedReceiver<MediaEvent>,
     clock: Clock,
     wake: Option<Time>,
+    /// When to say that nobody has answered, and who has not.
+    doubt: Option<(Time, SocketAddr)>,
     media: Media,
     identity: SdpIdentity,
 }
@@ -84,6 +90,8 @@ struct Line {
     answered: Option<Time>,
     ended: Option<Time>,
     hang_up_at: Option<Time>,
+    /// The BYE or CANCEL is on its way.
+    hung_up: bool,
     outcome: Outcome,
 }
 
@@ -125,6 +133,7 @@ impl Phone {
             events,
             clock: Clock::start(),
             wake: None,
+            doubt: None,
             media,
             identity,
         })
@@ -140,6 +149,7 @@ impl Phone {
         let capabilities = self.capabilities();
         let sdp = sdp::offer(&self.local(endpoint), &capabilities);
         let now = self.clock.now();
+        self.doubt = Some((now + DOUBT_AFTER, remote));
         let to = Address {
             port: None,
             ..callee.clone()
@@ -279,21 +289,29 @@ impl Phone {
             Wake::Sip(Event::Reinvite { dialog, .. }) => self.sip.reject(now, dialog, 488, &[]),
             Wake::Sip(_) => {}
             Wake::Media(MediaEvent::Digit { digit, .. }) => line.outcome.digits.push(digit),
-            Wake::Media(MediaEvent::PhoneDone(_)) if self.media.duration.is_none() => {
+            Wake::Media(MediaEvent::PhoneDone(_)) if self.media.duration.is_none() && !line.hung_up => {
                 line.hang_up_at = Some(now + TAIL);
             }
             Wake::Media(_) => {}
+            Wake::HangUp if line.hung_up => {
+                line.outcome.bye = Bye::Timeout;
+                line.ended = Some(now);
+            }
             Wake::HangUp => {
                 line.outcome.ended_by.get_or_insert(EndedBy::Us);
-                line.hang_up_at = None;
+                line.hung_up = true;
+                line.hang_up_at = Some(now + GOODBYE);
                 self.sip.hang_up(now, line.dialog, None);
             }
         }
     }
 
     fn fail(&mut self, line: &mut Line, why: &str) {
+        let now = self.clock.now();
         line.outcome.reason = why.to_owned();
-        self.sip.hang_up(self.clock.now(), line.dialog, None);
+        line.hung_up = true;
+        line.hang_up_at = Some(now + GOODBYE);
+        self.sip.hang_up(now, line.dialog, None);
     }
 
     async fn finish(mut self, line: Line) -> anyhow::Result<Outcome> {
@@ -325,6 +343,7 @@ impl Phone {
             }
             let wake = self.wake.map(|wake| self.clock.instant(wake));
             let hang_up_at = hang_up_at.map(|time| self.clock.instant(time));
+            let doubt = self.doubt.map(|(time, _)| self.clock.instant(time));
             tokio::select! {
                 received = self.transport.recv(&mut buffer) => {
                     if let Ok(Received { local, remote, len }) = received {
@@ -333,6 +352,7 @@ impl Phone {
                     }
                 }
                 () = sleep_until(wake) => self.sip.handle_timeout(self.clock.now()),
+                () = sleep_until(doubt) => self.doubt(),
                 () = sleep_until(hang_up_at) => return Ok(Wake::HangUp),
                 Some(event) = self.events.recv() => return Ok(Wake::Media(event)),
                 interrupted = tokio::signal::ctrl_c() => {
@@ -340,6 +360,15 @@ impl Phone {
                     return Ok(Wake::HangUp);
                 }
             }
+        }
+    }
+
+    /// Says so if nobody has answered at all: a wrong address is easily dialled, and the call takes half a minute to fail.
+    fn doubt(&mut self) {
+        if let Some((_, remote)) = self.doubt.take()
+            && self.sip.counters().responses == 0
+        {
+            eprintln!("no answer from {remote} yet: does anything listen there? (SIP over UDP)");
         }
     }
 
@@ -390,6 +419,7 @@ impl Line {
             answered: None,
             ended: None,
             hang_up_at: None,
+            hung_up: false,
             outcome,
         }
     }
