@@ -39,6 +39,12 @@ impl TransportAddress {
         self.0 == 0
     }
 
+    /// Whether both name the same host, and a host at all.
+    #[inline(always)]
+    pub const fn same_host(self, other: Self) -> bool {
+        !self.is_none() && u32::from_ne_bytes(self.ip_bytes()) == u32::from_ne_bytes(other.ip_bytes())
+    }
+
     /// The address as it stands in a packet.
     #[inline(always)]
     pub const fn ip_bytes(self) -> [u8; 4] {

@@ -263,6 +263,17 @@ impl FlowState {
         self.generation == flow.generation
     }
 
+    /// Who owns this RTP flow, as far as `rtcp`, the flow beside it, may rely on it: not the owner of an earlier call on
+    /// the port, nor one that signalling has made void.
+    #[inline(always)]
+    pub fn owner_beside(&self, rtcp: &Flow) -> TransportAddress {
+        if self.generation == rtcp.generation && self.epoch == rtcp.epoch {
+            self.latch.source()
+        } else {
+            TransportAddress::NONE
+        }
+    }
+
     /// Tells the flow that its peer, `other`, has been found to come from `address`: this flow is sent there from now
     /// on.
     #[inline(always)]

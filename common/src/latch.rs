@@ -63,12 +63,20 @@ impl Latch {
         Admission::Probation
     }
 
-    /// Judges a valid RTCP packet. It has no sequence number and comes every few seconds: the first one is let in.
+    /// Judges a valid RTCP packet. It has no sequence number and comes every few seconds, so there is no probation: it is
+    /// let in from the host that signalling named or that owns the RTP beside it (`rtp_owner`), on whatever port. Anybody
+    /// else would be sent the other side's reports.
     #[inline(always)]
-    pub fn on_rtcp(&mut self, signalled: TransportAddress, from: TransportAddress) -> Admission {
+    pub fn on_rtcp(
+        &mut self,
+        signalled: TransportAddress,
+        rtp_owner: TransportAddress,
+        from: TransportAddress,
+    ) -> Admission {
         match self.known(signalled, from) {
             Some(admission) => admission,
-            None => self.belongs_to(from),
+            None if from.same_host(signalled) || from.same_host(rtp_owner) => self.belongs_to(from),
+            None => Admission::Probation,
         }
     }
 
@@ -166,11 +174,26 @@ mod tests {
     }
 
     #[test]
-    fn the_first_rtcp_is_let_in() {
+    fn rtcp_is_let_in_from_the_host_of_the_media_only() {
         let (signalled, nat) = (address("10.0.0.5:4001"), address("198.51.100.1:61001"));
+        let (rtp_owner, stranger) = (address("198.51.100.1:61000"), address("203.0.113.66:4001"));
         let mut latch = Latch::default();
-        assert_eq!(latch.on_rtcp(signalled, nat), Admission::NewOwner);
-        assert_eq!(latch.on_rtcp(signalled, nat), Admission::Owner);
-        assert_eq!(latch.on_rtcp(signalled, signalled), Admission::Stranger);
+        for rtp_owner in [TransportAddress::NONE, rtp_owner] {
+            assert_eq!(latch.on_rtcp(signalled, rtp_owner, stranger), Admission::Probation);
+        }
+        assert_eq!(
+            latch.on_rtcp(signalled, TransportAddress::NONE, nat),
+            Admission::Probation
+        );
+        assert_eq!(latch.on_rtcp(signalled, rtp_owner, nat), Admission::NewOwner);
+        assert_eq!(latch.on_rtcp(signalled, rtp_owner, nat), Admission::Owner);
+        assert_eq!(latch.on_rtcp(signalled, rtp_owner, signalled), Admission::Stranger);
+
+        let mut latch = Latch::default();
+        let other_port = address("10.0.0.5:4777");
+        assert_eq!(
+            latch.on_rtcp(signalled, TransportAddress::NONE, other_port),
+            Admission::NewOwner
+        );
     }
 }

@@ -16,6 +16,8 @@ pub struct PacketView {
     pub head: [u8; rtp::HEADER_LEN],
     /// Length of the UDP payload, bytes.
     pub length: u16,
+    /// For RTCP: who owns the RTP flow beside it ([`FlowState::owner_beside`]).
+    pub rtp_owner: TransportAddress,
 }
 
 impl PacketView {
@@ -30,7 +32,13 @@ impl PacketView {
             source,
             head,
             length: payload.len().min(usize::from(u16::MAX)) as u16,
+            rtp_owner: TransportAddress::NONE,
         }
+    }
+
+    /// The same, of an RTCP packet beside an RTP flow with this owner.
+    pub fn beside(self, rtp_owner: TransportAddress) -> Self {
+        Self { rtp_owner, ..self }
     }
 }
 
@@ -138,7 +146,10 @@ fn admit_rtcp(flow: &Flow, state: &mut FlowState, packet: &PacketView, now_ns: u
     if !rtcp::is_rtcp(first, second) {
         return Err(DropReason::NotRtcp);
     }
-    let found = found_by(state.latch.on_rtcp(flow.signalled(), packet.source), packet)?;
+    let found = found_by(
+        state.latch.on_rtcp(flow.signalled(), packet.rtp_owner, packet.source),
+        packet,
+    )?;
     state.account.on_report(u32::from(packet.length), now_ns);
     Ok(Admitted {
         second_byte: second,
@@ -321,16 +332,45 @@ mod tests {
 
     #[test]
     fn reports_pass_on_their_own_flow() {
-        let (verdict, state) = verdict(
-            FlowSpec {
-                kind: FlowKind::Rtcp,
-                ..spec()
-            },
-            CALLEE,
-            &REPORT,
-        );
+        let rtcp = FlowSpec {
+            kind: FlowKind::Rtcp,
+            ..spec()
+        };
+        let (verdict, state) = verdict(rtcp, CALLER, &REPORT);
         assert!(matches!(verdict, Verdict::Forward(forward) if forward.second_byte == 201));
         assert_eq!((state.account.packets, state.account.bytes), (1, 8));
+    }
+
+    #[test]
+    fn reports_of_strangers_are_dropped_until_the_media_comes_from_there() {
+        let rtcp = Flow::new(&FlowSpec {
+            kind: FlowKind::Rtcp,
+            ..spec()
+        });
+        let mut state = FlowState::default();
+        let report = packet(CALLEE, &REPORT);
+        let dropped = Verdict::Drop(DropReason::Probation);
+        assert_eq!(decide(&rtcp, &mut state, &report, 1).verdict, dropped);
+        let rtp_owner = TransportAddress::new("198.51.100.9:1234".parse().unwrap());
+        let verdict = decide(&rtcp, &mut state, &report.beside(rtp_owner), 2).verdict;
+        assert!(matches!(verdict, Verdict::Forward(_)), "{verdict:?}");
+    }
+
+    #[test]
+    fn an_owner_of_an_earlier_call_vouches_for_nobody() {
+        let (_, state) = verdict(spec(), CALLER, &RTP);
+        let beside = |generation, epoch| {
+            let flow = Flow::new(&FlowSpec {
+                kind: FlowKind::Rtcp,
+                generation,
+                epoch,
+                ..spec()
+            });
+            state.owner_beside(&flow)
+        };
+        assert_eq!(beside(1, 0).get(), CALLER.parse().ok());
+        assert_eq!(beside(2, 0), TransportAddress::NONE);
+        assert_eq!(beside(1, 1), TransportAddress::NONE);
     }
 
     proptest! {

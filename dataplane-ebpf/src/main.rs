@@ -21,6 +21,7 @@ use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 use voxlane_common::drops::DropReason;
+use voxlane_common::flow::FlowKind;
 use voxlane_common::outcome::{Outcome, PassReason};
 use voxlane_common::relay::{Verdict, decide};
 
@@ -39,10 +40,16 @@ fn relay(ctx: XdpContext) -> u32 {
 
 #[inline(always)]
 fn handle(ctx: &XdpContext) -> Result<Outcome, PassReason> {
-    let packet = parse::udp(ctx)?;
+    let mut packet = parse::udp(ctx)?;
     let index = maps::index(packet.local).ok_or(PassReason::OtherPort)?;
     let flow = maps::flow(index).ok_or(PassReason::OtherPort)?;
     let state = maps::state(index).ok_or(PassReason::OtherPort)?;
+    // RTCP arrives one port above its RTP, so its entry is the next one.
+    if let FlowKind::Rtcp = flow.kind()
+        && let Some(rtp) = maps::state(index.wrapping_sub(1))
+    {
+        packet.view.rtp_owner = rtp.owner_beside(flow);
+    }
 
     // SAFETY: the helper takes no arguments.
     let now_ns = unsafe { bpf_ktime_get_ns() };

@@ -71,6 +71,7 @@ pub fn udp(ctx: &XdpContext) -> Result<Packet<'_>, PassReason> {
         source: TransportAddress::from_network(ip.src_addr, headers.udp.src),
         head: head(ctx),
         length: udp_length - UdpHdr::LEN as u16,
+        rtp_owner: TransportAddress::NONE,
     };
     Ok(Packet {
         local: TransportAddress::from_network(ip.dst_addr, headers.udp.dst),

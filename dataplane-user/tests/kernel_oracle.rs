@@ -210,8 +210,14 @@ impl Oracle {
     }
 
     fn verdict(&mut self, local: SocketAddrV4, source: SocketAddrV4, payload: &[u8]) -> Verdict {
+        let beside = SocketAddrV4::new(*local.ip(), local.port() & !1);
+        let rtp_owner = match self.flows[&local].0.kind() {
+            FlowKind::Rtp => TransportAddress::NONE,
+            FlowKind::Rtcp => self.flows[&beside].1.owner_beside(&self.flows[&local].0),
+        };
         let (flow, state, peer) = self.flows.get_mut(&local).unwrap();
-        let decision = decide(flow, state, &PacketView::new(source.into(), payload), 1);
+        let view = PacketView::new(source.into(), payload).beside(rtp_owner);
+        let decision = decide(flow, state, &view, 1);
         let (flow, peer) = (*flow, *peer);
         if let Verdict::Forward(_) = decision.verdict {
             state.on_forwarded();

@@ -128,6 +128,7 @@ impl RelayPair {
     pub(super) fn on_datagram(&mut self, side: Side, kind: Kind, datagram: &mut [u8], from: SocketAddr, now: Duration) {
         let (here, there) = (side.index(), side.other().index());
         self.stats[here].on_received();
+        let rtp_owner = self.rtp[here].state.owner_beside(&self.rtcp[here].flow);
         let halves = match kind {
             Kind::Rtp => &mut self.rtp,
             Kind::Rtcp => &mut self.rtcp,
@@ -136,7 +137,7 @@ impl RelayPair {
         if source.is_none() {
             halves[here].state.on_dropped(DropReason::WrongSource);
         } else {
-            let view = PacketView::new(source, datagram);
+            let view = PacketView::new(source, datagram).beside(rtp_owner);
             let Half { flow, state } = &mut halves[here];
             let decision = decide(flow, state, &view, nanoseconds(now));
             if !decision.found.is_none() {

@@ -134,7 +134,8 @@ impl Line {
             && rtcp::is_rtcp(*first, *second)
             && !source.is_none()
         {
-            self.rtcp_latch.on_rtcp(ipv4(session.remote_rtcp).into(), source);
+            self.rtcp_latch
+                .on_rtcp(ipv4(session.remote_rtcp).into(), self.rtp_latch.source(), source);
         }
     }
 
