@@ -306,7 +306,7 @@ pub enum MediaError {
     #[error("media endpoint {0:?} has no session yet")]
     NoSession(EndpointId),
     /// A system call failed.
-    #[error("{what}: {source}")]
+    #[error("cannot {what}: {source}")]
     Io {
         /// What was tried.
         what: String,

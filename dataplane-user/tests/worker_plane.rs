@@ -148,3 +148,22 @@ fn an_agent_may_be_attached_before_the_session_is_known() {
     assert!(plane.close(a.id).unwrap().flow.sent_packets > 0);
     UdpSocket::bind(a.rtp).unwrap();
 }
+
+#[test]
+fn an_address_that_media_cannot_use_is_refused_at_the_start() {
+    for (address, told) in [
+        ("192.0.2.1", "cannot use 192.0.2.1 for media"),
+        ("::1", "IPv6 media is not available"),
+    ] {
+        let config = PlaneConfig {
+            addresses: vec![address.parse().unwrap()],
+            first_port: 10_000,
+            last_port: 10_001,
+            ptime: 20,
+            worker_cores: None,
+            kernel: KernelChoice::Off,
+        };
+        let error = Plane::start(config, unbounded().0).map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains(told), "{error}");
+    }
+}

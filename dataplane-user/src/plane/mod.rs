@@ -13,7 +13,7 @@ mod endpoints;
 mod kernel;
 mod ports;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_channel::Sender;
@@ -77,9 +77,12 @@ impl Plane {
     /// Starts the workers and, if it is wanted and possible, the kernel lane. `events` should be unbounded.
     ///
     /// # Errors
-    /// If the system gives the workers no threads. A kernel lane that cannot be had is no error: see
+    /// If an address is not one of this host, or the system gives the workers no threads. A kernel lane that cannot be had is no error: see
     /// [`PlaneStatus::unavailable`].
     pub fn start(config: PlaneConfig, events: Sender<MediaEvent>) -> Result<Arc<Self>, MediaError> {
+        for address in &config.addresses {
+            usable(*address)?;
+        }
         let workers = Workers::start(config.worker_cores.as_deref(), config.ptime, events)
             .map_err(|source| io("start the media workers", source))?;
         Ok(Arc::new(Self {
@@ -207,14 +210,14 @@ impl MediaPlane for Plane {
             return Err(MediaError::Ipv6(local));
         }
         let mut state = self.state();
-        let (rtp, sockets) = state
-            .pool
-            .take(local, |rtp| Sockets::bind(rtp).ok())
-            .map_err(|ports::Exhausted| MediaError::NoPort {
+        let (rtp, sockets) = state.pool.take(local, Sockets::bind).map_err(|refusal| match refusal {
+            ports::Refusal::Exhausted => MediaError::NoPort {
                 address: local,
                 first: self.ports.0,
                 last: self.ports.1,
-            })?;
+            },
+            ports::Refusal::Address(source) => io(format!("use {local} for media"), source),
+        })?;
         self.kernel.serve(rtp);
         Ok(Endpoint {
             id: state.endpoints.open(rtp, sockets),
@@ -313,6 +316,17 @@ impl MediaPlane for Plane {
             ports_in_use: state.pool.in_use(),
             ports_total: state.pool.total(),
         }
+    }
+}
+
+/// Whether media can be carried at this address.
+fn usable(address: IpAddr) -> Result<(), MediaError> {
+    if address.is_ipv6() {
+        return Err(MediaError::Ipv6(address));
+    }
+    match UdpSocket::bind((address, 0)) {
+        Ok(_) => Ok(()),
+        Err(source) => Err(io(format!("use {address} for media"), source)),
     }
 }
 

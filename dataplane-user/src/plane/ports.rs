@@ -4,6 +4,7 @@
 //! their way to an ended call meet no new one.
 
 use std::collections::{HashMap, VecDeque};
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 /// Free and used pairs of every local address.
@@ -16,9 +17,14 @@ pub(super) struct PortPool {
     in_use: usize,
 }
 
-/// No pair of the address could be had.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Exhausted;
+/// Why no pair could be had.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// All are in use, here or by other processes.
+    Exhausted,
+    /// The system refuses the address: it is not one of this host, say.
+    Address(io::Error),
+}
 
 impl PortPool {
     /// A pool of the pairs that lie wholly in `first..=last`, for each of `addresses` and those that come up later.
@@ -35,26 +41,30 @@ impl PortPool {
         pool
     }
 
-    /// Takes the first free pair for which `claim` succeeds. Pairs it refuses (another process holds them) stay free and
-    /// are asked for again when all others had their turn.
+    /// Takes the first free pair that `claim` gets. Pairs that are in use elsewhere stay free here, and are asked for again
+    /// when all others had their turn.
     pub(super) fn take<T>(
         &mut self,
         address: IpAddr,
-        mut claim: impl FnMut(SocketAddr) -> Option<T>,
-    ) -> Result<(SocketAddr, T), Exhausted> {
+        mut claim: impl FnMut(SocketAddr) -> io::Result<T>,
+    ) -> Result<(SocketAddr, T), Refusal> {
         let queue = self.queue(address);
         for _ in 0..queue.len() {
             let Some(port) = queue.pop_front() else { break };
             let rtp = SocketAddr::new(address, port);
             match claim(rtp) {
-                Some(claimed) => {
+                Ok(claimed) => {
                     self.in_use += 1;
                     return Ok((rtp, claimed));
                 }
-                None => queue.push_back(port),
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => queue.push_back(port),
+                Err(error) => {
+                    queue.push_front(port);
+                    return Err(Refusal::Address(error));
+                }
             }
         }
-        Err(Exhausted)
+        Err(Refusal::Exhausted)
     }
 
     /// Gives a pair back, by its RTP address.
@@ -68,17 +78,22 @@ impl PortPool {
         self.in_use
     }
 
-    /// Pairs of every address known so far, used ones included.
+    /// Pairs of every address known so far, used ones included; those of one address while none is known.
     pub(super) fn total(&self) -> usize {
-        self.in_use + self.free.values().map(VecDeque::len).sum::<usize>()
+        even_ports(self.first, self.last).count() * self.free.len().max(1)
     }
 
     fn queue(&mut self, address: IpAddr) -> &mut VecDeque<u16> {
         let (first, last) = (self.first, self.last);
         self.free
             .entry(address)
-            .or_insert_with(|| (first..last).filter(|port| port % 2 == 0).collect())
+            .or_insert_with(|| even_ports(first, last).collect())
     }
+}
+
+/// RTP ports of a range: the even ones whose successor lies in it.
+fn even_ports(first: u16, last: u16) -> impl Iterator<Item = u16> {
+    (first..last).filter(|port| port % 2 == 0)
 }
 
 #[cfg(test)]
@@ -87,8 +102,13 @@ mod tests {
 
     const LOCAL: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
-    fn take(pool: &mut PortPool) -> Result<u16, Exhausted> {
-        pool.take(LOCAL, |_| Some(())).map(|(rtp, ())| rtp.port())
+    /// The port of the next pair; `None` if all are in use.
+    fn take(pool: &mut PortPool) -> Option<u16> {
+        match pool.take(LOCAL, |_| Ok(())) {
+            Ok((rtp, ())) => Some(rtp.port()),
+            Err(Refusal::Exhausted) => None,
+            Err(Refusal::Address(error)) => panic!("{error}"),
+        }
     }
 
     #[test]
@@ -96,7 +116,7 @@ mod tests {
         let mut pool = PortPool::new(10_001, 10_006, &[]);
         assert_eq!(
             [take(&mut pool), take(&mut pool), take(&mut pool)],
-            [Ok(10_002), Ok(10_004), Err(Exhausted)]
+            [Some(10_002), Some(10_004), None]
         );
         assert_eq!((pool.in_use(), pool.total()), (2, 2));
     }
@@ -105,27 +125,44 @@ mod tests {
     fn a_freed_pair_rests_behind_the_others() {
         let mut pool = PortPool::new(10_000, 10_005, &[LOCAL]);
         assert_eq!(pool.total(), 3);
-        assert_eq!(take(&mut pool), Ok(10_000));
+        assert_eq!(take(&mut pool), Some(10_000));
         pool.give_back(SocketAddr::new(LOCAL, 10_000));
         assert_eq!(pool.in_use(), 0);
         assert_eq!(
             [take(&mut pool), take(&mut pool), take(&mut pool)],
-            [Ok(10_002), Ok(10_004), Ok(10_000)]
+            [Some(10_002), Some(10_004), Some(10_000)]
         );
     }
 
     #[test]
     fn a_pair_another_process_holds_is_passed_over() {
         let mut pool = PortPool::new(10_000, 10_003, &[]);
-        let taken = pool.take(LOCAL, |rtp| (rtp.port() != 10_000).then_some(()));
-        assert_eq!(taken, Ok((SocketAddr::new(LOCAL, 10_002), ())));
-        assert_eq!(pool.take(LOCAL, |_| None::<()>), Err(Exhausted));
-        assert_eq!(take(&mut pool), Ok(10_000));
+        let in_use = || io::Error::from(io::ErrorKind::AddrInUse);
+        let (taken, ()) = pool
+            .take(LOCAL, |rtp| if rtp.port() == 10_000 { Err(in_use()) } else { Ok(()) })
+            .unwrap();
+        assert_eq!(taken, SocketAddr::new(LOCAL, 10_002));
+        assert!(matches!(
+            pool.take(LOCAL, |_| Err::<(), _>(in_use())),
+            Err(Refusal::Exhausted)
+        ));
+        assert_eq!(take(&mut pool), Some(10_000));
     }
 
     #[test]
     fn the_last_port_may_be_the_highest_there_is() {
         let mut pool = PortPool::new(65_534, 65_535, &[]);
-        assert_eq!((take(&mut pool), take(&mut pool)), (Ok(65_534), Err(Exhausted)));
+        assert_eq!((take(&mut pool), take(&mut pool)), (Some(65_534), None));
+    }
+
+    #[test]
+    fn an_address_that_is_not_ours_is_no_lack_of_ports() {
+        let mut pool = PortPool::new(10_000, 10_003, &[]);
+        let elsewhere = || io::Error::from(io::ErrorKind::AddrNotAvailable);
+        assert!(matches!(
+            pool.take(LOCAL, |_| Err::<(), _>(elsewhere())),
+            Err(Refusal::Address(_))
+        ));
+        assert_eq!((pool.in_use(), pool.total(), take(&mut pool)), (0, 2, Some(10_000)));
     }
 }
