@@ -380,6 +380,32 @@ fn a_callee_that_never_answers_ends_the_call() {
 }
 
 #[test]
+fn options_tell_whether_another_call_would_be_taken() {
+    let mut world = World::new();
+    let mut asked = 0;
+    let mut ask = |world: &mut World| {
+        asked += 1;
+        let options = format!(
+            "OPTIONS sip:203.0.113.50 SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.9:5060;branch=z9hG4bK{asked}\r\n\
+             Max-Forwards: 70\r\nFrom: <sip:c@198.51.100.9>;tag=1\r\nTo: <sip:203.0.113.50>\r\n\
+             Call-ID: o{asked}\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
+        );
+        let (local, remote) = (address(GATEWAY), address("198.51.100.9:5060"));
+        let data = options.as_bytes();
+        world.core.input(world.now, Input::Datagram { local, remote, data });
+        let answer = world.core.take_effects().transmits.remove(0);
+        String::from_utf8(answer.data).unwrap()
+    };
+    assert!(ask(&mut world).starts_with("SIP/2.0 200 "));
+    let calls = [world.call("+15550001"), world.call("+15550001")];
+    assert!(ask(&mut world).starts_with("SIP/2.0 503 "));
+    let now = world.now;
+    world.peer(CALLER).hang_up(now, calls[0], None);
+    world.settle();
+    assert!(ask(&mut world).starts_with("SIP/2.0 200 "));
+}
+
+#[test]
 fn strangers_unknown_numbers_and_one_call_too_many_are_refused() {
     let mut world = World::new();
     world.call("+15559999");

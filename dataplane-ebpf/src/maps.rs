@@ -1,6 +1,6 @@
 //! The maps, and the only functions that touch them.
 //!
-//! Sizes given here are placeholders: the loader sets those that depend on the configuration.
+//! A size of 1 for FLOWS and STATES stands for what the loader makes of the configured port range.
 
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, DevMapHash, PerCpuArray};

@@ -195,10 +195,17 @@ impl Core {
                 Output::Event(event) => self.sip_event(now, event),
                 Output::Timeout(wake) => {
                     self.effects.wake = wake;
-                    return;
+                    break;
                 }
             }
         }
+        // A carrier that asks learns what the next INVITE would.
+        self.sip.options_status(if self.is_full() { 503 } else { 200 });
+    }
+
+    /// Whether `sip.max_calls` is reached.
+    fn is_full(&self) -> bool {
+        self.calls.len() >= self.config.sip.max_calls
     }
 
     fn sip_event(&mut self, now: Time, event: sip::Event) {
@@ -238,7 +245,7 @@ impl Core {
 
     fn incoming(&mut self, now: Time, incoming: Incoming) {
         self.totals.calls += 1;
-        let refusal = if self.calls.len() >= self.config.sip.max_calls {
+        let refusal = if self.is_full() {
             route::Refusal {
                 status: 503,
                 text: format!("sip.max_calls = {} reached", self.config.sip.max_calls),

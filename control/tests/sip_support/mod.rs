@@ -1,8 +1,7 @@
 //! A pair of endpoints on virtual time with a network between them that loses, duplicates, delays and reorders.
 //! [`wire`] is one endpoint and literal datagrams.
 
-// Each test binary uses its part of this.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each test crate uses a part")]
 
 pub mod wire;
 
