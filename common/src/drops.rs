@@ -26,11 +26,15 @@ pub enum DropReason {
     NoNeighbour = 9,
     /// Larger than the path to the destination takes in one piece.
     TooBig = 10,
+    /// Faster than the flow's ptime and packet size allow.
+    Policed = 11,
+    /// To a port of the RTP range that is nobody's: a scan, or a call that is over.
+    Unallocated = 12,
 }
 
 impl DropReason {
     /// Every reason, in the order of the counters.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::TooShort,
         Self::NotRtp,
         Self::NotRtcp,
@@ -42,6 +46,8 @@ impl DropReason {
         Self::NoRoute,
         Self::NoNeighbour,
         Self::TooBig,
+        Self::Policed,
+        Self::Unallocated,
     ];
 
     /// How many there are.
@@ -67,6 +73,8 @@ impl DropReason {
             Self::NoRoute => "no_route",
             Self::NoNeighbour => "no_neighbour",
             Self::TooBig => "too_big",
+            Self::Policed => "policed",
+            Self::Unallocated => "unallocated",
         }
     }
 }

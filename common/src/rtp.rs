@@ -29,6 +29,22 @@ impl RtpHeader {
         Self::new(*bytes)
     }
 
+    /// The header as it stands in a packet.
+    #[inline(always)]
+    pub fn bytes(&self) -> [u8; HEADER_LEN] {
+        self.0
+    }
+
+    /// The header with another SSRC, sequence number and timestamp.
+    #[inline(always)]
+    pub fn sent_as(&self, ssrc: u32, sequence: u16, timestamp: u32) -> [u8; HEADER_LEN] {
+        let [first, second, ..] = self.0;
+        let [a, b] = sequence.to_be_bytes();
+        let [c, d, e, f] = timestamp.to_be_bytes();
+        let [g, h, i, j] = ssrc.to_be_bytes();
+        [first, second, a, b, c, d, e, f, g, h, i, j]
+    }
+
     /// Marker bit: the first packet of a talk spurt or of a telephone event.
     #[inline(always)]
     pub fn marker(&self) -> bool {
