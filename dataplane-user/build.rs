@@ -67,8 +67,23 @@ mod ebpf {
         // Away from what is copied out of it, and from the outer cargo's lock.
         let directory = out.join("ebpf-target");
         let built = Command::new("rustup")
-            .args(["run", toolchain, "cargo", "build", "--package", "voxlane-ebpf", "--bins"])
-            .args(["--release", "--quiet", "-Zbuild-std=core", "--target", target, "--target-dir"])
+            .args([
+                "run",
+                toolchain,
+                "cargo",
+                "build",
+                "--package",
+                "voxlane-ebpf",
+                "--bins",
+            ])
+            .args([
+                "--release",
+                "--quiet",
+                "-Zbuild-std=core",
+                "--target",
+                target,
+                "--target-dir",
+            ])
             .arg(&directory)
             .current_dir(root.join("dataplane-ebpf"))
             .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
@@ -86,7 +101,8 @@ mod ebpf {
         }
         for program in PROGRAMS {
             let from = directory.join(target).join("release").join(program);
-            std::fs::copy(&from, out.join(program)).map_err(|error| format!("cannot copy {}: {error}", from.display()))?;
+            std::fs::copy(&from, out.join(program))
+                .map_err(|error| format!("cannot copy {}: {error}", from.display()))?;
         }
         Ok(())
     }

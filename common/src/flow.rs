@@ -35,6 +35,11 @@ pub enum FlowKind {
 
 /// Where the RTCP beside an RTP flow arrives.
 #[repr(u8)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum RtcpPort {
     /// On the port above (RFC 3550 section 11).

@@ -14,6 +14,11 @@ use crate::rtp::RtpHeader;
 
 /// Who may own a flow beside the source that was signalled.
 #[repr(u8)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum LatchMode {
     /// Nobody.

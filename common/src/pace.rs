@@ -9,6 +9,11 @@ use bytemuck::{Pod, Zeroable};
 
 /// Whether a flow is paced.
 #[repr(u8)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Pacing {
     /// Never.

@@ -16,6 +16,11 @@ pub const MAX_ADDRESSES: usize = 8;
 
 /// What happens to a packet to a port of the range that is nobody's.
 #[repr(u8)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Unallocated {
     /// It is dropped and counted: a port scan costs nothing and learns nothing.

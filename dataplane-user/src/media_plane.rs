@@ -9,6 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+pub use voxlane_common::flow::RtcpPort;
+pub use voxlane_common::latch::LatchMode;
+pub use voxlane_common::pace::Pacing;
+pub use voxlane_common::ports::Unallocated;
 
 use crate::codec::Codec;
 use crate::lane::{Lane, Reason};
@@ -26,13 +30,15 @@ pub struct Endpoint {
     pub rtp: SocketAddr,
 }
 
-/// What offer/answer agreed for one leg, seen from the gateway.
+/// What offer/answer agreed for one leg, seen from the gateway, and how the leg's trunk wants its media treated.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Session {
     /// Where the other side wants RTP.
     pub remote_rtp: SocketAddr,
-    /// Where the other side wants RTCP (`a=rtcp`, else RTP port + 1).
+    /// Where the other side wants RTCP: `a=rtcp`, else RTP port + 1; with rtcp-mux the RTP port.
     pub remote_rtcp: SocketAddr,
+    /// Whether RTP and RTCP share a port (`a=rtcp-mux`, RFC 5761), in both directions.
+    pub rtcp_port: RtcpPort,
     /// The one codec in use.
     pub codec: Codec,
     /// Payload type of the codec in packets we send.
@@ -45,6 +51,10 @@ pub struct Session {
     pub ptime: u8,
     /// Which way media flows.
     pub direction: Direction,
+    /// Who may send on this leg beside the source that was signalled.
+    pub latch: LatchMode,
+    /// Whether what is sent to this leg is paced.
+    pub pacing: Pacing,
 }
 
 /// Payload types of telephone-event.

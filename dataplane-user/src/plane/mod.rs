@@ -14,6 +14,7 @@ mod kernel;
 mod ports;
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_channel::Sender;
@@ -24,7 +25,7 @@ use self::ports::PortPool;
 use crate::lane::{self, Lane, Reason};
 use crate::media_plane::{
     AgentSpec, AttachPolicy, Endpoint, EndpointId, FlowReport, LegReport, MediaError, MediaEvent, MediaPlane,
-    PlaneStatus, Session,
+    PlaneStatus, Session, Unallocated,
 };
 use crate::worker::{NewLeg, NewRelay, RelayLeg, Sockets, Workers};
 
@@ -43,6 +44,24 @@ pub struct PlaneConfig {
     pub worker_cores: Option<Vec<usize>>,
     /// Whether and how the kernel lane is used.
     pub kernel: KernelChoice,
+    /// What happens to packets to ports of the range that are nobody's (kernel lane only).
+    pub unallocated: Unallocated,
+    /// The TOS byte (IPv6: traffic class) of media that is sent: DSCP in the upper six bits.
+    pub tos: u8,
+    /// Whether relayed flows are held to the rate of their ptime and packet size.
+    pub police: Policing,
+    /// Where the kernel lane is pinned, so that it outlives this process; `None`: it ends with it.
+    pub pin: Option<PathBuf>,
+}
+
+/// Whether relayed flows are held to their rate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Policing {
+    /// What comes faster than ptime and packet size allow is dropped.
+    #[default]
+    On,
+    /// They are not.
+    Off,
 }
 
 /// Whether and how the kernel lane is used.
