@@ -51,6 +51,11 @@ impl Tick {
         ((((nanoseconds & (u64::MAX >> 9)) << 8) + (self.0 >> 1) as u64) / self.0 as u64) as u32
     }
 
+    /// Nanoseconds in `ticks` that are no more than four seconds.
+    pub const fn span_ns(self, ticks: u32) -> u32 {
+        (ticks as u64 * self.0 as u64 >> 8) as u32
+    }
+
     /// Nanoseconds in `ticks`.
     #[inline(always)]
     const fn nanoseconds(self, ticks: i32) -> i64 {

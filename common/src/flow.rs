@@ -524,17 +524,11 @@ impl Beside {
 }
 
 impl FlowState {
-    /// A state for `flow` that goes on from what another lane has left: who owns the flow, where its peer was found, the
-    /// stream that was sent.
-    pub fn resumed(flow: &Flow, latch: Latch, found_destination: TransportAddress, sent: SentStream) -> Self {
-        Self {
-            generation: flow.generation,
-            epoch: flow.epoch,
-            latch,
-            found_destination,
-            sent,
-            ..Self::default()
-        }
+    /// Goes on from what somebody else has left: who owns the flow, where its peer was found, the stream that was sent.
+    pub fn take_up(&mut self, latch: Latch, found_destination: TransportAddress, sent: SentStream) {
+        self.latch = latch;
+        self.found_destination = found_destination;
+        self.sent = sent;
     }
 
     /// The same state as that of another flow: of the same leg in another lane.
@@ -779,7 +773,9 @@ pub(crate) mod tests {
         let flow = Flow::new(&spec());
         let found = address("203.0.113.5:2313");
         let sent = SentStream::left_at(9, 8, 7, 6);
-        let mut state = FlowState::resumed(&flow, Latch::default(), found, sent);
+        let mut state = FlowState::default();
+        state.take_up(Latch::default(), found, sent);
+        let mut state = state.moved_to(&flow);
         state.enter(&flow);
         assert_eq!((state.destination(&flow), state.sent), (found, sent));
     }

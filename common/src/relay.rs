@@ -173,7 +173,9 @@ fn admit_rtp(flow: &Flow, state: &mut FlowState, packet: &PacketView, now_ns: u6
     let tick = flow.tick();
     state.account.on_packet(&header, u32::from(packet.length), now_ns, tick);
     let mut head = match flow.forwarding() {
-        Forwarding::On => state.sent.on_packet(flow.continuity(), &header, now_ns, tick),
+        Forwarding::On => state
+            .sent
+            .on_packet(flow.continuity(), &header, now_ns, tick, flow.ptime_ns()),
         Forwarding::Held => packet.head,
     };
     head[1] = head[1] & 0x80 | flow.outgoing_payload_type(payload_type);

@@ -62,7 +62,8 @@ impl SentStream {
         self.at_ns != 0
     }
 
-    /// The header with which a packet is sent on. `now_ns` is the time, `tick` that of the stream's media clock.
+    /// The header with which a packet is sent on. `now_ns` is the time, `tick` that of the stream's media clock, and its
+    /// packets hold `ptime_ns`.
     #[inline(always)]
     pub fn on_packet(
         &mut self,
@@ -70,6 +71,7 @@ impl SentStream {
         header: &RtpHeader,
         now_ns: u64,
         tick: Tick,
+        ptime_ns: u32,
     ) -> [u8; rtp::HEADER_LEN] {
         match continuity {
             Continuity::Transparent => {
@@ -82,12 +84,12 @@ impl SentStream {
                 self.joined = 1;
                 header.bytes()
             }
-            Continuity::Spliced => self.splice(header, now_ns, tick),
+            Continuity::Spliced => self.splice(header, now_ns, tick, ptime_ns),
         }
     }
 
     #[inline(always)]
-    fn splice(&mut self, header: &RtpHeader, now_ns: u64, tick: Tick) -> [u8; rtp::HEADER_LEN] {
+    fn splice(&mut self, header: &RtpHeader, now_ns: u64, tick: Tick, ptime_ns: u32) -> [u8; rtp::HEADER_LEN] {
         let joins = self.joined == 0 || self.source_ssrc != header.ssrc();
         if joins {
             if self.at_ns == 0 {
@@ -95,10 +97,7 @@ impl SentStream {
                 self.sequence_ahead = 0;
                 self.timestamp_ahead = 0;
             } else {
-                // As much media time as real time has gone by since the last packet.
-                let now = self
-                    .timestamp
-                    .wrapping_add(tick.ticks(now_ns.saturating_sub(self.at_ns)));
+                let now = self.next_timestamp(now_ns, tick, ptime_ns);
                 self.sequence_ahead = self.sequence.wrapping_add(1).wrapping_sub(header.sequence());
                 self.timestamp_ahead = now.wrapping_sub(header.timestamp());
             }
@@ -112,6 +111,17 @@ impl SentStream {
             self.advance(ssrc, sequence, timestamp, now_ns);
         }
         header.sent_as(self.ssrc, sequence, timestamp)
+    }
+
+    /// The timestamp of what is sent at `now_ns` by a new source: as much media time as real time has gone by since the
+    /// last packet, in whole packet times, since the two sources' packets have nothing to do with each other; at least one,
+    /// so that nothing is heard twice.
+    #[inline(always)]
+    pub fn next_timestamp(&self, now_ns: u64, tick: Tick, ptime_ns: u32) -> u32 {
+        let ptime_ns = if ptime_ns == 0 { 1 } else { u64::from(ptime_ns) };
+        let frames = (now_ns.saturating_sub(self.at_ns) + ptime_ns / 2) / ptime_ns;
+        let frames = if frames == 0 { 1 } else { frames };
+        self.timestamp.wrapping_add(tick.ticks(frames * ptime_ns))
     }
 
     #[inline(always)]
@@ -150,7 +160,7 @@ mod tests {
     }
 
     fn sent(stream: &mut SentStream, continuity: Continuity, from: RtpHeader, now_ms: u64) -> (u16, u32, u32) {
-        let bytes = stream.on_packet(continuity, &from, now_ms * MS, Tick::of_rate(CLOCK));
+        let bytes = stream.on_packet(continuity, &from, now_ms * MS, Tick::of_rate(CLOCK), 20_000_000);
         let header = RtpHeader::new(bytes).unwrap();
         (header.sequence(), header.timestamp(), header.ssrc())
     }
@@ -184,6 +194,16 @@ mod tests {
             65_535
         );
         assert_eq!(sent(&mut stream, spliced, header(9, 9, 3), 240), (2, 1320 + 800, 1));
+    }
+
+    #[test]
+    fn a_source_that_comes_at_another_time_of_the_grid_leaves_no_gap() {
+        let mut stream = SentStream::default();
+        let spliced = Continuity::Spliced;
+        sent(&mut stream, spliced, header(1, 1000, 1), 100);
+        assert_eq!(sent(&mut stream, spliced, header(9, 9, 2), 107), (2, 1160, 1));
+        assert_eq!(sent(&mut stream, spliced, header(9, 9, 3), 120), (3, 1320, 1));
+        assert_eq!(sent(&mut stream, spliced, header(9, 9, 4), 151), (4, 1640, 1));
     }
 
     #[test]
