@@ -107,6 +107,22 @@ mod ebpf {
         Ok(())
     }
 
+    /// Puts the folders where `cargo xtask build` installs bpf-linker first on the path.
+    #[allow(unsafe_code)]
+    fn prepare_environment(root: &Path) -> Result<(), String> {
+        let target = env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+        let mut path: Vec<PathBuf> = target
+            .into_iter()
+            .chain([root.join("target")])
+            .map(|target| target.join("tools/bin"))
+            .collect();
+        path.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
+        let path = env::join_paths(path).map_err(|error| format!("PATH cannot be extended: {error}"))?;
+        // SAFETY: a build script's only thread.
+        unsafe { env::set_var("PATH", path) };
+        Ok(())
+    }
+
     fn require_linker() -> Result<(), String> {
         match Command::new("bpf-linker").arg("--version").output() {
             Ok(output) if output.status.success() => Ok(()),

@@ -65,16 +65,13 @@ impl Table {
             if spec.kind == FlowKind::Worker {
                 continue;
             }
-            let here = |index| {
-                let local = ports.address_of(index)?;
-                Some((local, self.ports.index_of(local)?))
-            };
             for index in [index, spec.peer] {
                 if let Some(local) = ports.address_of(index) {
                     self.add_address(local.ip())?;
                 }
             }
-            let (Some((_, new_index)), Some((_, new_peer))) = (here(index), here(spec.peer)) else {
+            let here = |index| self.ports.index_of(ports.address_of(index)?);
+            let (Some(new_index), Some(new_peer)) = (here(index), here(spec.peer)) else {
                 lost += 1;
                 continue;
             };

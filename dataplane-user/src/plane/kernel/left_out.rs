@@ -54,7 +54,14 @@ impl Kernel {
         legs: [KernelLeg<'_>; 2],
         _states: Option<[LegState; 2]>,
     ) -> Result<(), Reason> {
-        tracing::trace!(?legs, "no kernel lane");
+        for KernelLeg {
+            local,
+            session,
+            continuity,
+        } in legs
+        {
+            tracing::trace!(%local, remote = %session.remote_rtp, ?continuity, "not relayed in a kernel lane");
+        }
         Err(self.reason)
     }
 
