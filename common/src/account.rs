@@ -280,7 +280,7 @@ mod tests {
         bytes[2..4].copy_from_slice(&sequence.to_be_bytes());
         bytes[4..8].copy_from_slice(&timestamp.to_be_bytes());
         bytes[8..12].copy_from_slice(&ssrc.to_be_bytes());
-        RtpHeader::new(bytes).unwrap()
+        RtpHeader::parse(&bytes).unwrap()
     }
 
     /// A steady stream of the given sequence numbers.

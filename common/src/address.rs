@@ -7,6 +7,7 @@ use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 use bytemuck::{Pod, Zeroable};
 
 /// Which Internet Protocol.
+#[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Family {
     /// IPv4 (RFC 791).

@@ -1,7 +1,10 @@
 //! Why a packet of a flow was not forwarded: a closed set.
 
 /// Why a packet was dropped. The discriminant is the index of its counter.
-#[repr(u8)]
+///
+/// It is a word: bytes beside each other on its stack the eBPF compiler may write as one, where the verifier wants words
+/// aligned.
+#[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DropReason {
     /// Shorter than the smallest RTP or RTCP packet.

@@ -602,7 +602,7 @@ impl FlowState {
 
     /// Whether a packet of `bytes` is within the rate of its flow.
     #[inline(always)]
-    pub fn admits(&mut self, flow: &Flow, bytes: u16, now_ns: u64) -> bool {
+    pub fn admits(&mut self, flow: &Flow, bytes: u32, now_ns: u64) -> bool {
         flow.police.admits(&mut self.police_ns, bytes, now_ns)
     }
 
@@ -622,7 +622,8 @@ impl FlowState {
     /// Counts a packet that was dropped.
     #[inline(always)]
     pub fn on_dropped(&mut self, reason: DropReason) {
-        if let Some(count) = self.drops.get_mut(reason.index()) {
+        // The compiler knows that the index is in bounds, the eBPF verifier wants to see it.
+        if let Some(count) = self.drops.get_mut(core::hint::black_box(reason.index())) {
             *count += 1;
         }
     }

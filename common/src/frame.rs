@@ -1,16 +1,23 @@
 //! From an Ethernet frame to a UDP datagram that could be media: the one parser of the XDP program, the fuzz target and
 //! the tests.
 //!
-//! It never borrows from the frame and never indexes: bytes are had from [`Frame::read`], which copies a constant number
-//! of them or says that they are not there. That is one bounds check the eBPF verifier can follow, and no way to read
-//! past the end on the host.
+//! It never borrows from the frame and never indexes: headers are had from [`Frame::read`], which copies one or says that
+//! it is not there. That is one bounds check the eBPF verifier can follow, and no way to read past the end on the host.
+//! Headers are structures of words as they stand in memory, at their natural alignment: the program loads them whole, and
+//! its copies keep to the alignment the verifier wants of the stack.
+
+#![allow(unsafe_code)]
+
+use bytemuck::{Pod, Zeroable};
 
 use crate::address::{Family, Host, TransportAddress};
-use crate::next_hop::VlanTag;
 use crate::outcome::PassReason;
 
 /// Length of an Ethernet header, bytes.
 pub const ETHERNET: usize = 14;
+
+/// Where the type of the packet stands in it.
+const TYPE: usize = 12;
 
 /// Length of an 802.1Q tag, bytes.
 pub const TAG: usize = 4;
@@ -26,16 +33,17 @@ pub const UDP: usize = 8;
 
 /// The bytes of a frame.
 pub trait Frame {
-    /// A copy of `N` bytes from `offset` on; `None` if they do not lie in the frame.
-    fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
+    /// A copy of what stands at `offset`; `None` if it does not lie wholly in the frame.
+    fn read<T: Pod>(&self, offset: usize) -> Option<T>;
 
     /// Length of the frame, bytes.
     fn length(&self) -> usize;
 }
 
 impl Frame for [u8] {
-    fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        self.get(offset..)?.first_chunk().copied()
+    fn read<T: Pod>(&self, offset: usize) -> Option<T> {
+        let bytes = self.get(offset..)?.get(..size_of::<T>())?;
+        Some(bytemuck::pod_read_unaligned(bytes))
     }
 
     fn length(&self) -> usize {
@@ -43,34 +51,72 @@ impl Frame for [u8] {
     }
 }
 
+/// IPv4 header without options (RFC 791), words as they stand in memory.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct Ipv4Header {
+    pub(crate) version: u8,
+    pub(crate) tos: u8,
+    pub(crate) length: u16,
+    pub(crate) identification: u16,
+    pub(crate) fragment: u16,
+    pub(crate) ttl: u8,
+    pub(crate) protocol: u8,
+    pub(crate) checksum: u16,
+    pub(crate) source: u32,
+    pub(crate) destination: u32,
+}
+
+/// IPv6 header (RFC 8200), words as they stand in memory.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct Ipv6Header {
+    /// Version, traffic class, flow label.
+    pub(crate) first: u32,
+    pub(crate) length: u16,
+    pub(crate) next: u8,
+    pub(crate) hop_limit: u8,
+    pub(crate) source: [u64; 2],
+    pub(crate) destination: [u64; 2],
+}
+
+/// UDP header (RFC 768), words as they stand in memory.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct UdpHeader {
+    pub(crate) source: u16,
+    pub(crate) destination: u16,
+    pub(crate) length: u16,
+    pub(crate) checksum: u16,
+}
+
+const _: () =
+    assert!(size_of::<Ipv4Header>() == IPV4 && size_of::<Ipv6Header>() == IPV6 && size_of::<UdpHeader>() == UDP);
+
 /// A UDP datagram in a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Datagram {
-    /// The tag of its frame.
-    pub vlan: VlanTag,
     /// Which IP it came over.
     pub family: Family,
     /// Where its IP header begins: 14, or 18 behind a tag.
     pub ip_offset: usize,
     /// Where its UDP payload begins.
     pub payload_offset: usize,
-    /// Length of the UDP payload, bytes. It lies wholly in the frame.
-    pub length: u16,
+    /// Length of the UDP payload, bytes: at most 65,527. It lies wholly in the frame.
+    pub length: u32,
     /// Where it comes from.
     pub source: TransportAddress,
     /// Where it is sent to.
     pub local: TransportAddress,
 }
 
-const TYPE_IPV4: [u8; 2] = [0x08, 0x00];
-const TYPE_IPV6: [u8; 2] = [0x86, 0xdd];
-const TYPE_VLAN: [u8; 2] = [0x81, 0x00];
+/// Types of packets, as they stand in memory.
+const TYPE_IPV4: u16 = u16::from_ne_bytes([0x08, 0x00]);
+const TYPE_IPV6: u16 = u16::from_ne_bytes([0x86, 0xdd]);
+const TYPE_VLAN: u16 = u16::from_ne_bytes([0x81, 0x00]);
 
 /// Protocol number of UDP.
 const PROTOCOL_UDP: u8 = 17;
-
-/// IPv6 extension headers (RFC 7045): hop-by-hop, routing, authentication, destination options, mobility, HIP, shim6.
-const EXTENSIONS: [u8; 7] = [0, 43, 51, 60, 135, 139, 140];
 
 /// The IPv6 fragment header.
 const FRAGMENT_HEADER: u8 = 44;
@@ -84,107 +130,108 @@ const FRAGMENT: u16 = 0x3fff;
 /// Why the frame is the network stack's business.
 #[inline(always)]
 pub fn datagram<F: Frame + ?Sized>(frame: &F) -> Result<Datagram, PassReason> {
-    let [.., high, low] = frame.read::<ETHERNET>(0).ok_or(PassReason::NotUdp)?;
-    match [high, low] {
-        TYPE_IPV4 => ipv4(frame, VlanTag::NONE, ETHERNET),
-        TYPE_IPV6 => ipv6(frame, VlanTag::NONE, ETHERNET),
-        TYPE_VLAN => {
-            let [high, low, kind @ ..] = frame.read::<TAG>(ETHERNET).ok_or(PassReason::NotUdp)?;
-            // Priority and drop eligibility are the link's business; identifier 0 is a frame that has only those.
-            let vlan = VlanTag::of(u16::from_be_bytes([high, low]) & 0x0fff);
-            match kind {
-                TYPE_IPV4 => ipv4(frame, vlan, ETHERNET + TAG),
-                TYPE_IPV6 => ipv6(frame, vlan, ETHERNET + TAG),
-                _ => Err(PassReason::NotUdp),
-            }
-        }
+    match frame.read::<u16>(TYPE).ok_or(PassReason::NotUdp)? {
+        TYPE_IPV4 => ipv4(frame, ETHERNET),
+        TYPE_IPV6 => ipv6(frame, ETHERNET),
+        // Which VLAN it is, is the network's business.
+        TYPE_VLAN => match frame.read::<u16>(TYPE + TAG).ok_or(PassReason::NotUdp)? {
+            TYPE_IPV4 => ipv4(frame, ETHERNET + TAG),
+            TYPE_IPV6 => ipv6(frame, ETHERNET + TAG),
+            _ => Err(PassReason::NotUdp),
+        },
         _ => Err(PassReason::NotUdp),
     }
 }
 
 #[inline(always)]
-fn ipv4<F: Frame + ?Sized>(frame: &F, vlan: VlanTag, ip_offset: usize) -> Result<Datagram, PassReason> {
-    let ip = frame.read::<IPV4>(ip_offset).ok_or(PassReason::NotUdp)?;
-    if ip[9] != PROTOCOL_UDP {
+fn ipv4<F: Frame + ?Sized>(frame: &F, ip_offset: usize) -> Result<Datagram, PassReason> {
+    let ip = frame.read::<Ipv4Header>(ip_offset).ok_or(PassReason::NotUdp)?;
+    if ip.protocol != PROTOCOL_UDP {
         return Err(PassReason::NotUdp);
     }
-    match ip[0] {
+    match ip.version {
         0x45 => {}
         0x46..=0x4f => return Err(PassReason::Options),
         _ => return Err(PassReason::NotUdp),
     }
-    if u16::from_be_bytes([ip[6], ip[7]]) & FRAGMENT != 0 {
+    if u16::from_be(ip.fragment) & FRAGMENT != 0 {
         return Err(PassReason::Fragment);
     }
-    let ip_length = u16::from_be_bytes([ip[2], ip[3]]);
-    let source = Host::v4([ip[12], ip[13], ip[14], ip[15]]);
-    let local = Host::v4([ip[16], ip[17], ip[18], ip[19]]);
     let headers = Headers {
-        vlan,
         family: Family::V4,
         ip_offset,
         udp_offset: ip_offset + IPV4,
         // Underflow is caught there: no UDP header says so much.
-        rest: ip_length.wrapping_sub(IPV4 as u16),
+        rest: u32::from(u16::from_be(ip.length)).wrapping_sub(IPV4 as u32),
     };
-    udp(frame, headers, source, local)
+    udp(
+        frame,
+        headers,
+        Host::v4(ip.source.to_ne_bytes()),
+        Host::v4(ip.destination.to_ne_bytes()),
+    )
 }
 
 #[inline(always)]
-fn ipv6<F: Frame + ?Sized>(frame: &F, vlan: VlanTag, ip_offset: usize) -> Result<Datagram, PassReason> {
-    let ip = frame.read::<IPV6>(ip_offset).ok_or(PassReason::NotUdp)?;
-    if ip[0] >> 4 != 6 {
+fn ipv6<F: Frame + ?Sized>(frame: &F, ip_offset: usize) -> Result<Datagram, PassReason> {
+    let ip = frame.read::<Ipv6Header>(ip_offset).ok_or(PassReason::NotUdp)?;
+    if u32::from_be(ip.first) >> 28 != 6 {
         return Err(PassReason::NotUdp);
     }
-    let next = ip[6];
-    if next != PROTOCOL_UDP {
-        return Err(match next {
+    if ip.next != PROTOCOL_UDP {
+        return Err(match ip.next {
             FRAGMENT_HEADER => PassReason::Fragment,
-            _ if EXTENSIONS.contains(&next) => PassReason::Options,
+            next if is_extension(next) => PassReason::Options,
             _ => PassReason::NotUdp,
         });
     }
-    let mut source = [0; 16];
-    let mut local = [0; 16];
-    source.copy_from_slice(&ip[8..24]);
-    local.copy_from_slice(&ip[24..40]);
     let headers = Headers {
-        vlan,
         family: Family::V6,
         ip_offset,
         udp_offset: ip_offset + IPV6,
-        rest: u16::from_be_bytes([ip[4], ip[5]]),
+        rest: u32::from(u16::from_be(ip.length)),
     };
-    udp(frame, headers, Host::v6(source), Host::v6(local))
+    udp(
+        frame,
+        headers,
+        Host::of_words(ip.source),
+        Host::of_words(ip.destination),
+    )
+}
+
+/// IPv6 extension headers (RFC 7045): hop-by-hop, routing, authentication, destination options, mobility, HIP, shim6.
+#[inline(always)]
+const fn is_extension(next: u8) -> bool {
+    matches!(next, 0 | 43 | 51 | 60 | 135 | 139 | 140)
 }
 
 /// What is known before the UDP header.
 struct Headers {
-    vlan: VlanTag,
     family: Family,
     ip_offset: usize,
     udp_offset: usize,
     /// Bytes that the IP header says come behind it.
-    rest: u16,
+    rest: u32,
 }
 
 #[inline(always)]
 fn udp<F: Frame + ?Sized>(frame: &F, headers: Headers, source: Host, local: Host) -> Result<Datagram, PassReason> {
-    let [a, b, c, d, e, f, ..] = frame.read::<UDP>(headers.udp_offset).ok_or(PassReason::BadLength)?;
-    let udp_length = u16::from_be_bytes([e, f]);
+    let udp = frame
+        .read::<UdpHeader>(headers.udp_offset)
+        .ok_or(PassReason::BadLength)?;
+    let udp_length = u32::from(u16::from_be(udp.length));
     // A short packet is padded to the least length of a frame: the frame may be longer than the packet.
-    let fits = headers.udp_offset + usize::from(udp_length) <= frame.length();
-    if udp_length != headers.rest || !fits || usize::from(udp_length) < UDP {
+    let fits = headers.udp_offset + udp_length as usize <= frame.length();
+    if udp_length != headers.rest || !fits || udp_length < UDP as u32 {
         return Err(PassReason::BadLength);
     }
     Ok(Datagram {
-        vlan: headers.vlan,
         family: headers.family,
         ip_offset: headers.ip_offset,
         payload_offset: headers.udp_offset + UDP,
-        length: udp_length - UDP as u16,
-        source: TransportAddress::from_network(source, [a, b]),
-        local: TransportAddress::from_network(local, [c, d]),
+        length: udp_length - UDP as u32,
+        source: TransportAddress::from_network(source, udp.source.to_ne_bytes()),
+        local: TransportAddress::from_network(local, udp.destination.to_ne_bytes()),
     })
 }
 
@@ -226,13 +273,13 @@ mod tests {
             (v4(), Family::V4, "192.0.2.9:4000", IPV4),
             (v6(), Family::V6, "[2001:db8::9]:4000", IPV6),
         ] {
-            for (frame, vlan, ip_offset) in [
-                (frame.clone(), VlanTag::NONE, 14),
-                (tagged(frame.clone(), 100), VlanTag::of(100), 18),
-                (tagged(frame.clone(), 0), VlanTag::NONE, 18),
+            for (frame, ip_offset) in [
+                (frame.clone(), 14),
+                (tagged(frame.clone(), 100), 18),
+                (tagged(frame.clone(), 0), 18),
             ] {
                 let found = datagram(&*frame).unwrap();
-                assert_eq!((found.vlan, found.family, found.ip_offset), (vlan, family, ip_offset));
+                assert_eq!((found.family, found.ip_offset), (family, ip_offset));
                 assert_eq!(found.source.get(), source.parse().ok());
                 assert_eq!(found.payload_offset, ip_offset + ip_header + UDP);
                 assert_eq!((found.length, found.local.port_bytes()), (4, [0x27, 0x10]));
@@ -282,7 +329,7 @@ mod tests {
             }
             frame.resize(length, 0);
             if let Ok(found) = datagram(&*frame) {
-                prop_assert!(found.payload_offset + usize::from(found.length) <= frame.len());
+                prop_assert!(found.payload_offset + found.length as usize <= frame.len());
             }
         }
     }

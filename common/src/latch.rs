@@ -151,7 +151,7 @@ mod tests {
 
     fn header(sequence: u16, ssrc: u8) -> RtpHeader {
         let [high, low] = sequence.to_be_bytes();
-        RtpHeader::new([0x80, 0, high, low, 0, 0, 0, 0, 0, 0, 0, ssrc]).unwrap()
+        RtpHeader::parse(&[0x80, 0, high, low, 0, 0, 0, 0, 0, 0, 0, ssrc]).unwrap()
     }
 
     #[test]

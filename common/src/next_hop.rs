@@ -66,10 +66,39 @@ pub struct NextHop {
     pub mtu: u16,
     /// The tag the frame is given.
     pub vlan: VlanTag,
-    /// Our hardware address.
-    pub source: [u8; 6],
-    /// The neighbour's.
-    pub destination: [u8; 6],
+    /// The neighbour's hardware address and ours.
+    pub addresses: HardwareAddresses,
+}
+
+/// What an Ethernet frame begins with: the receiver's hardware address and the sender's, as words of memory.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct HardwareAddresses([u32; 3]);
+
+impl HardwareAddresses {
+    /// From the two addresses.
+    pub const fn new(destination: [u8; 6], source: [u8; 6]) -> Self {
+        let ([a, b, c, d, e, f], [g, h, i, j, k, l]) = (destination, source);
+        Self([
+            u32::from_ne_bytes([a, b, c, d]),
+            u32::from_ne_bytes([e, f, g, h]),
+            u32::from_ne_bytes([i, j, k, l]),
+        ])
+    }
+
+    /// From the two addresses, each as words of memory.
+    #[inline(always)]
+    pub const fn of_words(destination: [u16; 3], source: [u16; 3]) -> Self {
+        const fn join(first: u16, second: u16) -> u32 {
+            let ([a, b], [c, d]) = (first.to_ne_bytes(), second.to_ne_bytes());
+            u32::from_ne_bytes([a, b, c, d])
+        }
+        Self([
+            join(destination[0], destination[1]),
+            join(destination[2], source[0]),
+            join(source[1], source[2]),
+        ])
+    }
 }
 
 impl NextHop {
@@ -119,6 +148,15 @@ mod tests {
         assert_eq!(VlanTag::of(100).bytes(), [0, 100]);
         assert_eq!(VlanTag::of(0x123).identifier(), 0x123);
         assert!(VlanTag::of(0).is_none() && VlanTag::of(4095).is_none() && !VlanTag::of(1).is_none());
+    }
+
+    #[test]
+    fn addresses_stand_as_in_a_frame() {
+        let addresses = HardwareAddresses::new([1, 2, 3, 4, 5, 6], [7, 8, 9, 10, 11, 12]);
+        assert_eq!(bytemuck::bytes_of(&addresses), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
+        let words = |bytes: [u8; 6]| bytemuck::cast::<_, [u16; 3]>(bytes);
+        let same = HardwareAddresses::of_words(words([1, 2, 3, 4, 5, 6]), words([7, 8, 9, 10, 11, 12]));
+        assert_eq!(same, addresses);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::drops::DropReason;
 
 /// Why a frame is left to the network stack.
-#[repr(u8)]
+#[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PassReason {
     /// Not UDP over IP over Ethernet with one VLAN tag at most.

@@ -65,7 +65,7 @@ impl Police {
     /// Whether a packet of `bytes` of UDP payload that comes at `now_ns` is within the rate; moves `tat_ns`, the flow's
     /// bucket, if it is.
     #[inline(always)]
-    pub const fn admits(&self, tat_ns: &mut u64, bytes: u16, now_ns: u64) -> bool {
+    pub const fn admits(&self, tat_ns: &mut u64, bytes: u32, now_ns: u64) -> bool {
         if self.packet_ns == 0 {
             return true;
         }
@@ -73,7 +73,7 @@ impl Police {
         if start - now_ns > self.ahead_ns as u64 {
             return false;
         }
-        // 32 + 16 bits.
+        // At most 32 + 16 bits: a payload is shorter than 65,536 bytes.
         let size_ns = (self.byte_x16 as u64 * bytes as u64) >> 4;
         let packet_ns = self.packet_ns as u64;
         *tat_ns = start + if size_ns > packet_ns { size_ns } else { packet_ns };
@@ -95,7 +95,7 @@ mod tests {
     const PCMU: Police = Police::of_rtp(20, 8);
 
     /// How many of `count` packets, `gap_ns` apart, are let through.
-    fn admitted(police: Police, bytes: u16, gap_ns: u64, count: u64) -> u64 {
+    fn admitted(police: Police, bytes: u32, gap_ns: u64, count: u64) -> u64 {
         let mut tat = 0;
         (0..count)
             .filter(|place| police.admits(&mut tat, bytes, 1 + place * gap_ns))
@@ -143,7 +143,7 @@ mod tests {
             let police = Police::of_rtp(ptime, bytes);
             let mut tat = 0;
             for (now, length) in times {
-                police.admits(&mut tat, length, now >> 1);
+                police.admits(&mut tat, length.into(), now >> 1);
             }
         }
     }

@@ -9,7 +9,7 @@ use crate::next_hop::NextHopId;
 use crate::pace::Departure;
 use crate::rewrite::NewHeaders;
 use crate::rtcp;
-use crate::rtp::{self, RtpHeader};
+use crate::rtp::{self, Head, RtpHeader};
 
 /// What the decision needs to see of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,9 +17,9 @@ pub struct PacketView {
     /// Where it comes from.
     pub source: TransportAddress,
     /// The first bytes of the UDP payload; zero where the payload is shorter.
-    pub head: [u8; rtp::HEADER_LEN],
+    pub head: Head,
     /// Length of the UDP payload, bytes.
-    pub length: u16,
+    pub length: u32,
     /// For RTCP: what is known of the RTP flow beside it.
     pub beside: Beside,
 }
@@ -27,15 +27,11 @@ pub struct PacketView {
 impl PacketView {
     /// The view of a whole UDP payload.
     pub fn new(source: TransportAddress, payload: &[u8]) -> Self {
-        let mut head = [0; rtp::HEADER_LEN];
-        for (to, from) in head.iter_mut().zip(payload) {
-            *to = *from;
-        }
         // A UDP payload is at most 65,527 bytes.
         Self {
             source,
-            head,
-            length: payload.len().min(usize::from(u16::MAX)) as u16,
+            head: rtp::head(payload),
+            length: payload.len().min(usize::from(u16::MAX)) as u32,
             beside: Beside::NOTHING,
         }
     }
@@ -49,7 +45,7 @@ impl PacketView {
     /// entry above.
     #[inline(always)]
     pub fn is_rtcp_on(&self, flow: &Flow) -> bool {
-        let [first, second, ..] = self.head;
+        let [first, second] = rtp::first_bytes(&self.head);
         matches!((flow.kind(), flow.rtcp_port()), (FlowKind::Rtp, RtcpPort::Shared)) && rtcp::is_rtcp(first, second)
     }
 }
@@ -59,8 +55,9 @@ impl PacketView {
 pub struct Forward {
     /// Addresses, ports and TOS to write.
     pub headers: NewHeaders,
-    /// What the payload begins with: the RTP header, or the first eight bytes of RTCP and four that are not written.
-    pub head: [u8; rtp::HEADER_LEN],
+    /// What the payload begins with: the RTP header, or the first eight bytes of RTCP and four that may not be the
+    /// packet's.
+    pub head: Head,
     /// The neighbour on the way, if it is known.
     pub next_hop: NextHopId,
     /// When it leaves.
@@ -146,14 +143,14 @@ pub fn decide(flow: &Flow, state: &mut FlowState, packet: &PacketView, now_ns: u
 
 /// A packet that is media of this flow.
 struct Admitted {
-    head: [u8; rtp::HEADER_LEN],
+    head: Head,
     found: TransportAddress,
     copy: Option<EventKind>,
 }
 
 #[inline(always)]
 fn admit_rtp(flow: &Flow, state: &mut FlowState, packet: &PacketView, now_ns: u64) -> Result<Admitted, DropReason> {
-    if usize::from(packet.length) < rtp::HEADER_LEN {
+    if packet.length < rtp::HEADER_LEN as u32 {
         return Err(DropReason::TooShort);
     }
     let Some(header) = RtpHeader::new(packet.head) else {
@@ -171,16 +168,15 @@ fn admit_rtp(flow: &Flow, state: &mut FlowState, packet: &PacketView, now_ns: u6
         return Err(DropReason::Policed);
     }
     let tick = flow.tick();
-    state.account.on_packet(&header, u32::from(packet.length), now_ns, tick);
-    let mut head = match flow.forwarding() {
+    state.account.on_packet(&header, packet.length, now_ns, tick);
+    let head = match flow.forwarding() {
         Forwarding::On => state
             .sent
             .on_packet(flow.continuity(), &header, now_ns, tick, flow.ptime_ns()),
         Forwarding::Held => packet.head,
     };
-    head[1] = head[1] & 0x80 | flow.outgoing_payload_type(payload_type);
     Ok(Admitted {
-        head,
+        head: rtp::with_payload_type(head, flow.outgoing_payload_type(payload_type)),
         found,
         copy: flow.is_event(payload_type).then_some(EventKind::TelephoneEvent),
     })
@@ -188,10 +184,10 @@ fn admit_rtp(flow: &Flow, state: &mut FlowState, packet: &PacketView, now_ns: u6
 
 #[inline(always)]
 fn admit_rtcp(flow: &Flow, state: &mut FlowState, packet: &PacketView, now_ns: u64) -> Result<Admitted, DropReason> {
-    if usize::from(packet.length) < rtcp::MIN_LEN {
+    if packet.length < rtcp::MIN_LEN as u32 {
         return Err(DropReason::TooShort);
     }
-    let [first, second, ..] = packet.head;
+    let [first, second] = rtp::first_bytes(&packet.head);
     if !rtcp::is_rtcp(first, second) {
         return Err(DropReason::NotRtcp);
     }
@@ -202,11 +198,11 @@ fn admit_rtcp(flow: &Flow, state: &mut FlowState, packet: &PacketView, now_ns: u
     if !state.admits(flow, packet.length, now_ns) {
         return Err(DropReason::Policed);
     }
-    state.account.on_report(u32::from(packet.length), now_ns);
+    state.account.on_report(packet.length, now_ns);
     let mut head = packet.head;
     // The sender of the report is known to the far end by the SSRC of the media.
     if let Some(ssrc) = packet.beside.ssrc {
-        [head[4], head[5], head[6], head[7]] = ssrc.to_be_bytes();
+        head[1] = ssrc.to_be();
     }
     Ok(Admitted {
         head,
@@ -240,7 +236,7 @@ fn route(flow: &Flow, state: &mut FlowState, admitted: &Admitted, now_ns: u64) -
         headers: NewHeaders {
             source: flow.outgoing(),
             destination,
-            tos: flow.tos(),
+            tos: flow.tos() as u32,
         },
         head: admitted.head,
         next_hop: flow.next_hop_to(destination),
@@ -290,7 +286,7 @@ mod tests {
                 destination: address(CALLEE),
                 tos: 0xb8,
             },
-            head: RTP,
+            head: rtp::head(&RTP),
             next_hop: NextHopId(5),
             departure: Departure::Now,
         };
@@ -307,7 +303,7 @@ mod tests {
         let mut event = RTP;
         event[1] = 0x80 | 101;
         match verdict(spec(), CALLER, &event).0 {
-            Verdict::Forward(forward) => assert_eq!(forward.head[1], 0x80 | 96),
+            Verdict::Forward(forward) => assert_eq!(rtp::first_bytes(&forward.head)[1], 0x80 | 96),
             other => panic!("{other:?}"),
         }
     }
@@ -408,7 +404,7 @@ mod tests {
             ..spec()
         };
         let (verdict, state) = verdict(rtcp, CALLER, &REPORT);
-        assert!(matches!(verdict, Verdict::Forward(forward) if forward.head[..8] == REPORT));
+        assert!(matches!(verdict, Verdict::Forward(forward) if forward.head[..2] == rtp::head(&REPORT)[..2]));
         assert_eq!((state.account.packets, state.account.bytes), (1, 8));
     }
 
@@ -487,7 +483,8 @@ mod tests {
         (other[3], other[11]) = (77, 99);
         match decide(&flow, &mut state, &packet(CALLER, &other), 20_000_001).verdict {
             Verdict::Forward(forward) => {
-                assert_eq!(forward.head[2..], [0, 2, 0, 0, 1, 64, 1, 2, 3, 4]);
+                let sent = RtpHeader::new(forward.head).unwrap();
+                assert_eq!((sent.sequence(), sent.timestamp(), sent.ssrc()), (2, 320, 0x0102_0304));
             }
             verdict => panic!("{verdict:?}"),
         }
@@ -499,7 +496,7 @@ mod tests {
         report[7] = 99;
         let view = packet(CALLER, &report).beside(state.beside(&rtcp));
         match decide(&rtcp, &mut FlowState::default(), &view, 1).verdict {
-            Verdict::Forward(forward) => assert_eq!(forward.head[..8], REPORT),
+            Verdict::Forward(forward) => assert_eq!(forward.head[..2], rtp::head(&REPORT)[..2]),
             verdict => panic!("{verdict:?}"),
         }
     }

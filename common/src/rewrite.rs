@@ -10,9 +10,8 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::address::{Host, TransportAddress};
 use crate::checksum::Change;
-use crate::frame::{IPV4, IPV6, UDP};
-use crate::rtcp;
-use crate::rtp;
+use crate::frame::{Ipv4Header, Ipv6Header, UdpHeader};
+use crate::rtp::Head;
 
 /// The relay ends one IP path and begins another: hops are counted anew.
 pub const TTL: u8 = 64;
@@ -27,18 +26,8 @@ pub struct NewHeaders {
     pub source: TransportAddress,
     /// Destination address and port, of the same family.
     pub destination: TransportAddress,
-    /// The TOS byte of IPv4, the traffic class of IPv6.
-    pub tos: u8,
-}
-
-/// UDP header, words as they stand in memory.
-#[repr(C, packed)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
-struct UdpHeader {
-    source: u16,
-    destination: u16,
-    length: u16,
-    checksum: u16,
+    /// The TOS byte of IPv4, the traffic class of IPv6; a word, as all that the eBPF program keeps on its stack.
+    pub tos: u32,
 }
 
 impl UdpHeader {
@@ -54,24 +43,13 @@ impl UdpHeader {
     }
 }
 
-/// IPv4 header without options and UDP header, one behind the other, words as they stand in memory.
-#[repr(C, packed)]
+/// IPv4 and UDP header, one behind the other.
+#[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct Ipv4Udp {
-    version: u8,
-    tos: u8,
-    length: u16,
-    identification: u16,
-    fragment: u16,
-    ttl: u8,
-    protocol: u8,
-    checksum: u16,
-    source: u32,
-    destination: u32,
+    ip: Ipv4Header,
     udp: UdpHeader,
 }
-
-const _: () = assert!(size_of::<Ipv4Udp>() == IPV4 + UDP);
 
 impl Ipv4Udp {
     /// Writes new headers, of a packet whose UDP payload changes by `payload`.
@@ -79,40 +57,33 @@ impl Ipv4Udp {
     pub fn rewrite(&mut self, new: &NewHeaders, payload: Change) {
         let (source, destination) = (new.source.host().v4_word(), new.destination.host().v4_word());
         let addresses = Change::NONE
-            .double_word(self.source, source)
-            .double_word(self.destination, destination);
+            .double_word(self.ip.source, source)
+            .double_word(self.ip.destination, destination);
+        let tos = new.tos as u8;
         let word = |first: u8, second: u8| u16::from_ne_bytes([first, second]);
-        self.checksum = addresses
-            .word(word(self.version, self.tos), word(self.version, new.tos))
-            .word(self.identification, 0)
-            .word(self.fragment, DONT_FRAGMENT)
-            .word(word(self.ttl, self.protocol), word(TTL, self.protocol))
-            .apply(self.checksum);
-        self.tos = new.tos;
-        self.identification = 0;
-        self.fragment = DONT_FRAGMENT;
-        self.ttl = TTL;
-        self.source = source;
-        self.destination = destination;
+        self.ip.checksum = addresses
+            .word(word(self.ip.version, self.ip.tos), word(self.ip.version, tos))
+            .word(self.ip.identification, 0)
+            .word(self.ip.fragment, DONT_FRAGMENT)
+            .word(word(self.ip.ttl, self.ip.protocol), word(TTL, self.ip.protocol))
+            .apply(self.ip.checksum);
+        self.ip.tos = tos;
+        self.ip.identification = 0;
+        self.ip.fragment = DONT_FRAGMENT;
+        self.ip.ttl = TTL;
+        self.ip.source = source;
+        self.ip.destination = destination;
         self.udp.rewrite(new, addresses.and(payload));
     }
 }
 
-/// IPv6 header and UDP header, one behind the other, words as they stand in memory.
-#[repr(C, packed)]
+/// IPv6 and UDP header, one behind the other.
+#[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct Ipv6Udp {
-    /// Version, traffic class, flow label.
-    first: [u8; 4],
-    length: u16,
-    next_header: u8,
-    hop_limit: u8,
-    source: [u64; 2],
-    destination: [u64; 2],
+    ip: Ipv6Header,
     udp: UdpHeader,
 }
-
-const _: () = assert!(size_of::<Ipv6Udp>() == IPV6 + UDP);
 
 impl Ipv6Udp {
     /// Writes new headers, of a packet whose UDP payload changes by `payload`.
@@ -120,37 +91,23 @@ impl Ipv6Udp {
     pub fn rewrite(&mut self, new: &NewHeaders, payload: Change) {
         let (source, destination) = (new.source.host(), new.destination.host());
         let addresses = Change::NONE
-            .host(Host::of_words(self.source), source)
-            .host(Host::of_words(self.destination), destination);
-        self.first = [0x60 | new.tos >> 4, new.tos << 4, 0, 0];
-        self.hop_limit = TTL;
-        self.source = source.words();
-        self.destination = destination.words();
+            .host(Host::of_words(self.ip.source), source)
+            .host(Host::of_words(self.ip.destination), destination);
+        self.ip.first = (0x6000_0000 | (new.tos & 0xff) << 20).to_be();
+        self.ip.hop_limit = TTL;
+        self.ip.source = source.words();
+        self.ip.destination = destination.words();
         self.udp.rewrite(new, addresses.and(payload));
     }
 }
 
-/// What changes in the sum over a payload whose RTP header becomes `new`.
+/// What changes in the sum over a payload that begins with `new`, and has begun with `old`.
 #[inline(always)]
-pub fn rtp_change(old: &[u8; rtp::HEADER_LEN], new: &[u8; rtp::HEADER_LEN]) -> Change {
+pub const fn head_change(old: &Head, new: &Head) -> Change {
     Change::NONE
-        .double_word(double_word::<0>(old), double_word::<0>(new))
-        .double_word(double_word::<4>(old), double_word::<4>(new))
-        .double_word(double_word::<8>(old), double_word::<8>(new))
-}
-
-/// What changes in the sum over a payload whose first [`rtcp::MIN_LEN`] bytes become those of `new`.
-#[inline(always)]
-pub fn rtcp_change(old: &[u8; rtp::HEADER_LEN], new: &[u8; rtp::HEADER_LEN]) -> Change {
-    const _: () = assert!(rtcp::MIN_LEN == 8);
-    Change::NONE
-        .double_word(double_word::<0>(old), double_word::<0>(new))
-        .double_word(double_word::<4>(old), double_word::<4>(new))
-}
-
-#[inline(always)]
-fn double_word<const AT: usize>(head: &[u8; rtp::HEADER_LEN]) -> u32 {
-    u32::from_ne_bytes([head[AT], head[AT + 1], head[AT + 2], head[AT + 3]])
+        .double_word(old[0], new[0])
+        .double_word(old[1], new[1])
+        .double_word(old[2], new[2])
 }
 
 #[cfg(test)]
@@ -201,15 +158,15 @@ mod tests {
         (any_bytes::<32>(), any_bytes::<4>(), any::<u8>()).prop_map(move |(hosts, ports, tos)| {
             let host = |at: usize| {
                 if v6 {
-                    crate::address::Host::v6(hosts[at..at + 16].try_into().unwrap())
+                    Host::v6(hosts[at..at + 16].try_into().unwrap())
                 } else {
-                    crate::address::Host::v4(hosts[at..at + 4].try_into().unwrap())
+                    Host::v4(hosts[at..at + 4].try_into().unwrap())
                 }
             };
             NewHeaders {
                 source: TransportAddress::from_network(host(0), [ports[0], ports[1]]),
                 destination: TransportAddress::from_network(host(16), [ports[2], ports[3]]),
-                tos,
+                tos: tos.into(),
             }
         })
     }
@@ -235,7 +192,7 @@ mod tests {
                 [old[26], old[27]] = [0, 0];
             }
             let mut header: Ipv4Udp = bytemuck::cast(old);
-            header.rewrite(&new, rtp_change(&payload, &new_payload));
+            header.rewrite(&new, head_change(&bytemuck::cast(payload), &bytemuck::cast(new_payload)));
             let header: [u8; 28] = bytemuck::cast(header);
             prop_assert_eq!(sum(&header[..20]), 0xffff);
             if checksum {
@@ -244,7 +201,7 @@ mod tests {
             } else {
                 prop_assert_eq!(&header[26..28], &[0, 0][..]);
             }
-            prop_assert_eq!((header[1], header[8]), (new.tos, 64));
+            prop_assert_eq!((u32::from(header[1]), header[8]), (new.tos, 64));
             prop_assert_eq!(&header[12..16], &new.source.host().v4_bytes()[..]);
             prop_assert_eq!(&header[20..22], &new.source.port_bytes()[..]);
             prop_assert_eq!((header[0], header[9], &header[2..4]), (old[0], old[9], &old[2..4]));
@@ -258,16 +215,15 @@ mod tests {
             new in new_headers(true),
         ) {
             (old[0], old[6]) = (0x60 | old[0] & 0xf, 17);
-            [old[44], old[45]] = [0, 16];
+            [old[44], old[45]] = [0, 20];
             let addresses: Vec<u8> = Vec::from(&old[8..40]);
-            with_udp_checksum(&addresses, &mut old[40..], &payload[..8]);
+            with_udp_checksum(&addresses, &mut old[40..], &payload);
             let mut header: Ipv6Udp = bytemuck::cast(old);
-            header.rewrite(&new, rtcp_change(&payload, &new_payload));
+            header.rewrite(&new, head_change(&bytemuck::cast(payload), &bytemuck::cast(new_payload)));
             let header: [u8; 48] = bytemuck::cast(header);
-            let new_payload = &new_payload[..8];
-            prop_assert_eq!(udp_sum(&header[8..40], &header[40..], new_payload), 0xffff);
+            prop_assert_eq!(udp_sum(&header[8..40], &header[40..], &new_payload), 0xffff);
             prop_assert_ne!(&header[46..48], &[0, 0][..]);
-            prop_assert_eq!(u32::from_be_bytes([header[0], header[1], header[2], header[3]]), 0x6000_0000 | u32::from(new.tos) << 20);
+            prop_assert_eq!(u32::from_be_bytes([header[0], header[1], header[2], header[3]]), 0x6000_0000 | new.tos << 20);
             prop_assert_eq!((header[6], header[7], &header[4..6]), (17, 64, &old[4..6]));
             prop_assert_eq!(&header[24..40], &new.destination.host().v6_bytes()[..]);
             prop_assert_eq!(&header[42..44], &new.destination.port_bytes()[..]);

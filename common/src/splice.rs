@@ -6,7 +6,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::account::Tick;
-use crate::rtp::{self, RtpHeader};
+use crate::rtp::{Head, RtpHeader};
 
 /// Whether a flow passes its source's SSRC, sequence number and timestamp on.
 #[repr(u8)]
@@ -72,7 +72,7 @@ impl SentStream {
         now_ns: u64,
         tick: Tick,
         ptime_ns: u32,
-    ) -> [u8; rtp::HEADER_LEN] {
+    ) -> Head {
         match continuity {
             Continuity::Transparent => {
                 if self.joined == 0 || self.ssrc != header.ssrc() || self.is_newer(header.sequence()) {
@@ -82,14 +82,14 @@ impl SentStream {
                 self.sequence_ahead = 0;
                 self.timestamp_ahead = 0;
                 self.joined = 1;
-                header.bytes()
+                header.head()
             }
             Continuity::Spliced => self.splice(header, now_ns, tick, ptime_ns),
         }
     }
 
     #[inline(always)]
-    fn splice(&mut self, header: &RtpHeader, now_ns: u64, tick: Tick, ptime_ns: u32) -> [u8; rtp::HEADER_LEN] {
+    fn splice(&mut self, header: &RtpHeader, now_ns: u64, tick: Tick, ptime_ns: u32) -> Head {
         let joins = self.joined == 0 || self.source_ssrc != header.ssrc();
         if joins {
             if self.at_ns == 0 {
@@ -156,12 +156,12 @@ mod tests {
         bytes[2..4].copy_from_slice(&sequence.to_be_bytes());
         bytes[4..8].copy_from_slice(&timestamp.to_be_bytes());
         bytes[8..12].copy_from_slice(&ssrc.to_be_bytes());
-        RtpHeader::new(bytes).unwrap()
+        RtpHeader::parse(&bytes).unwrap()
     }
 
     fn sent(stream: &mut SentStream, continuity: Continuity, from: RtpHeader, now_ms: u64) -> (u16, u32, u32) {
-        let bytes = stream.on_packet(continuity, &from, now_ms * MS, Tick::of_rate(CLOCK), 20_000_000);
-        let header = RtpHeader::new(bytes).unwrap();
+        let head = stream.on_packet(continuity, &from, now_ms * MS, Tick::of_rate(CLOCK), 20_000_000);
+        let header = RtpHeader::new(head).unwrap();
         (header.sequence(), header.timestamp(), header.ssrc())
     }
 

@@ -8,14 +8,14 @@ use aya_ebpf::programs::XdpContext;
 use voxlane_common::address::Family;
 use voxlane_common::drops::DropReason;
 use voxlane_common::flow::FlowKind;
-use voxlane_common::frame::{Datagram, ETHERNET, IPV4, IPV6, TAG, UDP};
-use voxlane_common::next_hop::NextHop;
+use voxlane_common::frame::{Datagram, ETHERNET, Frame, IPV4, IPV6, TAG, UDP};
+use voxlane_common::next_hop::{HardwareAddresses, NextHop};
 use voxlane_common::pace::Departure;
 use voxlane_common::relay::Forward;
-use voxlane_common::rewrite::{Ipv4Udp, Ipv6Udp};
-use voxlane_common::{rewrite, rtcp, rtp};
+use voxlane_common::rewrite::{self, Ipv4Udp, Ipv6Udp};
+use voxlane_common::rtp::Head;
 
-use crate::parse::{store, within};
+use crate::parse::{XdpFrame, store};
 use crate::{SendResult, Sent, hand_over, maps};
 
 const AF_INET: u8 = 2;
@@ -34,7 +34,7 @@ pub struct Packet<'a> {
     /// Where its headers are.
     pub datagram: &'a Datagram,
     /// What its payload begins with.
-    pub head: &'a [u8; rtp::HEADER_LEN],
+    pub head: &'a Head,
     /// What it is.
     pub kind: FlowKind,
 }
@@ -43,7 +43,7 @@ pub struct Packet<'a> {
 #[inline(always)]
 pub fn send(ctx: &XdpContext, packet: &Packet, forward: &Forward) -> SendResult {
     let datagram = packet.datagram;
-    let ip_length = datagram.payload_offset - datagram.ip_offset + usize::from(datagram.length);
+    let ip_length = datagram.payload_offset - datagram.ip_offset + datagram.length as usize;
     let next_hop = match maps::next_hop(forward.next_hop) {
         Some(known) => {
             if ip_length > usize::from(known.mtu) {
@@ -70,12 +70,17 @@ pub fn send(ctx: &XdpContext, packet: &Packet, forward: &Forward) -> SendResult 
     }
 }
 
+/// Its IPv6 addresses are written eight bytes at once, and the verifier wants those aligned.
+#[repr(align(8))]
+struct Aligned(FibLookup);
+
 /// Asks the kernel for the next hop.
 #[inline(never)]
 fn look_up(ctx: &XdpContext, forward: &Forward, family: Family, ip_length: u16) -> Result<NextHop, DropReason> {
     let (source, destination) = (forward.headers.source, forward.headers.destination);
     // SAFETY: integers, byte arrays and unions of them, for all of which zero is a value.
-    let mut lookup: FibLookup = unsafe { core::mem::zeroed() };
+    let mut lookup = Aligned(unsafe { core::mem::zeroed::<FibLookup>() });
+    let lookup = &mut lookup.0;
     lookup.l4_protocol = PROTOCOL_UDP;
     lookup.sport = u16::from_ne_bytes(source.port_bytes());
     lookup.dport = u16::from_ne_bytes(destination.port_bytes());
@@ -84,7 +89,7 @@ fn look_up(ctx: &XdpContext, forward: &Forward, family: Family, ip_length: u16) 
     match family {
         Family::V4 => {
             lookup.family = AF_INET;
-            lookup.__bindgen_anon_2.tos = forward.headers.tos;
+            lookup.__bindgen_anon_2.tos = forward.headers.tos as u8;
             lookup.__bindgen_anon_3.ipv4_src = u32::from_ne_bytes(source.host().v4_bytes());
             lookup.__bindgen_anon_4.ipv4_dst = u32::from_ne_bytes(destination.host().v4_bytes());
         }
@@ -95,7 +100,7 @@ fn look_up(ctx: &XdpContext, forward: &Forward, family: Family, ip_length: u16) 
         }
     }
     // SAFETY: the context is the program's own, and the length is that of the structure.
-    let answer = unsafe { bpf_fib_lookup(ctx.as_ptr(), &mut lookup, size_of::<FibLookup>() as i32, 0) };
+    let answer = unsafe { bpf_fib_lookup(ctx.as_ptr(), lookup, size_of::<FibLookup>() as i32, 0) };
     match u32::try_from(answer) {
         Ok(BPF_FIB_LKUP_RET_SUCCESS) => {}
         Ok(BPF_FIB_LKUP_RET_NO_NEIGH) => return Err(DropReason::NoNeighbour),
@@ -107,9 +112,22 @@ fn look_up(ctx: &XdpContext, forward: &Forward, family: Family, ip_length: u16) 
         ifindex: device.ifindex,
         mtu: u16::MAX,
         vlan: device.vlan,
-        source: lookup.smac,
-        destination: lookup.dmac,
+        addresses: HardwareAddresses::of_words(mac(&lookup.dmac), mac(&lookup.smac)),
     })
+}
+
+/// A hardware address in words. Read one by one: the compiler would read two as one where the verifier wants it aligned.
+#[inline(always)]
+fn mac(bytes: &[u8; 6]) -> [u16; 3] {
+    let words: *const u16 = bytes.as_ptr().cast();
+    // SAFETY: three words in six bytes, at the even offset that the structure has them.
+    unsafe {
+        [
+            words.read_volatile(),
+            words.add(1).read_volatile(),
+            words.add(2).read_volatile(),
+        ]
+    }
 }
 
 #[inline(always)]
@@ -143,40 +161,41 @@ fn make_room(ctx: &XdpContext, ip_offset: usize, next_hop: &NextHop) -> Option<u
 
 #[inline(always)]
 fn rewrite(ctx: &XdpContext, packet: &Packet, ip_offset: usize, forward: &Forward) -> Option<()> {
-    let change = match packet.kind {
-        FlowKind::Rtp => rewrite::rtp_change(packet.head, &forward.head),
-        FlowKind::Rtcp | FlowKind::Worker => rewrite::rtcp_change(packet.head, &forward.head),
+    let frame = XdpFrame(ctx);
+    let [first, second, third] = forward.head;
+    let head = match packet.kind {
+        FlowKind::Rtp => [first, second, third],
+        // Of RTCP only the header and the sender's SSRC are ours to write.
+        FlowKind::Rtcp | FlowKind::Worker => [first, second, packet.head[2]],
     };
+    let change = rewrite::head_change(packet.head, &head);
     let payload = match packet.datagram.family {
         Family::V4 => {
-            within::<Ipv4Udp>(ctx, ip_offset)?.rewrite(&forward.headers, change);
+            let mut headers = frame.read::<Ipv4Udp>(ip_offset)?;
+            headers.rewrite(&forward.headers, change);
+            store(ctx, ip_offset, headers)?;
             ip_offset + IPV4 + UDP
         }
         Family::V6 => {
-            within::<Ipv6Udp>(ctx, ip_offset)?.rewrite(&forward.headers, change);
+            let mut headers = frame.read::<Ipv6Udp>(ip_offset)?;
+            headers.rewrite(&forward.headers, change);
+            store(ctx, ip_offset, headers)?;
             ip_offset + IPV6 + UDP
         }
     };
     match packet.kind {
-        FlowKind::Rtp => store(ctx, payload, &forward.head),
-        FlowKind::Rtcp | FlowKind::Worker => store(ctx, payload, first(&forward.head)),
+        FlowKind::Rtp => store(ctx, payload, head),
+        FlowKind::Rtcp | FlowKind::Worker => store(ctx, payload, [first, second]),
     }
-}
-
-#[inline(always)]
-fn first(head: &[u8; rtp::HEADER_LEN]) -> &[u8; rtcp::MIN_LEN] {
-    // SAFETY: an array's beginning, of bytes.
-    unsafe { &*head.as_ptr().cast() }
 }
 
 /// Writes the hardware addresses, and the tag if there is one; the type of the packet stands behind them already.
 #[inline(always)]
 fn address(ctx: &XdpContext, next_hop: &NextHop) -> Option<()> {
-    store(ctx, 0, &next_hop.destination)?;
-    store(ctx, 6, &next_hop.source)?;
+    store(ctx, 0, next_hop.addresses)?;
     if next_hop.vlan.is_none() {
         return Some(());
     }
-    store(ctx, 12, &TYPE_VLAN)?;
-    store(ctx, 14, &next_hop.vlan.bytes())
+    store(ctx, 12, TYPE_VLAN)?;
+    store(ctx, 14, next_hop.vlan.bytes())
 }

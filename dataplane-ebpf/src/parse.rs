@@ -2,17 +2,17 @@
 
 use aya_ebpf::programs::XdpContext;
 use voxlane_common::frame::{Datagram, Frame};
-use voxlane_common::{rtcp, rtp};
+use voxlane_common::rtp::Head;
 
 /// The frame of a context.
 pub struct XdpFrame<'a>(pub &'a XdpContext);
 
 impl Frame for XdpFrame<'_> {
     #[inline(always)]
-    fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        let bytes = at::<[u8; N]>(self.0, offset)?;
-        // SAFETY: in the frame, and bytes need no alignment.
-        Some(unsafe { *bytes })
+    fn read<T: bytemuck::Pod>(&self, offset: usize) -> Option<T> {
+        let place = at::<T>(self.0, offset)?;
+        // SAFETY: in the frame; Pod, and read unaligned.
+        Some(unsafe { place.read_unaligned() })
     }
 
     #[inline(always)]
@@ -21,39 +21,27 @@ impl Frame for XdpFrame<'_> {
     }
 }
 
-/// Writes bytes into the frame; `None` if it has no room for them there.
+/// Writes into the frame; `None` if it has no room there.
 #[inline(always)]
-pub fn store<const N: usize>(ctx: &XdpContext, offset: usize, bytes: &[u8; N]) -> Option<()> {
-    let place = at::<[u8; N]>(ctx, offset)?;
-    // SAFETY: in the frame, which belongs to this program while it runs; no reference into it is held.
-    unsafe { *place = *bytes };
-    Some(())
-}
-
-/// Part of the frame, to change in place; `None` if it does not lie in it. For types without alignment for which any
-/// bytes are valid.
-#[inline(always)]
-pub fn within<T: bytemuck::Pod>(ctx: &XdpContext, offset: usize) -> Option<&mut T> {
-    const { assert!(align_of::<T>() == 1) };
+pub fn store<T: bytemuck::Pod>(ctx: &XdpContext, offset: usize, value: T) -> Option<()> {
     let place = at::<T>(ctx, offset)?;
-    // SAFETY: in the frame, which belongs to this program while it runs; Pod, and needs no alignment. Callers hold one
-    // such reference at a time.
-    Some(unsafe { &mut *place })
+    // SAFETY: in the frame, which belongs to this program while it runs; no reference into it is held.
+    unsafe { place.write_unaligned(value) };
+    Some(())
 }
 
 /// The first bytes of the payload, as far as the relay decision can look: it rejects a packet by its length before it
 /// reads further.
 #[inline(always)]
-pub fn head(ctx: &XdpContext, datagram: &Datagram) -> [u8; rtp::HEADER_LEN] {
+pub fn head(ctx: &XdpContext, datagram: &Datagram) -> Head {
     let frame = XdpFrame(ctx);
-    if let Some(head) = frame.read::<{ rtp::HEADER_LEN }>(datagram.payload_offset) {
+    if let Some(head) = frame.read::<Head>(datagram.payload_offset) {
         return head;
     }
-    let mut head = [0; rtp::HEADER_LEN];
-    if let Some(short) = frame.read::<{ rtcp::MIN_LEN }>(datagram.payload_offset) {
-        head[..rtcp::MIN_LEN].copy_from_slice(&short);
+    match frame.read::<[u32; 2]>(datagram.payload_offset) {
+        Some([first, second]) => [first, second, 0],
+        None => [0; 3],
     }
-    head
 }
 
 /// A pointer to a `T` that lies wholly in the frame.

@@ -27,7 +27,7 @@ pub struct Seen<'a> {
 /// Copies a packet's payload to userspace. Called before the packet is changed.
 #[inline(always)]
 pub fn copy(ctx: &XdpContext, seen: Seen, kind: EventKind, datagram: &Datagram) {
-    let length = usize::from(datagram.length);
+    let length = datagram.length as usize;
     event(ctx, seen, kind, datagram.payload_offset, length);
 }
 
@@ -50,7 +50,7 @@ fn event(ctx: &XdpContext, seen: Seen, kind: EventKind, offset: usize, length: u
     unsafe { place.cast::<EventHeader>().write(header) };
     // SAFETY: behind the header there are COPIED bytes.
     let bytes = unsafe { place.cast::<u8>().add(size_of::<EventHeader>()) };
-    if length == 0 || load(ctx, offset, bytes, length) {
+    if length == 0 || load::<COPIED>(ctx, offset, bytes, length) {
         room.submit(0);
     } else {
         room.discard(0);
@@ -88,7 +88,7 @@ fn mirror_into<const ROOM: usize>(ctx: &XdpContext, seen: Seen, length: usize) -
     unsafe { place.cast::<MirrorHeader>().write(header) };
     // SAFETY: behind the header there are ROOM bytes.
     let bytes = unsafe { place.cast::<u8>().add(size_of::<MirrorHeader>()) };
-    if copied != 0 && load(ctx, 0, bytes, copied) {
+    if load::<ROOM>(ctx, 0, bytes, copied) {
         room.submit(0);
         Some(())
     } else {
@@ -97,9 +97,14 @@ fn mirror_into<const ROOM: usize>(ctx: &XdpContext, seen: Seen, length: usize) -
     }
 }
 
-/// Copies part of the frame; whether it is all there.
+/// Copies part of the frame into room for `ROOM` bytes; whether it is all there.
 #[inline(always)]
-fn load(ctx: &XdpContext, offset: usize, to: *mut u8, length: usize) -> bool {
+fn load<const ROOM: usize>(ctx: &XdpContext, offset: usize, to: *mut u8, length: usize) -> bool {
+    // The compiler knows that the length is in bounds, the eBPF verifier wants to see it.
+    let length = core::hint::black_box(length);
+    if length == 0 || length > ROOM {
+        return false;
+    }
     // SAFETY: `to` has room for `length` bytes, by its callers and by the verifier.
     unsafe { bpf_xdp_load_bytes(ctx.as_ptr().cast(), offset as u32, to.cast(), length as u32) == 0 }
 }

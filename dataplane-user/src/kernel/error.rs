@@ -134,8 +134,9 @@ impl From<ProgramError> for KernelError {
 
 /// The last three lines of a verifier log: the failing instruction and why.
 fn last_lines(log: &str) -> String {
-    let lines: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
-    lines[lines.len().saturating_sub(3)..].join(" | ")
+    let told = |line: &&str| !line.trim().is_empty() && !line.contains("verification time");
+    let lines: Vec<&str> = log.lines().filter(told).collect();
+    lines[lines.len().saturating_sub(5)..].join("\n | ")
 }
 
 /// Why two legs cannot be relayed in the kernel lane.

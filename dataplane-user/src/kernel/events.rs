@@ -17,7 +17,7 @@ use aya::maps::{MapData, RingBuf};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use voxlane_common::event::{Event, EventKind, MirrorHeader};
 use voxlane_common::flow::Mirror;
-use voxlane_common::rtp::{self, RtpHeader, media};
+use voxlane_common::rtp::{RtpHeader, media};
 
 use super::error::KernelError;
 use super::{Shared, lock};
@@ -210,10 +210,7 @@ impl<T: FnMut(Told)> Loop<T> {
         match kind {
             EventKind::Rtcp => call.trips.on_packet(side, event.payload(), event.at_ns),
             EventKind::TelephoneEvent | EventKind::Found => {
-                let header = event.payload().first_chunk::<{ rtp::HEADER_LEN }>();
-                if let (Some(header), Some(media)) =
-                    (header.and_then(|bytes| RtpHeader::new(*bytes)), media(event.payload()))
-                {
+                if let (Some(header), Some(media)) = (RtpHeader::parse(event.payload()), media(event.payload())) {
                     press = call.keys[side].on_packet(&header, media, now);
                 }
             }

@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 use aya::maps::{Array, HashMap as BpfHashMap, MapData};
-use voxlane_common::next_hop::{Device, MAX_NEXT_HOPS, NextHop, NextHopId, VlanTag};
+use voxlane_common::next_hop::{Device, HardwareAddresses, MAX_NEXT_HOPS, NextHop, NextHopId, VlanTag};
 
 use super::error::{KernelError, Refusal};
 use super::netlink::{Link, Neighbour, Netlink};
@@ -214,8 +214,7 @@ impl NextHops {
             ifindex: device.ifindex,
             mtu: u16::try_from(link.mtu).unwrap_or(u16::MAX),
             vlan: device.vlan,
-            source: link.mac?,
-            destination,
+            addresses: HardwareAddresses::new(destination, link.mac?),
         })
     }
 

@@ -290,7 +290,7 @@ fn send(ports: &Ports, kind: Kind, forward: &Forward, datagram: &mut [u8]) -> Re
     };
     // The decision forwards nothing shorter than that.
     let head = datagram.get_mut(..length).ok_or(DropReason::TooShort)?;
-    head.copy_from_slice(&forward.head[..length]);
+    head.copy_from_slice(&bytemuck::bytes_of(&forward.head)[..length]);
     // Of a leg on which RTP and RTCP share a port, both leave by it.
     let socket = if forward.headers.source == TransportAddress::new(ports.local_rtp()) {
         ports.socket(Kind::Rtp)

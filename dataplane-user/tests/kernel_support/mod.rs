@@ -253,30 +253,33 @@ pub fn above(address: SocketAddr) -> SocketAddr {
 /// VLAN of 10.200.3.0/24.
 pub const VLAN: u16 = 33;
 
-/// A gateway with two interfaces, and a VLAN on the first, whose neighbours are known beforehand; nobody is there to
-/// answer.
+/// Adds [`VLAN`] to a [`gateway`]'s first interface. Needs a kernel with 8021q.
+pub fn add_vlan(gateway: &Namespace) {
+    gateway.sh("ip link add link a0 name a0.33 type vlan id 33
+         ip addr add 10.200.3.1/24 dev a0.33
+         ip link set a0.33 up
+         ip neigh replace 10.200.3.9 lladdr 02:00:00:00:03:09 dev a0.33");
+}
+
+/// A gateway with two interfaces whose neighbours are known beforehand; nobody is there to answer.
 pub fn gateway() -> Namespace {
     let gateway = Namespace::new();
     gateway.sh("ip link add a0 type veth peer name a1
          ip link add b0 type veth peer name b1
          ethtool -K a0 tx off
          ethtool -K b0 tx off
-         ip link add link a0 name a0.33 type vlan id 33
          ip addr add 10.200.1.1/24 dev a0
          ip addr add 10.200.2.1/24 dev b0
-         ip addr add 10.200.3.1/24 dev a0.33
          ip addr add 2001:db8:1::1/64 dev a0
          ip addr add 2001:db8:2::1/64 dev b0
          ip link set a0 up
          ip link set a1 up
          ip link set b0 up
          ip link set b1 up
-         ip link set a0.33 up
          ip neigh replace 10.200.1.9 lladdr 02:00:00:00:01:09 dev a0
          ip neigh replace 10.200.1.8 lladdr 02:00:00:00:01:08 dev a0
          ip neigh replace 10.200.2.9 lladdr 02:00:00:00:02:09 dev b0
          ip neigh replace 10.200.2.7 lladdr 02:00:00:00:02:07 dev b0
-         ip neigh replace 10.200.3.9 lladdr 02:00:00:00:03:09 dev a0.33
          ip neigh replace 2001:db8:1::9 lladdr 02:00:00:00:01:09 dev a0
          ip neigh replace 2001:db8:2::9 lladdr 02:00:00:00:02:09 dev b0
          ip neigh replace 2001:db8:2::7 lladdr 02:00:00:00:02:07 dev b0
