@@ -27,7 +27,6 @@ use voxlane_common::pace::Pacing;
 use voxlane_common::police::Police;
 use voxlane_common::relay::{Forward, PacketView, Verdict, decide};
 use voxlane_common::splice::Continuity;
-use voxlane_dataplane::flows::{Policing, Rules};
 use voxlane_dataplane::kernel::{KernelConfig, KernelLane};
 
 /// Where a packet enters the call.
@@ -301,7 +300,12 @@ fn spoil(frame: &mut Vec<u8>, how: Spoil) -> Outcome {
             frame[33] = 200;
             return Outcome::Passed(PassReason::OtherPort);
         }
-        Spoil::Cut(length) => frame.truncate(length),
+        Spoil::Cut(length) => {
+            frame.truncate(length);
+            if length >= 34 {
+                return Outcome::Passed(PassReason::BadLength);
+            }
+        }
     }
     Outcome::Passed(PassReason::NotUdp)
 }
@@ -326,10 +330,6 @@ impl Bench {
         Self {
             lane: gateway.start(KernelConfig {
                 interfaces: vec!["a0".to_owned(), "b0".to_owned()],
-                rules: Rules {
-                    police: Policing::Off,
-                    ..Rules::default()
-                },
                 ..config()
             }),
             a: gateway.interface("a0"),

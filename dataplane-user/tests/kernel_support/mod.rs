@@ -14,7 +14,7 @@ use std::thread::JoinHandle;
 use crossbeam_channel::{Sender, bounded, unbounded};
 use voxlane_common::splice::Continuity;
 use voxlane_dataplane::codec::Codec;
-use voxlane_dataplane::flows::Rules;
+use voxlane_dataplane::flows::{Policing, Rules};
 use voxlane_dataplane::kernel::{KernelConfig, KernelLane, Leg, RelayPair};
 use voxlane_dataplane::media_plane::{
     AttachPolicy, Direction, LatchMode, Pacing, RtcpPort, Session, TelephoneEvent, Unallocated,
@@ -150,7 +150,7 @@ impl Drop for Namespace {
     }
 }
 
-/// A kernel lane on no interface yet, for ports 10000-10099.
+/// A kernel lane on no interface yet, for ports 10000-10099. Nothing is policed: tests send as fast as they can.
 pub fn config() -> KernelConfig {
     KernelConfig {
         interfaces: vec![],
@@ -159,7 +159,10 @@ pub fn config() -> KernelConfig {
         first_port: 10_000,
         last_port: 10_099,
         unallocated: Unallocated::Drop,
-        rules: Rules::default(),
+        rules: Rules {
+            police: Policing::Off,
+            ..Rules::default()
+        },
         pin: None,
     }
 }
