@@ -3,7 +3,7 @@
 //! * [`workspace`]: where the repository, its build output and its tools are
 //! * [`steps`]: how progress is shown, and how a command is run quietly
 //! * [`prepare`]: fetches what is missing: eBPF toolchain, test peers, Python
-//! * [`build`], [`test`], [`bench`]: build, check and measure
+//! * [`build`], [`test`], [`bench`]: build, check and measure; [`tally`] adds up test results
 //! * [`run`]: starts the gateway in a lab, places real calls and goes through the pre-production checklist
 
 mod bench;
@@ -11,6 +11,7 @@ mod build;
 mod prepare;
 mod run;
 mod steps;
+mod tally;
 mod test;
 mod workspace;
 
