@@ -8,8 +8,9 @@ use clap::Args;
 
 use crate::build::{KernelLane, Profile, gateway};
 use crate::tally::Tally;
-use crate::workspace::Workspace;
-use crate::{prepare, steps};
+use crate::vm::Kernel;
+use crate::workspace::{Workspace, is_root};
+use crate::{prepare, steps, vm};
 
 /// Arguments of `test`.
 #[derive(Args)]
@@ -17,6 +18,9 @@ pub struct Arguments {
     /// Run only tests whose name contains one of these, and no lints
     filter: Vec<String>,
 }
+
+/// What makes cargo take all tests but those end to end.
+pub const UNIT_TESTS: [&str; 5] = ["--workspace", "--exclude", "voxlane-ebpf", "--exclude", "voxlane-tests"];
 
 /// End-to-end tests run real programs in real time; more of them at once than this would wait for each other's cores.
 const END_TO_END_THREADS: &str = "--test-threads=2";
@@ -29,6 +33,11 @@ pub fn run(workspace: &mut Workspace, arguments: &Arguments) -> Result<ExitCode>
         prepare::lints(workspace)?;
     }
     prepare::peers(workspace)?;
+    let kernels = if everything {
+        other_kernels(workspace)?
+    } else {
+        Vec::new()
+    };
 
     let mut sound = true;
     if everything {
@@ -45,17 +54,12 @@ pub fn run(workspace: &mut Workspace, arguments: &Arguments) -> Result<ExitCode>
         "--color=never"
     };
     steps::begin("unit tests");
-    let unit = [
-        "test",
-        "--workspace",
-        "--exclude",
-        "voxlane-ebpf",
-        "--exclude",
-        "voxlane-tests",
-        "--no-fail-fast",
-    ];
     let mut cargo = workspace.cargo();
-    cargo.args(unit).args(["--", colour]).args(&arguments.filter);
+    cargo
+        .arg("test")
+        .args(UNIT_TESTS)
+        .args(["--no-fail-fast", "--", colour])
+        .args(&arguments.filter);
     sound &= tally.run(&mut cargo)?;
 
     steps::begin("end-to-end tests");
@@ -75,8 +79,20 @@ pub fn run(workspace: &mut Workspace, arguments: &Arguments) -> Result<ExitCode>
         .env("VOXLANE_PYTHON", workspace.python());
     sound &= tally.run(&mut cargo)?;
 
+    if !kernels.is_empty() {
+        sound &= vm::test_on(&kernels, workspace, &[], &mut tally)?;
+    }
     println!("\n{}", tally.line(sound));
     Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The kernels that a whole test run boots: where their packages and qemu can be had without a word of the user's.
+fn other_kernels(workspace: &Workspace) -> Result<Vec<Kernel>> {
+    if !is_root() || !prepare::is_debian() {
+        steps::note("not root on Debian: other kernels are left out; cargo xtask vm says what they need");
+        return Ok(Vec::new());
+    }
+    vm::fetch(workspace, &vm::KERNELS)
 }
 
 fn check(what: &str, command: &mut Command) -> Result<bool> {
