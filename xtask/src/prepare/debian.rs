@@ -25,6 +25,7 @@ pub const PEERS: &[Program] = &[
 pub const VM: &[Program] = &[
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("busybox", "busybox-static"),
+    ("setpriv", "util-linux"),
     ("cpio", "cpio"),
     ("strip", "binutils"),
     ("ip", "iproute2"),

@@ -56,7 +56,9 @@ pub fn run(workspace: &Workspace, kernel: &Kernel, initramfs: &Path, on_line: im
 fn qemu(workspace: &Workspace, kernel: &Kernel, initramfs: &Path) -> Command {
     // `mitigations` and the like are left alone: some of them change what the verifier lets pass.
     const KERNEL_ARGUMENTS: &str = "console=ttyS0 quiet loglevel=4 oops=panic panic=-1";
-    let mut qemu = workspace.command("qemu-system-x86_64");
+    // An xtask that is killed takes its VM with it.
+    let mut qemu = workspace.command("setpriv");
+    qemu.args(["--pdeathsig", "KILL", "qemu-system-x86_64"]);
     qemu.args(["-nodefaults", "-no-user-config", "-display", "none"])
         .args(["-serial", "stdio", "-no-reboot"])
         // Emulated even where there is a /dev/kvm: one inside another VM was seen to fail half-way through the boot.
