@@ -19,7 +19,7 @@ use voxlane_dataplane::codec::Codec;
 use voxlane_dataplane::lane::Lane;
 use voxlane_dataplane::media_plane::{
     AgentFailure, AgentSpec, Endpoint as MediaEndpoint, EndpointId, FlowReport, LegReport, MediaError, MediaEvent,
-    MediaPlane, PlaneStatus, Session,
+    MediaPlane, MirroredFrame, PlaneStatus, Session,
 };
 
 const GATEWAY: &str = "203.0.113.50:5060";
@@ -104,6 +104,14 @@ impl MediaPlane for Books {
         None
     }
 
+    fn prefer(&self, _: EndpointId, lane: Lane) -> Result<Lane, MediaError> {
+        Ok(lane)
+    }
+
+    fn mirror(&self, endpoint: EndpointId) -> Result<crossbeam_channel::Receiver<MirroredFrame>, MediaError> {
+        Err(MediaError::Closed(endpoint))
+    }
+
     fn flow(&self, _: EndpointId) -> Option<FlowReport> {
         None
     }
@@ -119,6 +127,7 @@ impl MediaPlane for Books {
             workers: Vec::new(),
             ports_in_use: self.open.lock().unwrap().len(),
             ports_total: 0,
+            kernel: None,
         }
     }
 }

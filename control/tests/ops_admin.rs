@@ -34,6 +34,7 @@ fn plane() -> PlaneStatus {
         workers: vec![Some(1)],
         ports_in_use: 1,
         ports_total: 5000,
+        kernel: None,
     }
 }
 
@@ -70,6 +71,7 @@ impl Inspect for Gateway {
             codec: Some(Codec::Pcmu),
             lane: Some(Lane::Worker),
             reason: Some(Reason::Agent),
+            digits: "12".into(),
         };
         let call = CallReport {
             id: "c1".into(),
@@ -106,6 +108,10 @@ impl Inspect for Gateway {
             },
             sent_packets: 49,
             userspace_packets: 50,
+            rtt_ms: Some(12.5),
+            digits: 2,
+            drops: vec![("stranger".into(), 3)],
+            paced: false,
         };
         FlowsReport {
             status: plane(),
@@ -157,7 +163,7 @@ async fn the_json_has_the_shape_that_is_promised() {
             "cause": null, "digits": "12",
             "legs": [{
                 "side": "a", "call_id": "x@y", "local": "203.0.113.50:10000", "remote": null, "codec": "PCMU",
-                "lane": "worker", "reason": "agent"
+                "lane": "worker", "reason": "agent", "digits": "12"
             }],
         })
     );
@@ -189,7 +195,7 @@ async fn metrics_are_computed_from_the_reports() {
         "voxlane_flows{lane=\"kernel\"} 0",
         "voxlane_flows{lane=\"worker\"} 1",
         "voxlane_worker_lane_flows{reason=\"agent\"} 1",
-        "voxlane_worker_lane_flows{reason=\"ipv6\"} 0",
+        "voxlane_worker_lane_flows{reason=\"mixed_families\"} 0",
         "voxlane_xdp_attached{interface=\"eth0\",mode=\"native\"} 1",
         "voxlane_xdp_attached{interface=\"eth1\",mode=\"native\"} 0",
         "voxlane_xdp_attached{interface=\"eth1\",mode=\"generic\"} 1",

@@ -108,6 +108,7 @@ mod tests {
             codec: Some(Codec::Pcma),
             lane: Some(Lane::Worker),
             reason: None,
+            digits: String::new(),
         };
         CallReport {
             id: id.into(),

@@ -65,6 +65,10 @@ mod tests {
             },
             sent_packets: 0,
             userspace_packets: 0,
+            rtt_ms: None,
+            digits: 0,
+            drops: vec![],
+            paced: false,
         }
     }
 
@@ -85,6 +89,7 @@ mod tests {
                 workers: vec![],
                 ports_in_use: 2,
                 ports_total: 5000,
+                kernel: None,
             },
             flows: vec![
                 FlowRow {
@@ -117,6 +122,7 @@ mod tests {
             workers: vec![],
             ports_in_use: 0,
             ports_total: 0,
+            kernel: None,
         };
         let report = FlowsReport { status, flows: vec![] };
         assert_eq!(text(&report), "XDP: no kernel lane: media.xdp is \"off\"\nno flows\n");

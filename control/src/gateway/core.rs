@@ -276,9 +276,9 @@ impl Core {
         };
         info!(call = %id, trunk = route.trunk, tenant = route.tenant, from = incoming.from.user, to = route.number,
             target = route.target, sip_call_id = incoming.call_id, "call in");
-        let codecs = self
-            .trunk(&route.trunk)
-            .map(|trunk| trunk.codecs.clone())
+        let trunk = self.trunk(&route.trunk);
+        let (codecs, media) = trunk
+            .map(|trunk| (trunk.codecs.clone(), trunk.media))
             .unwrap_or_default();
         let call = Call::new(
             Setup {
@@ -288,6 +288,7 @@ impl Core {
                 identity: self.config.sdp.clone(),
                 session_id: unix_seconds(),
                 codecs,
+                media,
                 ptime: self.config.media.ptime,
                 plan: route.plan.clone(),
             },
@@ -551,7 +552,7 @@ fn media_failed(side: Side, error: &MediaError) -> Event {
 /// What a caller is told whose media cannot be had: 488 if it is what was asked for, 503 if it is us.
 fn status_of(error: &MediaError) -> u16 {
     match error {
-        MediaError::Ipv6(_) | MediaError::CodecMismatch(..) => 488,
+        MediaError::CodecMismatch(..) => 488,
         MediaError::NoPort { .. }
         | MediaError::NotLocal(_)
         | MediaError::Closed(_)

@@ -108,7 +108,7 @@ fn report(live: &Live, core: &Core) -> CallReport {
             .into_iter()
             .filter_map(|(side, _)| leg(live, side, core))
             .collect(),
-        digits: live.call.digits().to_owned(),
+        digits: live.call.digits(Side::A).to_owned(),
     }
 }
 
@@ -133,5 +133,6 @@ fn leg(live: &Live, side: Side, core: &Core) -> Option<LegRow> {
         codec: session.map(|session| session.codec),
         lane: flow.as_ref().map(|flow| flow.lane),
         reason: flow.as_ref().and_then(|flow| flow.reason),
+        digits: live.call.digits(side).to_owned(),
     })
 }

@@ -8,6 +8,7 @@
 
 mod agents;
 pub mod core;
+mod ephemeral;
 mod inspect;
 mod live;
 
@@ -46,6 +47,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let config = Arc::new(config);
     let transport = Arc::new(UdpTransport::bind(&config.sip.listen).context("cannot listen for SIP")?);
     let (sender, events) = crossbeam_channel::unbounded();
+    ephemeral::check(&config.media);
     let plane = crate::plane::start(&config, sender)?;
     let media = bridge(events);
     let clock = Clock::start();

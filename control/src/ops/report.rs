@@ -113,6 +113,8 @@ pub struct LegRow {
     pub lane: Option<Lane>,
     /// Why not the kernel lane.
     pub reason: Option<Reason>,
+    /// Keys pressed at its far end so far.
+    pub digits: String,
 }
 
 /// `GET /v1/flows`.

@@ -36,6 +36,8 @@ pub struct Audio {
     pub rtp: SocketAddr,
     /// Where the other side wants RTCP: `a=rtcp` (RFC 3605), else the port after RTP.
     pub rtcp: SocketAddr,
+    /// `a=rtcp-mux` (RFC 5761): it can take RTCP on the port of RTP, or in an answer, it will.
+    pub rtcp_mux: bool,
     /// Which way media flows, seen from the other side.
     pub direction: Direction,
     /// Payload types in the other side's order of preference.
@@ -157,6 +159,7 @@ impl Audio {
         Ok(Self {
             rtp,
             rtcp: rtcp(media, rtp)?,
+            rtcp_mux: media.has_attribute("rtcp-mux"),
             direction: match direction(session, media) {
                 // RFC 3264 section 8.4: nothing may be sent to the unspecified address.
                 Direction::SendRecv if held => Direction::SendOnly,
