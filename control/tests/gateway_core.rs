@@ -23,6 +23,11 @@ use voxlane_dataplane::media_plane::{
 };
 
 const GATEWAY: &str = "203.0.113.50:5060";
+const GATEWAY_6: &str = "[2001:db8::50]:5060";
+const CALLER_6: &str = "[2001:db8:1::1]:5060";
+const CALLEE_6: &str = "[2001:db8:2::20]:5060";
+const SDP_6: &str = "v=0\r\no=- 1 1 IN IP6 2001:db8:1::1\r\ns=-\r\nc=IN IP6 2001:db8:1::1\r\nt=0 0\r\n\
+    m=audio 40000 RTP/AVP 0 101\r\na=rtpmap:101 telephone-event/8000\r\n";
 const CALLER: &str = "198.51.100.1:5060";
 const CALLEE: &str = "192.0.2.20:5060";
 const SDP: &str = "v=0\r\no=- 1 1 IN IP4 198.51.100.1\r\ns=-\r\nc=IN IP4 198.51.100.1\r\nt=0 0\r\n\
@@ -34,8 +39,16 @@ max_calls = 2
 
 [[trunk]]
 name = "carrier"
-allow = ["198.51.100.0/24"]
+allow = ["198.51.100.0/24", "2001:db8:1::/48"]
 proxy = "192.0.2.20"
+
+[[trunk]]
+name = "carrier6"
+proxy = "[2001:db8:2::20]"
+
+[[trunk]]
+name = "both"
+proxy = "both.example"
 
 [[agent]]
 name = "echo"
@@ -48,6 +61,14 @@ agent = "echo"
 [[did]]
 number = "+15551000..+15551999"
 trunk = "carrier"
+
+[[did]]
+number = "+15552000"
+trunk = "carrier6"
+
+[[did]]
+number = "+15553000"
+trunk = "both"
 "#;
 
 fn address(text: &str) -> SocketAddr {
@@ -139,13 +160,22 @@ struct World {
     core: Core,
     peers: HashMap<SocketAddr, Endpoint>,
     heard: HashMap<SocketAddr, Vec<Event>>,
+    /// What the gateway has sent.
+    sent: Vec<(SocketAddr, String)>,
 }
 
 impl World {
     fn new() -> Self {
-        let config = Config::parse(CONFIG, "voxlane.toml", &|_| None).unwrap();
+        Self::with(CONFIG, |remote: SocketAddr| match remote.is_ipv4() {
+            true => Ok(address(GATEWAY)),
+            false => Ok(address(GATEWAY_6)),
+        })
+    }
+
+    fn with(config: &str, local_for: impl Fn(SocketAddr) -> std::io::Result<SocketAddr> + Send + 'static) -> Self {
+        let config = Config::parse(config, "voxlane.toml", &|_| None).unwrap();
         let books = Arc::new(Books::default());
-        let core = Core::new(Arc::new(config), books.clone(), Box::new(|_| Ok(address(GATEWAY))), 7);
+        let core = Core::new(Arc::new(config), books.clone(), Box::new(local_for), 7);
         let peer = |seed| {
             Endpoint::new(EndpointConfig {
                 user_agent: "peer".into(),
@@ -156,13 +186,15 @@ impl World {
                 seed,
             })
         };
-        let peers = HashMap::from([(address(CALLER), peer(1)), (address(CALLEE), peer(2))]);
+        let names = [CALLER, CALLEE, CALLER_6, CALLEE_6];
+        let peers = names.map(address).into_iter().zip((1..).map(peer)).collect();
         Self {
             now: Time::from_micros(1),
             books,
             core,
             peers,
             heard: HashMap::new(),
+            sent: Vec::new(),
         }
     }
 
@@ -171,6 +203,10 @@ impl World {
     }
 
     fn call(&mut self, number: &str) -> DialogId {
+        self.call_from(CALLER, GATEWAY, number, SDP)
+    }
+
+    fn call_from(&mut self, caller: &str, gateway: &str, number: &str, sdp: &str) -> DialogId {
         let party = |user: &str| Address {
             display: String::new(),
             user: user.into(),
@@ -178,17 +214,17 @@ impl World {
             port: None,
         };
         let now = self.now;
-        let dialog = self.peer(CALLER).invite(
+        let dialog = self.peer(caller).invite(
             now,
             Outgoing {
-                local: address(CALLER),
-                remote: address(GATEWAY),
+                local: address(caller),
+                remote: address(gateway),
                 request_uri: party(number),
                 from: party("+15557777"),
                 to: party(number),
                 max_forwards: MAX_FORWARDS,
                 headers: Vec::new(),
-                sdp: SDP.into(),
+                sdp: sdp.into(),
             },
         );
         self.settle();
@@ -205,11 +241,15 @@ impl World {
         loop {
             let effects = self.core.take_effects();
             let mut transmits = effects.transmits;
+            let text = |transmit: &Transmit| String::from_utf8_lossy(&transmit.data).into_owned();
+            self.sent
+                .extend(transmits.iter().map(|transmit| (transmit.remote, text(transmit))));
             for (call, host) in effects.lookups {
-                let found = format!("{}:{}", host.host, host.port)
-                    .parse()
-                    .map(|a| vec![a])
-                    .map_err(|_| "no".to_owned());
+                let found = match host.host.parse() {
+                    Ok(ip) => Ok(vec![SocketAddr::new(ip, host.port)]),
+                    Err(_) if host.host == "both.example" => Ok(vec![address(CALLEE_6), address(CALLEE)]),
+                    Err(_) => Err("no".to_owned()),
+                };
                 self.core.resolved(self.now, call, found);
             }
             for (name, peer) in &mut self.peers {
@@ -232,7 +272,7 @@ impl World {
                 };
                 match self.peers.get_mut(&remote) {
                     Some(peer) => peer.handle_input(self.now, input),
-                    None if remote == address(GATEWAY) => self.core.input(self.now, input),
+                    None if [GATEWAY, GATEWAY_6].map(address).contains(&remote) => self.core.input(self.now, input),
                     None => {}
                 }
             }
@@ -428,4 +468,86 @@ fn strangers_unknown_numbers_and_one_call_too_many_are_refused() {
     world.core.stop(now, "gateway is stopping");
     world.settle();
     world.assert_nothing_left();
+}
+
+/// What of a message to a peer stands in lines that begin so.
+fn lines<'a>(world: &'a World, to: &str, begin: &str) -> Vec<&'a str> {
+    let messages = world.sent.iter().filter(|(remote, _)| *remote == address(to));
+    let lines = messages.flat_map(|(_, text)| text.lines().filter(|line| line.starts_with(begin)));
+    lines.collect()
+}
+
+#[test]
+fn calls_between_the_ip_versions() {
+    for (caller, gateway, number, callee, offer, answer) in [
+        (CALLER_6, GATEWAY_6, "+15552000", CALLEE_6, SDP_6, SDP_6),
+        (CALLER_6, GATEWAY_6, "+15551234", CALLEE, SDP_6, SDP),
+        (CALLER, GATEWAY, "+15552000", CALLEE_6, SDP, SDP_6),
+    ] {
+        let mut world = World::new();
+        let call = world.call_from(caller, gateway, number, offer);
+        let invite = incoming(world.heard(callee));
+        let ours = |text: &str| match address(text).is_ipv4() {
+            true => ("203.0.113.50", "203.0.113.50", "IP4 203.0.113.50"),
+            false => ("[2001:db8::50]", "2001:db8::50", "IP6 2001:db8::50"),
+        };
+        let (host, plain, media) = ours(callee);
+        assert_eq!(invite.from.host, plain);
+        assert_eq!(
+            lines(&world, callee, "Contact: "),
+            [format!("Contact: <sip:{host}:5060>")]
+        );
+        assert!(lines(&world, callee, "Via: ")[0].starts_with(&format!("Via: SIP/2.0/UDP {host}:5060;")));
+        assert!(lines(&world, callee, "From: ")[0].contains(&format!("@{host}>")));
+        assert_eq!(lines(&world, callee, "c="), [format!("c=IN {media}")]);
+        let now = world.now;
+        world.peer(callee).answer(now, invite.dialog, answer.into());
+        world.settle();
+        assert!(matches!(world.heard(caller).last(), Some(Event::Answered { .. })));
+        let (host, _, media) = ours(caller);
+        assert_eq!(
+            lines(&world, caller, "Contact: ").last().unwrap(),
+            &format!("Contact: <sip:{host}:5060>")
+        );
+        assert_eq!(lines(&world, caller, "c="), [format!("c=IN {media}")]);
+        assert_eq!(world.books.relayed.load(Ordering::SeqCst), 1);
+        world.peer(caller).hang_up(now, call, None);
+        world.settle();
+        world.assert_nothing_left();
+    }
+}
+
+#[test]
+fn media_has_the_ip_version_of_the_offer_whatever_signalling_has() {
+    let config = format!("{CONFIG}\n[media]\naddresses = [\"203.0.113.50\", \"2001:db8::50\"]\n");
+    // SIP is spoken over IPv4 only.
+    let mut world = World::with(&config, |remote| match remote.is_ipv4() {
+        true => Ok(address(GATEWAY)),
+        false => Err(std::io::ErrorKind::AddrNotAvailable.into()),
+    });
+    world.call_from(CALLER, GATEWAY, "+15550001", SDP_6);
+    world.media(MediaEvent::AgentReady(EndpointId(0)));
+    assert_eq!(lines(&world, CALLER, "c="), ["c=IN IP6 2001:db8::50"]);
+}
+
+#[test]
+fn an_answer_of_the_other_ip_version_than_our_offer_ends_the_call() {
+    let mut world = World::new();
+    world.call("+15551234");
+    let invite = incoming(world.heard(CALLEE));
+    let now = world.now;
+    world.peer(CALLEE).answer(now, invite.dialog, SDP_6.into());
+    world.settle();
+    assert_eq!(failed(&world.heard(CALLER)), Some(502));
+    world.assert_nothing_left();
+}
+
+#[test]
+fn a_trunk_of_both_ip_versions_is_called_where_somebody_listens() {
+    let mut world = World::with(CONFIG, |remote| match remote.is_ipv4() {
+        true => Ok(address(GATEWAY)),
+        false => Err(std::io::ErrorKind::AddrNotAvailable.into()),
+    });
+    world.call("+15553000");
+    incoming(world.heard(CALLEE));
 }

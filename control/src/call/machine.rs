@@ -204,14 +204,14 @@ impl Call {
     }
 
     fn start(&mut self, actions: &mut Vec<Action>) {
-        if let Some(Err(error)) = self.setup.offer.as_deref().map(Description::parse) {
-            let error = NegotiationError::from(error);
-            return self.end(Party::Gateway, error.status(), &error.to_string(), actions);
-        }
-        actions.push(Action::OpenMedia {
-            side: Side::A,
-            towards: self.setup.remote,
-        });
+        let towards = match self.setup.offer.as_deref().map(Description::parse).transpose() {
+            Ok(offer) => media_of_caller(self.setup.remote, offer.as_ref()),
+            Err(error) => {
+                let error = NegotiationError::from(error);
+                return self.end(Party::Gateway, error.status(), &error.to_string(), actions);
+            }
+        };
+        actions.push(Action::OpenMedia { side: Side::A, towards });
     }
 
     fn media_of_caller(&mut self, actions: &mut Vec<Action>) {
@@ -474,6 +474,15 @@ impl Call {
             Side::A => &mut self.a,
             Side::B => &mut self.b,
         }
+    }
+}
+
+/// In which direction the caller's media is. Signalling tells it, since an address in SDP may mean something only behind
+/// the caller's address translator; but the IP version is the offer's.
+fn media_of_caller(signalling: SocketAddr, offer: Option<&Description>) -> SocketAddr {
+    match offer.and_then(|offer| offer.audio().ok()) {
+        Some(audio) if audio.rtp.is_ipv4() != signalling.is_ipv4() => audio.rtp,
+        _ => signalling,
     }
 }
 

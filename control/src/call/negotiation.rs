@@ -109,6 +109,11 @@ impl Negotiation {
         let offered = self.offered.as_ref().ok_or(NegotiationError::NoOffer)?;
         let answer = Description::parse(answer.ok_or(NegotiationError::NoAnswer)?)?;
         let session = sdp::accept(offered, &answer)?;
+        let local = self.endpoint.ok_or(NegotiationError::NoEndpoint)?.rtp.ip();
+        let remote = session.remote_rtp.ip();
+        if remote.is_ipv4() != local.is_ipv4() {
+            return Err(SdpError::AddressFamily { remote, local }.into());
+        }
         Ok(self.agreed(session))
     }
 

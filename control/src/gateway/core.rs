@@ -144,11 +144,28 @@ impl Core {
     /// A lookup asked for in [`Effects::lookups`] is done.
     pub fn resolved(&mut self, now: Time, call: CallId, result: Result<Vec<SocketAddr>, String>) {
         let event = match result {
-            Ok(addresses) => Event::Resolved(addresses),
+            Ok(addresses) => Event::Resolved(self.reachable(call, addresses)),
             Err(why) => Event::Unresolved(why),
         };
         self.feed(now, call, event);
         self.drain(now);
+    }
+
+    /// The addresses of a trunk that SIP can be sent to: a name may have one of an IP version that nobody listens on. An
+    /// agent's are tried in turn by whoever connects it.
+    fn reachable(&self, call: CallId, addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+        let to_trunk = self
+            .calls
+            .get(&call)
+            .is_some_and(|live| !live.call.setup().plan.is_agent());
+        let reachable = |address: &&SocketAddr| (self.local_for)(**address).is_ok();
+        match to_trunk {
+            true if addresses.iter().any(|address| reachable(&address)) => {
+                addresses.iter().filter(reachable).copied().collect()
+            }
+            // What is wrong with the first is told when it is used.
+            _ => addresses,
+        }
     }
 
     /// Ends every call.
@@ -439,17 +456,19 @@ impl Core {
         if let Some(address) = trunk.and_then(|trunk| trunk.media_address) {
             return Ok(address);
         }
-        let routed = (self.local_for)(towards)
-            .map_err(|error| format!("no route to {towards}: {error}"))?
-            .ip();
         let addresses = &self.config.media.addresses;
-        if addresses.is_empty() || addresses.contains(&routed) {
-            return Ok(routed);
+        let of_the_version = addresses.iter().find(|address| address.is_ipv4() == towards.is_ipv4());
+        // A stream on hold may name no address, and nothing has to listen for SIP of the media's IP version.
+        let routed = match towards.ip().is_unspecified() {
+            true => Err("it names no address".to_owned()),
+            false => (self.local_for)(towards).map_err(|error| error.to_string()),
+        };
+        match (routed, of_the_version) {
+            (Ok(routed), _) if addresses.is_empty() || addresses.contains(&routed.ip()) => Ok(routed.ip()),
+            (_, Some(address)) => Ok(*address),
+            (Err(error), None) if addresses.is_empty() => Err(format!("no route to {towards}: {error}")),
+            (_, None) => Err(format!("media.addresses has none of the IP version of {towards}")),
         }
-        let family = addresses.iter().find(|address| address.is_ipv4() == routed.is_ipv4());
-        family
-            .copied()
-            .ok_or_else(|| format!("media.addresses has none of the family of {towards}"))
     }
 
     fn close_media(&mut self, id: CallId, side: Side) {

@@ -250,10 +250,15 @@ fn rtcp(media: &sdp_types::Media, rtp: SocketAddr) -> Result<SocketAddr, SdpErro
         return Ok(next);
     };
     match sdp_types::Rtcp::from_str(value) {
-        Ok(rtcp) if rtcp.port != 0 => Ok(match rtcp.connection_address {
-            Some(text) => SocketAddr::new(address(&text)?, rtcp.port),
-            None => SocketAddr::new(rtp.ip(), rtcp.port),
-        }),
+        Ok(rtcp) if rtcp.port != 0 => {
+            let ip = match rtcp.connection_address {
+                Some(text) => address(&text)?,
+                None => rtp.ip(),
+            };
+            // It cannot be reached from where RTP is sent.
+            let strange = ip.is_ipv4() != rtp.is_ipv4();
+            Ok(if strange { next } else { SocketAddr::new(ip, rtcp.port) })
+        }
         _ => Ok(next),
     }
 }
