@@ -114,7 +114,12 @@ impl Core {
                 digit,
                 duration,
             } => match self.endpoints.get(&endpoint) {
-                Some(&(_, side)) => (endpoint, Event::Digit { side, digit, duration }),
+                Some(&(call, side)) => {
+                    // Keys are card numbers and PINs, often: which they were is told to those who debug only.
+                    info!(%call, leg = %side, duration_ms = duration.as_millis(), "key pressed");
+                    debug!(%call, leg = %side, %digit, "key");
+                    (endpoint, Event::Digit { side, digit, duration })
+                }
                 None => return,
             },
             MediaEvent::Lost(endpoint) => match self.endpoints.get(&endpoint) {
