@@ -129,8 +129,8 @@ impl MediaPlane for Books {
         Ok(lane)
     }
 
-    fn mirror(&self, endpoint: EndpointId) -> Result<crossbeam_channel::Receiver<MirroredFrame>, MediaError> {
-        Err(MediaError::Closed(endpoint))
+    fn mirror(&self, _: EndpointId) -> Result<crossbeam_channel::Receiver<MirroredFrame>, MediaError> {
+        Ok(crossbeam_channel::never())
     }
 
     fn flow(&self, _: EndpointId) -> Option<FlowReport> {
@@ -550,4 +550,78 @@ fn a_trunk_of_both_ip_versions_is_called_where_somebody_listens() {
     });
     world.call("+15553000");
     incoming(world.heard(CALLEE));
+}
+
+#[test]
+fn keys_pressed_in_a_relayed_call_are_known_by_their_leg() {
+    let mut world = World::new();
+    world.call("+15551234");
+    let invite = incoming(world.heard(CALLEE));
+    let now = world.now;
+    world.peer(CALLEE).answer(now, invite.dialog, SDP.into());
+    world.settle();
+    for (endpoint, digit) in [(0, '1'), (1, '7'), (0, '#')] {
+        world.media(MediaEvent::Digit {
+            endpoint: EndpointId(endpoint),
+            digit,
+            duration: Duration::from_millis(120),
+        });
+    }
+    let call = world.core.calls_report().active.remove(0);
+    assert_eq!(call.digits, "1#");
+    let digits: Vec<&str> = call.legs.iter().map(|leg| leg.digits.as_str()).collect();
+    assert_eq!(digits, ["1#", "7"]);
+}
+
+#[test]
+fn an_operator_moves_and_captures_a_call_by_its_name() {
+    let mut world = World::new();
+    world.call("+15551234");
+    let invite = incoming(world.heard(CALLEE));
+    let name = world.core.calls_report().active[0].id.clone();
+    let now = world.now;
+    world.peer(CALLEE).answer(now, invite.dialog, SDP.into());
+    world.settle();
+    for named in [name.as_str(), &name[..15], &name.to_uppercase()] {
+        let report = world.core.prefer(named, Lane::Worker).unwrap();
+        assert_eq!((report.call.as_str(), report.lane), (name.as_str(), Lane::Worker));
+        assert_eq!(world.core.mirror(named).unwrap().len(), 2);
+    }
+    let error = |call: &str| world.core.mirror(call).unwrap_err().to_string();
+    for unknown in ["", "x", "00000000000000000"] {
+        assert!(
+            error(unknown).contains("\"voxlane calls\" shows their names"),
+            "{}",
+            error(unknown)
+        );
+    }
+}
+
+#[test]
+fn a_name_that_several_calls_have_and_an_agents_call_are_not_touched() {
+    let mut world = World::new();
+    world.call("+15550001");
+    let agents = world.core.calls_report().active[0].id.clone();
+    let error = world.core.prefer(&agents, Lane::Kernel).unwrap_err().to_string();
+    assert!(error.contains("an agent answers it"), "{error}");
+    // Two calls whose names begin alike: one in sixteen.
+    let now = world.now;
+    world.core.stop(now, "enough");
+    world.settle();
+    world.wait();
+    while world.core.calls_report().active.len() < 2
+        || world.core.calls_report().active[0].id[..1] != world.core.calls_report().active[1].id[..1]
+    {
+        world.core.stop(now, "enough");
+        world.settle();
+        world.wait();
+        world.call("+15550001");
+        world.call("+15550001");
+    }
+    let one = &world.core.calls_report().active[0].id[..1];
+    let error = world.core.mirror(one).unwrap_err().to_string();
+    assert!(
+        error.ends_with("begins the names of 2 calls; write more of it"),
+        "{error}"
+    );
 }

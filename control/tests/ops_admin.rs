@@ -5,16 +5,20 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::Arc;
 
+use crossbeam_channel::Receiver;
+use http_body_util::BodyExt;
 use voxlane::call::Side;
 use voxlane::ops::report::{
-    AgentCounts, CallCounts, CallReport, CallsReport, FlowRow, FlowsReport, LegRow, StatusReport,
+    AgentCounts, CallCounts, CallReport, CallsReport, FlowRow, FlowsReport, LaneReport, LegRow, StatusReport,
 };
 use voxlane::ops::server::AdminServer;
-use voxlane::ops::{Inspect, client, socket};
+use voxlane::ops::{Inspect, Operate, OperateError, client, pcap, socket};
 use voxlane::sip::Counters;
 use voxlane_dataplane::codec::Codec;
 use voxlane_dataplane::lane::{Lane, Reason};
-use voxlane_dataplane::media_plane::{AttachMode, EndpointId, FlowReport, InterfaceStatus, PlaneStatus, StreamStats};
+use voxlane_dataplane::media_plane::{
+    AttachMode, EndpointId, FlowReport, InterfaceStatus, MirroredFrame, PlaneStatus, StreamStats,
+};
 
 /// A gateway with one call to an agent.
 struct Gateway;
@@ -122,6 +126,45 @@ impl Inspect for Gateway {
             }],
         }
     }
+}
+
+impl Operate for Gateway {
+    fn prefer(&self, call: &str, lane: Lane) -> Result<LaneReport, OperateError> {
+        match call {
+            "c1" => Ok(LaneReport {
+                call: "c1".into(),
+                lane,
+                reason: (lane == Lane::Worker).then_some(Reason::Requested),
+            }),
+            _ => Err(OperateError::NoCall(call.into())),
+        }
+    }
+
+    /// One frame from a leg, whose channel is then closed; `endless` has another leg.
+    fn mirror(&self, call: &str) -> Result<Vec<Receiver<MirroredFrame>>, OperateError> {
+        let (sender, leg) = crossbeam_channel::bounded(1);
+        sender.try_send(frame()).expect("there is room");
+        match call {
+            "c1" => Ok(vec![leg]),
+            "endless" => Ok(vec![leg, crossbeam_channel::never()]),
+            _ => Err(OperateError::NoMedia(call.into())),
+        }
+    }
+}
+
+fn frame() -> MirroredFrame {
+    MirroredFrame {
+        at: std::time::UNIX_EPOCH + std::time::Duration::from_millis(1_795_417_509_042),
+        length: 214,
+        bytes: vec![7; 60],
+    }
+}
+
+fn capture_of_one_frame() -> Vec<u8> {
+    let mut file = pcap::header().to_vec();
+    let MirroredFrame { at, length, bytes } = frame();
+    pcap::append(&mut file, at, length, &bytes);
+    file
 }
 
 async fn start(directory: &Path) -> AdminServer {
@@ -233,7 +276,7 @@ async fn unknown_routes_name_the_known_ones() {
         .unwrap_err()
         .to_string();
     assert!(
-        error.ends_with("404 Not Found: there is /v1/status, /v1/calls, /v1/flows and /metrics"),
+        error.ends_with("404 Not Found: there is /v1/status, /v1/calls, /v1/flows, /metrics, /v1/calls/CALL/lane and /v1/calls/CALL/capture"),
         "{error}"
     );
 }
@@ -291,4 +334,54 @@ async fn a_file_in_the_sockets_place_is_not_touched() {
         .to_string();
     assert!(error.contains("is in the way and is not a socket"), "{error}");
     assert_eq!(std::fs::read_to_string(socket::path(directory.path())).unwrap(), "mine");
+}
+
+#[tokio::test]
+async fn a_call_is_moved_to_another_lane() {
+    let directory = tempfile::tempdir().unwrap();
+    let _server = start(directory.path()).await;
+    let answer = client::put_bytes(directory.path(), "/v1/calls/c1/lane", &Lane::Worker).await;
+    assert_eq!(
+        serde_json::from_slice::<serde_json::Value>(&answer.unwrap()).unwrap(),
+        serde_json::json!({"call": "c1", "lane": "worker", "reason": "requested"})
+    );
+    let error = client::put_bytes(directory.path(), "/v1/calls/c2/lane", &Lane::Worker)
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.ends_with("404 Not Found: no call alive is named \"c2\"; \"voxlane calls\" shows their names"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_capture_ends_with_its_call() {
+    let directory = tempfile::tempdir().unwrap();
+    let _server = start(directory.path()).await;
+    let capture = client::open(directory.path(), "/v1/calls/c1/capture").await.unwrap();
+    assert_eq!(capture.collect().await.unwrap().to_bytes(), capture_of_one_frame());
+    let error = client::open(directory.path(), "/v1/calls/c2/capture")
+        .await
+        .unwrap_err();
+    assert!(
+        error.to_string().ends_with("409 Conflict: call c2 has no media open"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_stops_lets_a_capture_come_to_its_end_and_waits_for_no_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = start(directory.path()).await;
+    let ending = client::open(directory.path(), "/v1/calls/c1/capture").await.unwrap();
+    let endless = client::open(directory.path(), "/v1/calls/endless/capture")
+        .await
+        .unwrap();
+    let begun = std::time::Instant::now();
+    server.stop().await;
+    assert!(begun.elapsed() < std::time::Duration::from_secs(5));
+    assert!(!socket::path(directory.path()).exists());
+    assert_eq!(ending.collect().await.unwrap().to_bytes(), capture_of_one_frame());
+    drop(endless);
 }

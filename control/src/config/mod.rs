@@ -28,6 +28,7 @@ use std::path::Path;
 
 pub use dscp::Dscp;
 pub use error::{ConfigError, ConfigErrors};
+pub(crate) use media::pin;
 pub use model::Config;
 
 use model::Did;

@@ -117,6 +117,17 @@ pub struct LegRow {
     pub digits: String,
 }
 
+/// `PUT /v1/calls/{call}/lane` with a lane as the body: where the call is afterwards.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaneReport {
+    /// The call's id.
+    pub call: String,
+    /// The lane it is in now.
+    pub lane: Lane,
+    /// Why not the kernel lane.
+    pub reason: Option<Reason>,
+}
+
 /// `GET /v1/flows`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FlowsReport {
