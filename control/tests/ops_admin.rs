@@ -17,7 +17,7 @@ use voxlane::sip::Counters;
 use voxlane_dataplane::codec::Codec;
 use voxlane_dataplane::lane::{Lane, Reason};
 use voxlane_dataplane::media_plane::{
-    AttachMode, EndpointId, FlowReport, InterfaceStatus, MirroredFrame, PlaneStatus, StreamStats,
+    AttachMode, EndpointId, FlowReport, InterfaceStatus, KernelStatus, MirroredFrame, PlaneStatus, StreamStats,
 };
 
 /// A gateway with one call to an agent.
@@ -38,7 +38,15 @@ fn plane() -> PlaneStatus {
         workers: vec![Some(1)],
         ports_in_use: 1,
         ports_total: 5000,
-        kernel: None,
+        kernel: Some(KernelStatus {
+            outcomes: vec![("forwarded".into(), 1000), ("unallocated".into(), 3)],
+            durations: vec![(100, 600), (200, 395), (u64::MAX, 5)],
+            events_lost: 1,
+            mirrored_lost: 2,
+            adopted: true,
+            orphans: 4,
+            pacing: vec![("eth0".into(), true), ("eth1".into(), false)],
+        }),
     }
 }
 
@@ -213,6 +221,9 @@ async fn the_json_has_the_shape_that_is_promised() {
     let flows: serde_json::Value = client::get(directory.path(), "/v1/flows").await.unwrap();
     assert_eq!(flows["flows"][0]["call"], "c1");
     assert_eq!(flows["flows"][0]["received"]["packets"], 50);
+    assert_eq!(flows["flows"][0]["rtt_ms"], 12.5);
+    assert_eq!(flows["flows"][0]["drops"], serde_json::json!([["stranger", 3]]));
+    assert_eq!(flows["status"]["kernel"]["orphans"], 4);
     assert_eq!(flows["status"]["interfaces"][1]["mode"], "generic");
 }
 
@@ -242,6 +253,20 @@ async fn metrics_are_computed_from_the_reports() {
         "voxlane_xdp_attached{interface=\"eth0\",mode=\"native\"} 1",
         "voxlane_xdp_attached{interface=\"eth1\",mode=\"native\"} 0",
         "voxlane_xdp_attached{interface=\"eth1\",mode=\"generic\"} 1",
+        "voxlane_flows_paced 0",
+        "voxlane_xdp_packets_total{outcome=\"forwarded\"} 1000",
+        "voxlane_xdp_packets_total{outcome=\"unallocated\"} 3",
+        "# TYPE voxlane_xdp_duration_seconds histogram",
+        "voxlane_xdp_duration_seconds_count 1000",
+        "voxlane_xdp_duration_seconds_bucket{le=\"1e-7\"} 600",
+        "voxlane_xdp_duration_seconds_bucket{le=\"2e-7\"} 995",
+        "voxlane_xdp_duration_seconds_bucket{le=\"+Inf\"} 1000",
+        "voxlane_xdp_events_lost_total 1",
+        "voxlane_xdp_mirrored_lost_total 2",
+        "voxlane_xdp_adopted 1",
+        "voxlane_xdp_orphan_flows 4",
+        "voxlane_xdp_pacing{interface=\"eth0\"} 1",
+        "voxlane_xdp_pacing{interface=\"eth1\"} 0",
         "# EOF",
     ] {
         assert!(text.lines().any(|written| written == line), "{line} is not in\n{text}");

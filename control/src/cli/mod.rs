@@ -2,7 +2,8 @@
 //!
 //! - [`serve`]: the gateway itself;
 //! - [`check_config`]: reads a configuration and says what is wrong with it;
-//! - [`status`], [`calls`], [`flows`]: ask a running gateway over its admin socket ([`ask`]) and print tables ([`table`]);
+//! - [`status`], [`calls`], [`flows`]: ask a running gateway over its admin socket ([`ask`]) and print tables ([`table`],
+//!   [`kernel`]);
 //! - [`lane`], [`capture`]: tell a running gateway what to do with a call, over the same socket;
 //! - [`detach`]: removes what a gateway that is down has left in the kernel;
 //! - [`phone`]: the softphone, `call` and `answer`; what it does is in [`crate::softphone`].
@@ -13,6 +14,7 @@ mod capture;
 mod check_config;
 mod detach;
 mod flows;
+mod kernel;
 mod lane;
 mod log;
 pub mod phone;
