@@ -148,13 +148,13 @@ impl Operate for Gateway {
         }
     }
 
-    /// One frame from a leg, whose channel is then closed; `endless` has another leg.
+    /// One frame from a leg, whose channel is then closed; `e0` has another leg, on which nothing ever arrives.
     fn mirror(&self, call: &str) -> Result<Vec<Receiver<MirroredFrame>>, OperateError> {
         let (sender, leg) = crossbeam_channel::bounded(1);
         sender.try_send(frame()).expect("there is room");
         match call {
             "c1" => Ok(vec![leg]),
-            "endless" => Ok(vec![leg, crossbeam_channel::never()]),
+            "e0" => Ok(vec![leg, crossbeam_channel::never()]),
             _ => Err(OperateError::NoMedia(call.into())),
         }
     }
@@ -400,13 +400,39 @@ async fn a_server_that_stops_lets_a_capture_come_to_its_end_and_waits_for_no_oth
     let directory = tempfile::tempdir().unwrap();
     let server = start(directory.path()).await;
     let ending = client::open(directory.path(), "/v1/calls/c1/capture").await.unwrap();
-    let endless = client::open(directory.path(), "/v1/calls/endless/capture")
-        .await
-        .unwrap();
+    let endless = client::open(directory.path(), "/v1/calls/e0/capture").await.unwrap();
     let begun = std::time::Instant::now();
     server.stop().await;
     assert!(begun.elapsed() < std::time::Duration::from_secs(5));
     assert!(!socket::path(directory.path()).exists());
     assert_eq!(ending.collect().await.unwrap().to_bytes(), capture_of_one_frame());
     drop(endless);
+}
+
+/// Runs the program against a gateway of this process; what it says to standard error, and its status.
+async fn voxlane(arguments: &[&str], runtime_dir: &Path) -> (String, Option<i32>) {
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_voxlane"));
+    let output = command.args(arguments).arg("--runtime-dir").arg(runtime_dir).output();
+    let output = output.await.expect("the program runs");
+    (String::from_utf8(output.stderr).expect("UTF-8"), output.status.code())
+}
+
+#[tokio::test]
+async fn a_capture_is_written_to_a_file_of_its_owner() {
+    let directory = tempfile::tempdir().unwrap();
+    let _server = start(directory.path()).await;
+    let file = directory.path().join("call.pcap");
+    let path = file.to_str().unwrap();
+    for (arguments, end) in [
+        (&["capture", "c1", "-w", path][..], "; the call has ended"),
+        (&["capture", "e0", "-w", path, "--seconds", "1"], ""),
+    ] {
+        let said = voxlane(arguments, directory.path()).await;
+        assert_eq!(said, (format!("1 frame in {path}{end}\n"), Some(0)));
+        assert_eq!(std::fs::read(&file).unwrap(), capture_of_one_frame());
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    let (error, status) = voxlane(&["capture", "c2", "-w", path], directory.path()).await;
+    assert!(error.contains("409 Conflict: call c2 has no media open"), "{error}");
+    assert_eq!(status, Some(1));
 }

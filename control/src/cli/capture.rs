@@ -62,8 +62,9 @@ async fn capture(args: &Args) -> anyhow::Result<()> {
     // The gateway ends the mirroring when this is closed.
     drop(packets);
     eprintln!(
-        "{} frames in {}{}",
+        "{} {} in {}{}",
         splitter.frames(),
+        if splitter.frames() == 1 { "frame" } else { "frames" },
         args.write.display(),
         match end {
             End::Asked => "",

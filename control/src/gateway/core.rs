@@ -116,8 +116,8 @@ impl Core {
             } => match self.endpoints.get(&endpoint) {
                 Some(&(call, side)) => {
                     // Keys are card numbers and PINs, often: which they were is told to those who debug only.
-                    info!(%call, leg = %side, duration_ms = duration.as_millis(), "key pressed");
-                    debug!(%call, leg = %side, %digit, "key");
+                    info!(%call, leg = ?side, duration_ms = duration.as_millis(), "key pressed");
+                    debug!(%call, leg = ?side, %digit, "key");
                     (endpoint, Event::Digit { side, digit, duration })
                 }
                 None => return,
