@@ -606,6 +606,11 @@ impl FlowState {
         flow.police.admits(&mut self.police_ns, bytes, now_ns)
     }
 
+    /// Whether packets leave at their times at present.
+    pub const fn is_paced(&self) -> bool {
+        self.pacer.is_pacing()
+    }
+
     /// When a packet leaves.
     #[inline(always)]
     pub fn departure(&mut self, flow: &Flow, now_ns: u64) -> crate::pace::Departure {

@@ -46,6 +46,11 @@ pub enum Departure {
 }
 
 impl Pacer {
+    /// Whether the last packet was given a time.
+    pub const fn is_pacing(&self) -> bool {
+        self.next_ns != 0
+    }
+
     /// The departure of a packet that arrives at `now_ns` in a flow of this packet time and interarrival jitter.
     ///
     /// The first packet of a flow, or the first after its queue ran dry, waits one packet time: what is late by less

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::Sender;
 use voxlane_dataplane::media_plane::{AttachPolicy, MediaEvent, MediaPlane, Unallocated};
-use voxlane_dataplane::plane::{KernelChoice, Plane, PlaneConfig, Policing};
+use voxlane_dataplane::plane::{KernelChoice, Plane, PlaneConfig, Policing, Rules};
 
 use crate::config::Dscp;
 use crate::config::model::{Config, Xdp};
@@ -36,8 +36,10 @@ pub fn start(config: &Config, events: Sender<MediaEvent>) -> anyhow::Result<Arc<
                 Xdp::Off => KernelChoice::Off,
             },
             unallocated: media.unallocated,
-            tos: media.dscp.tos(),
-            police: media.police,
+            rules: Rules {
+                tos: media.dscp.tos(),
+                police: media.police,
+            },
             pin: media.pin.clone(),
         },
         events,
@@ -60,8 +62,10 @@ pub fn softphone(ports: (u16, u16), events: Sender<MediaEvent>) -> anyhow::Resul
             worker_cores: None,
             kernel: KernelChoice::Off,
             unallocated: Unallocated::Pass,
-            tos: Dscp::EF.tos(),
-            police: Policing::Off,
+            rules: Rules {
+                tos: Dscp::EF.tos(),
+                police: Policing::Off,
+            },
             pin: None,
         },
         events,

@@ -227,6 +227,8 @@ pub struct FlowReport {
     pub drops: Vec<(String, u64)>,
     /// Keys pressed by the far end.
     pub digits: u64,
+    /// Whether what is sent on leaves at its times (`trunk.pacing`).
+    pub paced: bool,
     /// RTCP round-trip time to the far end, milliseconds, once it is known (RFC 3550 section 6.4.1).
     pub rtt_ms: Option<f64>,
 }

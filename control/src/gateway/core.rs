@@ -581,6 +581,8 @@ fn status_of(error: &MediaError) -> u16 {
         | MediaError::NotLocal(_)
         | MediaError::Closed(_)
         | MediaError::NoSession(_)
+        | MediaError::NotRelayed(_)
+        | MediaError::NotInKernel { .. }
         | MediaError::Io { .. } => 503,
     }
 }

@@ -38,6 +38,8 @@ pub struct FlowRecord {
     pub rtcp_forwarded: u64,
     /// Packets, RTP and RTCP, that were dropped, by reason; reasons that never occurred are left out.
     pub drops: Vec<(DropReason, u64)>,
+    /// Whether what is sent on leaves at its times.
+    pub paced: bool,
     /// Keys pressed by the leg's far end.
     pub digits: u64,
     /// To the leg's far end and back.
@@ -316,6 +318,7 @@ impl Table {
             rtcp_packets: rtcp.account.packets,
             rtcp_forwarded: rtcp.forwarded,
             drops: drops.filter(|(_, count)| *count > 0).collect(),
+            paced: rtp.is_paced(),
             // The reader of events knows.
             digits: 0,
             round_trip: None,

@@ -82,6 +82,8 @@ impl Row {
             userspace_packets: stats.userspace_packets(),
             drops: by_name(stats.drops()),
             digits: stats.digits(),
+            // A worker sends on at once.
+            paced: false,
             rtt_ms: stats.round_trip().map(milliseconds),
         }
     }
@@ -99,6 +101,7 @@ impl Row {
             userspace_packets: 0,
             drops: by_name(seen.drops),
             digits: seen.digits,
+            paced: seen.paced,
             rtt_ms: seen.round_trip.map(milliseconds),
         }
     }

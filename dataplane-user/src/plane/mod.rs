@@ -14,7 +14,7 @@ mod kernel;
 mod ports;
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender};
@@ -518,6 +518,14 @@ impl MediaPlane for Plane {
             kernel: self.kernel.status(),
         }
     }
+}
+
+/// Removes everything that a gateway has pinned in this directory of the BPF file system; returns what was there.
+///
+/// # Errors
+/// In words, if something could not be removed.
+pub fn detach(pin: &Path) -> Result<Vec<String>, String> {
+    kernel::detach(pin)
 }
 
 /// Whether media can be carried at this address.

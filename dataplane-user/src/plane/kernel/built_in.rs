@@ -1,6 +1,7 @@
 //! The kernel lane of a binary that has it: started if it is wanted and the system lets it.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 
 use crossbeam_channel::{Receiver, Sender};
 use voxlane_common::outcome::Loss;
@@ -205,9 +206,18 @@ impl Kernel {
             received: record.received,
             sent_packets: record.sent_packets,
             drops: record.drops,
+            paced: record.paced,
             digits: record.digits,
             round_trip: record.round_trip,
         })
+    }
+}
+
+/// Removes what a gateway has pinned; a line for each thing.
+pub(in crate::plane) fn detach(pin: &Path) -> Result<Vec<String>, String> {
+    match crate::kernel::detach(pin) {
+        Ok(removed) => Ok(removed.iter().map(|path| path.display().to_string()).collect()),
+        Err(error) => Err(error.to_string()),
     }
 }
 

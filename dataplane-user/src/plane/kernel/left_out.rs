@@ -1,6 +1,7 @@
 //! The kernel lane of a binary that was built without it.
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use crossbeam_channel::{Receiver, Sender};
 
@@ -86,4 +87,9 @@ impl Kernel {
     pub(in crate::plane) fn remove(&self, _local: SocketAddr) -> Option<Seen> {
         None
     }
+}
+
+/// There is nothing to remove: this binary pins nothing.
+pub(in crate::plane) fn detach(_pin: &Path) -> Result<Vec<String>, String> {
+    Err("this binary was built without the kernel lane (--no-ebpf)".to_owned())
 }

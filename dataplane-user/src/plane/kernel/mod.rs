@@ -9,9 +9,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 #[cfg(feature = "ebpf")]
-pub(super) use built_in::Kernel;
+pub(super) use built_in::{Kernel, detach};
 #[cfg(not(feature = "ebpf"))]
-pub(super) use left_out::Kernel;
+pub(super) use left_out::{Kernel, detach};
 
 use voxlane_common::drops::DropReason;
 use voxlane_common::splice::Continuity;
@@ -40,6 +40,8 @@ pub(super) struct Seen {
     pub(super) sent_packets: u64,
     /// Packets that were dropped.
     pub(super) drops: Vec<(DropReason, u64)>,
+    /// Whether what is sent on leaves at its times.
+    pub(super) paced: bool,
     /// Keys pressed by its far end.
     pub(super) digits: u64,
     /// To its far end and back.
