@@ -53,7 +53,7 @@ impl Tick {
 
     /// Nanoseconds in `ticks` that are no more than four seconds.
     pub const fn span_ns(self, ticks: u32) -> u32 {
-        (ticks as u64 * self.0 as u64 >> 8) as u32
+        ((ticks as u64 * self.0 as u64) >> 8) as u32
     }
 
     /// Nanoseconds in `ticks`.

@@ -6,7 +6,7 @@ use voxlane_common::flow::FlowSpec;
 use voxlane_common::splice::Continuity;
 
 use super::error::Refusal;
-use crate::flows::{self, Rules, above};
+use crate::flows::{self, Rules};
 use crate::lane::Reason;
 use crate::media_plane::Session;
 
@@ -32,13 +32,6 @@ pub(super) struct LegFlows {
     pub(super) local: SocketAddr,
     pub(super) rtp: FlowSpec,
     pub(super) rtcp: FlowSpec,
-}
-
-impl LegFlows {
-    /// The address whose entry is the leg's RTCP flow's, also where RTCP arrives on the RTP port.
-    pub(super) fn local_rtcp(&self) -> SocketAddr {
-        above(self.local)
-    }
 }
 
 impl RelayPair {
@@ -119,7 +112,6 @@ mod tests {
         assert_eq!(first.rtp.destination, address("198.51.100.9:5000"));
         assert_eq!(first.rtcp.outgoing, address("198.51.100.1:10003"));
         assert_eq!(second.rtcp.destination, address("192.0.2.9:4001"));
-        assert_eq!(second.local_rtcp(), "198.51.100.1:10003".parse().unwrap());
         let flow = Flow::new(&first.rtp);
         assert_eq!([0, 13, 101].map(|kind| flow.outgoing_payload_type(kind)), [0, 13, 96]);
         assert_eq!(
