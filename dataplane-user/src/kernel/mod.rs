@@ -306,7 +306,7 @@ impl Drop for KernelLane {
 }
 
 impl Shared {
-    /// Routes, neighbours or interfaces have changed.
+    /// Neighbours or interfaces have changed.
     fn on_changes(&self, changes: &Changes) {
         let mut inner = lock(&self.inner);
         for neighbour in &changes.neighbours {
@@ -314,9 +314,6 @@ impl Shared {
         }
         if changes.links {
             inner.hops.on_links();
-        }
-        if changes.routes {
-            inner.reroute();
         }
     }
 }

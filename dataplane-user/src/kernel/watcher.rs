@@ -21,6 +21,9 @@ use super::{Shared, lock};
 /// Well below the 15 s after which the kernel may hold an entry for stale.
 const PERIOD: Duration = Duration::from_secs(2);
 
+/// Routes are looked up anew at most this often: a router that learns thousands from its peers tells of each.
+const REROUTE: Duration = Duration::from_millis(50);
+
 /// Multicast groups of rtnetlink: links, neighbours, IPv4 routes, IPv4 rules, IPv6 routes, IPv6 rules.
 const GROUPS: [u32; 6] = [1, 3, 7, 8, 11, 19];
 
@@ -69,21 +72,33 @@ fn subscribe() -> io::Result<Socket> {
 }
 
 fn watch(shared: &Shared, socket: &Socket, stopped: &impl AsRawFd) {
-    let mut due = Instant::now() + PERIOD;
+    let mut tidy_at = Instant::now() + PERIOD;
+    let mut rerouted = Instant::now();
+    let mut reroute_at: Option<Instant> = None;
     loop {
-        let timeout = due.saturating_duration_since(Instant::now());
-        match wait(socket, stopped, timeout) {
+        let next = reroute_at.map_or(tidy_at, |at| at.min(tidy_at));
+        match wait(socket, stopped, next.saturating_duration_since(Instant::now())) {
             Ok(Woken::Stop) => return,
-            Ok(Woken::Changes) => shared.on_changes(&read_changes(socket)),
+            Ok(Woken::Changes) => {
+                let changes = read_changes(socket);
+                shared.on_changes(&changes);
+                if changes.routes {
+                    reroute_at.get_or_insert(rerouted + REROUTE);
+                }
+            }
             Ok(Woken::Time) => {}
             Err(error) => {
                 tracing::error!(%error, "routes and neighbours are no longer followed");
                 return;
             }
         }
-        if Instant::now() >= due {
+        if reroute_at.is_some_and(|at| Instant::now() >= at) {
+            lock(&shared.inner).reroute();
+            (rerouted, reroute_at) = (Instant::now(), None);
+        }
+        if Instant::now() >= tidy_at {
             lock(&shared.inner).tidy();
-            due = Instant::now() + PERIOD;
+            tidy_at = Instant::now() + PERIOD;
         }
     }
 }
