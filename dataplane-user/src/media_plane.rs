@@ -399,8 +399,8 @@ pub trait MediaPlane: Send + Sync {
     /// kernel lane is asked for.
     fn prefer(&self, endpoint: EndpointId, lane: Lane) -> Result<Lane, MediaError>;
 
-    /// Copies of all that arrives at an endpoint in the kernel lane and at the one it is relayed to, until the receiver is
-    /// dropped or the endpoint closed. Frames that are not taken in time are lost and counted.
+    /// Copies of all that arrives at an endpoint in the kernel lane, until the receiver is dropped, or the endpoint is
+    /// closed or leaves that lane. Frames that are not taken in time are lost and counted.
     fn mirror(&self, endpoint: EndpointId) -> Result<Receiver<MirroredFrame>, MediaError>;
 
     /// Ends an endpoint and frees its ports. `None` if it was not open, or nothing ever carried it.

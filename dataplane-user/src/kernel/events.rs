@@ -98,13 +98,10 @@ impl EventReader {
         })
     }
 
-    /// Frames that arrive at these legs, from now on, until the receiver is dropped.
-    pub(super) fn mirror(&self, legs: Vec<SocketAddr>) -> Receiver<MirroredFrame> {
+    /// Frames that arrive at a leg, from now on, until the receiver is dropped.
+    pub(super) fn mirror(&self, leg: SocketAddr) -> Receiver<MirroredFrame> {
         let (sender, receiver) = bounded(MIRRORED);
-        let mut mirrors = lock(&self.readers.mirrors);
-        for leg in legs {
-            mirrors.entry(leg).or_default().push(sender.clone());
-        }
+        lock(&self.readers.mirrors).entry(leg).or_default().push(sender);
         receiver
     }
 
@@ -113,7 +110,7 @@ impl EventReader {
         lock(&self.readers.heard).get(&local).copied().unwrap_or_default()
     }
 
-    /// A leg has ended: what is known of it goes, and its mirrors end.
+    /// A leg has ended, or left the lane: what is known of it goes, and its mirrors end.
     pub(super) fn forget(&self, local: SocketAddr) {
         lock(&self.readers.heard).remove(&local);
         lock(&self.readers.mirrors).remove(&local);

@@ -203,7 +203,14 @@ impl KernelLane {
     /// Leaves the packets of a pair to sockets, which must be bound to its ports by now, and returns what was known of
     /// its legs, that of `local` first. `None` if it is not in this lane.
     pub fn hand_back(&self, local: SocketAddr) -> Result<Option<[LegState; 2]>, KernelError> {
-        self.inner().table.hand_back(local)
+        let mut inner = self.inner();
+        let peer = inner.table.peer_of(local);
+        let states = inner.table.hand_back(local)?;
+        drop(inner);
+        for leg in [local].into_iter().chain(peer) {
+            self.events.forget(leg);
+        }
+        Ok(states)
     }
 
     /// Counts what another lane has handled of a leg after it had handed it over.
@@ -267,16 +274,11 @@ impl KernelLane {
         interfaces
     }
 
-    /// Gives copies of all that arrives at the leg at `local` and at its peer, until the receiver is dropped. Frames that
-    /// it does not take in time are lost.
+    /// Gives copies of all that arrives at the leg at `local`, until the receiver is dropped or the leg leaves this lane.
+    /// Frames that it does not take in time are lost.
     pub fn mirror(&self, local: SocketAddr) -> Result<crossbeam_channel::Receiver<MirroredFrame>, KernelError> {
-        let peer = self.inner().table.peer_of(local);
-        let legs: Vec<SocketAddr> = [local].into_iter().chain(peer).collect();
-        let receiver = self.events.mirror(legs.clone());
-        let mut inner = self.inner();
-        for leg in legs {
-            inner.table.set_mirror(leg, Mirror::On)?;
-        }
+        let receiver = self.events.mirror(local);
+        self.inner().table.set_mirror(local, Mirror::On)?;
         Ok(receiver)
     }
 
