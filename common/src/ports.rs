@@ -97,6 +97,25 @@ impl PortMap {
         }
     }
 
+    /// Whether both map the same ports.
+    pub const fn has_ports_of(&self, other: &Self) -> bool {
+        self.first == other.first && self.last == other.last
+    }
+
+    /// Takes the addresses of another map, each in the slot that it has there.
+    pub const fn take_addresses(&mut self, other: &Self) {
+        self.addresses = other.addresses;
+    }
+
+    /// Frees the slots of addresses that are not to be kept.
+    pub fn retain(&mut self, keep: impl Fn(IpAddr) -> bool) {
+        for slot in &mut self.addresses {
+            if slot.get().is_some_and(|address| !keep(address)) {
+                *slot = Host::NONE;
+            }
+        }
+    }
+
     /// The addresses that have a slot.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
         self.addresses.iter().filter_map(|slot| slot.get())
@@ -189,6 +208,22 @@ mod tests {
             assert_eq!(map.index_of(other), None, "{other}");
         }
         assert_eq!(map.address_of(10), None);
+    }
+
+    #[test]
+    fn addresses_keep_their_slots_when_others_go() {
+        let mut map = PortMap::new(10_000, 10_009, Unallocated::Drop);
+        for host in 1..=3 {
+            assert!(map.add(at(host, 0).ip()));
+        }
+        let mut next = PortMap::new(10_000, 10_009, Unallocated::Pass);
+        next.take_addresses(&map);
+        next.retain(|address| address != at(2, 0).ip());
+        assert!(next.has_ports_of(&map));
+        assert_eq!(next.index_of(at(3, 10_000)), map.index_of(at(3, 10_000)));
+        assert_eq!(next.index_of(at(2, 10_000)), None);
+        assert!(next.add(at(9, 0).ip()));
+        assert_eq!(next.index_of(at(9, 10_000)), Some(10));
     }
 
     #[test]

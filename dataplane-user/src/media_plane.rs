@@ -358,6 +358,9 @@ pub enum MediaError {
     /// The endpoint has not been programmed yet.
     #[error("media endpoint {0:?} has no session yet")]
     NoSession(EndpointId),
+    /// Another gateway has what this one needs.
+    #[error("{0}")]
+    InUse(String),
     /// Something that only relayed calls have.
     #[error("media endpoint {0:?} is not relayed")]
     NotRelayed(EndpointId),

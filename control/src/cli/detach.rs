@@ -1,14 +1,12 @@
 //! `voxlane detach`
 
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use voxlane_dataplane::plane;
 
 use super::ask::print;
 use crate::config::{Config, pin};
-use crate::ops::socket;
 
 /// `voxlane detach`
 #[derive(Debug, clap::Args)]
@@ -26,7 +24,7 @@ pub(super) struct Args {
     /// Configuration file whose media.pin is to be removed [default: embedded defaults]
     #[arg(long, value_name = "FILE", conflicts_with = "pin")]
     config: Option<PathBuf>,
-    /// The directory to remove, whether or not a gateway uses it
+    /// The directory to remove
     #[arg(long, value_name = "DIR", value_parser = directory)]
     pin: Option<PathBuf>,
 }
@@ -45,24 +43,14 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     print(text.as_bytes())
 }
 
-/// Where the gateway of a configuration pins, if it is not running.
+/// Where the gateway of a configuration pins.
 fn pinned(file: Option<&Path>) -> anyhow::Result<PathBuf> {
     let config = match file {
         Some(file) => Config::load(file)?,
         None => Config::embedded()?,
     };
-    let socket = socket::path(&config.node.runtime_dir);
-    if UnixStream::connect(&socket).is_ok() {
-        bail!(
-            "a gateway is running ({}), and its relayed calls would lose their audio; stop it first, or name the \
-             directory with --pin",
-            socket.display()
-        );
-    }
-    config
-        .media
-        .pin
-        .context("media.pin is \"off\": the kernel lane of this configuration ends with the gateway")
+    let pin = config.media.pin;
+    pin.context("media.pin is \"off\": the kernel lane of this configuration ends with the gateway")
 }
 
 fn directory(text: &str) -> Result<PathBuf, String> {

@@ -583,6 +583,7 @@ fn status_of(error: &MediaError) -> u16 {
         | MediaError::NoSession(_)
         | MediaError::NotRelayed(_)
         | MediaError::NotInKernel { .. }
+        | MediaError::InUse(_)
         | MediaError::Io { .. } => 503,
     }
 }

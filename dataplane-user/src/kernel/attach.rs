@@ -1,19 +1,19 @@
-//! Attaches the programs to interfaces: `relay` to XDP, and where departure times are kept `pace` to tc.
+//! Attaches `relay` to the XDP hook of interfaces.
 //!
 //! With pins, a link that an earlier process has left is taken over and its program swapped, without a packet meeting
 //! neither.
 
+use std::collections::HashMap;
 use std::ffi::CString;
 use std::io;
 use std::path::Path;
 
 use aya::programs::links::{FdLink, PinnedLink};
-use aya::programs::tc::{SchedClassifierLink, TcAttachOptions, TcAttachType};
 use aya::programs::xdp::XdpLink;
-use aya::programs::{LinkOrder, ProgramError, SchedClassifier, Xdp, XdpMode};
+use aya::programs::{ProgramError, Xdp, XdpMode};
 
-use super::error::KernelError;
 use super::pins::Pins;
+use super::unpin::forget;
 use crate::media_plane::{AttachMode, AttachPolicy, InterfaceStatus};
 
 /// An interface and how it fared.
@@ -28,6 +28,10 @@ pub(super) struct Attacher<'a> {
     pub(super) program: &'a mut Xdp,
     /// Where links are pinned.
     pub(super) pins: Option<&'a Pins>,
+    /// The XDP program that each interface has, by index: what a pinned link must be the link of.
+    pub(super) present: HashMap<u32, u32>,
+    /// Whether calls of an earlier process would lose packets if their interface changed its mode.
+    pub(super) keep_mode: bool,
     /// Links that are pinned, kept open.
     pub(super) held: Vec<FdLink>,
 }
@@ -38,6 +42,10 @@ impl Attacher<'_> {
         match policy {
             AttachPolicy::Native => self.attach_each(interfaces, AttachMode::Native, None),
             AttachPolicy::Generic => self.attach_each(interfaces, AttachMode::Generic, None),
+            AttachPolicy::Auto if self.keep_mode && self.is_generic(interfaces) => {
+                let note = "as an earlier process had it, whose calls are still there";
+                self.attach_each(interfaces, AttachMode::Generic, Some(note))
+            }
             AttachPolicy::Auto => {
                 let devices = self.attach_each(interfaces, AttachMode::Native, None);
                 let refusal = devices
@@ -55,6 +63,16 @@ impl Attacher<'_> {
                 self.attach_each(interfaces, AttachMode::Generic, Some(&why))
             }
         }
+    }
+
+    /// Whether an earlier process has left one of the interfaces in generic mode.
+    fn is_generic(&self, interfaces: &[String]) -> bool {
+        let pins = self.pins.into_iter();
+        let mut pinned = pins.flat_map(|pins| {
+            let indices = interfaces.iter().filter_map(|name| interface_index(name));
+            indices.map(|ifindex| pins.link("relay", AttachMode::Generic, ifindex))
+        });
+        pinned.any(|pin| pin.exists())
     }
 
     /// Takes the program off every interface again.
@@ -101,24 +119,9 @@ impl Attacher<'_> {
             return self.program.attach_to_if_index(ifindex, xdp_mode).map(drop);
         };
         let pin = pins.link("relay", mode, ifindex);
-        if let Some(link) = pinned(&pin)
-            && let Ok(link) = XdpLink::try_from(link)
-        {
-            match self
-                .program
-                .attach_to_link(link)
-                .and_then(|id| self.program.take_link(id))
-            {
-                Ok(link) => {
-                    self.held.extend(FdLink::try_from(link));
-                    return Ok(());
-                }
-                Err(error) => {
-                    // Of an interface that is gone and whose number another has got, say.
-                    tracing::info!(%error, pin = %pin.display(), "a pinned link cannot be taken over; attaching anew");
-                    forget(&pin);
-                }
-            }
+        if let Some(link) = self.take_over(ifindex, &pin) {
+            self.held.push(link);
+            return Ok(());
         }
         let other = match mode {
             AttachMode::Generic => AttachMode::Native,
@@ -132,65 +135,48 @@ impl Attacher<'_> {
         }
         Ok(())
     }
-}
 
-/// Attaches `pace` to an interface's ingress: by TCX, before 6.6 by clsact.
-pub(super) fn attach_pace(
-    program: &mut SchedClassifier,
-    interface: &str,
-    pins: Option<&Pins>,
-    held: &mut Vec<FdLink>,
-) -> Result<(), KernelError> {
-    let ifindex = interface_index(interface).unwrap_or_default();
-    let pin = pins.map(|pins| pins.link("pace", AttachMode::Native, ifindex));
-    if let Some(pin) = &pin
-        && let Some(link) = pinned(pin)
-        && let Ok(link) = SchedClassifierLink::try_from(link)
-    {
-        match program.attach_to_link(link).and_then(|id| program.take_link(id)) {
-            Ok(link) => {
-                held.extend(FdLink::try_from(link));
-                return Ok(());
-            }
+    /// Swaps the program of a pinned link, if there is one and it is the link of this interface: the number may be another
+    /// interface's by now, here or in another network namespace.
+    fn take_over(&mut self, ifindex: u32, pin: &Path) -> Option<FdLink> {
+        let link = pinned(pin)?;
+        let program = link.info().map(|info| info.program_id()).ok();
+        let is_there = program.is_some() && program == self.present.get(&ifindex).copied();
+        let taken = match XdpLink::try_from(link) {
+            Ok(link) if is_there => self
+                .program
+                .attach_to_link(link)
+                .and_then(|id| self.program.take_link(id))
+                .map_err(|error| error.to_string()),
+            Ok(_) | Err(_) => Err("it is of an interface that is gone".to_owned()),
+        };
+        match taken {
+            Ok(link) => FdLink::try_from(link).ok(),
             Err(error) => {
-                tracing::info!(%error, pin = %pin.display(), "a pinned link cannot be taken over; attaching anew");
+                tracing::info!(error, pin = %pin.display(), "a pinned link cannot be taken over; attaching anew");
                 forget(pin);
+                None
             }
         }
     }
-    let tcx = TcAttachOptions::TcxOrder(LinkOrder::default());
-    let id = match program.attach_with_options(interface, TcAttachType::Ingress, tcx) {
-        Ok(id) => id,
-        Err(_) => {
-            // It may be there already.
-            if let Err(error) = aya::programs::tc::qdisc_add_clsact(interface) {
-                tracing::debug!(%error, interface, "clsact was not added");
-            }
-            program.attach_with_options(
-                interface,
-                TcAttachType::Ingress,
-                TcAttachOptions::Netlink(Default::default()),
-            )?
-        }
-    };
-    if let Some(pin) = &pin {
-        let link = program.take_link(id)?;
-        match FdLink::try_from(link) {
-            Ok(link) => held.extend(pin_link(link, pin)),
-            // A clsact filter stays without a pin: as long as its interface, in fact.
-            Err(_) => tracing::debug!(interface, "the tc program is attached by clsact"),
-        }
-    }
-    Ok(())
 }
 
-fn pinned(path: &Path) -> Option<FdLink> {
-    path.exists()
-        .then(|| PinnedLink::from_pin(path).ok().map(FdLink::from))?
+/// The link that is pinned here, if there is one.
+pub(super) fn pinned(path: &Path) -> Option<FdLink> {
+    match PinnedLink::from_pin(path) {
+        Ok(link) => Some(link.into()),
+        Err(error) => {
+            if path.exists() {
+                tracing::warn!(%error, path = %path.display(), "cannot read a pinned link: it is removed");
+                forget(path);
+            }
+            None
+        }
+    }
 }
 
 /// Pins a link; if that is not possible, it ends with the process.
-fn pin_link(link: FdLink, path: &Path) -> Option<FdLink> {
+pub(super) fn pin_link(link: FdLink, path: &Path) -> Option<FdLink> {
     match link.pin(path) {
         Ok(pinned) => Some(pinned.into()),
         Err(error) => {
@@ -200,21 +186,15 @@ fn pin_link(link: FdLink, path: &Path) -> Option<FdLink> {
     }
 }
 
-fn forget(pin: &Path) {
-    match std::fs::remove_file(pin) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => tracing::warn!(%error, path = %pin.display(), "cannot remove a pinned link"),
-    }
-}
-
 fn in_words(error: &ProgramError) -> String {
     let system = match error {
         ProgramError::SyscallError(error) => Some(&error.io_error),
         _ => None,
     };
     match system.and_then(io::Error::raw_os_error) {
-        Some(libc::EBUSY) => "another XDP program is attached".to_owned(),
+        Some(libc::EBUSY) => {
+            "another XDP program is attached (one that a gateway has pinned: voxlane detach)".to_owned()
+        }
         Some(libc::EPERM) => "no permission: CAP_NET_ADMIN is needed".to_owned(),
         Some(libc::EOPNOTSUPP) => "the driver has no native XDP".to_owned(),
         _ => match system {

@@ -59,6 +59,12 @@ pub enum KernelError {
         /// What the system said.
         source: io::Error,
     },
+    /// Another process has what is pinned.
+    #[error(
+        "{} is another gateway's that is running: stop it, or give each gateway its own node.name or media.pin",
+        .0.display()
+    )]
+    InUse(std::path::PathBuf),
     /// A system call failed.
     #[error("cannot {what}: {source}")]
     Io {

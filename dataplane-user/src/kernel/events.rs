@@ -223,6 +223,10 @@ impl<T: FnMut(Told)> Loop<T> {
     fn legs_of(&self, event: &Event) -> Option<(SocketAddr, SocketAddr)> {
         let inner = lock(&self.shared.inner);
         let (local, _) = inner.table.leg_at(event.index, event.generation)?;
+        if inner.table.holds_orphan(local) {
+            // Nobody here knows the call.
+            return None;
+        }
         Some((local, inner.table.peer_of(local)?))
     }
 

@@ -9,12 +9,17 @@ use aya::maps::{Array, DevMapHash, HashMap, Map, MapData, PerCpuArray, RingBuf};
 use aya::programs::links::FdLink;
 use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
-use voxlane_common::next_hop::{Device, NextHop};
+use voxlane_common::flow::LAYOUT;
+use voxlane_common::next_hop::NextHop;
 use voxlane_common::ports::{PortMap, Unallocated};
 
-use super::attach::{Attacher, attach_pace, interface_index};
+use super::attach::{Attacher, interface_index};
 use super::error::KernelError;
-use super::pins::Pins;
+use super::geometry::{self, Present};
+use super::netlink::Netlink;
+use super::next_hops::NextHops;
+use super::pace;
+use super::pins::{Earlier, Pins};
 use super::table::{Maps, Table};
 use crate::flows::Rules;
 use crate::media_plane::{AttachMode, AttachPolicy, InterfaceStatus};
@@ -32,9 +37,6 @@ const LOOPBACK_FORWARDING: [&str; 2] = [
     "/proc/sys/net/ipv4/conf/lo/forwarding",
     "/proc/sys/net/ipv6/conf/lo/forwarding",
 ];
-
-/// Maps that outlive the process. The others are the programs' own, and live as long as they.
-const PINNED: [&str; 6] = ["PORT_MAP", "FLOWS", "STATES", "OUTCOMES", "DURATIONS", "LOST"];
 
 /// What the kernel lane is to do.
 #[derive(Clone, Debug)]
@@ -72,12 +74,10 @@ pub struct TestRun {
 pub(super) struct Loaded {
     pub(super) ebpf: Ebpf,
     pub(super) table: Table,
-    pub(super) next_hops: Array<MapData, NextHop>,
-    pub(super) devices: HashMap<MapData, u32, Device>,
+    pub(super) hops: NextHops,
     pub(super) events: RingBuf<MapData>,
     pub(super) mirror: RingBuf<MapData>,
     pub(super) interfaces: Vec<InterfaceStatus>,
-    pub(super) attached: Vec<u32>,
     pub(super) pins: Option<Pins>,
     /// Pinned links: closing them does not detach.
     pub(super) held: Vec<FdLink>,
@@ -85,6 +85,10 @@ pub(super) struct Loaded {
     pub(super) adopted: bool,
 }
 
+/// Loads and attaches the programs, in place of those of an earlier process.
+///
+/// Nothing that is pinned is in the way: what cannot be taken over is removed. And nothing stays pinned if there is no
+/// lane in the end: an earlier process's program would drop what is sent to the sockets of this one.
 pub(super) fn load(config: &KernelConfig) -> Result<Loaded, KernelError> {
     require_kernel()?;
     let ports = PortMap::new(config.first_port, config.last_port, config.unallocated);
@@ -94,54 +98,107 @@ pub(super) fn load(config: &KernelConfig) -> Result<Loaded, KernelError> {
             last: config.last_port,
         });
     }
-    let range = (config.first_port, config.last_port);
-    let pins = config.pin.as_ref().map(|root| Pins::open(root, range)).transpose()?;
+    let Some(pins) = open_pins(config)? else {
+        return assemble(config, ports, None);
+    };
+    let was_empty = pins.is_empty();
+    let mut loaded = assemble(config, ports, Some(&pins));
+    if let (Err(error), false) = (&loaded, was_empty) {
+        tracing::warn!(%error, "what an earlier process has pinned is in the way: its calls lose their media");
+        pins.clear();
+        loaded = assemble(config, ports, Some(&pins));
+    }
+    match loaded {
+        Ok(loaded) => Ok(Loaded {
+            pins: Some(pins),
+            ..loaded
+        }),
+        Err(error) => {
+            pins.remove_all();
+            Err(error)
+        }
+    }
+}
+
+/// The pins, if they are wanted and can be had: a lane that ends with the process is better than none.
+fn open_pins(config: &KernelConfig) -> Result<Option<Pins>, KernelError> {
+    let Some(root) = &config.pin else {
+        return Ok(None);
+    };
+    match Pins::open(root, (config.first_port, config.last_port)) {
+        Ok(pins) => Ok(Some(pins)),
+        Err(error @ KernelError::InUse(_)) => Err(error),
+        Err(error) => {
+            tracing::warn!(%error, "the kernel lane ends with this process: calls will lose their media with it");
+            Ok(None)
+        }
+    }
+}
+
+fn assemble(config: &KernelConfig, ports: PortMap, pins: Option<&Pins>) -> Result<Loaded, KernelError> {
     let mut loader = EbpfLoader::new();
     loader
         .map_max_entries("FLOWS", ports.entries())
         .map_max_entries("STATES", ports.entries());
     let mut adopted = false;
-    if let Some(pins) = &pins {
-        adopted = pins.map("FLOWS").exists() || !pins.earlier().is_empty();
-        for name in PINNED {
+    if let Some(pins) = pins {
+        match geometry::present(pins, &ports) {
+            Present::All => adopted = true,
+            Present::None => {}
+            Present::Damaged => {
+                tracing::warn!("the maps an earlier process has pinned are damaged: its calls lose their media");
+                pins.remove_maps();
+            }
+        }
+        pins.make_maps()?;
+        for name in geometry::pinned(&ports) {
             loader.map_pin_path(name, pins.map(name));
         }
     }
     let mut ebpf = loader.load(OBJECT)?;
-    let maps = Maps {
-        port_map: Array::try_from(take(&mut ebpf, "PORT_MAP")?)?,
-        flows: Array::try_from(take(&mut ebpf, "FLOWS")?)?,
-        states: Array::try_from(take(&mut ebpf, "STATES")?)?,
-        outcomes: PerCpuArray::try_from(take(&mut ebpf, "OUTCOMES")?)?,
-        durations: PerCpuArray::try_from(take(&mut ebpf, "DURATIONS")?)?,
-        lost: PerCpuArray::try_from(take(&mut ebpf, "LOST")?)?,
-    };
-    let mut table = Table::new(ports, maps)?;
-    let earlier = pins.as_ref().map(Pins::earlier).unwrap_or_default();
-    for earlier in &earlier {
-        table.carry_over(earlier);
-    }
-    for path in LOOPBACK_FORWARDING {
-        match std::fs::write(path, "1") {
-            Ok(()) => {}
-            // A host without IPv6.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => {
-                let what = "set net.ipv4.conf.lo.forwarding=1 and that of IPv6, which route lookups need";
-                return Err(KernelError::io(what, error));
-            }
-        }
-    }
-    // Before the first packet meets the program.
+    // All that takes its time is done before anything is taken over.
+    program(&mut ebpf)?.load()?;
+    allow_look_ups()?;
+    let indices: Vec<u32> = config
+        .interfaces
+        .iter()
+        .filter_map(|name| interface_index(name))
+        .collect();
     let mut exits: DevMapHash<MapData> = DevMapHash::try_from(take(&mut ebpf, "INTERFACES")?)?;
     let unknown = |error: aya::maps::xdp::XdpMapError| KernelError::Object(error.to_string());
-    for ifindex in config.interfaces.iter().filter_map(|name| interface_index(name)) {
-        exits.insert(ifindex, ifindex, None, 0).map_err(unknown)?;
+    for ifindex in &indices {
+        exits.insert(*ifindex, *ifindex, None, 0).map_err(unknown)?;
     }
-    program(&mut ebpf)?.load()?;
+
+    let mut table = Table::new(
+        ports,
+        Maps {
+            port_map: Array::try_from(take(&mut ebpf, "PORT_MAP")?)?,
+            flows: Array::try_from(take(&mut ebpf, "FLOWS")?)?,
+            states: Array::try_from(take(&mut ebpf, "STATES")?)?,
+            outcomes: PerCpuArray::try_from(take(&mut ebpf, "OUTCOMES")?)?,
+            durations: PerCpuArray::try_from(take(&mut ebpf, "DURATIONS")?)?,
+            lost: PerCpuArray::try_from(take(&mut ebpf, "LOST")?)?,
+        },
+    )?;
+    for address in &config.addresses {
+        table.add_address(*address)?;
+    }
+    let mut next_hops = Array::try_from(take(&mut ebpf, "NEXT_HOPS")?)?;
+    let earlier = pins.map(Pins::earlier).unwrap_or_default();
+    for earlier in &earlier {
+        adopted |= carry_over(&mut table, earlier, &mut next_hops);
+    }
+    let devices = HashMap::try_from(take(&mut ebpf, "DEVICES")?)?;
+    let left = table.paths().into_values().collect();
+    // Before the first packet meets the program: each interface that may be attached counts as one that is.
+    let mut hops = NextHops::new(Netlink::open()?, next_hops, devices, indices, left)?;
+
     let mut attacher = Attacher {
         program: program(&mut ebpf)?,
-        pins: pins.as_ref(),
+        pins,
+        present: hops.programs(),
+        keep_mode: !table.is_idle(),
         held: Vec::new(),
     };
     let found = attacher.attach_all(&config.interfaces, config.policy);
@@ -158,21 +215,60 @@ pub(super) fn load(config: &KernelConfig) -> Result<Loaded, KernelError> {
     if attached.is_empty() {
         return Err(KernelError::NotAttached(interfaces));
     }
-    earlier.iter().for_each(|earlier| earlier.remove());
-    attach_paces(&mut ebpf, &interfaces, pins.as_ref(), &mut held);
+    if let Some(pins) = pins {
+        pins.remove_links_but(|ifindex| attached.contains(&ifindex));
+        earlier.iter().for_each(Earlier::remove);
+    }
+    hops.set_attached(attached)?;
+    let adopted_hops = hops.adopt(&table.paths());
+    table.reroute(&adopted_hops)?;
+    hops.forget_left();
+    attach_paces(&mut ebpf, &interfaces, pins, &mut held);
     Ok(Loaded {
-        next_hops: Array::try_from(take(&mut ebpf, "NEXT_HOPS")?)?,
-        devices: HashMap::try_from(take(&mut ebpf, "DEVICES")?)?,
         events: RingBuf::try_from(take(&mut ebpf, "EVENTS")?)?,
         mirror: RingBuf::try_from(take(&mut ebpf, "MIRROR")?)?,
         ebpf,
         table,
+        hops,
         interfaces,
-        attached,
-        pins,
+        pins: None,
         held,
         adopted,
     })
+}
+
+/// Copies the flows of an earlier table, as far as it can be read; whether it can.
+fn carry_over(table: &mut Table, earlier: &Earlier, next_hops: &mut Array<MapData, NextHop>) -> bool {
+    let (directory, layout) = (earlier.directory.display(), earlier.layout);
+    if layout != LAYOUT {
+        tracing::warn!(%directory, layout, ours = LAYOUT, "another version's flow table cannot be read: its calls lose their media");
+        return false;
+    }
+    match table.carry_over(earlier, next_hops) {
+        Ok((flows, lost)) => {
+            tracing::info!(%directory, flows, lost, "flows of an earlier process are carried over");
+            true
+        }
+        Err(error) => {
+            tracing::warn!(%directory, %error, "the flow table of an earlier process is damaged: its calls lose their media");
+            false
+        }
+    }
+}
+
+fn allow_look_ups() -> Result<(), KernelError> {
+    for path in LOOPBACK_FORWARDING {
+        match std::fs::write(path, "1") {
+            Ok(()) => {}
+            // A host without IPv6.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => {
+                let what = "set net.ipv4.conf.lo.forwarding=1 and that of IPv6, which route lookups need";
+                return Err(KernelError::io(what, error));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Attaches the tc program wherever the XDP program is. Without it flows are not paced, and nothing else is amiss.
@@ -186,7 +282,7 @@ fn attach_paces(ebpf: &mut Ebpf, interfaces: &[InterfaceStatus], pins: Option<&P
         interfaces
             .iter()
             .filter(|row| row.mode != AttachMode::None)
-            .try_for_each(|row| attach_pace(program, &row.name, pins, held))
+            .try_for_each(|row| Ok::<_, KernelError>(pace::attach(program, &row.name, pins, held)?))
     };
     if let Err(error) = attach() {
         tracing::warn!(%error, "the tc program could not be attached: the kernel lane does not pace");

@@ -1,8 +1,8 @@
 //! The kernel lane: relayed calls forwarded by the XDP program, programmed and read from here.
 //!
 //! In the order a call meets it:
-//! 1. [`load`]: the embedded object is loaded once and attached to the configured interfaces ([`attach`]); what an earlier
-//!    process has left in the kernel is taken over ([`pins`], [`adopt`]).
+//! 1. [`load`]: the embedded object is loaded once and attached to the configured interfaces ([`attach`], [`pace`]); what
+//!    an earlier process has left in the kernel is taken over ([`pins`], [`adopt`]).
 //! 2. [`pair`]: two negotiated legs become four flows, RTP and RTCP each way.
 //! 3. [`next_hops`]: both far ends must be reached through interfaces of the lane; their neighbours are kept at hand.
 //! 4. [`table`]: the flows are written to the maps the program reads, and its counts are read back.
@@ -19,17 +19,21 @@ mod adopt;
 mod attach;
 mod error;
 mod events;
+mod geometry;
 mod load;
 mod netlink;
 mod next_hops;
+mod pace;
 mod pair;
 mod pins;
 mod table;
+mod unpin;
 mod watcher;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use aya::Ebpf;
 use aya::programs::links::FdLink;
@@ -42,7 +46,6 @@ pub use self::error::{KernelError, Refusal};
 use self::events::EventReader;
 pub use self::events::Told;
 pub use self::load::{KernelConfig, TestRun};
-use self::netlink::Netlink;
 use self::next_hops::NextHops;
 pub use self::pair::{Leg, RelayPair};
 use self::pins::Pins;
@@ -89,24 +92,23 @@ impl KernelLane {
     ///
     /// Succeeds if at least one interface could be attached; [`Self::interfaces`] tells about each.
     pub fn start(config: &KernelConfig, told: impl FnMut(Told) + Send + 'static) -> Result<Self, KernelError> {
-        let netlink = Netlink::open()?;
         let loaded = load::load(config)?;
-        let mut table = loaded.table;
-        for address in &config.addresses {
-            table.add_address(*address)?;
-        }
-        let hops = NextHops::new(netlink, loaded.next_hops, loaded.devices, loaded.attached)?;
-        let mut inner = Inner {
-            table,
-            hops,
-            keeps_times: HashMap::new(),
-        };
-        inner.find_next_hops();
         let shared = Arc::new(Shared {
-            inner: Mutex::new(inner),
+            inner: Mutex::new(Inner {
+                table: loaded.table,
+                hops: loaded.hops,
+                keeps_times: HashMap::new(),
+            }),
         });
-        let watcher = Watcher::start(Arc::clone(&shared))?;
-        let events = EventReader::start(Arc::clone(&shared), loaded.events, loaded.mirror, told)?;
+        let threads = Watcher::start(Arc::clone(&shared)).and_then(|watcher| {
+            let events = EventReader::start(Arc::clone(&shared), loaded.events, loaded.mirror, told)?;
+            Ok((watcher, events))
+        });
+        let (watcher, events) = threads.inspect_err(|_| {
+            if let Some(pins) = &loaded.pins {
+                pins.remove_all();
+            }
+        })?;
         Ok(Self {
             shared,
             interfaces: loaded.interfaces,
@@ -242,6 +244,12 @@ impl KernelLane {
         self.inner().table.orphans()
     }
 
+    /// Ends the calls of earlier processes on which nothing was heard for this long. The lane does so by itself every few
+    /// seconds, with a minute.
+    pub fn drop_quiet_orphans(&self, quiet: Duration) {
+        self.inner().table.drop_quiet_orphans(quiet);
+    }
+
     /// Frames by how they ended, since the program was loaded first.
     pub fn counters(&self) -> Vec<(Outcome, u64)> {
         self.inner().table.counters()
@@ -323,7 +331,7 @@ impl Shared {
 impl Inner {
     /// What is to be done every few seconds.
     fn tidy(&mut self) {
-        self.table.drop_quiet_orphans();
+        self.table.drop_quiet_orphans(adopt::QUIET);
         let paths = self.table.paths();
         self.hops.retain(&paths);
         self.hops.prime();
@@ -336,22 +344,6 @@ impl Inner {
         }
         if let Err(error) = self.table.reroute(&moved) {
             tracing::error!(%error, "cannot tell flows of their new next hops");
-        }
-    }
-
-    /// Gives the flows that were taken over their next hops.
-    fn find_next_hops(&mut self) {
-        let mut found = Vec::new();
-        for path in self.table.paths() {
-            match self.hops.of_path(path) {
-                Ok(id) => found.push((path, id)),
-                Err(refusal) => {
-                    tracing::warn!(destination = %path.1, %refusal, "a call of an earlier process is out of reach");
-                }
-            }
-        }
-        if let Err(error) = self.table.reroute(&found) {
-            tracing::error!(%error, "cannot tell flows of their next hops");
         }
     }
 

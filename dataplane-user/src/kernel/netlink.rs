@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use rtnetlink::packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
 };
-use rtnetlink::packet_route::link::{InfoData, InfoVlan, LinkAttribute, LinkInfo, LinkMessage};
+use rtnetlink::packet_route::link::{InfoData, InfoVlan, LinkAttribute, LinkInfo, LinkMessage, LinkXdp};
 use rtnetlink::packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
@@ -41,6 +41,8 @@ pub(super) struct Link {
     pub(super) mtu: u32,
     /// Of a VLAN: the interface below and the identifier.
     pub(super) vlan: Option<(u32, u16)>,
+    /// Its XDP program.
+    pub(super) xdp: Option<u32>,
 }
 
 /// A neighbour as the kernel knows it.
@@ -250,6 +252,7 @@ fn link_of(message: &LinkMessage) -> Link {
         mac: None,
         mtu: 0,
         vlan: None,
+        xdp: None,
     };
     let (mut below, mut identifier) = (None, None);
     for attribute in &message.attributes {
@@ -257,6 +260,12 @@ fn link_of(message: &LinkMessage) -> Link {
             LinkAttribute::IfName(name) => link.name.clone_from(name),
             LinkAttribute::Address(bytes) => link.mac = <[u8; 6]>::try_from(bytes.as_slice()).ok(),
             LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
+            LinkAttribute::Xdp(attributes) => {
+                link.xdp = attributes.iter().find_map(|attribute| match attribute {
+                    LinkXdp::ProgId(program) => Some(*program),
+                    _ => None,
+                });
+            }
             LinkAttribute::Link(ifindex) => below = Some(*ifindex),
             LinkAttribute::LinkInfo(infos) => {
                 for info in infos {

@@ -30,6 +30,8 @@ pub(super) struct NextHops {
     neighbours: HashMap<(u32, IpAddr), Known>,
     /// Entries nobody uses.
     free: Vec<NextHopId>,
+    /// Entries that flows of an earlier process name, as long as nobody knows of which neighbours they are.
+    left: HashSet<NextHopId>,
     paths: HashMap<Path, NextHopId>,
 }
 
@@ -42,26 +44,69 @@ struct Known {
 }
 
 impl NextHops {
+    /// A table for flows that leave by the interfaces `attached`. Of the map, what flows of an earlier process name is
+    /// `left` as it is.
     pub(super) fn new(
         netlink: Netlink,
         map: Array<MapData, NextHop>,
         devices: BpfHashMap<MapData, u32, Device>,
         attached: Vec<u32>,
+        left: HashSet<NextHopId>,
     ) -> Result<Self, KernelError> {
         let mut hops = Self {
             netlink,
             map,
             devices,
-            attached,
+            attached: Vec::new(),
             links: HashMap::new(),
             neighbours: HashMap::new(),
             // The first entry means "not known".
-            free: (1..MAX_NEXT_HOPS).rev().map(NextHopId).collect(),
+            free: (1..MAX_NEXT_HOPS)
+                .rev()
+                .map(NextHopId)
+                .filter(|id| !left.contains(id))
+                .collect(),
+            left,
             paths: HashMap::new(),
         };
-        hops.read_links()
-            .map_err(|error| KernelError::io("list the network interfaces", error))?;
+        hops.set_attached(attached)?;
         Ok(hops)
+    }
+
+    /// These are the interfaces the XDP program is attached to.
+    pub(super) fn set_attached(&mut self, attached: Vec<u32>) -> Result<(), KernelError> {
+        self.attached = attached;
+        self.read_links()
+            .map_err(|error| KernelError::io("list the network interfaces", error))
+    }
+
+    /// The XDP program of each interface that has one.
+    pub(super) fn programs(&self) -> HashMap<u32, u32> {
+        let links = self.links.values();
+        links.filter_map(|link| Some((link.ifindex, link.xdp?))).collect()
+    }
+
+    /// Takes over the paths of an earlier process, with the entries that were written for them: what they hold is better
+    /// than nothing, until the kernel says otherwise. Returns the entries that are to be used from now on.
+    pub(super) fn adopt(&mut self, paths: &HashMap<Path, NextHopId>) -> Vec<(Path, NextHopId)> {
+        let mut adopted = Vec::new();
+        for (path, left) in paths {
+            let id = self.resolve(*path, Some(*left)).unwrap_or_else(|refusal| {
+                tracing::warn!(destination = %path.1, %refusal, "a call of an earlier process is out of reach");
+                NextHopId::UNKNOWN
+            });
+            self.paths.insert(*path, id);
+            adopted.push((*path, id));
+        }
+        adopted
+    }
+
+    /// No flow names entries of an earlier process any more, but those that were taken over.
+    pub(super) fn forget_left(&mut self) {
+        for id in std::mem::take(&mut self.left) {
+            self.write(id, NextHop::default(), NextHop::default());
+            self.free.push(id);
+        }
     }
 
     /// The entry of a path that is to be used from now on; not known if there is no room for it.
@@ -72,7 +117,7 @@ impl NextHops {
         if let Some(id) = self.paths.get(&path) {
             return Ok(*id);
         }
-        let id = self.resolve(path)?;
+        let id = self.resolve(path, None)?;
         self.paths.insert(path, id);
         Ok(id)
     }
@@ -81,7 +126,7 @@ impl NextHops {
     pub(super) fn reroute(&mut self) -> Vec<(Path, NextHopId)> {
         let mut moved = Vec::new();
         for (path, id) in self.paths.clone() {
-            let now = self.resolve(path).unwrap_or_else(|refusal| {
+            let now = self.resolve(path, None).unwrap_or_else(|refusal| {
                 tracing::warn!(destination = %path.1, %refusal, "live flows are out of the kernel lane's reach");
                 // The program asks for itself, and counts what it is told.
                 NextHopId::UNKNOWN
@@ -95,8 +140,8 @@ impl NextHops {
     }
 
     /// Forgets the paths that are not `in_use`, and the neighbours only they used.
-    pub(super) fn retain(&mut self, in_use: &HashSet<Path>) {
-        self.paths.retain(|path, _| in_use.contains(path));
+    pub(super) fn retain(&mut self, in_use: &HashMap<Path, NextHopId>) {
+        self.paths.retain(|path, _| in_use.contains_key(path));
         let used: HashSet<NextHopId> = self.paths.values().copied().collect();
         let unused: Vec<(u32, IpAddr)> = self
             .neighbours
@@ -154,8 +199,9 @@ impl NextHops {
         Some((name, keeps))
     }
 
-    /// Finds the neighbour a path leads to now.
-    fn resolve(&mut self, path: Path) -> Result<NextHopId, Refusal> {
+    /// Finds the neighbour a path leads to now. One that is new here gets the entry an earlier process has `left` for the
+    /// path, if there is one.
+    fn resolve(&mut self, path: Path, left: Option<NextHopId>) -> Result<NextHopId, Refusal> {
         let (source, destination) = path;
         let refused = |detail: String| Refusal::new(Reason::InterfaceNotAttached, detail);
         let route = self
@@ -175,15 +221,18 @@ impl NextHops {
             // Not fatal: the program asks for itself, and counts `no_neighbour` until the kernel has found it.
             tracing::warn!(%address, %error, "cannot ask for the next hop's hardware address");
         }
-        let Some(id) = self.free.pop() else {
+        let left = left.filter(|id| self.left.remove(id));
+        let Some(id) = left.or_else(|| self.free.pop()) else {
             return Ok(NextHopId::UNKNOWN);
         };
-        let known = Known {
-            id,
-            written: NextHop::default(),
-        };
-        self.neighbours.insert((route.ifindex, address), known);
-        self.ask_for(route.ifindex, address);
+        let written = left.and_then(|id| self.map.get(&id.0, 0).ok()).unwrap_or_default();
+        self.neighbours.insert((route.ifindex, address), Known { id, written });
+        match self.netlink.neighbour(route.ifindex, address) {
+            Ok(Some(Neighbour { mac: Some(mac), .. })) => self.update(route.ifindex, address, Some(mac)),
+            // It is asked for, and the answer will be told.
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%address, %error, "cannot ask for a neighbour"),
+        }
         Ok(id)
     }
 

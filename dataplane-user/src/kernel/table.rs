@@ -1,6 +1,6 @@
 //! The flow table: writes flows into the maps that the program reads, and reads its counts back.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use super::next_hops::Path;
 use super::pair::LegFlows;
 use crate::flows::{LegState, above};
 use crate::media_plane::StreamStats;
+use crate::worker::monotonic_ns;
 
 /// What was seen of one leg in the kernel lane.
 #[derive(Clone, Debug, PartialEq)]
@@ -114,27 +115,26 @@ pub(super) struct Table {
     /// RTP address of the leg by the entry of its RTP or RTCP flow.
     pub(super) by_index: HashMap<u32, SocketAddr>,
     pub(super) generation: u32,
+    /// When the table was made.
+    pub(super) since_ns: u64,
 }
 
 impl Table {
     /// A table for `ports`; what the maps hold of an earlier process is taken over.
-    pub(super) fn new(mut ports: PortMap, maps: Maps) -> Result<Self, KernelError> {
+    pub(super) fn new(ports: PortMap, maps: Maps) -> Result<Self, KernelError> {
         let earlier = maps.port_map.get(&0, 0)?;
-        for address in earlier.addresses() {
-            // In the order of their slots.
-            ports.add(address);
-        }
         let mut table = Self {
             ports,
             maps,
             legs: HashMap::new(),
             by_index: HashMap::new(),
             generation: 0,
+            since_ns: monotonic_ns(),
         };
         if earlier != PortMap::default() {
-            table.adopt()?;
+            table.adopt(&earlier)?;
         }
-        table.maps.port_map.set(0, ports, 0)?;
+        table.maps.port_map.set(0, table.ports, 0)?;
         Ok(table)
     }
 
@@ -395,8 +395,9 @@ impl Table {
                 continue;
             };
             for mut entry in leg.entries() {
-                if let Some(next_hop) = path_of(&entry.spec).and_then(|path| moved.get(&path)) {
-                    entry.spec.next_hop = *next_hop;
+                let next_hop = path_of(&entry.spec).and_then(|path| moved.get(&path).copied());
+                if let Some(next_hop) = next_hop.filter(|next_hop| *next_hop != entry.spec.next_hop) {
+                    entry.spec.next_hop = next_hop;
                     self.rewrite(local, entry)?;
                 }
             }
@@ -404,11 +405,11 @@ impl Table {
         Ok(())
     }
 
-    /// The path of every live flow.
-    pub(super) fn paths(&self) -> HashSet<Path> {
+    /// The path of every live flow, and the next hop that was written for it.
+    pub(super) fn paths(&self) -> HashMap<Path, NextHopId> {
         let live = self.legs.values().filter(|leg| leg.live);
         live.flat_map(LegEntry::entries)
-            .filter_map(|entry| path_of(&entry.spec))
+            .filter_map(|entry| Some((path_of(&entry.spec)?, entry.spec.next_hop)))
             .collect()
     }
 
@@ -430,10 +431,11 @@ impl Table {
         sum(&self.maps.lost, loss as u32)
     }
 
-    /// The RTP flow as it was last written, if these two legs are joined already.
+    /// The RTP flow as it was last written, if these two legs are joined already, and not by an earlier process.
     fn joined(&self, first: &LegFlows, second: &LegFlows) -> Option<FlowSpec> {
         let (one, other) = (self.legs.get(&first.local)?, self.legs.get(&second.local)?);
-        let same = one.live && other.live && one.peer == second.local && other.peer == first.local;
+        let ours = !one.orphan && !other.orphan;
+        let same = ours && one.live && other.live && one.peer == second.local && other.peer == first.local;
         same.then_some(one.rtp.spec)
     }
 

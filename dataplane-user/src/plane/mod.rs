@@ -88,8 +88,8 @@ impl Plane {
     /// Starts the workers and, if it is wanted and possible, the kernel lane. `events` should be unbounded.
     ///
     /// # Errors
-    /// If an address is not one of this host, or the system gives the workers no threads. A kernel lane that cannot be had is no error: see
-    /// [`PlaneStatus::unavailable`].
+    /// If an address is not one of this host, the system gives the workers no threads, or another gateway has what is
+    /// pinned. A kernel lane that cannot be had otherwise is no error: see [`PlaneStatus::unavailable`].
     pub fn start(config: PlaneConfig, events: Sender<MediaEvent>) -> Result<Arc<Self>, MediaError> {
         for address in &config.addresses {
             usable(*address)?;
@@ -103,7 +103,7 @@ impl Plane {
         let book = Arc::clone(&state);
         let endpoint_at = move |local| lock(&book).endpoints.at(local);
         Ok(Arc::new(Self {
-            kernel: Kernel::start(&config, endpoint_at, events),
+            kernel: Kernel::start(&config, endpoint_at, events)?,
             workers,
             state,
             rules: config.rules,

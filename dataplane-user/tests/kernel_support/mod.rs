@@ -6,6 +6,8 @@
 #![allow(unsafe_code, dead_code, reason = "each test crate uses a part")]
 
 pub mod frames;
+pub mod net;
+pub mod pinned;
 
 use std::net::{IpAddr, SocketAddr};
 use std::process::Command;

@@ -10,7 +10,7 @@ use super::{KernelLeg, Seen};
 use crate::flows::LegState;
 use crate::kernel::{FlowRecord, KernelConfig, KernelError, KernelLane, Late, Leg, RelayPair, Told};
 use crate::lane::Reason;
-use crate::media_plane::{EndpointId, InterfaceStatus, KernelStatus, MediaEvent, MirroredFrame, Session};
+use crate::media_plane::{EndpointId, InterfaceStatus, KernelStatus, MediaError, MediaEvent, MirroredFrame, Session};
 use crate::plane::{KernelChoice, PlaneConfig};
 
 /// The kernel lane, or why there is none.
@@ -22,13 +22,19 @@ pub(in crate::plane) struct Kernel {
 impl Kernel {
     /// Starts it if `config` wants it. If the system refuses, the log says why. Keys that are pressed on its legs are told
     /// by `events`, under the endpoint that `endpoint_at` has for an RTP address.
+    ///
+    /// # Errors
+    /// If another gateway has what is pinned: its program would take this one's packets for nobody's.
     pub(in crate::plane) fn start(
         config: &PlaneConfig,
         endpoint_at: impl Fn(SocketAddr) -> Option<EndpointId> + Send + 'static,
         events: Sender<MediaEvent>,
-    ) -> Self {
+    ) -> Result<Self, MediaError> {
         let (policy, interfaces) = match &config.kernel {
-            KernelChoice::Off => return Self::none(Reason::XdpOff, Vec::new()),
+            KernelChoice::Off => {
+                config.pin.as_deref().map_or(Ok(()), remove_earlier)?;
+                return Ok(Self::none(Reason::XdpOff, Vec::new()));
+            }
             KernelChoice::On { policy, interfaces } => (*policy, interfaces.clone()),
         };
         let interfaces = match interfaces.as_slice() {
@@ -57,10 +63,11 @@ impl Kernel {
         };
         let started = KernelLane::start(&kernel, told);
         match started {
-            Ok(lane) => Self {
+            Ok(lane) => Ok(Self {
                 interfaces: lane.interfaces().to_vec(),
                 lane: Ok(lane),
-            },
+            }),
+            Err(error @ KernelError::InUse(_)) => Err(MediaError::InUse(error.to_string())),
             Err(error) => {
                 tracing::warn!(%error, "no kernel lane: relayed calls take the worker lane");
                 let interfaces = match error {
@@ -72,9 +79,10 @@ impl Kernel {
                     | KernelError::Ports { .. }
                     | KernelError::Object(_)
                     | KernelError::Pin { .. }
+                    | KernelError::InUse(_)
                     | KernelError::Io { .. } => Vec::new(),
                 };
-                Self::none(Reason::XdpUnavailable, interfaces)
+                Ok(Self::none(Reason::XdpUnavailable, interfaces))
             }
         }
     }
@@ -217,7 +225,27 @@ impl Kernel {
 pub(in crate::plane) fn detach(pin: &Path) -> Result<Vec<String>, String> {
     match crate::kernel::detach(pin) {
         Ok(removed) => Ok(removed.iter().map(|path| path.display().to_string()).collect()),
+        Err(KernelError::InUse(path)) => Err(format!(
+            "a gateway is running that has pinned {}, and its relayed calls would lose their audio: stop it first",
+            path.display()
+        )),
         Err(error) => Err(error.to_string()),
+    }
+}
+
+/// A gateway without a kernel lane follows one that had one: the program would drop what is sent to this one's sockets.
+fn remove_earlier(pin: &Path) -> Result<(), MediaError> {
+    match crate::kernel::detach(pin) {
+        Ok(removed) if removed.is_empty() => Ok(()),
+        Ok(_) => {
+            tracing::warn!(pin = %pin.display(), "the kernel lane of an earlier process is removed: its calls lose their media");
+            Ok(())
+        }
+        Err(error @ KernelError::InUse(_)) => Err(MediaError::InUse(error.to_string())),
+        Err(error) => {
+            tracing::warn!(%error, "the kernel lane of an earlier process may be in the way");
+            Ok(())
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use crossbeam_channel::{Receiver, Sender};
 use super::{KernelLeg, Seen};
 use crate::flows::LegState;
 use crate::lane::Reason;
-use crate::media_plane::{EndpointId, InterfaceStatus, KernelStatus, MediaEvent, MirroredFrame, Session};
+use crate::media_plane::{EndpointId, InterfaceStatus, KernelStatus, MediaError, MediaEvent, MirroredFrame, Session};
 use crate::plane::{KernelChoice, PlaneConfig};
 
 /// No kernel lane.
@@ -21,13 +21,13 @@ impl Kernel {
         config: &PlaneConfig,
         _endpoint_at: impl Fn(SocketAddr) -> Option<EndpointId> + Send + 'static,
         _events: Sender<MediaEvent>,
-    ) -> Self {
-        Self {
+    ) -> Result<Self, MediaError> {
+        Ok(Self {
             reason: match config.kernel {
                 KernelChoice::Off => Reason::XdpOff,
                 KernelChoice::On { .. } => Reason::BuiltWithoutEbpf,
             },
-        }
+        })
     }
 
     pub(in crate::plane) fn unavailable(&self) -> Option<Reason> {

@@ -1,0 +1,92 @@
+//! Real sockets on both sides of a gateway.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::time::Duration;
+
+use super::Namespace;
+
+/// A gateway `g0`/`g1` between a caller's network and a callee's, joined by veth pairs.
+pub struct Net {
+    pub gateway: Namespace,
+    pub caller: Namespace,
+    pub callee: Namespace,
+}
+
+impl Net {
+    pub fn new() -> Self {
+        let net = Self {
+            gateway: Namespace::new(),
+            caller: Namespace::new(),
+            callee: Namespace::new(),
+        };
+        net.gateway.sh("ip link add g0 type veth peer name e0
+             ip link add g1 type veth peer name e1");
+        net.gateway.give("e0", &net.caller);
+        net.gateway.give("e1", &net.callee);
+        // Frames that XDP hands to a veth are taken in only by a peer with GRO (or XDP); frames it is to rewrite need
+        // whole checksums.
+        net.caller.sh("ethtool -K e0 gro on tx off
+             ip addr add 10.200.1.9/24 dev e0
+             ip addr add 10.200.1.8/24 dev e0
+             ip link set e0 up");
+        net.callee.sh("ethtool -K e1 gro on tx off
+             ip addr add 10.200.2.9/24 dev e1
+             ip link set e1 up");
+        net.gateway.sh("ip addr add 10.200.1.1/24 dev g0
+             ip addr add 10.200.2.1/24 dev g1
+             ip link set g0 up
+             ip link set g1 up");
+        net
+    }
+
+    /// The same, and everybody knows everybody's hardware address beforehand: no packet waits for one.
+    pub fn introduced() -> Self {
+        let net = Self::new();
+        let mac = |namespace: &Namespace, interface| {
+            let (mac, _) = namespace.interface(interface);
+            mac.map(|octet| format!("{octet:02x}")).join(":")
+        };
+        let [g0, g1] = ["g0", "g1"].map(|interface| mac(&net.gateway, interface));
+        let (e0, e1) = (mac(&net.caller, "e0"), mac(&net.callee, "e1"));
+        net.caller
+            .sh(&format!("ip neigh replace 10.200.1.1 lladdr {g0} dev e0"));
+        net.callee
+            .sh(&format!("ip neigh replace 10.200.2.1 lladdr {g1} dev e1"));
+        net.gateway.sh(&format!(
+            "ip neigh replace 10.200.1.9 lladdr {e0} dev g0
+             ip neigh replace 10.200.1.8 lladdr {e0} dev g0
+             ip neigh replace 10.200.2.9 lladdr {e1} dev g1"
+        ));
+        net
+    }
+}
+
+/// A UDP socket in a namespace.
+pub fn socket(namespace: &Namespace, address: SocketAddr) -> UdpSocket {
+    let socket = namespace.run(move || UdpSocket::bind(address)).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    socket
+}
+
+/// Sends one packet and waits for it at the other end.
+pub fn exchange(from: &UdpSocket, via: SocketAddr, to: &UdpSocket, packet: &[u8]) -> (Vec<u8>, SocketAddr) {
+    from.send_to(packet, via).unwrap();
+    let mut buffer = [0; 2048];
+    let (length, source) = to.recv_from(&mut buffer).expect("the packet arrives");
+    (buffer[..length].to_vec(), source)
+}
+
+/// Sends the first packet until it arrives: the next hop's hardware address may still be being asked for. Returns how
+/// often it was sent.
+pub fn knock(from: &UdpSocket, via: SocketAddr, to: &UdpSocket, packet: &[u8]) -> u64 {
+    to.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    let mut buffer = [0; 2048];
+    for sent in 1..=100 {
+        from.send_to(packet, via).unwrap();
+        if to.recv_from(&mut buffer).is_ok() {
+            to.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+            return sent;
+        }
+    }
+    panic!("nothing arrives");
+}
