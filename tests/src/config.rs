@@ -76,5 +76,43 @@ caller_id = "+15550100"
     )
 }
 
+/// Relayed to the far side's IPv6 address, with [`dual_stack`].
+pub const RELAYED_V6: &str = "+15551236";
+
+/// [`lab`] for a lab with IPv6, which listens on both and has a far side at each of its addresses.
+pub fn dual_stack(xdp: Xdp) -> String {
+    let config = lab(xdp, NO_BOT);
+    let config = config.replace(
+        r#"listen = ["udp:0.0.0.0:5060"]"#,
+        r#"listen = ["udp:0.0.0.0:5060", "udp:[::]:5060"]"#,
+    );
+    let config = config.replace(r#"["10.200.1.0/24"]"#, r#"["10.200.1.0/24", "2001:db8:1::/64"]"#);
+    format!(
+        r#"{config}
+[[trunk]]
+name = "far6"
+allow = ["2001:db8:2::/64"]
+proxy = "[2001:db8:2::2]:5060"
+codecs = ["PCMU", "PCMA"]
+
+[[did]]
+number = "{RELAYED_V6}"
+tenant = "demo"
+trunk = "far6"
+caller_id = "+15550100"
+"#
+    )
+}
+
+/// `config` with lines added below a line that it has.
+///
+/// # Panics
+/// If it does not have it once.
+pub fn below(config: &str, line: &str, added: &str) -> String {
+    let line = format!("\n{line}\n");
+    assert_eq!(config.matches(&line).count(), 1, "{line:?} in {config}");
+    config.replace(&line, &format!("{line}{added}\n"))
+}
+
 /// A URL for tests that call no WebSocket agent.
 pub const NO_BOT: &str = "ws://127.0.0.1:9/media";

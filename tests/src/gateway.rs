@@ -15,6 +15,11 @@ use crate::reports::{Calls, Flows, Status};
 
 const START: Duration = Duration::from_secs(20);
 
+/// Bytes of a capture file before the first frame.
+const FILE_HEADER: u64 = 24;
+/// Bytes before each frame.
+const RECORD_HEADER: u64 = 16;
+
 /// Name of the configuration in the runtime directory.
 const CONFIG: &str = "voxlane.toml";
 
@@ -165,6 +170,21 @@ impl Gateway {
         Ok(String::from_utf8(output.stdout)?)
     }
 
+    /// `voxlane capture CALL -w FILE`; returns once everything that arrives from now on is copied.
+    ///
+    /// # Errors
+    /// If the gateway refuses.
+    pub fn capture(&self, call: &str, file: &Path) -> Result<Capture> {
+        let mut command = asking(&self.binary, self.directory.path(), "capture");
+        command.arg(call).arg("-w").arg(file);
+        let mut capture = Capture {
+            process: Process::start("voxlane capture", &mut command)?,
+            file: file.to_owned(),
+        };
+        capture.wait_for_bytes(FILE_HEADER, START)?;
+        Ok(capture)
+    }
+
     /// Asks it to end as a service manager does, with SIGTERM, and waits.
     ///
     /// # Errors
@@ -180,6 +200,44 @@ impl Gateway {
     /// If it does not end in time.
     pub fn stop(self) -> Result<Ended> {
         self.process.interrupt()
+    }
+}
+
+/// A capture in the making. Dropping it ends it.
+#[derive(Debug)]
+pub struct Capture {
+    process: Process,
+    file: PathBuf,
+}
+
+impl Capture {
+    /// Waits until frames of this many bytes each are in the file, and ends the capture. All frames are of one length.
+    ///
+    /// # Errors
+    /// If they are not within `patience`, or some were lost on their way.
+    pub fn finish(mut self, frames: u64, of_bytes: u64, patience: Duration) -> Result<()> {
+        self.wait_for_bytes(FILE_HEADER + frames * (RECORD_HEADER + of_bytes), patience)?;
+        self.stop()
+    }
+
+    /// Ends it.
+    ///
+    /// # Errors
+    /// If frames were lost on their way.
+    pub fn stop(self) -> Result<()> {
+        let ended = self.process.interrupt()?;
+        ensure!(
+            ended.status.success() && !ended.stderr.contains("missing"),
+            "voxlane capture: {ended:?}"
+        );
+        Ok(())
+    }
+
+    fn wait_for_bytes(&mut self, bytes: u64, patience: Duration) -> Result<()> {
+        let file = self.file.clone();
+        self.process.poll(&format!("{bytes} bytes captured"), patience, |_| {
+            fs::metadata(&file).is_ok_and(|file| file.len() >= bytes)
+        })
     }
 }
 

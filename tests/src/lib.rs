@@ -6,7 +6,7 @@
 //! * [`gateway`]: the real `voxlane serve`, and [`reports`], what it tells of itself
 //! * [`phone`]: voxlane's own softphone as a peer
 //! * [`peers`]: sipp, baresip, and WebSocket agents in Python
-//! * [`audio`], [`pcap`]: tones made, captured and recognised
+//! * [`audio`], [`pcap`], [`rtp`]: tones and packets made, captured and recognised
 //! * [`requirements`]: skips a test on a machine that cannot run it
 //!
 //! Nothing here knows how voxlane works inside: it speaks the command line, SIP, RTP and WebSocket only.
@@ -21,3 +21,4 @@ pub mod phone;
 pub mod process;
 pub mod reports;
 pub mod requirements;
+pub mod rtp;

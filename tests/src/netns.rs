@@ -4,16 +4,22 @@
 //!   carrier 10.200.1.2 ──── 10.200.1.1 gateway 10.200.2.1 ──── 10.200.2.2 far
 //! ```
 //!
+//! With [`Lab::dual_stack`] each network has IPv6 too: 2001:db8:1::/64 and 2001:db8:2::/64, hosts ::1 and ::2 as above.
+//!
 //! The endpoints' interfaces compute checksums themselves (a veth otherwise leaves them half done, which a program that
 //! updates them incrementally must not see) and have GRO on, without which a veth drops frames an XDP program sends it.
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::AsFd;
+use std::panic;
 use std::path::Path;
 use std::process::{self, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
 
 use anyhow::{Context, Result, ensure};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// The carrier's address.
 pub const CARRIER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 200, 1, 2));
@@ -23,11 +29,24 @@ pub const GATEWAY_TO_CARRIER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 200, 1, 1));
 pub const GATEWAY_TO_FAR: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 200, 2, 1));
 /// The far side's address.
 pub const FAR: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 200, 2, 2));
+/// The carrier's IPv6 address, in a [`Lab::dual_stack`].
+pub const CARRIER_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 2));
+/// The gateway's IPv6 address towards the carrier.
+pub const GATEWAY_TO_CARRIER_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 1));
+/// The gateway's IPv6 address towards the far side.
+pub const GATEWAY_TO_FAR_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, 1));
+/// The far side's IPv6 address.
+pub const FAR_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, 2));
+/// A second host in the carrier's network, where [`Lab::neighbour_of_carrier`] has made it.
+pub const NEIGHBOUR: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 200, 1, 3));
 /// The gateway's address towards the machine's own namespace, where [`Lab::reach_from_host`] has made it.
 pub const GATEWAY_TO_HOST: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 200, 3, 1));
 const HOST: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 200, 3, 2));
 
 const PREFIX: &str = "vx-";
+
+/// Where `ip netns` keeps them.
+const NAMESPACES: &str = "/run/netns";
 
 /// Where a program runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +68,25 @@ impl Place {
                 command
             }
         }
+    }
+
+    /// Does `work` there. A socket that it makes stays there, wherever it is used.
+    ///
+    /// # Errors
+    /// If the namespace is gone, or this process is not root.
+    pub fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
+        let namespace = match self {
+            Self::Here => return Ok(work()),
+            Self::Namespace(name) => fs::File::open(Path::new(NAMESPACES).join(name))?,
+        };
+        // Namespaces are a thread's own: this one ends with the work.
+        thread::scope(|scope| {
+            let inside = scope.spawn(|| -> Result<T> {
+                move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
+                Ok(work())
+            });
+            inside.join().unwrap_or_else(|panicked| panic::resume_unwind(panicked))
+        })
     }
 }
 
@@ -92,6 +130,49 @@ impl Lab {
         lab.join((carrier, CARRIER), (gateway, "carrier0", GATEWAY_TO_CARRIER))?;
         lab.join((far, FAR), (gateway, "far0", GATEWAY_TO_FAR))?;
         Ok(lab)
+    }
+
+    /// The namespaces with IPv6 beside IPv4.
+    ///
+    /// # Errors
+    /// As [`Self::new`], and where the kernel has no IPv6.
+    pub fn dual_stack() -> Result<Self> {
+        let lab = Self::new()?;
+        let [carrier, gateway, far] = &lab.namespaces;
+        for (namespace, interface, address) in [
+            (carrier, "eth0", CARRIER_V6),
+            (gateway, "carrier0", GATEWAY_TO_CARRIER_V6),
+            (gateway, "far0", GATEWAY_TO_FAR_V6),
+            (far, "eth0", FAR_V6),
+        ] {
+            // Nobody else is there whose address it could be.
+            let address = format!("{address}/64");
+            run(ip(["-n", namespace, "addr", "add", &address, "dev", interface]).arg("nodad"))?;
+        }
+        for (namespace, gateway) in [(carrier, GATEWAY_TO_CARRIER_V6), (far, GATEWAY_TO_FAR_V6)] {
+            let gateway = gateway.to_string();
+            run(&mut ip([
+                "-n", namespace, "-6", "route", "add", "default", "via", &gateway,
+            ]))?;
+        }
+        Ok(lab)
+    }
+
+    /// Gives the carrier's network a second host: [`NEIGHBOUR`], on the same wire.
+    ///
+    /// # Errors
+    /// If it has it already.
+    pub fn neighbour_of_carrier(&self) -> Result<()> {
+        let address = format!("{NEIGHBOUR}/24");
+        run(&mut ip([
+            "-n",
+            &self.namespaces[0],
+            "addr",
+            "add",
+            &address,
+            "dev",
+            "eth0",
+        ]))
     }
 
     /// Joins the gateway to the machine's own namespace too, so that a softphone there can call it.
@@ -168,7 +249,7 @@ impl Drop for Lab {
 
 /// Removes what labs of processes that were killed have left behind.
 fn remove_abandoned() {
-    let Ok(entries) = fs::read_dir("/run/netns") else {
+    let Ok(entries) = fs::read_dir(NAMESPACES) else {
         return;
     };
     for name in entries

@@ -4,6 +4,7 @@
 
 use std::net::SocketAddr;
 
+use anyhow::{Result, bail};
 use serde::Deserialize;
 
 /// `voxlane status --json`
@@ -39,6 +40,32 @@ pub struct Plane {
     pub unavailable: Option<String>,
     /// Port pairs in use.
     pub ports_in_use: usize,
+    /// The kernel lane, if there is one.
+    pub kernel: Option<Kernel>,
+}
+
+/// The kernel lane as a whole.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Kernel {
+    /// Frames by how they ended in the XDP program.
+    pub outcomes: Vec<(String, u64)>,
+    /// Mirrored frames that were lost.
+    pub mirrored_lost: u64,
+}
+
+impl Kernel {
+    /// Frames that ended so; 0 of what never happened.
+    pub fn count(&self, outcome: &str) -> u64 {
+        count(&self.outcomes, outcome)
+    }
+}
+
+fn count(counters: &[(String, u64)], name: &str) -> u64 {
+    counters
+        .iter()
+        .filter(|(of, _)| of == name)
+        .map(|(_, count)| count)
+        .sum()
 }
 
 /// The XDP program on one interface.
@@ -102,6 +129,41 @@ pub struct Flow {
     pub call: Option<String>,
     /// Which leg of it, `a` or `b`.
     pub leg: Option<String>,
+    /// RTP packets sent from here to the far end of this leg.
+    pub sent_packets: u64,
+    /// Packets that were dropped, by reason.
+    pub drops: Vec<(String, u64)>,
+    /// Keys pressed by the far end.
+    pub digits: u64,
+    /// To the far end and back, milliseconds.
+    pub rtt_ms: Option<f64>,
+}
+
+impl Flow {
+    /// Packets that were dropped for this reason.
+    pub fn dropped(&self, reason: &str) -> u64 {
+        count(&self.drops, reason)
+    }
+
+    /// Packets that were dropped for whatever reason.
+    pub fn all_dropped(&self) -> u64 {
+        self.drops.iter().map(|(_, count)| count).sum()
+    }
+}
+
+impl Flows {
+    /// The flow of a leg, `a` or `b`, of the only call there is.
+    ///
+    /// # Errors
+    /// If there is none, or there are several.
+    pub fn leg(&self, leg: &str) -> Result<&Flow> {
+        let mut flows = self.flows.iter().filter(|flow| flow.leg.as_deref() == Some(leg));
+        match (flows.next(), flows.next()) {
+            (Some(flow), None) => Ok(flow),
+            (None, _) => bail!("no leg {leg} in {self:#?}"),
+            (Some(_), Some(_)) => bail!("several calls in {self:#?}"),
+        }
+    }
 }
 
 /// What one direction has seen.
@@ -113,6 +175,15 @@ pub struct Stream {
     pub lost: i64,
     /// Jitter, milliseconds.
     pub jitter_ms: f64,
+    /// Its mean, milliseconds.
+    #[serde(default)]
+    pub mean_jitter_ms: f64,
+    /// Its greatest, milliseconds.
+    #[serde(default)]
+    pub max_jitter_ms: f64,
+    /// Packets that came after one with a higher sequence number.
+    #[serde(default)]
+    pub reordered: u64,
 }
 
 /// `voxlane calls --json`
@@ -165,4 +236,6 @@ pub struct Leg {
     pub codec: Option<String>,
     /// Lane of what arrives on it.
     pub lane: Option<String>,
+    /// Keys pressed at its far end.
+    pub digits: String,
 }

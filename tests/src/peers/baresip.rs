@@ -1,8 +1,9 @@
 //! baresip: calls, plays a sound file, records what it hears.
 
 use std::fs;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -12,11 +13,23 @@ use crate::audio;
 use crate::netns::Place;
 use crate::process::Process;
 
+/// Number of the caller.
+const CALLER: &str = "+15550123";
+
 /// baresip in a call that it ends itself.
 #[derive(Debug)]
 pub struct Baresip {
     process: Process,
     directory: TempDir,
+}
+
+/// Where RTCP is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rtcp {
+    /// On the port above that of RTP.
+    OwnPort,
+    /// On that of RTP (RFC 5761).
+    Multiplexed,
 }
 
 /// What a call of baresip came to.
@@ -41,22 +54,36 @@ impl Baresip {
     /// # Errors
     /// If it cannot be started.
     pub fn call(place: &Place, local: IpAddr, uri: &str, sound: &[i16], duration: Duration) -> Result<Self> {
-        let directory = tempfile::tempdir()?;
-        let path = |name: &str| directory.path().join(name);
-        audio::write_wav(&path("play.wav"), sound)?;
-        fs::write(path("config"), config(local, &directory))?;
-        fs::write(
-            path("accounts"),
-            format!("<sip:+15550123@{local}>;regint=0;audio_codecs=PCMU/8000/1\n"),
-        )?;
-        fs::write(path("contacts"), "")?;
-        let mut command = place.command("baresip");
-        command
-            .arg("-f")
-            .arg(directory.path())
-            .args(["-t", &duration.as_secs().to_string()]);
+        Self::call_with(place, local, uri, sound, duration, Rtcp::OwnPort)
+    }
+
+    /// As [`Self::call`], with RTCP as said.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub fn call_with(
+        place: &Place,
+        local: IpAddr,
+        uri: &str,
+        sound: &[i16],
+        duration: Duration,
+        rtcp: Rtcp,
+    ) -> Result<Self> {
+        let (mut command, directory) = prepare(place, local, CALLER, sound, rtcp)?;
+        command.args(["-t", &duration.as_secs().to_string()]);
         command.args(["-e", &format!("/dial {uri}")]);
         let process = Process::start("baresip", &mut command)?;
+        Ok(Self { process, directory })
+    }
+
+    /// Answers calls to `number` at port 5060 of `local`, playing `sound`; returns once it can be called.
+    ///
+    /// # Errors
+    /// If it cannot.
+    pub fn answer(place: &Place, local: IpAddr, number: &str, sound: &[i16], rtcp: Rtcp) -> Result<Self> {
+        let (mut command, directory) = prepare(place, local, number, sound, rtcp)?;
+        let mut process = Process::start("baresip", &mut command)?;
+        process.wait_for("baresip is ready", Duration::from_secs(10))?;
         Ok(Self { process, directory })
     }
 
@@ -90,10 +117,36 @@ fn recording(directory: &TempDir) -> Option<PathBuf> {
         .find(|file| file.to_string_lossy().ends_with("-dec.wav"))
 }
 
-fn config(local: IpAddr, directory: &TempDir) -> String {
+/// A baresip that answers by itself, and its files.
+fn prepare(place: &Place, local: IpAddr, number: &str, sound: &[i16], rtcp: Rtcp) -> Result<(Command, TempDir)> {
+    let directory = tempfile::tempdir()?;
+    let path = |name: &str| directory.path().join(name);
+    audio::write_wav(&path("play.wav"), sound)?;
+    fs::write(path("config"), config(local, &directory, rtcp))?;
+    let host = SocketAddr::new(local, 5060);
+    fs::write(
+        path("accounts"),
+        format!("<sip:{number}@{host}>;regint=0;audio_codecs=PCMU/8000/1;answermode=auto\n"),
+    )?;
+    fs::write(path("contacts"), "")?;
+    let mut command = place.command("baresip");
+    command.arg("-f").arg(directory.path());
+    if local.is_ipv6() {
+        command.arg("-6");
+    }
+    Ok((command, directory))
+}
+
+fn config(local: IpAddr, directory: &TempDir, rtcp: Rtcp) -> String {
     let directory = directory.path().display();
+    let listen = SocketAddr::new(local, 5060);
+    let multiplexed = match rtcp {
+        Rtcp::OwnPort => "no",
+        Rtcp::Multiplexed => "yes",
+    };
     format!(
-        "sip_listen {local}:5060\n\
+        "sip_listen {listen}\n\
+         rtcp_mux {multiplexed}\n\
          module_path /usr/lib/baresip/modules\n\
          module g711.so\n\
          module aufile.so\n\

@@ -24,6 +24,10 @@ pub enum Scenario {
     Play,
     /// A caller that must be refused with a final 4xx, 5xx or 6xx within 7 s.
     Refused,
+    /// A caller that leaves RTP to somebody else: `-key rtp_port PORT` says whom, `-d` how long.
+    SignalsOnly,
+    /// Its answerer.
+    AnswersOnly,
     /// A caller that must be answered, and hung up on by the other side.
     HungUpOn,
 }
@@ -52,7 +56,15 @@ impl Sipp {
     /// # Errors
     /// As [`Self::caller`].
     pub fn answerer(place: &Place, local: IpAddr) -> Result<Self> {
-        let mut sipp = Self::new(place, Scenario::Uas, local)?;
+        Self::answerer_as(place, Scenario::Uas, local)
+    }
+
+    /// An answerer at port 5060 of `local` that goes through a scenario of ours.
+    ///
+    /// # Errors
+    /// As [`Self::caller`].
+    pub fn answerer_as(place: &Place, scenario: Scenario, local: IpAddr) -> Result<Self> {
+        let mut sipp = Self::new(place, scenario, local)?;
         sipp.command.args(["-p", "5060"]);
         Ok(sipp)
     }
@@ -65,6 +77,8 @@ impl Sipp {
             Scenario::Uas => command.args(["-sn", "uas"]),
             Scenario::Play => command.arg("-sf").arg(file("play.xml")),
             Scenario::Refused => command.arg("-sf").arg(file("refused.xml")),
+            Scenario::SignalsOnly => command.arg("-sf").arg(file("signals_only.xml")),
+            Scenario::AnswersOnly => command.arg("-sf").arg(file("answers_only.xml")),
             Scenario::HungUpOn => command.arg("-sf").arg(file("hung_up_on.xml")),
         };
         // sipp writes its error log next to where it is started, and reads keys from its terminal unless told not to.
@@ -113,7 +127,7 @@ impl Sipp {
         let place = self.place.clone();
         let mut running = self.start()?;
         running.process.poll("sipp to listen", Duration::from_secs(10), |_| {
-            let sockets = place.command("cat").arg("/proc/net/udp").output();
+            let sockets = place.command("cat").args(["/proc/net/udp", "/proc/net/udp6"]).output();
             // Port 5060 in hexadecimal.
             sockets.is_ok_and(|sockets| String::from_utf8_lossy(&sockets.stdout).contains(":13C4 "))
         })?;

@@ -14,11 +14,12 @@ pub type Program = (&'static str, &'static str);
 /// What network namespaces need.
 pub const LAB: &[Program] = &[("ip", "iproute2"), ("ethtool", "ethtool")];
 
-/// What the end-to-end tests call with.
+/// What the end-to-end tests call with, and what looks at captures.
 pub const PEERS: &[Program] = &[
     ("sipp", "sip-tester"),
     ("baresip", "baresip-core"),
     ("python3", "python3"),
+    ("tshark", "tshark"),
 ];
 
 /// What boots a VM and what runs in it.

@@ -1,0 +1,222 @@
+//! Somebody else in the carrier's network, who knows or guesses the gateway's RTP ports: media can neither be injected nor
+//! lured away.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use voxlane_tests::config::{NO_BOT, Xdp, below, lab};
+use voxlane_tests::gateway::Gateway;
+use voxlane_tests::netns::{GATEWAY_TO_CARRIER, Lab, NEIGHBOUR};
+use voxlane_tests::peers::scripted::{RTP, Scripted, arrived, socket};
+use voxlane_tests::reports::Flow;
+use voxlane_tests::requirements;
+use voxlane_tests::rtp::Sender;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Few enough for a scan to be quick.
+const PORTS: std::ops::RangeInclusive<u16> = 10_000..=10_199;
+
+/// SSRCs of the caller, the far side and the intruder.
+const CALLER: u32 = 1;
+const FAR_SIDE: u32 = 2;
+const INTRUDER: u32 = 0xbad;
+
+const LATCHES: [&str; 2] = ["strict", "nat"];
+
+/// A lab with an intruder beside the carrier, and a gateway that takes RTP from whom `latch` says.
+fn lab_with_intruder(latch: &str) -> Option<(Lab, Gateway, UdpSocket)> {
+    let binary = requirements::gateway_in_namespaces()?;
+    let net = Lab::new().unwrap();
+    net.neighbour_of_carrier().unwrap();
+    let intruder = socket(&net.carrier, NEIGHBOUR, RTP).unwrap();
+    let config = below(&lab(Xdp::Auto, NO_BOT), "[media]", "ports = \"10000-10199\"");
+    let config = below(&config, "name = \"carrier\"", &format!("latch = \"{latch}\""));
+    let gateway = Gateway::start_with(&binary, &net.gateway, &config).unwrap();
+    Some((net, gateway, intruder))
+}
+
+/// Sends RTP to every port of the range.
+fn spray(intruder: &UdpSocket, stream: &mut Sender) -> Result<()> {
+    let packet = stream.next_packet();
+    for port in PORTS {
+        intruder.send_to(&packet, SocketAddr::new(GATEWAY_TO_CARRIER, port))?;
+    }
+    Ok(())
+}
+
+/// A talk of both ends, `packets` each, all of which arrive, and nothing else does.
+fn talk(call: &Scripted, sender: &mut Sender, back: &mut Sender, packets: u64) -> Result<()> {
+    let mut buffer = [0; 2048];
+    for _ in 0..packets {
+        let packet = sender.next_packet();
+        call.caller.send_to(&packet, call.to_gateway)?;
+        let length = call.far.recv(&mut buffer)?;
+        assert_eq!(buffer[..length], packet);
+        let packet = back.next_packet();
+        call.far.send_to(&packet, call.back_to_gateway)?;
+        let length = call.caller.recv(&mut buffer)?;
+        assert_eq!(buffer[..length], packet);
+    }
+    assert!(arrived(&call.far)?.is_empty() && arrived(&call.caller)?.is_empty());
+    Ok(())
+}
+
+/// Waits until this many packets to the leg's RTP port were refused for their source, in the kernel lane.
+fn refused(gateway: &Gateway, packets: u64) -> Result<()> {
+    let strangers = |flow: &Flow| flow.dropped("wrong_source") + flow.dropped("probation");
+    let flows = gateway.wait_until(PATIENCE, Gateway::flows, |flows| {
+        flows.leg("a").is_ok_and(|flow| strangers(flow) == packets)
+    })?;
+    let flow = flows.leg("a")?;
+    // What is sprayed at the RTCP port is no RTCP.
+    let all = packets + flow.dropped("not_rtcp");
+    assert_eq!((flow.lane.as_str(), flow.all_dropped()), ("kernel", all), "{flow:?}");
+    Ok(())
+}
+
+#[test]
+fn nothing_is_injected_into_a_call() {
+    for latch in LATCHES {
+        let Some((net, gateway, intruder)) = lab_with_intruder(latch) else {
+            return;
+        };
+        let call = Scripted::call(&net, &gateway).unwrap();
+        let (mut caller, mut far) = (Sender::new(CALLER), Sender::new(FAR_SIDE));
+        talk(&call, &mut caller, &mut far, 20).unwrap();
+
+        // First as a stranger, in sequence; then with the caller's own SSRC and next sequence numbers.
+        let mut stranger = Sender::new(INTRUDER);
+        let mut impostor = caller.clone();
+        for _ in 0..50 {
+            intruder.send_to(&stranger.next_packet(), call.to_gateway).unwrap();
+            intruder.send_to(&impostor.next_packet(), call.to_gateway).unwrap();
+        }
+        refused(&gateway, 100).unwrap();
+        talk(&call, &mut caller, &mut far, 20).unwrap();
+        assert!(arrived(&intruder).unwrap().is_empty(), "latch = {latch}");
+        let flows = gateway.flows().unwrap();
+        let flow = flows.leg("b").unwrap();
+        assert_eq!((flow.sent_packets, flow.all_dropped()), (40, 0), "{flow:?}");
+    }
+}
+
+#[test]
+fn no_media_is_lured_away() {
+    for latch in LATCHES {
+        let Some((net, gateway, intruder)) = lab_with_intruder(latch) else {
+            return;
+        };
+        let call = Scripted::call(&net, &gateway).unwrap();
+        let (mut caller, mut far) = (Sender::new(CALLER), Sender::new(FAR_SIDE));
+        let mut stream = Sender::new(INTRUDER);
+
+        // The far side speaks first: the caller hears it, though it has sent nothing yet, and the intruder does not,
+        // who was there before.
+        spray(&intruder, &mut stream).unwrap();
+        refused(&gateway, 1).unwrap();
+        far_side_is_heard(&call, &mut far, 20).unwrap();
+
+        // Not even whoever goes on, in sequence, can have a call whose caller has spoken.
+        talk(&call, &mut caller, &mut far, 20).unwrap();
+        for _ in 0..3 {
+            spray(&intruder, &mut stream).unwrap();
+            talk(&call, &mut caller, &mut far, 20).unwrap();
+        }
+        refused(&gateway, 4).unwrap();
+        assert!(arrived(&intruder).unwrap().is_empty(), "latch = {latch}");
+    }
+}
+
+#[test]
+fn where_sources_are_strict_a_silent_caller_loses_nothing_either() {
+    let Some((net, gateway, intruder)) = lab_with_intruder("strict") else {
+        return;
+    };
+    let call = Scripted::call(&net, &gateway).unwrap();
+    let (mut far, mut stream) = (Sender::new(FAR_SIDE), Sender::new(INTRUDER));
+    for sprays in 1..=5 {
+        spray(&intruder, &mut stream).unwrap();
+        refused(&gateway, sprays).unwrap();
+        far_side_is_heard(&call, &mut far, 20).unwrap();
+    }
+    assert!(arrived(&intruder).unwrap().is_empty());
+}
+
+/// The far side says something, and the caller hears all of it.
+fn far_side_is_heard(call: &Scripted, far: &mut Sender, packets: u64) -> Result<()> {
+    let mut buffer = [0; 2048];
+    for _ in 0..packets {
+        let packet = far.next_packet();
+        call.far.send_to(&packet, call.back_to_gateway)?;
+        let length = call.caller.recv(&mut buffer)?;
+        assert_eq!(buffer[..length], packet);
+    }
+    Ok(())
+}
+
+/// Sends RTP to every port of the range, each from a socket that would be told if the port were closed.
+fn scan(net: &Lab) -> Result<Vec<UdpSocket>> {
+    let packet = Sender::new(INTRUDER).next_packet();
+    let probe = |port| -> Result<UdpSocket> {
+        let socket = socket(&net.carrier, NEIGHBOUR, 0)?;
+        socket.connect((GATEWAY_TO_CARRIER, port))?;
+        socket.send(&packet)?;
+        Ok(socket)
+    };
+    PORTS.map(probe).collect()
+}
+
+/// How many sockets have been told since they were last asked.
+fn refusals(probes: &[UdpSocket]) -> Result<usize> {
+    let mut refused = 0;
+    for probe in probes {
+        refused += usize::from(probe.take_error()?.is_some());
+    }
+    Ok(refused)
+}
+
+#[test]
+fn a_port_scan_learns_nothing_and_is_counted() {
+    let Some((net, gateway, _)) = lab_with_intruder("nat") else {
+        return;
+    };
+    let call = Scripted::call(&net, &gateway).unwrap();
+    let probes = scan(&net).unwrap();
+    let unallocated = |gateway: &Gateway| -> Result<u64> {
+        let kernel = gateway.status()?.plane.kernel.context("no kernel lane")?;
+        Ok(kernel.count("unallocated"))
+    };
+    // All but the call's own pair.
+    let nobodys = PORTS.count() as u64 - 2;
+    gateway
+        .wait_until(PATIENCE, unallocated, |count| *count == nobodys)
+        .unwrap();
+    assert_eq!(refusals(&probes).unwrap(), 0);
+    for probe in &probes {
+        assert!(arrived(probe).unwrap().is_empty(), "{probe:?}");
+    }
+    talk(&call, &mut Sender::new(CALLER), &mut Sender::new(FAR_SIDE), 20).unwrap();
+}
+
+#[test]
+fn where_other_programs_use_the_range_the_network_stack_answers() {
+    let Some(binary) = requirements::gateway_in_namespaces() else {
+        return;
+    };
+    let net = Lab::new().unwrap();
+    net.neighbour_of_carrier().unwrap();
+    let media = "ports = \"10000-10199\"\nunallocated = \"pass\"";
+    let config = below(&lab(Xdp::Auto, NO_BOT), "[media]", media);
+    let gateway = Gateway::start_with(&binary, &net.gateway, &config).unwrap();
+    let _call = Scripted::call(&net, &gateway).unwrap();
+    let probes = scan(&net).unwrap();
+    // Not each of them: the kernel sends only so many ICMP messages a second.
+    gateway
+        .wait_until(PATIENCE, |_| refusals(&probes), |refused| *refused > 0)
+        .unwrap();
+    let kernel = gateway.status().unwrap().plane.kernel.unwrap();
+    assert_eq!(kernel.count("unallocated"), 0);
+    assert!(kernel.count("pass_no_flow") > 0, "{kernel:?}");
+}
