@@ -101,13 +101,15 @@ fn look_up(ctx: &XdpContext, forward: &Forward, family: Family, ip_length: u16) 
     }
     // SAFETY: the context is the program's own, and the length is that of the structure.
     let answer = unsafe { bpf_fib_lookup(ctx.as_ptr(), lookup, size_of::<FibLookup>() as i32, 0) };
-    match u32::try_from(answer) {
-        Ok(BPF_FIB_LKUP_RET_SUCCESS) => {}
-        Ok(BPF_FIB_LKUP_RET_NO_NEIGH) => return Err(DropReason::NoNeighbour),
-        Ok(BPF_FIB_LKUP_RET_FRAG_NEEDED) => return Err(DropReason::TooBig),
+    // Named by then if there is a route, but for packets that are too big for it.
+    let device = maps::device(lookup.ifindex);
+    let device = match (u32::try_from(answer), device) {
+        (Ok(BPF_FIB_LKUP_RET_FRAG_NEEDED), _) => return Err(DropReason::TooBig),
+        (Ok(BPF_FIB_LKUP_RET_SUCCESS), Some(device)) => device,
+        // Whoever is behind another interface than the lane's does not matter.
+        (Ok(BPF_FIB_LKUP_RET_NO_NEIGH), Some(_)) => return Err(DropReason::NoNeighbour),
         _ => return Err(DropReason::NoRoute),
-    }
-    let device = maps::device(lookup.ifindex).ok_or(DropReason::NoRoute)?;
+    };
     Ok(NextHop {
         ifindex: device.ifindex,
         mtu: u16::MAX,

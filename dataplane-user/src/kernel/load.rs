@@ -66,6 +66,8 @@ pub struct TestRun {
     pub action: u32,
     /// The frame afterwards.
     pub frame: Vec<u8>,
+    /// What the program has put in front of it for programs that come after.
+    pub metadata: Vec<u8>,
     /// Time in the program.
     pub duration: Duration,
 }
@@ -83,6 +85,8 @@ pub(super) struct Loaded {
     pub(super) held: Vec<FdLink>,
     /// Whether an earlier process had left its flow table.
     pub(super) adopted: bool,
+    /// Whether the program that paces is attached wherever the relay is.
+    pub(super) paces: bool,
 }
 
 /// Loads and attaches the programs, in place of those of an earlier process.
@@ -223,7 +227,7 @@ fn assemble(config: &KernelConfig, ports: PortMap, pins: Option<&Pins>) -> Resul
     let adopted_hops = hops.adopt(&table.paths());
     table.reroute(&adopted_hops)?;
     hops.forget_left();
-    attach_paces(&mut ebpf, &interfaces, pins, &mut held);
+    let paces = attach_paces(&mut ebpf, &interfaces, pins, &mut held);
     Ok(Loaded {
         events: RingBuf::try_from(take(&mut ebpf, "EVENTS")?)?,
         mirror: RingBuf::try_from(take(&mut ebpf, "MIRROR")?)?,
@@ -234,6 +238,7 @@ fn assemble(config: &KernelConfig, ports: PortMap, pins: Option<&Pins>) -> Resul
         pins: None,
         held,
         adopted,
+        paces,
     })
 }
 
@@ -271,8 +276,9 @@ fn allow_look_ups() -> Result<(), KernelError> {
     Ok(())
 }
 
-/// Attaches the tc program wherever the XDP program is. Without it flows are not paced, and nothing else is amiss.
-fn attach_paces(ebpf: &mut Ebpf, interfaces: &[InterfaceStatus], pins: Option<&Pins>, held: &mut Vec<FdLink>) {
+/// Attaches the tc program wherever the XDP program is; whether it is there now. Without it flows are not paced, and
+/// nothing else is amiss.
+fn attach_paces(ebpf: &mut Ebpf, interfaces: &[InterfaceStatus], pins: Option<&Pins>, held: &mut Vec<FdLink>) -> bool {
     let mut attach = || {
         let program: &mut SchedClassifier = ebpf
             .program_mut("pace")
@@ -284,8 +290,12 @@ fn attach_paces(ebpf: &mut Ebpf, interfaces: &[InterfaceStatus], pins: Option<&P
             .filter(|row| row.mode != AttachMode::None)
             .try_for_each(|row| Ok::<_, KernelError>(pace::attach(program, &row.name, pins, held)?))
     };
-    if let Err(error) = attach() {
-        tracing::warn!(%error, "the tc program could not be attached: the kernel lane does not pace");
+    match attach() {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::warn!(%error, "the tc program could not be attached: the kernel lane does not pace");
+            false
+        }
     }
 }
 
@@ -339,17 +349,23 @@ pub(super) fn test_run(ebpf: &mut Ebpf, frame: &[u8], ingress: u32) -> Result<Te
         rx_queue_index: 0,
         egress_ifindex: 0,
     };
-    let mut out = vec![0; frame.len()];
+    let mut after = context;
+    // A tag and metadata may be added.
+    let mut out = vec![0; frame.len() + 64];
     let result = program(ebpf)?.test_run(TestRunOptions {
         data_in: Some(frame),
         data_out: Some(&mut out),
         ctx_in: Some(bytemuck::bytes_of(&context)),
+        ctx_out: Some(bytemuck::bytes_of_mut(&mut after)),
         ..TestRunOptions::new()
     })?;
     out.truncate(result.data_size_out as usize);
+    // The metadata stand before the frame, whose beginning is told relative to theirs.
+    let frame = out.split_off((after.data as usize).min(out.len()));
     Ok(TestRun {
         action: result.return_value,
-        frame: out,
+        frame,
+        metadata: out,
         duration: result.duration,
     })
 }

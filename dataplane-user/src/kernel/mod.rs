@@ -85,6 +85,8 @@ struct Inner {
     hops: NextHops,
     /// Whether an interface keeps departure times, as far as it was asked for; the log has told of those that do not.
     keeps_times: HashMap<String, bool>,
+    /// Whether packets meet the program that gives them their times: without it a packet that is to wait is lost.
+    paces: bool,
 }
 
 impl KernelLane {
@@ -98,6 +100,7 @@ impl KernelLane {
                 table: loaded.table,
                 hops: loaded.hops,
                 keeps_times: HashMap::new(),
+                paces: loaded.paces,
             }),
         });
         let threads = Watcher::start(Arc::clone(&shared)).and_then(|watcher| {
@@ -177,13 +180,14 @@ impl KernelLane {
             table,
             hops,
             keeps_times,
+            paces,
         } = &mut *inner;
         for path in pair.destinations() {
             let id = hops.of_path(path)?;
             for flow in flows.iter_mut().map(|leg| &mut leg.rtp) {
                 if flow.pacing != Pacing::Off
                     && flow.destination.get().is_some_and(|to| to.ip() == path.1)
-                    && !keeps_departure_times(hops, keeps_times, id)
+                    && !(keeps_departure_times(hops, keeps_times, id) && *paces)
                 {
                     flow.pacing = Pacing::Off;
                 }
