@@ -44,6 +44,7 @@ mod ebpf {
         let package = aya_build::Package {
             name: "voxlane-ebpf",
             root_dir: program.to_str().ok_or("the workspace's path is not UTF-8")?,
+            features: if cfg!(feature = "lab") { &["lab"] } else { &[] },
             ..Default::default()
         };
         aya_build::build_ebpf([package], aya_build::Toolchain::Custom(&toolchain))

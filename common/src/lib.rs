@@ -13,6 +13,8 @@
 //!    - and ends in a [`relay::Verdict`], or a [`drops::DropReason`].
 //! 4. [`checksum`]: what the rewritten headers' checksums become (RFC 1624).
 //! 5. [`outcome`]: how the frame ends in the XDP program, for its counters.
+//!
+//! With the feature `lab`: `lab`, what the programs for tests and benchmarks need.
 #![no_std]
 
 pub mod account;
@@ -20,6 +22,8 @@ pub mod address;
 pub mod checksum;
 pub mod drops;
 pub mod flow;
+#[cfg(feature = "lab")]
+pub mod lab;
 pub mod latch;
 pub mod outcome;
 pub mod ports;

@@ -47,7 +47,7 @@ pub struct TestRun {
     pub action: u32,
     /// The frame afterwards.
     pub frame: Vec<u8>,
-    /// Time in the program.
+    /// Time in the program; the average, if it ran more than once.
     pub duration: Duration,
 }
 
@@ -72,8 +72,8 @@ pub(super) fn load(config: &KernelConfig) -> Result<Loaded, KernelError> {
         .map_max_entries("FLOWS", ports.entries())
         .map_max_entries("STATES", ports.entries())
         .load(OBJECT)?;
-    program(&mut ebpf)?.load()?;
-    let devices = attach_all(program(&mut ebpf)?, config);
+    program(&mut ebpf, "relay")?.load()?;
+    let devices = attach_all(program(&mut ebpf, "relay")?, config);
     let interfaces: Vec<InterfaceStatus> = devices.iter().map(|device| device.status.clone()).collect();
     let attached: Vec<u32> = devices
         .iter()
@@ -107,15 +107,15 @@ pub(super) fn load(config: &KernelConfig) -> Result<Loaded, KernelError> {
     })
 }
 
-fn take(ebpf: &mut Ebpf, name: &str) -> Result<aya::maps::Map, KernelError> {
+pub(super) fn take(ebpf: &mut Ebpf, name: &str) -> Result<aya::maps::Map, KernelError> {
     ebpf.take_map(name)
         .ok_or_else(|| KernelError::Object(format!("it has no map {name}")))
 }
 
-fn program(ebpf: &mut Ebpf) -> Result<&mut Xdp, KernelError> {
+pub(super) fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp, KernelError> {
     let program = ebpf
-        .program_mut("relay")
-        .ok_or_else(|| KernelError::Object("it has no program relay".to_owned()))?;
+        .program_mut(name)
+        .ok_or_else(|| KernelError::Object(format!("it has no program {name}")))?;
     Ok(program.try_into()?)
 }
 
@@ -252,6 +252,11 @@ struct XdpMd {
 }
 
 pub(super) fn test_run(ebpf: &mut Ebpf, frame: &[u8], ingress: u32) -> Result<TestRun, KernelError> {
+    run(program(ebpf, "relay")?, frame, ingress, 1)
+}
+
+/// Runs a program `repeat` times over the same frame: each time as the last has left it.
+pub(super) fn run(program: &Xdp, frame: &[u8], ingress: u32, repeat: u32) -> Result<TestRun, KernelError> {
     let context = XdpMd {
         data: 0,
         data_end: u32::try_from(frame.len()).unwrap_or(u32::MAX),
@@ -261,10 +266,11 @@ pub(super) fn test_run(ebpf: &mut Ebpf, frame: &[u8], ingress: u32) -> Result<Te
         egress_ifindex: 0,
     };
     let mut out = vec![0; frame.len()];
-    let result = program(ebpf)?.test_run(TestRunOptions {
+    let result = program.test_run(TestRunOptions {
         data_in: Some(frame),
         data_out: Some(&mut out),
         ctx_in: Some(bytemuck::bytes_of(&context)),
+        repeat,
         ..TestRunOptions::new()
     })?;
     out.truncate(result.data_size_out as usize);

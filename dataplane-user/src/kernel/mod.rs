@@ -13,6 +13,8 @@
 #![allow(unsafe_code)]
 
 mod error;
+#[cfg(feature = "lab")]
+pub mod lab;
 mod load;
 mod netlink;
 mod pair;

@@ -94,6 +94,12 @@ impl Table {
         Ok(())
     }
 
+    /// Flows there is room for.
+    #[cfg(feature = "lab")]
+    pub(super) fn capacity(&self) -> u32 {
+        self.ports.entries()
+    }
+
     pub(super) fn legs(&self) -> usize {
         self.legs.len()
     }
