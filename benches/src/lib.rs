@@ -3,6 +3,9 @@
 //! Subject and baseline take turns, in many short rounds: what disturbs the machine meanwhile disturbs both. The median
 //! round counts.
 
+pub mod arguments;
+pub mod report;
+
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -47,6 +50,20 @@ pub fn compare<S, B>(name: &str, mut subject: impl FnMut() -> S, mut baseline: i
         measured.ratio()
     );
     measured
+}
+
+/// Runs the cases in turns, many times, and returns the median of what each run gives, in their order.
+///
+/// # Errors
+/// The first that a case ends with.
+pub fn in_turns<C, E>(cases: &[C], mut run: impl FnMut(&C) -> Result<f64, E>) -> Result<Vec<f64>, E> {
+    let mut rounds = vec![Vec::with_capacity(ROUNDS); cases.len()];
+    for _ in 0..ROUNDS {
+        for (case, values) in cases.iter().zip(&mut rounds) {
+            values.push(run(case)?);
+        }
+    }
+    Ok(rounds.into_iter().map(|values| median(values.into_iter())).collect())
 }
 
 /// Doubles the number of calls until they fill a round.

@@ -63,7 +63,7 @@ fn main() -> ExitCode {
         Task::Build(arguments) => build::run(&mut workspace, &arguments),
         Task::Run(arguments) => run::run(&mut workspace, &arguments),
         Task::Test(arguments) => test::run(&mut workspace, &arguments),
-        Task::Bench(arguments) => bench::run(&workspace, &arguments),
+        Task::Bench(arguments) => bench::run(&mut workspace, &arguments),
     };
     match outcome {
         Ok(code) => code,

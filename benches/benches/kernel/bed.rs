@@ -1,0 +1,233 @@
+//! What the relay is measured in: interfaces, neighbours, a kernel lane with calls, and the lab's programs beside it.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+
+use anyhow::{Context, Result, ensure};
+use etherparse::PacketBuilder;
+use voxlane_common::outcome::Outcome;
+use voxlane_dataplane::codec::Codec;
+use voxlane_dataplane::kernel::lab::{Input, Lab, Program, capacity, map_memory};
+use voxlane_dataplane::kernel::{KernelConfig, KernelLane, Leg, RelayPair};
+use voxlane_dataplane::media_plane::{AttachPolicy, Direction, Session};
+use voxlane_tests::namespace::Namespace;
+
+/// Repetitions of one test run: some milliseconds.
+const REPEAT: u32 = 20_000;
+
+const FIRST_PORT: u16 = 10_000;
+
+/// Where the callees of a bed are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Callees {
+    /// Behind the interface the callers are behind: the relay answers XDP_TX.
+    Beside,
+    /// Behind another one: XDP_REDIRECT.
+    Across,
+}
+
+/// Interfaces `a<number>` and `b<number>`, whose neighbours are known beforehand.
+#[derive(Clone, Copy)]
+pub struct Site {
+    number: u8,
+    mac: [u8; 6],
+    ifindex: u32,
+}
+
+impl Site {
+    /// Makes the interfaces.
+    pub fn new(namespace: &Namespace, number: u8) -> Self {
+        namespace.sh(&format!(
+            "ip link add a{number} type veth peer name c{number}
+             ip link add b{number} type veth peer name d{number}
+             ip addr add 10.{number}.1.1/24 dev a{number}
+             ip addr add 10.{number}.1.101/32 dev a{number}
+             ip addr add 10.{number}.1.102/32 dev a{number}
+             ip addr add 10.{number}.2.1/24 dev b{number}
+             ip link set a{number} up
+             ip link set b{number} up
+             ip link set c{number} up
+             ip link set d{number} up
+             ip neigh replace 10.{number}.1.8 lladdr 02:00:00:00:01:08 dev a{number}
+             ip neigh replace 10.{number}.1.9 lladdr 02:00:00:00:01:09 dev a{number}
+             ip neigh replace 10.{number}.2.9 lladdr 02:00:00:00:02:09 dev b{number}"
+        ));
+        // The ends of the circular call (see `Bed::circular`) are addresses of ours that packets leave the host for.
+        for end in [101, 102] {
+            namespace.sh(&format!(
+                "ip route del table local local 10.{number}.1.{end} dev a{number}
+                 ip route add 10.{number}.1.{end}/32 dev a{number}
+                 ip neigh replace 10.{number}.1.{end} lladdr 02:00:00:00:01:ff dev a{number}"
+            ));
+        }
+        let (mac, ifindex) = namespace.interface(&format!("a{number}"));
+        Self { number, mac, ifindex }
+    }
+
+    fn end(self, net: u8, host: u8, port: u16) -> SocketAddrV4 {
+        SocketAddrV4::new(Ipv4Addr::new(10, self.number, net, host), port)
+    }
+}
+
+/// How a program is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Run {
+    /// By itself, over and over on a packet of the circular call.
+    Alone,
+    /// After `spread`, on a packet of another flow each time.
+    Spread,
+}
+
+/// A kernel lane with its calls.
+pub struct Bed {
+    lane: KernelLane,
+    lab: Lab,
+    ingress: u32,
+    /// A packet of an ordinary call.
+    frame: Vec<u8>,
+    /// A packet of the circular call.
+    circular: Vec<u8>,
+    /// RTP flows, without those of the circular call.
+    flows: u32,
+    sent_by: Outcome,
+    /// Frames the relay has been given.
+    given: u64,
+}
+
+impl Bed {
+    /// Programs as many RTP flows, and the RTCP flows beside them. To be called in the site's namespace.
+    pub fn new(site: Site, flows: u32, callees: Callees) -> Result<Self> {
+        let port = |number: u32| u16::try_from(u32::from(FIRST_PORT) + 2 * number).context("too many flows");
+        let config = KernelConfig {
+            interfaces: vec![format!("a{}", site.number), format!("b{}", site.number)],
+            policy: AttachPolicy::Native,
+            addresses: vec![],
+            first_port: FIRST_PORT,
+            last_port: port(flows + 1)? + 1,
+        };
+        let lane = KernelLane::start(&config)?;
+        let mut ends = Vec::new();
+        for call in 0..flows / 2 {
+            let (one, other) = (port(2 * call)?, port(2 * call + 1)?);
+            let caller = (site.end(1, 9, one), site.end(1, 1, one));
+            let callee = match callees {
+                Callees::Beside => (site.end(1, 8, other), site.end(1, 1, other)),
+                Callees::Across => (site.end(2, 9, other), site.end(2, 1, other)),
+            };
+            lane.program(&RelayPair(leg(caller), leg(callee)))?;
+            ends.push(caller);
+            // Frames come in through the callers' interface.
+            if callees == Callees::Beside {
+                ends.push(callee);
+            }
+        }
+        let circular = circular(site, port(flows)?, port(flows + 1)?);
+        lane.program(&RelayPair(leg(circular), leg((circular.1, circular.0))))?;
+
+        let first = *ends.first().context("no flow")?;
+        let frame = frame(site.mac, first)?;
+        Ok(Self {
+            lab: Lab::load(&frame, &ends)?,
+            lane,
+            ingress: site.ifindex,
+            frame,
+            circular: self::frame(site.mac, circular)?,
+            flows,
+            sent_by: match callees {
+                Callees::Beside => Outcome::Reflected,
+                Callees::Across => Outcome::Redirected,
+            },
+            given: 0,
+        })
+    }
+
+    /// Nanoseconds the relay takes for a packet.
+    pub fn relay(&mut self, run: Run) -> Result<f64> {
+        self.given += u64::from(REPEAT);
+        nanoseconds(
+            &mut self.lab,
+            run,
+            Program::Relay(&self.lane),
+            input(&self.frame, &self.circular, run, self.ingress),
+        )
+    }
+
+    /// Nanoseconds another program takes.
+    pub fn program(&mut self, run: Run, program: Program) -> Result<f64> {
+        nanoseconds(
+            &mut self.lab,
+            run,
+            program,
+            input(&self.frame, &self.circular, run, self.ingress),
+        )
+    }
+
+    /// Checks that the relay has sent on every packet it was given: what is dropped costs less.
+    pub fn check(&self) -> Result<()> {
+        for (outcome, count) in self.lane.counters() {
+            let expected = if outcome == self.sent_by { self.given } else { 0 };
+            ensure!(count == expected, "{}: {count} packets, not {expected}", outcome.name());
+        }
+        Ok(())
+    }
+
+    /// Bytes of map memory, for each flow there is room for and for each there is.
+    pub fn map_memory(&self) -> Result<(f64, f64)> {
+        let bytes = map_memory(&self.lane)? as f64;
+        // RTP and RTCP; the circular call has two of each.
+        let live = 2 * (self.flows + 2);
+        Ok((bytes / f64::from(capacity(&self.lane)), bytes / f64::from(live)))
+    }
+}
+
+/// A call whose packets are relayed to where they came in: what the second leg sends and where to is what the first
+/// receives and from where. So a frame comes out as it went in, but for what the relay sets the same in every frame.
+fn circular(site: Site, one: u16, other: u16) -> (SocketAddrV4, SocketAddrV4) {
+    (site.end(1, 102, other), site.end(1, 101, one))
+}
+
+/// A leg by its far end and our address.
+fn leg((remote, local): (SocketAddrV4, SocketAddrV4)) -> Leg {
+    let session = Session {
+        remote_rtp: SocketAddr::V4(remote),
+        remote_rtcp: SocketAddr::new(IpAddr::V4(*remote.ip()), remote.port() + 1),
+        codec: Codec::Pcmu,
+        send_payload_type: 0,
+        receive_payload_type: 0,
+        telephone_event: None,
+        ptime: 20,
+        direction: Direction::SendRecv,
+    };
+    Leg { local, session }
+}
+
+/// 20 ms of PCMU.
+fn frame(mac: [u8; 6], (from, to): (SocketAddrV4, SocketAddrV4)) -> Result<Vec<u8>> {
+    let builder = PacketBuilder::ethernet2([2, 0, 0, 0, 1, 9], mac)
+        .ipv4(from.ip().octets(), to.ip().octets(), 64)
+        .udp(from.port(), to.port());
+    let mut payload = vec![0x80, 0, 0, 1, 0, 0, 0, 160, 0x12, 0x34, 0x56, 0x78];
+    payload.resize(172, 0xff);
+    let mut frame = Vec::with_capacity(builder.size(payload.len()));
+    builder.write(&mut frame, &payload)?;
+    Ok(frame)
+}
+
+fn input<'a>(frame: &'a [u8], circular: &'a [u8], run: Run, ingress: u32) -> Input<'a> {
+    let frame = match run {
+        Run::Alone => circular,
+        Run::Spread => frame,
+    };
+    Input {
+        frame,
+        ingress,
+        repeat: REPEAT,
+    }
+}
+
+fn nanoseconds(lab: &mut Lab, run: Run, program: Program, input: Input) -> Result<f64> {
+    let run = match run {
+        Run::Alone => lab.alone(program, input),
+        Run::Spread => lab.spread(program, input),
+    };
+    Ok(run?.duration.as_nanos() as f64)
+}
