@@ -11,8 +11,12 @@ use voxlane_dataplane::kernel::{KernelConfig, KernelLane, Leg, RelayPair};
 use voxlane_dataplane::media_plane::{AttachPolicy, Direction, Session};
 use voxlane_tests::namespace::Namespace;
 
-/// Repetitions of one test run: some milliseconds.
-const REPEAT: u32 = 20_000;
+/// Repetitions of one test run, at least: some milliseconds.
+const REPEAT: u32 = 50_000;
+
+/// Packets a flow gets in one test run, at least. The first of them finds the flow pushed out of the caches by what ran
+/// before; that must not weigh.
+const PACKETS_A_FLOW: u32 = 40;
 
 const FIRST_PORT: u16 = 10_000;
 
@@ -86,27 +90,34 @@ pub struct Bed {
     frame: Vec<u8>,
     /// A packet of the circular call.
     circular: Vec<u8>,
-    /// RTP flows, without those of the circular call.
+    /// RTP flows that packets arrive on.
     flows: u32,
+    /// Flows, RTP and RTCP, of all calls.
+    live: u32,
     sent_by: Outcome,
     /// Frames the relay has been given.
     given: u64,
 }
 
 impl Bed {
-    /// Programs as many RTP flows, and the RTCP flows beside them. To be called in the site's namespace.
+    /// Programs calls of which as many RTP flows arrive through the callers' interface. To be called in the site's
+    /// namespace.
     pub fn new(site: Site, flows: u32, callees: Callees) -> Result<Self> {
+        let calls = match callees {
+            Callees::Beside => flows / 2,
+            Callees::Across => flows,
+        };
         let port = |number: u32| u16::try_from(u32::from(FIRST_PORT) + 2 * number).context("too many flows");
         let config = KernelConfig {
             interfaces: vec![format!("a{}", site.number), format!("b{}", site.number)],
             policy: AttachPolicy::Native,
             addresses: vec![],
             first_port: FIRST_PORT,
-            last_port: port(flows + 1)? + 1,
+            last_port: port(2 * calls + 1)? + 1,
         };
         let lane = KernelLane::start(&config)?;
         let mut ends = Vec::new();
-        for call in 0..flows / 2 {
+        for call in 0..calls {
             let (one, other) = (port(2 * call)?, port(2 * call + 1)?);
             let caller = (site.end(1, 9, one), site.end(1, 1, one));
             let callee = match callees {
@@ -115,12 +126,11 @@ impl Bed {
             };
             lane.program(&RelayPair(leg(caller), leg(callee)))?;
             ends.push(caller);
-            // Frames come in through the callers' interface.
             if callees == Callees::Beside {
                 ends.push(callee);
             }
         }
-        let circular = circular(site, port(flows)?, port(flows + 1)?);
+        let circular = circular(site, port(2 * calls)?, port(2 * calls + 1)?);
         lane.program(&RelayPair(leg(circular), leg((circular.1, circular.0))))?;
 
         let first = *ends.first().context("no flow")?;
@@ -132,6 +142,7 @@ impl Bed {
             frame,
             circular: self::frame(site.mac, circular)?,
             flows,
+            live: 4 * (calls + 1),
             sent_by: match callees {
                 Callees::Beside => Outcome::Reflected,
                 Callees::Across => Outcome::Redirected,
@@ -140,25 +151,25 @@ impl Bed {
         })
     }
 
-    /// Nanoseconds the relay takes for a packet.
-    pub fn relay(&mut self, run: Run) -> Result<f64> {
-        self.given += u64::from(REPEAT);
-        nanoseconds(
-            &mut self.lab,
-            run,
-            Program::Relay(&self.lane),
-            input(&self.frame, &self.circular, run, self.ingress),
-        )
-    }
-
-    /// Nanoseconds another program takes.
-    pub fn program(&mut self, run: Run, program: Program) -> Result<f64> {
-        nanoseconds(
-            &mut self.lab,
-            run,
-            program,
-            input(&self.frame, &self.circular, run, self.ingress),
-        )
+    /// Nanoseconds a program takes for a packet.
+    pub fn run(&mut self, run: Run, program: Program) -> Result<f64> {
+        let input = Input {
+            frame: match run {
+                Run::Alone => &self.circular,
+                Run::Spread => &self.frame,
+            },
+            ingress: self.ingress,
+            repeat: REPEAT.max(PACKETS_A_FLOW * self.flows),
+        };
+        if program == Program::Relay {
+            self.given += u64::from(input.repeat);
+        }
+        let result = match run {
+            Run::Alone => self.lab.alone(&self.lane, program, input),
+            Run::Spread => self.lab.spread(&self.lane, program, input),
+        };
+        // The kernel tells whole nanoseconds, rounded down.
+        Ok(result?.duration.as_nanos() as f64 + 0.5)
     }
 
     /// Checks that the relay has sent on every packet it was given: what is dropped costs less.
@@ -173,9 +184,7 @@ impl Bed {
     /// Bytes of map memory, for each flow there is room for and for each there is.
     pub fn map_memory(&self) -> Result<(f64, f64)> {
         let bytes = map_memory(&self.lane)? as f64;
-        // RTP and RTCP; the circular call has two of each.
-        let live = 2 * (self.flows + 2);
-        Ok((bytes / f64::from(capacity(&self.lane)), bytes / f64::from(live)))
+        Ok((bytes / f64::from(capacity(&self.lane)), bytes / f64::from(self.live)))
     }
 }
 
@@ -210,24 +219,4 @@ fn frame(mac: [u8; 6], (from, to): (SocketAddrV4, SocketAddrV4)) -> Result<Vec<u
     let mut frame = Vec::with_capacity(builder.size(payload.len()));
     builder.write(&mut frame, &payload)?;
     Ok(frame)
-}
-
-fn input<'a>(frame: &'a [u8], circular: &'a [u8], run: Run, ingress: u32) -> Input<'a> {
-    let frame = match run {
-        Run::Alone => circular,
-        Run::Spread => frame,
-    };
-    Input {
-        frame,
-        ingress,
-        repeat: REPEAT,
-    }
-}
-
-fn nanoseconds(lab: &mut Lab, run: Run, program: Program, input: Input) -> Result<f64> {
-    let run = match run {
-        Run::Alone => lab.alone(program, input),
-        Run::Spread => lab.spread(program, input),
-    };
-    Ok(run?.duration.as_nanos() as f64)
 }

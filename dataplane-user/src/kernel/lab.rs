@@ -23,10 +23,10 @@ use super::{KernelError, KernelLane, lock};
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/voxlane-ebpf-lab"));
 
 /// A program to run.
-#[derive(Clone, Copy)]
-pub enum Program<'a> {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Program {
     /// The relay.
-    Relay(&'a KernelLane),
+    Relay,
     /// The smallest that swaps the hardware addresses and sends the frame back.
     Reflect,
     /// The smallest there is.
@@ -39,12 +39,12 @@ pub enum Program<'a> {
     FindInHash,
 }
 
-impl Program<'_> {
+impl Program {
     const LOADED: [&'static str; 6] = ["spread", "reflect", "pass", "read_key", "find_in_array", "find_in_hash"];
 
     fn name(self) -> &'static str {
         match self {
-            Self::Relay(_) => "relay",
+            Self::Relay => "relay",
             Self::Reflect => "reflect",
             Self::Pass => "pass",
             Self::ReadKey => "read_key",
@@ -123,15 +123,15 @@ impl Lab {
     }
 
     /// Runs a program by itself.
-    pub fn alone(&self, subject: Program, input: Input) -> Result<TestRun, KernelError> {
-        self.with(subject, |program| {
+    pub fn alone(&self, lane: &KernelLane, subject: Program, input: Input) -> Result<TestRun, KernelError> {
+        self.with(lane, subject, |program| {
             run(program, input.frame, input.ingress, input.repeat)
         })?
     }
 
     /// Runs `spread` and then the program, on a packet of another flow each time.
-    pub fn spread(&mut self, subject: Program, input: Input) -> Result<TestRun, KernelError> {
-        let fd = self.with(subject, |program| {
+    pub fn spread(&mut self, lane: &KernelLane, subject: Program, input: Input) -> Result<TestRun, KernelError> {
+        let fd = self.with(lane, subject, |program| {
             let copy = program.fd()?.try_clone();
             copy.map_err(|error| KernelError::io("use a program", error))
         })??;
@@ -139,9 +139,9 @@ impl Lab {
         run(loaded(&self.ebpf, "spread")?, input.frame, input.ingress, input.repeat)
     }
 
-    fn with<R>(&self, subject: Program, job: impl FnOnce(&Xdp) -> R) -> Result<R, KernelError> {
+    fn with<R>(&self, lane: &KernelLane, subject: Program, job: impl FnOnce(&Xdp) -> R) -> Result<R, KernelError> {
         Ok(match subject {
-            Program::Relay(lane) => job(loaded(&lock(&lane.ebpf), "relay")?),
+            Program::Relay => job(loaded(&lock(&lane.ebpf), "relay")?),
             own => job(loaded(&self.ebpf, own.name())?),
         })
     }
