@@ -8,7 +8,7 @@ mod kernel_support;
 use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
 use std::time::Duration;
 
-use kernel_support::{Call, Namespace, above, is_root, lane, report, rtp};
+use kernel_support::{Call, Namespace, above, is_root, report, rtp, start_lane};
 use voxlane_common::outcome::Outcome;
 use voxlane_dataplane::kernel::{KernelConfig, KernelError, KernelLane};
 use voxlane_dataplane::lane::Reason;
@@ -132,7 +132,7 @@ fn a_call_across_two_interfaces_is_relayed_in_native_mode() {
         return;
     }
     let (net, call) = (Net::new(), Call::across());
-    let lane = lane(&net.gateway, &["g0", "g1"]);
+    let lane = start_lane(&net.gateway, &["g0", "g1"]);
     assert!(
         lane.interfaces().iter().all(|row| row.mode == AttachMode::Native),
         "{:?}",
@@ -171,9 +171,9 @@ fn a_call_on_one_interface_is_reflected() {
         return;
     }
     let (net, call) = (Net::new(), Call::beside());
-    let lane = lane(&net.gateway, &["g0"]);
+    let lane = start_lane(&net.gateway, &["g0"]);
     // A veth hands on what its peer's XDP program reflects only if it has a program itself; one without flows will do.
-    let _passes = lane(&net.caller, &["e0"]);
+    let _passes = start_lane(&net.caller, &["e0"]);
     let (caller, callee) = (socket(&net.caller, call.caller), socket(&net.caller, call.callee));
     relays_both_ways(&call, &caller, &callee, &lane);
     let reflected = lane
@@ -210,7 +210,7 @@ fn hold_and_resume_by_programming_again_keep_the_counts() {
         return;
     }
     let (net, call) = (Net::new(), Call::across());
-    let lane = lane(&net.gateway, &["g0", "g1"]);
+    let lane = start_lane(&net.gateway, &["g0", "g1"]);
     let (caller, callee) = (socket(&net.caller, call.caller), socket(&net.callee, call.callee));
     relays_both_ways(&call, &caller, &callee, &lane);
     let before = lane.read(call.caller_side).unwrap();
@@ -246,7 +246,7 @@ fn dropping_the_lane_detaches_it() {
             String::from_utf8(output.stdout).unwrap().contains("xdp")
         })
     };
-    let lane = lane(&net.gateway, &["g0"]);
+    let lane = start_lane(&net.gateway, &["g0"]);
     assert!(attached(&net));
     drop(lane);
     assert!(!attached(&net));
@@ -258,7 +258,7 @@ fn what_the_lane_cannot_reach_is_refused_with_a_reason() {
         return;
     }
     let net = Net::new();
-    let lane = lane(&net.gateway, &["g0", "nosuch0"]);
+    let lane = start_lane(&net.gateway, &["g0", "nosuch0"]);
     let modes: Vec<_> = lane.interfaces().iter().map(|row| row.mode).collect();
     assert_eq!(modes, [AttachMode::Native, AttachMode::None]);
     assert_eq!(

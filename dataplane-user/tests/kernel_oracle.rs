@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::net::SocketAddrV4;
 
 use kernel_support::frames::{Header, XDP_DROP, XDP_PASS, XDP_REDIRECT, XDP_TX, frame};
-use kernel_support::{Call, Namespace, above, gateway, is_root, lane, neighbour, report, rtp};
+use kernel_support::{Call, Namespace, above, gateway, is_root, neighbour, report, rtp, start_lane};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use voxlane_common::address::TransportAddress;
@@ -293,7 +293,7 @@ struct Bench {
 impl Bench {
     fn new(gateway: &Namespace) -> Self {
         Self {
-            lane: lane(gateway, &["a0", "b0"]),
+            lane: start_lane(gateway, &["a0", "b0"]),
             a: gateway.interface("a0"),
             b: gateway.interface("b0"),
         }

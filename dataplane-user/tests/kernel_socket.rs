@@ -10,7 +10,7 @@ use std::net::SocketAddrV4;
 use std::time::Duration;
 
 use kernel_support::frames::{Header, XDP_REDIRECT, frame};
-use kernel_support::{Call, Namespace, gateway, is_root, lane, neighbour, rtp};
+use kernel_support::{Call, Namespace, gateway, is_root, neighbour, rtp, start_lane};
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
 
 /// A socket that sends as the userspace relay's do.
@@ -73,7 +73,7 @@ fn program_and_socket_send_the_same_frame() {
         return;
     }
     let (gateway, call) = (gateway(), Call::across());
-    let lane = lane(&gateway, &["a0", "b0"]);
+    let lane = start_lane(&gateway, &["a0", "b0"]);
     lane.program(&call.pair()).unwrap();
     let (mac, ifindex) = gateway.interface("a0");
     let tap = tap(&gateway, gateway.interface("b1").1);

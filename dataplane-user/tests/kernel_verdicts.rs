@@ -6,7 +6,7 @@
 mod kernel_support;
 
 use kernel_support::frames::{Header, XDP_DROP, XDP_PASS, XDP_REDIRECT, frame};
-use kernel_support::{Call, Namespace, above, gateway, is_root, lane, neighbour, report, rtp};
+use kernel_support::{Call, Namespace, above, gateway, is_root, neighbour, report, rtp, start_lane};
 use voxlane_common::drops::DropReason;
 use voxlane_dataplane::kernel::{KernelLane, RelayPair};
 use voxlane_dataplane::media_plane::Direction;
@@ -23,7 +23,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let gateway = gateway();
-        let lane = lane(&gateway, &["a0", "b0"]);
+        let lane = start_lane(&gateway, &["a0", "b0"]);
         let (mac, ifindex) = gateway.interface("a0");
         Self {
             lane,

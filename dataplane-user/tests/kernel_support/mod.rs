@@ -27,7 +27,7 @@ pub fn is_root() -> bool {
 }
 
 /// Starts the kernel lane in a namespace, on these interfaces, for ports 10000-10099.
-pub fn lane(namespace: &Namespace, interfaces: &[&str]) -> KernelLane {
+pub fn start_lane(namespace: &Namespace, interfaces: &[&str]) -> KernelLane {
     let interfaces = interfaces.iter().map(|name| (*name).to_owned()).collect();
     let config = KernelConfig {
         interfaces,
