@@ -27,7 +27,6 @@ mod ebpf {
             .parent()
             .ok_or("this package is not in a workspace")?
             .to_owned();
-        // aya-build watches the program's own folder, not what the program is made of.
         for part in ["common", "dataplane-ebpf", "Cargo.toml", "Cargo.lock"] {
             println!("cargo::rerun-if-changed={}", root.join(part).display());
         }
@@ -40,19 +39,84 @@ mod ebpf {
         require_linker()?;
         require_rust_src(&toolchain)?;
 
-        let program = root.join("dataplane-ebpf");
-        let package = aya_build::Package {
-            name: "voxlane-ebpf",
-            root_dir: program.to_str().ok_or("the workspace's path is not UTF-8")?,
-            features: if cfg!(feature = "lab") { &["lab"] } else { &[] },
-            ..Default::default()
-        };
-        aya_build::build_ebpf([package], aya_build::Toolchain::Custom(&toolchain))
-            .map_err(|error| format!("the XDP program did not build: {error:#}"))
+        compile(&root, &toolchain)
     }
 
-    /// Puts the folders where `cargo xtask build` installs bpf-linker first on the path, and keeps the inner cargo quiet
-    /// (aya-build shows each of its lines as a warning): aya-build offers no other way to do either.
+    /// Programs of the package, each embedded under its own name.
+    const PROGRAMS: &[&str] = if cfg!(feature = "lab") {
+        &["voxlane-ebpf", "voxlane-ebpf-lab"]
+    } else {
+        &["voxlane-ebpf"]
+    };
+
+    /// Features they are built with.
+    const FEATURES: &str = if cfg!(feature = "lab") { "lab" } else { "" };
+
+    /// What the compiler is told. Version 3 of the instruction set has 32-bit registers, and every kernel we run on; that
+    /// packets may be read at any alignment saves putting their words together from bytes: both processors we run on
+    /// can. Without either the program is half as long again and does not fit its stack.
+    const FLAGS: [&str; 4] = [
+        "-Cdebuginfo=2",
+        "-Clink-arg=--btf",
+        "-Ctarget-cpu=v3",
+        "-Ctarget-feature=+allows-misaligned-mem-access",
+    ];
+
+    fn compile(root: &Path, toolchain: &str) -> Result<(), String> {
+        let variable = |name: &str| env::var(name).map_err(|_| format!("cargo has not set {name}"));
+        let out = PathBuf::from(variable("OUT_DIR")?);
+        let target = match variable("CARGO_CFG_TARGET_ENDIAN")?.as_str() {
+            "big" => "bpfeb-unknown-none",
+            _ => "bpfel-unknown-none",
+        };
+        let architecture = format!("--cfg=bpf_target_arch=\"{}\"", variable("CARGO_CFG_TARGET_ARCH")?);
+        let flags: Vec<&str> = FLAGS.into_iter().chain([architecture.as_str()]).collect();
+        // Away from what is copied out of it, and from the outer cargo's lock.
+        let directory = out.join("ebpf-target");
+        let built = Command::new("rustup")
+            .args([
+                "run",
+                toolchain,
+                "cargo",
+                "build",
+                "--package",
+                "voxlane-ebpf",
+                "--bins",
+                "--features",
+                FEATURES,
+            ])
+            .args([
+                "--release",
+                "--quiet",
+                "-Zbuild-std=core",
+                "--target",
+                target,
+                "--target-dir",
+            ])
+            .arg(&directory)
+            .current_dir(root.join("dataplane-ebpf"))
+            .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
+            // Set by the outer cargo for the outer toolchain.
+            .env_remove("RUSTC")
+            .env_remove("RUSTC_WRAPPER")
+            .env_remove("RUSTC_WORKSPACE_WRAPPER")
+            .output()
+            .map_err(|error| format!("cannot start rustup: {error}"))?;
+        if !built.status.success() {
+            let messages = String::from_utf8_lossy(&built.stderr);
+            let lines = messages.lines().filter(|line| !line.trim().is_empty());
+            lines.for_each(|line| println!("cargo::warning={line}"));
+            return Err("the eBPF programs did not build: see above".to_owned());
+        }
+        for program in PROGRAMS {
+            let from = directory.join(target).join("release").join(program);
+            std::fs::copy(&from, out.join(program))
+                .map_err(|error| format!("cannot copy {}: {error}", from.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Puts the folders where `cargo xtask build` installs bpf-linker first on the path.
     #[allow(unsafe_code)]
     fn prepare_environment(root: &Path) -> Result<(), String> {
         let target = env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
@@ -64,10 +128,7 @@ mod ebpf {
         path.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
         let path = env::join_paths(path).map_err(|error| format!("PATH cannot be extended: {error}"))?;
         // SAFETY: a build script's only thread.
-        unsafe {
-            env::set_var("PATH", path);
-            env::set_var("CARGO_TERM_QUIET", "true");
-        }
+        unsafe { env::set_var("PATH", path) };
         Ok(())
     }
 

@@ -41,6 +41,21 @@ impl Tick {
         })
     }
 
+    /// Ticks in `nanoseconds`; none on a clock that does not run.
+    #[inline(always)]
+    pub const fn ticks(self, nanoseconds: u64) -> u32 {
+        if self.0 == 0 {
+            return 0;
+        }
+        // More than 2^55 ns are a year: no stream pauses that long. Rounded to the nearest.
+        ((((nanoseconds & (u64::MAX >> 9)) << 8) + (self.0 >> 1) as u64) / self.0 as u64) as u32
+    }
+
+    /// Nanoseconds in `ticks` that are no more than four seconds.
+    pub const fn span_ns(self, ticks: u32) -> u32 {
+        ((ticks as u64 * self.0 as u64) >> 8) as u32
+    }
+
     /// Nanoseconds in `ticks`.
     #[inline(always)]
     const fn nanoseconds(self, ticks: i32) -> i64 {
@@ -49,7 +64,12 @@ impl Tick {
     }
 }
 
+/// Sequence numbers behind the highest that are remembered, to tell a duplicate from a late packet.
+const WINDOW: u16 = 64;
+
 /// One received stream. All zero before its first packet.
+///
+/// What every packet touches stands first.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct StreamAccount {
@@ -57,28 +77,36 @@ pub struct StreamAccount {
     pub packets: u64,
     /// UDP payload bytes of those packets.
     pub bytes: u64,
-    /// Packets behind the highest sequence number seen.
-    pub reordered: u64,
-    /// Packets with the same sequence number as the one before.
-    pub duplicates: u64,
     /// Arrival of the last packet, ns on the monotonic clock; 0 before the first.
     pub last_seen_ns: u64,
     /// Interarrival jitter, 1/16 ns.
     jitter_x16: u64,
     /// Arrival of the packet that spacing is measured from.
     spaced_ns: u64,
-    /// Packets expected of what the stream was before its last restart.
-    expected_before: u64,
+    /// Which of the last [`WINDOW`] sequence numbers have been seen: bit n is the highest minus n.
+    seen: u64,
     /// SSRC of the last packet.
     pub ssrc: u32,
     /// Media timestamp of the packet that spacing is measured from.
     spaced_timestamp: u32,
     /// Sequence number cycles, counted in the upper 16 bits.
     cycles: u32,
-    /// The sequence number that would confirm a restart, or [`NO_RESTART`].
-    restart_at: u32,
     highest: u16,
     base: u16,
+    /// Sum of the jitter after each packet that was measured, ns.
+    jitter_sum_ns: u64,
+    /// Packets whose spacing was measured.
+    spacings: u64,
+    /// Greatest jitter, ns.
+    jitter_max_ns: u64,
+    /// Packets that came after one with a higher sequence number.
+    pub reordered: u64,
+    /// Packets that had come before.
+    pub duplicates: u64,
+    /// Packets expected of what the stream was before its last restart.
+    expected_before: u64,
+    /// The sequence number that would confirm a restart, or [`NO_RESTART`].
+    restart_at: u32,
     /// No padding in a map value.
     reserved: u32,
 }
@@ -132,6 +160,16 @@ impl StreamAccount {
         self.jitter_x16 >> 4
     }
 
+    /// Mean of the jitter over the packets of the stream, ns.
+    pub fn mean_jitter_ns(&self) -> u64 {
+        self.jitter_sum_ns / self.spacings.max(1)
+    }
+
+    /// Greatest jitter there was, ns.
+    pub fn max_jitter_ns(&self) -> u64 {
+        self.jitter_max_ns
+    }
+
     /// Highest sequence number with its cycles, as a receiver report carries it (RFC 3550 section 6.4.1).
     pub fn extended_highest(&self) -> u32 {
         self.cycles.wrapping_add(u32::from(self.highest))
@@ -147,6 +185,7 @@ impl StreamAccount {
         self.base = sequence;
         self.highest = sequence;
         self.cycles = 0;
+        self.seen = 1;
         self.restart_at = NO_RESTART;
     }
 
@@ -160,17 +199,32 @@ impl StreamAccount {
                 self.cycles = self.cycles.wrapping_add(1 << 16);
             }
             self.highest = sequence;
+            self.seen = if ahead < WINDOW { self.seen << ahead | 1 } else { 1 };
             self.restart_at = NO_RESTART;
         } else if ahead > u16::MAX - MAX_MISORDER {
-            self.reordered += 1;
+            self.on_late(ahead.wrapping_neg());
         } else if u32::from(sequence) == self.restart_at {
             // Two in a row from elsewhere: the sender has restarted, and the first of the two was its first packet.
             self.expected_before += self.expected_now();
             self.begin(sequence.wrapping_sub(1));
             self.cycles = if sequence == 0 { 1 << 16 } else { 0 };
             self.highest = sequence;
+            self.seen = 0b11;
         } else {
             self.restart_at = u32::from(sequence.wrapping_add(1));
+        }
+    }
+
+    /// A packet `behind` (at least 1) the highest.
+    #[inline(always)]
+    fn on_late(&mut self, behind: u16) {
+        // What is older than the window is taken for late.
+        let bit = if behind < WINDOW { 1 << behind } else { 0 };
+        if self.seen & bit != 0 {
+            self.duplicates += 1;
+        } else {
+            self.seen |= bit;
+            self.reordered += 1;
         }
     }
 
@@ -194,6 +248,12 @@ impl StreamAccount {
             MAX_SPACING_NS
         };
         self.jitter_x16 = self.jitter_x16 + difference as u64 - ((self.jitter_x16 + 8) >> 4);
+        let jitter_ns = self.jitter_x16 >> 4;
+        self.jitter_sum_ns += jitter_ns;
+        self.spacings += 1;
+        if jitter_ns > self.jitter_max_ns {
+            self.jitter_max_ns = jitter_ns;
+        }
         self.space_from(header, arrival_ns);
     }
 
@@ -220,7 +280,7 @@ mod tests {
         bytes[2..4].copy_from_slice(&sequence.to_be_bytes());
         bytes[4..8].copy_from_slice(&timestamp.to_be_bytes());
         bytes[8..12].copy_from_slice(&ssrc.to_be_bytes());
-        RtpHeader::new(bytes).unwrap()
+        RtpHeader::parse(&bytes).unwrap()
     }
 
     /// A steady stream of the given sequence numbers.
@@ -248,6 +308,25 @@ mod tests {
         let account = after([10, 11, 13, 12, 14, 14, 17]);
         assert_eq!((account.packets, account.expected(), account.lost()), (7, 8, 1));
         assert_eq!((account.reordered, account.duplicates), (1, 1));
+    }
+
+    #[test]
+    fn a_late_packet_that_comes_twice_is_late_once() {
+        let account = after([10, 11, 14, 12, 12, 13, 11, 14, 15]);
+        assert_eq!((account.reordered, account.duplicates), (2, 3));
+        assert_eq!((account.expected(), account.lost()), (6, -3));
+        // Older than the window: cannot be told from a late one.
+        let account = after((0..=100).filter(|place| *place != 20).chain([20, 50]));
+        assert_eq!((account.reordered, account.duplicates), (1, 1));
+    }
+
+    #[test]
+    fn ticks_and_nanoseconds_agree() {
+        let tick = Tick::of_rate(8000);
+        assert_eq!((tick.ticks(20_000_000), tick.nanoseconds(160)), (160, 20_000_000));
+        assert_eq!(Tick::of_rate(44_100).ticks(1_000_000_000), 44_100);
+        assert_eq!(Tick::of_rate(0).ticks(5), 0);
+        assert_eq!(tick.ticks(u64::MAX), tick.ticks(u64::MAX >> 9));
     }
 
     #[test]

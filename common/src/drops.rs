@@ -1,7 +1,10 @@
 //! Why a packet of a flow was not forwarded: a closed set.
 
 /// Why a packet was dropped. The discriminant is the index of its counter.
-#[repr(u8)]
+///
+/// It is a word: bytes beside each other on its stack the eBPF compiler may write as one, where the verifier wants words
+/// aligned.
+#[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DropReason {
     /// Shorter than the smallest RTP or RTCP packet.
@@ -26,11 +29,15 @@ pub enum DropReason {
     NoNeighbour = 9,
     /// Larger than the path to the destination takes in one piece.
     TooBig = 10,
+    /// Faster than the flow's ptime and packet size allow.
+    Policed = 11,
+    /// To a port of the RTP range that is nobody's: a scan, or a call that is over.
+    Unallocated = 12,
 }
 
 impl DropReason {
     /// Every reason, in the order of the counters.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::TooShort,
         Self::NotRtp,
         Self::NotRtcp,
@@ -42,6 +49,8 @@ impl DropReason {
         Self::NoRoute,
         Self::NoNeighbour,
         Self::TooBig,
+        Self::Policed,
+        Self::Unallocated,
     ];
 
     /// How many there are.
@@ -67,6 +76,8 @@ impl DropReason {
             Self::NoRoute => "no_route",
             Self::NoNeighbour => "no_neighbour",
             Self::TooBig => "too_big",
+            Self::Policed => "policed",
+            Self::Unallocated => "unallocated",
         }
     }
 }

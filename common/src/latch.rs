@@ -1,9 +1,9 @@
 //! Symmetric media: who may send on a flow (RFC 4961), and how a caller behind NAT is found.
 //!
-//! A packet from the signalled source is let in at once. From anywhere else it must be the second in sequence of one
-//! SSRC from one address, and come before anybody else was let in. Whoever is let in first owns the flow: from then on
-//! everything else is dropped, so that media can neither be injected nor lured away. Only signalling opens the latch
-//! again.
+//! A packet from the signalled source is let in at once. From anywhere else it depends on the trunk's [`LatchMode`]: not
+//! at all; if it is the second in sequence of one SSRC from one address; or at once. Whoever is let in first owns the
+//! flow: from then on everything else is dropped, so that media can neither be injected nor lured away. Only signalling
+//! opens the latch again.
 
 #![allow(unsafe_code)]
 
@@ -11,6 +11,24 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::address::TransportAddress;
 use crate::rtp::RtpHeader;
+
+/// Who may own a flow beside the source that was signalled.
+#[repr(u8)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum LatchMode {
+    /// Nobody.
+    Strict = 0,
+    /// Whoever shows two packets in sequence: callers behind NAT.
+    #[default]
+    Nat = 1,
+    /// Whoever comes first.
+    Open = 2,
+}
 
 /// What a flow has learned about its source. All zero before the first packet.
 #[repr(C)]
@@ -48,12 +66,23 @@ impl Latch {
 
     /// Judges a valid RTP packet. `signalled` is where the other side said it would send from.
     #[inline(always)]
-    pub fn on_rtp(&mut self, signalled: TransportAddress, from: TransportAddress, header: &RtpHeader) -> Admission {
+    pub fn on_rtp(
+        &mut self,
+        mode: LatchMode,
+        signalled: TransportAddress,
+        from: TransportAddress,
+        header: &RtpHeader,
+    ) -> Admission {
         if let Some(admission) = self.known(signalled, from) {
             return admission;
         }
+        match mode {
+            LatchMode::Strict => return Admission::Stranger,
+            LatchMode::Open => return self.belongs_to(from),
+            LatchMode::Nat => {}
+        }
         let in_sequence =
-            self.candidate == from && self.candidate_ssrc == header.ssrc() && self.candidate_next == header.sequence();
+            self.candidate.is(from) && self.candidate_ssrc == header.ssrc() && self.candidate_next == header.sequence();
         if in_sequence {
             return self.belongs_to(from);
         }
@@ -65,16 +94,19 @@ impl Latch {
 
     /// Judges a valid RTCP packet. It has no sequence number and comes every few seconds, so there is no probation: it is
     /// let in from the host that signalling named or that owns the RTP beside it (`rtp_owner`), on whatever port. Anybody
-    /// else would be sent the other side's reports.
+    /// else would be sent the other side's reports, in an open flow, too. A strict one takes it from where it was
+    /// signalled only.
     #[inline(always)]
     pub fn on_rtcp(
         &mut self,
+        mode: LatchMode,
         signalled: TransportAddress,
         rtp_owner: TransportAddress,
         from: TransportAddress,
     ) -> Admission {
         match self.known(signalled, from) {
             Some(admission) => admission,
+            None if matches!(mode, LatchMode::Strict) => Admission::Stranger,
             None if from.same_host(signalled) || from.same_host(rtp_owner) => self.belongs_to(from),
             None => Admission::Probation,
         }
@@ -83,13 +115,13 @@ impl Latch {
     /// The answer if it needs no probation.
     #[inline(always)]
     fn known(&mut self, signalled: TransportAddress, from: TransportAddress) -> Option<Admission> {
-        if self.source == from {
+        if self.source.is(from) {
             return Some(Admission::Owner);
         }
         if !self.source.is_none() {
             return Some(Admission::Stranger);
         }
-        if from == signalled {
+        if from.is(signalled) {
             return Some(self.belongs_to(from));
         }
         None
@@ -97,10 +129,10 @@ impl Latch {
 
     #[inline(always)]
     fn belongs_to(&mut self, source: TransportAddress) -> Admission {
-        *self = Self {
-            source,
-            ..Self::default()
-        };
+        self.candidate = TransportAddress::NONE;
+        self.candidate_ssrc = 0;
+        self.candidate_next = 0;
+        self.source.publish(source);
         Admission::NewOwner
     }
 }
@@ -119,17 +151,29 @@ mod tests {
 
     fn header(sequence: u16, ssrc: u8) -> RtpHeader {
         let [high, low] = sequence.to_be_bytes();
-        RtpHeader::new([0x80, 0, high, low, 0, 0, 0, 0, 0, 0, 0, ssrc]).unwrap()
+        RtpHeader::parse(&[0x80, 0, high, low, 0, 0, 0, 0, 0, 0, 0, ssrc]).unwrap()
     }
 
     #[test]
     fn the_signalled_source_is_let_in_at_once_and_keeps_others_out() {
         let (signalled, other) = (address("192.0.2.1:4000"), address("198.51.100.1:4000"));
         let mut latch = Latch::default();
-        assert_eq!(latch.on_rtp(signalled, signalled, &header(1, 1)), Admission::NewOwner);
-        assert_eq!(latch.on_rtp(signalled, signalled, &header(2, 1)), Admission::Owner);
-        assert_eq!(latch.on_rtp(signalled, other, &header(3, 1)), Admission::Stranger);
-        assert_eq!(latch.on_rtp(signalled, other, &header(4, 1)), Admission::Stranger);
+        assert_eq!(
+            latch.on_rtp(LatchMode::Nat, signalled, signalled, &header(1, 1)),
+            Admission::NewOwner
+        );
+        assert_eq!(
+            latch.on_rtp(LatchMode::Nat, signalled, signalled, &header(2, 1)),
+            Admission::Owner
+        );
+        assert_eq!(
+            latch.on_rtp(LatchMode::Nat, signalled, other, &header(3, 1)),
+            Admission::Stranger
+        );
+        assert_eq!(
+            latch.on_rtp(LatchMode::Nat, signalled, other, &header(4, 1)),
+            Admission::Stranger
+        );
         assert_eq!(latch.source(), signalled);
     }
 
@@ -137,10 +181,22 @@ mod tests {
     fn a_caller_behind_nat_is_let_in_with_its_second_packet_in_sequence() {
         let (signalled, nat) = (address("10.0.0.5:4000"), address("198.51.100.1:61000"));
         let mut latch = Latch::default();
-        assert_eq!(latch.on_rtp(signalled, nat, &header(65_535, 1)), Admission::Probation);
-        assert_eq!(latch.on_rtp(signalled, nat, &header(0, 1)), Admission::NewOwner);
-        assert_eq!(latch.on_rtp(signalled, nat, &header(1, 1)), Admission::Owner);
-        assert_eq!(latch.on_rtp(signalled, signalled, &header(1, 1)), Admission::Stranger);
+        assert_eq!(
+            latch.on_rtp(LatchMode::Nat, signalled, nat, &header(65_535, 1)),
+            Admission::Probation
+        );
+        assert_eq!(
+            latch.on_rtp(LatchMode::Nat, signalled, nat, &header(0, 1)),
+            Admission::NewOwner
+        );
+        assert_eq!(
+            latch.on_rtp(LatchMode::Nat, signalled, nat, &header(1, 1)),
+            Admission::Owner
+        );
+        assert_eq!(
+            latch.on_rtp(LatchMode::Nat, signalled, signalled, &header(1, 1)),
+            Admission::Stranger
+        );
     }
 
     #[test]
@@ -151,12 +207,30 @@ mod tests {
             address("198.51.100.1:7"),
         );
         let mut latch = Latch::default();
-        assert_eq!(latch.on_rtp(signalled, a, &header(1, 1)), Admission::Probation);
-        assert_eq!(latch.on_rtp(signalled, b, &header(2, 1)), Admission::Probation);
-        assert_eq!(latch.on_rtp(signalled, a, &header(2, 1)), Admission::Probation);
-        assert_eq!(latch.on_rtp(signalled, a, &header(3, 2)), Admission::Probation);
-        assert_eq!(latch.on_rtp(signalled, a, &header(5, 2)), Admission::Probation);
-        assert_eq!(latch.on_rtp(signalled, signalled, &header(9, 9)), Admission::NewOwner);
+        assert_eq!(
+            latch.on_rtp(LatchMode::Nat, signalled, a, &header(1, 1)),
+            Admission::Probation
+        );
+        assert_eq!(
+            latch.on_rtp(LatchMode::Nat, signalled, b, &header(2, 1)),
+            Admission::Probation
+        );
+        assert_eq!(
+            latch.on_rtp(LatchMode::Nat, signalled, a, &header(2, 1)),
+            Admission::Probation
+        );
+        assert_eq!(
+            latch.on_rtp(LatchMode::Nat, signalled, a, &header(3, 2)),
+            Admission::Probation
+        );
+        assert_eq!(
+            latch.on_rtp(LatchMode::Nat, signalled, a, &header(5, 2)),
+            Admission::Probation
+        );
+        assert_eq!(
+            latch.on_rtp(LatchMode::Nat, signalled, signalled, &header(9, 9)),
+            Admission::NewOwner
+        );
     }
 
     #[test]
@@ -164,11 +238,11 @@ mod tests {
         let mut latch = Latch::default();
         let a = address("198.51.100.1:6");
         assert_eq!(
-            latch.on_rtp(TransportAddress::NONE, a, &header(1, 1)),
+            latch.on_rtp(LatchMode::Nat, TransportAddress::NONE, a, &header(1, 1)),
             Admission::Probation
         );
         assert_eq!(
-            latch.on_rtp(TransportAddress::NONE, a, &header(2, 1)),
+            latch.on_rtp(LatchMode::Nat, TransportAddress::NONE, a, &header(2, 1)),
             Admission::NewOwner
         );
     }
@@ -179,21 +253,62 @@ mod tests {
         let (rtp_owner, stranger) = (address("198.51.100.1:61000"), address("203.0.113.66:4001"));
         let mut latch = Latch::default();
         for rtp_owner in [TransportAddress::NONE, rtp_owner] {
-            assert_eq!(latch.on_rtcp(signalled, rtp_owner, stranger), Admission::Probation);
+            assert_eq!(
+                latch.on_rtcp(LatchMode::Nat, signalled, rtp_owner, stranger),
+                Admission::Probation
+            );
         }
         assert_eq!(
-            latch.on_rtcp(signalled, TransportAddress::NONE, nat),
+            latch.on_rtcp(LatchMode::Nat, signalled, TransportAddress::NONE, nat),
             Admission::Probation
         );
-        assert_eq!(latch.on_rtcp(signalled, rtp_owner, nat), Admission::NewOwner);
-        assert_eq!(latch.on_rtcp(signalled, rtp_owner, nat), Admission::Owner);
-        assert_eq!(latch.on_rtcp(signalled, rtp_owner, signalled), Admission::Stranger);
+        assert_eq!(
+            latch.on_rtcp(LatchMode::Nat, signalled, rtp_owner, nat),
+            Admission::NewOwner
+        );
+        assert_eq!(
+            latch.on_rtcp(LatchMode::Nat, signalled, rtp_owner, nat),
+            Admission::Owner
+        );
+        assert_eq!(
+            latch.on_rtcp(LatchMode::Nat, signalled, rtp_owner, signalled),
+            Admission::Stranger
+        );
 
         let mut latch = Latch::default();
         let other_port = address("10.0.0.5:4777");
         assert_eq!(
-            latch.on_rtcp(signalled, TransportAddress::NONE, other_port),
+            latch.on_rtcp(LatchMode::Nat, signalled, TransportAddress::NONE, other_port),
             Admission::NewOwner
         );
+    }
+
+    #[test]
+    fn a_strict_flow_waits_for_the_signalled_source() {
+        let (signalled, other) = (address("192.0.2.1:4000"), address("192.0.2.1:4002"));
+        let mut latch = Latch::default();
+        let mode = LatchMode::Strict;
+        for sequence in 1..5 {
+            let admission = latch.on_rtp(mode, signalled, other, &header(sequence, 1));
+            assert_eq!(admission, Admission::Stranger);
+        }
+        assert_eq!(latch.on_rtcp(mode, signalled, signalled, other), Admission::Stranger);
+        let admission = latch.on_rtp(mode, signalled, signalled, &header(9, 1));
+        assert_eq!(admission, Admission::NewOwner);
+    }
+
+    #[test]
+    fn an_open_flow_takes_whoever_comes_first_and_nobody_after() {
+        let (signalled, other) = (address("192.0.2.1:4000"), address("203.0.113.1:4002"));
+        let mut latch = Latch::default();
+        let mode = LatchMode::Open;
+        assert_eq!(latch.on_rtp(mode, signalled, other, &header(1, 1)), Admission::NewOwner);
+        assert_eq!(
+            latch.on_rtp(mode, signalled, signalled, &header(1, 1)),
+            Admission::Stranger
+        );
+        let mut reports = Latch::default();
+        let stranger = address("203.0.113.66:9");
+        assert_eq!(reports.on_rtcp(mode, signalled, other, stranger), Admission::Probation);
     }
 }

@@ -3,32 +3,35 @@
 use crate::drops::DropReason;
 
 /// Why a frame is left to the network stack.
-#[repr(u8)]
+#[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PassReason {
-    /// Not UDP over IPv4 over untagged Ethernet.
+    /// Not UDP over IP over Ethernet with one VLAN tag at most.
     NotUdp = 0,
-    /// IPv4 with options.
+    /// IPv4 with options, or IPv6 with extension headers.
     Options = 1,
-    /// A fragment.
+    /// A fragment, of either IP.
     Fragment = 2,
     /// Lengths that contradict each other.
     BadLength = 3,
     /// To an address or port outside the flow table.
     OtherPort = 4,
-    /// To a port of the flow table that has no flow: a socket of the worker lane may live there.
+    /// To a port of the flow table that is nobody's, where such packets are not to be dropped.
     NoFlow = 5,
+    /// To a port that a socket of the worker lane has.
+    Worker = 6,
 }
 
 impl PassReason {
     /// Every reason, in the order of the counters.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::NotUdp,
         Self::Options,
         Self::Fragment,
         Self::BadLength,
         Self::OtherPort,
         Self::NoFlow,
+        Self::Worker,
     ];
 
     /// How many there are.
@@ -43,6 +46,7 @@ impl PassReason {
             Self::BadLength => "pass_bad_length",
             Self::OtherPort => "pass_other_port",
             Self::NoFlow => "pass_no_flow",
+            Self::Worker => "pass_worker",
         }
     }
 }
@@ -56,20 +60,22 @@ pub enum Outcome {
     Reflected,
     /// Sent on through another interface.
     Redirected,
+    /// Handed to the program `pace`, which sends it on at its time.
+    Paced,
     /// Dropped.
     Dropped(DropReason),
 }
 
 impl Outcome {
     /// How many counters there are.
-    pub const COUNT: usize = PassReason::COUNT + 2 + DropReason::COUNT;
+    pub const COUNT: usize = PassReason::COUNT + 3 + DropReason::COUNT;
 
     /// Every outcome, in the order of the counters.
     pub fn all() -> impl Iterator<Item = Self> {
         PassReason::ALL
             .into_iter()
             .map(Self::Passed)
-            .chain([Self::Reflected, Self::Redirected])
+            .chain([Self::Reflected, Self::Redirected, Self::Paced])
             .chain(DropReason::ALL.into_iter().map(Self::Dropped))
     }
 
@@ -80,7 +86,8 @@ impl Outcome {
             Self::Passed(reason) => reason as usize,
             Self::Reflected => PassReason::COUNT,
             Self::Redirected => PassReason::COUNT + 1,
-            Self::Dropped(reason) => PassReason::COUNT + 2 + reason.index(),
+            Self::Paced => PassReason::COUNT + 2,
+            Self::Dropped(reason) => PassReason::COUNT + 3 + reason.index(),
         };
         index as u32
     }
@@ -91,10 +98,24 @@ impl Outcome {
             Self::Passed(reason) => reason.name(),
             Self::Reflected => "reflected",
             Self::Redirected => "redirected",
+            Self::Paced => "paced",
             Self::Dropped(reason) => reason.name(),
         }
     }
 }
+
+/// What userspace was not told because a ring was full. The discriminant is the index of its counter.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Loss {
+    /// A copy of a telephone event or report, or an address that was found.
+    Event = 0,
+    /// A mirrored frame.
+    Mirrored = 1,
+}
+
+/// How many kinds of [`Loss`] there are.
+pub const LOSSES: u32 = 2;
 
 #[cfg(test)]
 mod tests {

@@ -5,32 +5,62 @@
 
 #![allow(unsafe_code)]
 
-use core::net::{Ipv4Addr, SocketAddrV4};
+use core::net::{IpAddr, SocketAddr};
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::address::TransportAddress;
+use crate::address::{Host, TransportAddress};
 
 /// Most local addresses a kernel lane serves.
 pub const MAX_ADDRESSES: usize = 8;
+
+/// What happens to a packet to a port of the range that is nobody's.
+#[repr(u8)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Unallocated {
+    /// It is dropped and counted: a port scan costs nothing and learns nothing.
+    #[default]
+    Drop = 0,
+    /// It is left to the network stack: other programs of the host use ports of the range.
+    Pass = 1,
+}
 
 /// The local addresses and the port range of the flow table.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct PortMap {
-    /// Local addresses in network order; 0.0.0.0 marks a free slot.
-    addresses: [[u8; 4]; MAX_ADDRESSES],
+    /// Local addresses; none marks a free slot.
+    addresses: [Host; MAX_ADDRESSES],
     first: u16,
     last: u16,
+    unallocated: u8,
+    /// No padding in a map value.
+    reserved: [u8; 3],
 }
 
 impl PortMap {
     /// A map of `first..=last` that knows no address yet. An empty range (`last < first`) maps nothing.
-    pub const fn new(first: u16, last: u16) -> Self {
+    pub const fn new(first: u16, last: u16, unallocated: Unallocated) -> Self {
         Self {
-            addresses: [[0; 4]; MAX_ADDRESSES],
+            addresses: [Host::NONE; MAX_ADDRESSES],
             first,
             last,
+            unallocated: unallocated as u8,
+            reserved: [0; 3],
+        }
+    }
+
+    /// What happens to a packet to a port that is nobody's.
+    #[inline(always)]
+    pub const fn unallocated(&self) -> Unallocated {
+        match self.unallocated {
+            0 => Unallocated::Drop,
+            _ => Unallocated::Pass,
         }
     }
 
@@ -50,15 +80,15 @@ impl PortMap {
     }
 
     /// Gives `address` a slot, unless it has one. `false` if it is unspecified or no slot is free.
-    pub fn add(&mut self, address: Ipv4Addr) -> bool {
-        let address = address.octets();
-        if address == [0; 4] {
+    pub fn add(&mut self, address: IpAddr) -> bool {
+        let address = Host::new(address);
+        if address.is_none() {
             return false;
         }
         if self.addresses.contains(&address) {
             return true;
         }
-        match self.addresses.iter_mut().find(|slot| **slot == [0; 4]) {
+        match self.addresses.iter_mut().find(|slot| slot.is_none()) {
             Some(slot) => {
                 *slot = address;
                 true
@@ -68,11 +98,15 @@ impl PortMap {
     }
 
     /// The addresses that have a slot.
-    pub fn addresses(&self) -> impl Iterator<Item = Ipv4Addr> + '_ {
-        self.addresses
-            .iter()
-            .filter(|slot| **slot != [0; 4])
-            .map(|slot| Ipv4Addr::from(*slot))
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.addresses.iter().filter_map(|slot| slot.get())
+    }
+
+    /// The address and port of an entry; `None` if its slot is free.
+    pub fn address_of(&self, index: u32) -> Option<SocketAddr> {
+        let (slot, place) = (index.checked_div(self.count())?, index % self.count());
+        let address = self.addresses.get(usize::try_from(slot).ok()?)?.get()?;
+        Some(SocketAddr::new(address, self.first + place as u16))
     }
 
     /// The entry of a local address and port as they stand in a packet; `None` if it is not ours.
@@ -82,13 +116,13 @@ impl PortMap {
         if port < self.first || port > self.last {
             return None;
         }
-        let ip = local.ip_bytes();
-        if ip == [0; 4] {
+        let host = local.host();
+        if host.is_none() {
             return None;
         }
         let mut base = 0;
         for address in &self.addresses {
-            if *address == ip {
+            if address.is(host) {
                 return Some(base + u32::from(port - self.first));
             }
             base += self.count();
@@ -97,7 +131,7 @@ impl PortMap {
     }
 
     /// The entry of a local address and port.
-    pub fn index_of(&self, local: SocketAddrV4) -> Option<u32> {
+    pub fn index_of(&self, local: SocketAddr) -> Option<u32> {
         self.index(TransportAddress::new(local))
     }
 }
@@ -109,51 +143,62 @@ unsafe impl aya::Pod for PortMap {}
 #[cfg(test)]
 mod tests {
     extern crate std;
+    use core::net::{Ipv4Addr, Ipv6Addr};
     use std::collections::HashSet;
 
     use super::*;
 
+    fn at(host: u8, port: u16) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::new(192, 0, 2, host), port))
+    }
+
     #[test]
     fn every_port_of_every_address_has_its_own_entry() {
-        let mut map = PortMap::new(10_000, 10_009);
-        for slot in 0..MAX_ADDRESSES as u8 {
-            assert!(map.add(Ipv4Addr::new(192, 0, 2, slot + 1)));
+        let mut map = PortMap::new(10_000, 10_009, Unallocated::Drop);
+        for slot in 0..4 {
+            assert!(map.add(Ipv4Addr::new(192, 0, 2, slot + 1).into()));
+            assert!(map.add(Ipv6Addr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, slot.into()]).into()));
         }
         let mut seen = HashSet::new();
         for address in map.addresses() {
             for port in 10_000..=10_009 {
-                let index = map.index_of(SocketAddrV4::new(address, port)).unwrap();
+                let local = SocketAddr::new(address, port);
+                let index = map.index_of(local).unwrap();
                 assert!(index < map.entries());
                 assert!(seen.insert(index));
+                assert_eq!(map.address_of(index), Some(local));
             }
         }
-        assert_eq!(seen.len(), 80);
+        assert_eq!((seen.len(), map.address_of(80)), (80, None));
     }
 
     #[test]
     fn what_is_not_ours_has_none() {
-        let mut map = PortMap::new(10_000, 10_009);
-        let ours = Ipv4Addr::new(192, 0, 2, 1);
+        let mut map = PortMap::new(10_000, 10_009, Unallocated::Pass);
+        let ours = at(1, 0).ip();
         assert!(map.add(ours) && map.add(ours));
-        assert_eq!(map.addresses().count(), 1);
-        assert!(!map.add(Ipv4Addr::UNSPECIFIED));
-        assert_eq!(map.index_of(SocketAddrV4::new(ours, 9_999)), None);
-        assert_eq!(map.index_of(SocketAddrV4::new(ours, 10_010)), None);
-        assert_eq!(
-            map.index_of(SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 2), 10_000)),
-            None
-        );
-        assert_eq!(map.index_of(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 10_000)), None);
+        assert_eq!((map.addresses().count(), map.unallocated()), (1, Unallocated::Pass));
+        assert!(!map.add(Ipv4Addr::UNSPECIFIED.into()) && !map.add(Ipv6Addr::UNSPECIFIED.into()));
+        for other in [
+            at(1, 9_999),
+            at(1, 10_010),
+            at(2, 10_000),
+            (Ipv4Addr::UNSPECIFIED, 10_000).into(),
+            (Ipv6Addr::LOCALHOST, 10_000).into(),
+        ] {
+            assert_eq!(map.index_of(other), None, "{other}");
+        }
+        assert_eq!(map.address_of(10), None);
     }
 
     #[test]
     fn a_ninth_address_is_refused_and_an_empty_range_maps_nothing() {
-        let mut map = PortMap::new(10, 9);
+        let mut map = PortMap::new(10, 9, Unallocated::Drop);
         for slot in 1..=8 {
-            assert!(map.add(Ipv4Addr::new(192, 0, 2, slot)));
+            assert!(map.add(at(slot, 0).ip()));
         }
-        assert!(!map.add(Ipv4Addr::new(192, 0, 2, 9)));
-        assert_eq!(map.entries(), 0);
-        assert_eq!(map.index_of("192.0.2.1:10".parse().unwrap()), None);
+        assert!(!map.add(at(9, 0).ip()));
+        assert_eq!((map.entries(), map.address_of(0)), (0, None));
+        assert_eq!(map.index_of(at(1, 10)), None);
     }
 }

@@ -2,10 +2,14 @@
 
 use crate::address::TransportAddress;
 use crate::drops::DropReason;
-use crate::flow::{Flow, FlowKind, FlowState, Forwarding};
+use crate::event::EventKind;
+use crate::flow::{Beside, Flow, FlowKind, FlowState, Forwarding, RtcpPort};
 use crate::latch::Admission;
+use crate::next_hop::NextHopId;
+use crate::pace::Departure;
+use crate::rewrite::NewHeaders;
 use crate::rtcp;
-use crate::rtp::{self, RtpHeader};
+use crate::rtp::{self, Head, RtpHeader};
 
 /// What the decision needs to see of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,44 +17,51 @@ pub struct PacketView {
     /// Where it comes from.
     pub source: TransportAddress,
     /// The first bytes of the UDP payload; zero where the payload is shorter.
-    pub head: [u8; rtp::HEADER_LEN],
+    pub head: Head,
     /// Length of the UDP payload, bytes.
-    pub length: u16,
-    /// For RTCP: who owns the RTP flow beside it ([`FlowState::owner_beside`]).
-    pub rtp_owner: TransportAddress,
+    pub length: u32,
+    /// For RTCP: what is known of the RTP flow beside it.
+    pub beside: Beside,
 }
 
 impl PacketView {
     /// The view of a whole UDP payload.
     pub fn new(source: TransportAddress, payload: &[u8]) -> Self {
-        let mut head = [0; rtp::HEADER_LEN];
-        for (to, from) in head.iter_mut().zip(payload) {
-            *to = *from;
-        }
-        // A UDP payload over IPv4 is at most 65,507 bytes.
+        // A UDP payload is at most 65,527 bytes.
         Self {
             source,
-            head,
-            length: payload.len().min(usize::from(u16::MAX)) as u16,
-            rtp_owner: TransportAddress::NONE,
+            head: rtp::head(payload),
+            length: payload.len().min(usize::from(u16::MAX)) as u32,
+            beside: Beside::NOTHING,
         }
     }
 
-    /// The same, of an RTCP packet beside an RTP flow with this owner.
-    pub fn beside(self, rtp_owner: TransportAddress) -> Self {
-        Self { rtp_owner, ..self }
+    /// The same, of an RTCP packet beside an RTP flow.
+    pub fn beside(self, beside: Beside) -> Self {
+        Self { beside, ..self }
+    }
+
+    /// Whether a packet that arrived on `flow` is RTCP that shares the port with RTP: it is judged by the flow of the
+    /// entry above.
+    #[inline(always)]
+    pub fn is_rtcp_on(&self, flow: &Flow) -> bool {
+        let [first, second] = rtp::first_bytes(&self.head);
+        matches!((flow.kind(), flow.rtcp_port()), (FlowKind::Rtp, RtcpPort::Shared)) && rtcp::is_rtcp(first, second)
     }
 }
 
 /// How a packet is sent on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Forward {
-    /// Source address and port to write: ours on the outgoing leg.
-    pub source: TransportAddress,
-    /// Destination address and port to write.
-    pub destination: TransportAddress,
-    /// The second byte of the payload: RTP marker and payload type (renumbered), or RTCP packet type (unchanged).
-    pub second_byte: u8,
+    /// Addresses, ports and TOS to write.
+    pub headers: NewHeaders,
+    /// What the payload begins with: the RTP header, or the first eight bytes of RTCP and four that may not be the
+    /// packet's.
+    pub head: Head,
+    /// The neighbour on the way, if it is known.
+    pub next_hop: NextHopId,
+    /// When it leaves.
+    pub departure: Departure,
 }
 
 /// What happens to a packet.
@@ -58,6 +69,8 @@ pub struct Forward {
 pub enum Verdict {
     /// There is no flow here: the packet is somebody else's.
     NoFlow,
+    /// It is a worker's.
+    Worker,
     /// It is sent on.
     Forward(Forward),
     /// It ends here, and [`FlowState`] has counted it.
@@ -72,6 +85,18 @@ pub struct Decision {
     /// The packet has shown where the flow really comes from (otherwise [`TransportAddress::NONE`]): the caller tells
     /// the flow's peer by [`FlowState::peer_found`], even if the packet itself is not sent on.
     pub found: TransportAddress,
+    /// Userspace is to be given a copy of the packet, whatever becomes of it.
+    pub copy: Option<EventKind>,
+}
+
+impl Decision {
+    const fn bare(verdict: Verdict) -> Self {
+        Self {
+            verdict,
+            found: TransportAddress::NONE,
+            copy: None,
+        }
+    }
 }
 
 /// Judges and counts one packet of `flow`.
@@ -84,39 +109,48 @@ pub struct Decision {
 #[inline(always)]
 pub fn decide(flow: &Flow, state: &mut FlowState, packet: &PacketView, now_ns: u64) -> Decision {
     if !flow.is_active() {
-        return Decision {
-            verdict: Verdict::NoFlow,
-            found: TransportAddress::NONE,
-        };
+        return Decision::bare(Verdict::NoFlow);
+    }
+    let kind = flow.kind();
+    if let FlowKind::Worker = kind {
+        return Decision::bare(Verdict::Worker);
     }
     state.enter(flow);
-    let admitted = match flow.kind() {
+    let admitted = match kind {
         FlowKind::Rtp => admit_rtp(flow, state, packet, now_ns),
-        FlowKind::Rtcp => admit_rtcp(flow, state, packet, now_ns),
+        FlowKind::Rtcp | FlowKind::Worker => admit_rtcp(flow, state, packet, now_ns),
     };
-    let (outcome, found) = match admitted {
-        Ok(Admitted { second_byte, found }) => (route(flow, state, second_byte), found),
-        Err(reason) => (Err(reason), TransportAddress::NONE),
-    };
-    let verdict = match outcome {
-        Ok(forward) => Verdict::Forward(forward),
-        Err(reason) => {
-            state.on_dropped(reason);
-            Verdict::Drop(reason)
+    let refused = match admitted {
+        Ok(admitted) => {
+            let verdict = match route(flow, state, &admitted, now_ns) {
+                Ok(forward) => Verdict::Forward(forward),
+                Err(reason) => {
+                    state.on_dropped(reason);
+                    Verdict::Drop(reason)
+                }
+            };
+            return Decision {
+                verdict,
+                found: admitted.found,
+                copy: admitted.copy,
+            };
         }
+        Err(reason) => reason,
     };
-    Decision { verdict, found }
+    state.on_dropped(refused);
+    Decision::bare(Verdict::Drop(refused))
 }
 
 /// A packet that is media of this flow.
 struct Admitted {
-    second_byte: u8,
+    head: Head,
     found: TransportAddress,
+    copy: Option<EventKind>,
 }
 
 #[inline(always)]
 fn admit_rtp(flow: &Flow, state: &mut FlowState, packet: &PacketView, now_ns: u64) -> Result<Admitted, DropReason> {
-    if usize::from(packet.length) < rtp::HEADER_LEN {
+    if packet.length < rtp::HEADER_LEN as u32 {
         return Err(DropReason::TooShort);
     }
     let Some(header) = RtpHeader::new(packet.head) else {
@@ -126,34 +160,54 @@ fn admit_rtp(flow: &Flow, state: &mut FlowState, packet: &PacketView, now_ns: u6
     if !flow.payload_types().contains(payload_type) {
         return Err(DropReason::PayloadType);
     }
-    let found = found_by(state.latch.on_rtp(flow.signalled(), packet.source, &header), packet)?;
-    state
-        .account
-        .on_packet(&header, u32::from(packet.length), now_ns, flow.tick());
-    let marker = packet.head[1] & 0x80;
+    let admission = state
+        .latch
+        .on_rtp(flow.latch(), flow.signalled(), packet.source, &header);
+    let found = found_by(admission, packet)?;
+    if !state.admits(flow, packet.length, now_ns) {
+        return Err(DropReason::Policed);
+    }
+    let tick = flow.tick();
+    state.account.on_packet(&header, packet.length, now_ns, tick);
+    let head = match flow.forwarding() {
+        Forwarding::On => state
+            .sent
+            .on_packet(flow.continuity(), &header, now_ns, tick, flow.ptime_ns()),
+        Forwarding::Held => packet.head,
+    };
     Ok(Admitted {
-        second_byte: marker | flow.outgoing_payload_type(payload_type),
+        head: rtp::with_payload_type(head, flow.outgoing_payload_type(payload_type)),
         found,
+        copy: flow.is_event(payload_type).then_some(EventKind::TelephoneEvent),
     })
 }
 
 #[inline(always)]
 fn admit_rtcp(flow: &Flow, state: &mut FlowState, packet: &PacketView, now_ns: u64) -> Result<Admitted, DropReason> {
-    if usize::from(packet.length) < rtcp::MIN_LEN {
+    if packet.length < rtcp::MIN_LEN as u32 {
         return Err(DropReason::TooShort);
     }
-    let [first, second, ..] = packet.head;
+    let [first, second] = rtp::first_bytes(&packet.head);
     if !rtcp::is_rtcp(first, second) {
         return Err(DropReason::NotRtcp);
     }
-    let found = found_by(
-        state.latch.on_rtcp(flow.signalled(), packet.rtp_owner, packet.source),
-        packet,
-    )?;
-    state.account.on_report(u32::from(packet.length), now_ns);
+    let admission = state
+        .latch
+        .on_rtcp(flow.latch(), flow.signalled(), packet.beside.owner, packet.source);
+    let found = found_by(admission, packet)?;
+    if !state.admits(flow, packet.length, now_ns) {
+        return Err(DropReason::Policed);
+    }
+    state.account.on_report(packet.length, now_ns);
+    let mut head = packet.head;
+    // The sender of the report is known to the far end by the SSRC of the media.
+    if let Some(ssrc) = packet.beside.ssrc {
+        head[1] = ssrc.to_be();
+    }
     Ok(Admitted {
-        second_byte: second,
+        head,
         found,
+        copy: Some(EventKind::Rtcp),
     })
 }
 
@@ -169,7 +223,7 @@ fn found_by(admission: Admission, packet: &PacketView) -> Result<TransportAddres
 }
 
 #[inline(always)]
-fn route(flow: &Flow, state: &FlowState, second_byte: u8) -> Result<Forward, DropReason> {
+fn route(flow: &Flow, state: &mut FlowState, admitted: &Admitted, now_ns: u64) -> Result<Forward, DropReason> {
     match flow.forwarding() {
         Forwarding::Held => return Err(DropReason::Held),
         Forwarding::On => {}
@@ -179,9 +233,14 @@ fn route(flow: &Flow, state: &FlowState, second_byte: u8) -> Result<Forward, Dro
         return Err(DropReason::NoDestination);
     }
     Ok(Forward {
-        source: flow.outgoing(),
-        destination,
-        second_byte,
+        headers: NewHeaders {
+            source: flow.outgoing(),
+            destination,
+            tos: flow.tos() as u32,
+        },
+        head: admitted.head,
+        next_hop: flow.next_hop_to(destination),
+        departure: state.departure(flow, now_ns),
     })
 }
 
@@ -190,29 +249,20 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::flow::{FlowSpec, PayloadRewrite, PayloadTypes};
+    use crate::flow::FlowSpec;
+    use crate::flow::tests::spec;
+    use crate::latch::LatchMode;
+    use crate::splice::Continuity;
 
     const CALLER: &str = "192.0.2.1:4000";
     const CALLEE: &str = "198.51.100.9:5000";
 
-    fn spec() -> FlowSpec {
-        FlowSpec {
-            generation: 1,
-            epoch: 0,
-            kind: FlowKind::Rtp,
-            signalled: CALLER.parse().unwrap(),
-            outgoing: "198.51.100.1:10002".parse().unwrap(),
-            destination: CALLEE.parse().unwrap(),
-            payload_types: PayloadTypes::of([0, 101]),
-            rewrites: [PayloadRewrite { from: 0, to: 0 }, PayloadRewrite { from: 101, to: 96 }],
-            clock_rate: 8000,
-            forwarding: Forwarding::On,
-            peer: 0,
-        }
+    fn address(text: &str) -> TransportAddress {
+        TransportAddress::new(text.parse::<core::net::SocketAddr>().unwrap())
     }
 
     fn packet(from: &str, payload: &[u8]) -> PacketView {
-        PacketView::new(TransportAddress::new(from.parse().unwrap()), payload)
+        PacketView::new(address(from), payload)
     }
 
     const RTP: [u8; 12] = [0x80, 0, 0, 1, 0, 0, 0, 160, 1, 2, 3, 4];
@@ -228,12 +278,17 @@ mod tests {
     fn media_from_the_signalled_source_is_sent_on_and_counted() {
         let mut state = FlowState::default();
         let decision = decide(&Flow::new(&spec()), &mut state, &packet(CALLER, &RTP), 1);
-        let caller = TransportAddress::new(CALLER.parse().unwrap());
+        let caller = address(CALLER);
         assert_eq!(decision.found, caller);
         let forward = Forward {
-            source: spec().outgoing.into(),
-            destination: CALLEE.parse().map(TransportAddress::new).unwrap(),
-            second_byte: 0,
+            headers: NewHeaders {
+                source: spec().outgoing,
+                destination: address(CALLEE),
+                tos: 0xb8,
+            },
+            head: rtp::head(&RTP),
+            next_hop: NextHopId(5),
+            departure: Departure::Now,
         };
         assert_eq!(decision.verdict, Verdict::Forward(forward));
         assert_eq!(
@@ -248,7 +303,7 @@ mod tests {
         let mut event = RTP;
         event[1] = 0x80 | 101;
         match verdict(spec(), CALLER, &event).0 {
-            Verdict::Forward(forward) => assert_eq!(forward.second_byte, 0x80 | 96),
+            Verdict::Forward(forward) => assert_eq!(rtp::first_bytes(&forward.head)[1], 0x80 | 96),
             other => panic!("{other:?}"),
         }
     }
@@ -261,7 +316,7 @@ mod tests {
         };
         let mut other_type = RTP;
         other_type[1] = 8;
-        let cases: [(FlowSpec, &str, &[u8], DropReason); 9] = [
+        let cases: [(FlowSpec, &str, &[u8], DropReason); 10] = [
             (spec(), CALLER, &RTP[..11], DropReason::TooShort),
             (spec(), CALLER, &[], DropReason::TooShort),
             (report, CALLER, &REPORT[..7], DropReason::TooShort),
@@ -269,6 +324,15 @@ mod tests {
             (report, CALLER, &RTP, DropReason::NotRtcp),
             (spec(), CALLER, &other_type, DropReason::PayloadType),
             (spec(), CALLEE, &RTP, DropReason::Probation),
+            (
+                FlowSpec {
+                    latch: LatchMode::Strict,
+                    ..spec()
+                },
+                CALLEE,
+                &RTP,
+                DropReason::WrongSource,
+            ),
             (
                 FlowSpec {
                     forwarding: Forwarding::Held,
@@ -280,7 +344,7 @@ mod tests {
             ),
             (
                 FlowSpec {
-                    destination: "0.0.0.0:9".parse().unwrap(),
+                    destination: TransportAddress::NONE,
                     ..spec()
                 },
                 CALLER,
@@ -306,8 +370,8 @@ mod tests {
     fn the_peer_learns_where_a_caller_behind_nat_is() {
         let there = Flow::new(&spec());
         let back = Flow::new(&FlowSpec {
-            signalled: CALLEE.parse().unwrap(),
-            destination: CALLER.parse().unwrap(),
+            signalled: address(CALLEE),
+            destination: address(CALLER),
             ..spec()
         });
         let (mut there_state, mut back_state) = (FlowState::default(), FlowState::default());
@@ -318,7 +382,10 @@ mod tests {
         let decision = decide(&there, &mut there_state, &packet(nat, &second), 2);
         back_state.peer_found(&there, decision.found);
         match decide(&back, &mut back_state, &packet(CALLEE, &RTP), 3).verdict {
-            Verdict::Forward(forward) => assert_eq!(forward.destination.get(), nat.parse().ok()),
+            Verdict::Forward(forward) => assert_eq!(
+                (forward.headers.destination, forward.next_hop),
+                (address(nat), NextHopId::UNKNOWN)
+            ),
             other => panic!("{other:?}"),
         }
     }
@@ -337,7 +404,7 @@ mod tests {
             ..spec()
         };
         let (verdict, state) = verdict(rtcp, CALLER, &REPORT);
-        assert!(matches!(verdict, Verdict::Forward(forward) if forward.second_byte == 201));
+        assert!(matches!(verdict, Verdict::Forward(forward) if forward.head[..2] == rtp::head(&REPORT)[..2]));
         assert_eq!((state.account.packets, state.account.bytes), (1, 8));
     }
 
@@ -351,9 +418,109 @@ mod tests {
         let report = packet(CALLEE, &REPORT);
         let dropped = Verdict::Drop(DropReason::Probation);
         assert_eq!(decide(&rtcp, &mut state, &report, 1).verdict, dropped);
-        let rtp_owner = TransportAddress::new("198.51.100.9:1234".parse().unwrap());
-        let verdict = decide(&rtcp, &mut state, &report.beside(rtp_owner), 2).verdict;
+        let rtp_owner = address("198.51.100.9:1234");
+        let verdict = decide(
+            &rtcp,
+            &mut state,
+            &report.beside(Beside {
+                owner: rtp_owner,
+                ssrc: None,
+            }),
+            2,
+        )
+        .verdict;
         assert!(matches!(verdict, Verdict::Forward(_)), "{verdict:?}");
+    }
+
+    #[test]
+    fn reports_that_share_the_port_are_told_from_media() {
+        let shared = Flow::new(&FlowSpec {
+            rtcp_port: RtcpPort::Shared,
+            ..spec()
+        });
+        assert!(packet(CALLER, &REPORT).is_rtcp_on(&shared));
+        assert!(!packet(CALLER, &RTP).is_rtcp_on(&shared));
+        assert!(!packet(CALLER, &REPORT).is_rtcp_on(&Flow::new(&spec())));
+    }
+
+    #[test]
+    fn events_and_reports_are_copied_and_media_is_not() {
+        let mut event = RTP;
+        event[1] = 101;
+        let rtcp = FlowSpec {
+            kind: FlowKind::Rtcp,
+            ..spec()
+        };
+        let copy = |spec: FlowSpec, payload: &[u8]| {
+            decide(
+                &Flow::new(&spec),
+                &mut FlowState::default(),
+                &packet(CALLER, payload),
+                1,
+            )
+            .copy
+        };
+        assert_eq!(copy(spec(), &event), Some(EventKind::TelephoneEvent));
+        assert_eq!(copy(rtcp, &REPORT), Some(EventKind::Rtcp));
+        assert_eq!((copy(spec(), &RTP), copy(spec(), &[0; 12])), (None, None));
+        let held = FlowSpec {
+            forwarding: Forwarding::Held,
+            ..spec()
+        };
+        assert_eq!(copy(held, &event), Some(EventKind::TelephoneEvent));
+    }
+
+    #[test]
+    fn a_spliced_flow_gives_its_media_and_reports_one_ssrc() {
+        let spliced = FlowSpec {
+            continuity: Continuity::Spliced,
+            ..spec()
+        };
+        let mut state = FlowState::default();
+        let flow = Flow::new(&spliced);
+        decide(&flow, &mut state, &packet(CALLER, &RTP), 1);
+        let mut other = RTP;
+        (other[3], other[11]) = (77, 99);
+        match decide(&flow, &mut state, &packet(CALLER, &other), 20_000_001).verdict {
+            Verdict::Forward(forward) => {
+                let sent = RtpHeader::new(forward.head).unwrap();
+                assert_eq!((sent.sequence(), sent.timestamp(), sent.ssrc()), (2, 320, 0x0102_0304));
+            }
+            verdict => panic!("{verdict:?}"),
+        }
+        let rtcp = Flow::new(&FlowSpec {
+            kind: FlowKind::Rtcp,
+            ..spliced
+        });
+        let mut report = REPORT;
+        report[7] = 99;
+        let view = packet(CALLER, &report).beside(state.beside(&rtcp));
+        match decide(&rtcp, &mut FlowState::default(), &view, 1).verdict {
+            Verdict::Forward(forward) => assert_eq!(forward.head[..2], rtp::head(&REPORT)[..2]),
+            verdict => panic!("{verdict:?}"),
+        }
+    }
+
+    #[test]
+    fn a_flood_from_the_owner_is_held_to_the_rate_and_counted() {
+        let flow = Flow::new(&spec());
+        let mut state = FlowState::default();
+        let mut forwarded = 0;
+        for _ in 0..1000 {
+            if let Verdict::Forward(_) = decide(&flow, &mut state, &packet(CALLER, &RTP), 1).verdict {
+                forwarded += 1;
+            }
+        }
+        assert!(forwarded > 50 && forwarded < 150, "{forwarded}");
+        assert_eq!(state.dropped(DropReason::Policed), 1000 - forwarded);
+    }
+
+    #[test]
+    fn a_workers_packets_are_not_looked_at() {
+        let flow = Flow::new(&FlowSpec::of_worker(3));
+        let mut state = FlowState::default();
+        let decision = decide(&flow, &mut state, &packet(CALLER, &RTP), 1);
+        assert_eq!((decision.verdict, state), (Verdict::Worker, FlowState::default()));
     }
 
     #[test]
@@ -366,9 +533,9 @@ mod tests {
                 epoch,
                 ..spec()
             });
-            state.owner_beside(&flow)
+            state.beside(&flow).owner
         };
-        assert_eq!(beside(1, 0).get(), CALLER.parse().ok());
+        assert_eq!(beside(1, 0), address(CALLER));
         assert_eq!(beside(2, 0), TransportAddress::NONE);
         assert_eq!(beside(1, 1), TransportAddress::NONE);
     }
@@ -387,9 +554,9 @@ mod tests {
                 if let Some(first) = payload.first_mut() {
                     *first = *first & 0x3f | 0x80;
                 }
-                let from = TransportAddress::from_network([192, 0, 2, from], [15, 160]);
+                let from = TransportAddress::from_network(crate::address::Host::v4([192, 0, 2, from]), [15, 160]);
                 match decide(&flow, &mut state, &PacketView::new(from, &payload), 1).verdict {
-                    Verdict::NoFlow => prop_assert!(false),
+                    Verdict::NoFlow | Verdict::Worker => prop_assert!(false),
                     Verdict::Forward(_) => forwarded += 1,
                     Verdict::Drop(_) => {}
                 }

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
-use voxlane_dataplane::media_plane::{AttachPolicy, MediaEvent, MediaPlane};
-use voxlane_dataplane::plane::{KernelChoice, Plane, PlaneConfig};
+use voxlane_dataplane::media_plane::{AttachPolicy, MediaEvent, MediaPlane, Unallocated};
+use voxlane_dataplane::plane::{KernelChoice, Plane, PlaneConfig, Policing, Rules};
 
+use crate::config::Dscp;
 use crate::config::model::{Config, Xdp};
 
 /// Packet time of the softphone, milliseconds.
@@ -34,6 +35,12 @@ pub fn start(config: &Config, events: Sender<MediaEvent>) -> anyhow::Result<Arc<
                 Xdp::Generic => on(AttachPolicy::Generic),
                 Xdp::Off => KernelChoice::Off,
             },
+            unallocated: media.unallocated,
+            rules: Rules {
+                tos: media.dscp.tos(),
+                police: media.police,
+            },
+            pin: media.pin.clone(),
         },
         events,
     )?;
@@ -54,6 +61,12 @@ pub fn softphone(ports: (u16, u16), events: Sender<MediaEvent>) -> anyhow::Resul
             ptime: SOFTPHONE_PTIME,
             worker_cores: None,
             kernel: KernelChoice::Off,
+            unallocated: Unallocated::Pass,
+            rules: Rules {
+                tos: Dscp::EF.tos(),
+                police: Policing::Off,
+            },
+            pin: None,
         },
         events,
     )?;

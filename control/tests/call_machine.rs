@@ -6,11 +6,11 @@ use std::net::SocketAddr;
 
 use proptest::prelude::*;
 use voxlane::call::{Action, Call, CallId, Cause, Event, Outbound, Party, Phase, Plan, Setup, Side};
-use voxlane::config::model::{HostPort, SdpIdentity};
+use voxlane::config::model::{HostPort, LegMedia, SdpIdentity};
 use voxlane::sip::{Address, Termination};
 use voxlane::time::Time;
 use voxlane_dataplane::codec::Codec;
-use voxlane_dataplane::media_plane::{AgentFailure, Endpoint, EndpointId};
+use voxlane_dataplane::media_plane::{AgentFailure, Endpoint, EndpointId, LatchMode, Pacing, RtcpPort, Session};
 
 const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n\
     m=audio 40000 RTP/AVP 8 0 96\r\na=rtpmap:96 telephone-event/8000\r\n";
@@ -49,6 +49,10 @@ fn trunk_plan() -> Plan {
         to: party("+15551000"),
         max_forwards: 69,
         codecs: Codec::ALL.to_vec(),
+        media: LegMedia {
+            pacing: Pacing::Auto,
+            ..LegMedia::default()
+        },
     }))
 }
 
@@ -63,6 +67,10 @@ fn call(plan: Plan, offer: Option<&str>) -> Call {
         },
         session_id: 1000,
         codecs: Codec::ALL.to_vec(),
+        media: LegMedia {
+            latch: LatchMode::Open,
+            ..LegMedia::default()
+        },
         ptime: 20,
         plan,
     };
@@ -100,6 +108,83 @@ fn dialled() -> Call {
 
 fn text(sdp: &[u8]) -> String {
     String::from_utf8(sdp.to_vec()).unwrap()
+}
+
+/// What a leg is programmed with.
+fn programmed(actions: &[Action], wanted: Side) -> &Session {
+    let found = actions.iter().find_map(|action| match action {
+        Action::Program { side, session } if *side == wanted => Some(session),
+        _ => None,
+    });
+    found.unwrap_or_else(|| panic!("leg {wanted} is not programmed: {actions:?}"))
+}
+
+#[test]
+fn each_leg_is_treated_as_its_own_trunk_says() {
+    let mut call = dialled();
+    let actions = on(
+        &mut call,
+        Event::Answered {
+            sdp: Some(ANSWER.into()),
+        },
+    );
+    let [a, b] = [Side::A, Side::B].map(|side| programmed(&actions, side));
+    assert_eq!((a.latch, a.pacing), (LatchMode::Open, Pacing::Off));
+    assert_eq!((b.latch, b.pacing), (LatchMode::Nat, Pacing::Auto));
+}
+
+#[test]
+fn rtcp_mux_is_agreed_with_the_caller_alone_and_kept_when_an_offer_is_asked_for() {
+    let offer = format!("{OFFER}a=rtcp-mux\r\n");
+    let mut call = call(trunk_plan(), Some(&offer));
+    on(&mut call, Event::Start);
+    on(&mut call, opened(Side::A));
+    on(&mut call, Event::Resolved(vec![address("192.0.2.2:5060")]));
+    let actions = on(&mut call, opened(Side::B));
+    let [Action::Invite { sdp, .. }] = &actions[..] else {
+        panic!("{actions:?}")
+    };
+    assert!(!text(sdp).contains("rtcp-mux"), "{}", text(sdp));
+    let actions = on(
+        &mut call,
+        Event::Answered {
+            sdp: Some(ANSWER.into()),
+        },
+    );
+    let [a, b] = [Side::A, Side::B].map(|side| programmed(&actions, side));
+    assert_eq!((a.rtcp_port, a.remote_rtcp), (RtcpPort::Shared, a.remote_rtp));
+    assert_eq!(b.rtcp_port, RtcpPort::Own);
+    let Some(Action::Answer { sdp, .. }) = actions.last() else {
+        panic!("{actions:?}")
+    };
+    assert!(text(sdp).contains("a=rtcp-mux\r\n"), "{}", text(sdp));
+    // A refresh without SDP: had our offer left it out, the answer would have ended it.
+    let confirmed = |sdp: Option<&str>| Event::Confirmed {
+        side: Side::A,
+        sdp: sdp.map(Into::into),
+    };
+    on(&mut call, confirmed(None));
+    let refresh = Event::Reinvite {
+        side: Side::A,
+        sdp: None,
+    };
+    let actions = on(&mut call, refresh);
+    let [Action::Answer { sdp, .. }] = &actions[..] else {
+        panic!("{actions:?}")
+    };
+    assert!(text(sdp).contains("a=rtcp-mux\r\n"), "{}", text(sdp));
+    let actions = on(&mut call, confirmed(Some(&offer)));
+    assert_eq!(programmed(&actions, Side::A).rtcp_port, RtcpPort::Shared);
+}
+
+#[test]
+fn keys_are_kept_with_the_leg_they_were_pressed_on() {
+    let mut call = dialled();
+    for (side, digit) in [(Side::A, '1'), (Side::B, '9'), (Side::A, '#')] {
+        let duration = std::time::Duration::from_millis(100);
+        assert!(on(&mut call, Event::Digit { side, digit, duration }).is_empty());
+    }
+    assert_eq!((call.digits(Side::A), call.digits(Side::B)), ("1#", "9"));
 }
 
 #[test]

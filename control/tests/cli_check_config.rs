@@ -1,4 +1,4 @@
-//! `voxlane check-config` as its users see it.
+//! `voxlane check-config` and the commands that ask a gateway, as their users see them.
 
 use std::process::{Command, Output};
 
@@ -62,4 +62,44 @@ fn without_a_gateway_the_question_says_what_to_do() {
         "{error}"
     );
     assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn names_that_no_call_can_have_are_refused_before_anybody_is_asked() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_voxlane"));
+    let output = command.args(["lane", "../status", "worker"]).output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("names of calls are hexadecimal digits"), "{error}");
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn a_capture_of_no_gateway_leaves_no_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("call.pcap");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_voxlane"));
+    command
+        .args(["capture", "5b", "-w"])
+        .arg(&file)
+        .arg("--runtime-dir")
+        .arg(directory.path());
+    assert_eq!(command.output().unwrap().status.code(), Some(1));
+    assert!(!file.exists());
+}
+
+#[test]
+fn what_a_running_gateway_uses_is_not_detached() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("voxlane.toml");
+    let config = |media: &str| format!("[node]\nruntime_dir = \"{}\"\n{media}", directory.path().display());
+    let detach = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_voxlane"));
+        let output = command.args(["detach", "--config"]).arg(&file).output().unwrap();
+        String::from_utf8(output.stderr).unwrap()
+    };
+    std::fs::write(&file, config("[media]\npin = \"off\"\n")).unwrap();
+    assert!(detach().contains("media.pin is \"off\""), "{}", detach());
+    std::fs::write(&file, config("")).unwrap();
+    let _gateway = std::os::unix::net::UnixListener::bind(directory.path().join("control.sock")).unwrap();
+    assert!(detach().contains("a gateway is running"), "{}", detach());
 }

@@ -87,6 +87,10 @@ fn one_mistake_one_line() {
             ":2: node.name: \"a b\" is not a name; write letters, digits, \"-\", \"_\" and \".\"",
         ),
         (
+            "[node]\nname = \"..\"",
+            ":2: node.name: \"..\" is not a name; write letters, digits, \"-\", \"_\" and \".\"",
+        ),
+        (
             "[node]\nmetrics = \"9060\"",
             ":2: node.metrics: \"9060\" is not an address; write \"IP:PORT\"",
         ),
@@ -172,6 +176,63 @@ fn one_mistake_one_line() {
             "[media]\ninterfaces = [\"a/b\"]",
             ":2: media.interfaces: \"a/b\" is not the name of an interface; see \"ip link\"",
         ),
+        (
+            "[media]\naddresses = [\"fe80::1\"]",
+            ":2: media.addresses: fe80::1 is known on one link only; write a global or unique local address of this machine",
+        ),
+        (
+            "[media]\naddresses = [\"::ffff:192.0.2.1\"]",
+            ":2: media.addresses: ::ffff:192.0.2.1 is an IPv4 address in disguise; write \"192.0.2.1\"",
+        ),
+        (
+            "[media]\nunallocated = \"reject\"",
+            ":2: media.unallocated: \"reject\" is not a choice; write \"drop\" or \"pass\"",
+        ),
+        (
+            "[media]\ndscp = \"AF44\"",
+            ":2: media.dscp: \"AF44\" is not a DSCP; write \"EF\", \"CS0\" to \"CS7\", \"AF11\" to \"AF43\" or 0 to 63",
+        ),
+        (
+            "[media]\ndscp = 64",
+            ":2: media.dscp: \"64\" is not a DSCP; write \"EF\", \"CS0\" to \"CS7\", \"AF11\" to \"AF43\" or 0 to 63",
+        ),
+        (
+            "[media]\ndscp = []",
+            ":2: media.dscp: is a list, must be text; write it in quotes",
+        ),
+        (
+            "[media]\npolice = \"yes\"",
+            ":2: media.police: \"yes\" is not a choice; write \"on\" or \"off\"",
+        ),
+        (
+            "[media]\npin = \"voxlane\"",
+            ":2: media.pin: \"voxlane\" is not a path from the root; write \"/sys/fs/bpf/voxlane/NAME\" or \"off\"",
+        ),
+        (
+            "[media]\npin = \"/sys/fs/bpf/../bpf\"",
+            ":2: media.pin: \"/sys/fs/bpf/../bpf\" has a dot, which the BPF file system keeps for itself; write \
+             \"/sys/fs/bpf/voxlane/NAME\" or \"off\"",
+        ),
+        (
+            "[media]\npin = \"/sys/fs/bpf/\"",
+            ":2: media.pin: \"/sys/fs/bpf/\" is shared with other programs, and all in the directory is taken for \
+             voxlane's; write \"/sys/fs/bpf/voxlane/NAME\" or \"off\"",
+        ),
+        (
+            "[sip]\nlisten = [\n  \"udp:0.0.0.0:5060\",\n  \"udp:0.0.0.0:15060\",\n]",
+            ":4: sip.listen: udp:0.0.0.0:15060 lies within media.ports 10000-20000, where what is not media is dropped; \
+             choose another port, other media.ports, or write [media] unallocated = \"pass\"",
+        ),
+        (
+            "[sip]\nlisten = [\"udp:[2001:db8::1]:20000\"]\n[media]\naddresses = [\"192.0.2.1\", \"2001:db8::1\"]",
+            ":2: sip.listen: udp:[2001:db8::1]:20000 lies within media.ports 10000-20000, where what is not media is \
+             dropped; choose another port, other media.ports, or write [media] unallocated = \"pass\"",
+        ),
+        (
+            "[media]\nptime = 20\nports = \"5000-6000\"",
+            ":3: media.ports: 5000-6000 holds the port of sip.listen, udp:0.0.0.0:5060, and what is not media is dropped \
+             there; choose another port, other media.ports, or write [media] unallocated = \"pass\"",
+        ),
         // sdp
         (
             "[sdp]\norigin_user = \"a b\"",
@@ -221,6 +282,18 @@ fn one_mistake_one_line() {
         (
             "[media]\naddresses = [\"192.0.2.2\"]\n[[trunk]]\nname = \"a\"\nproxy = \"b\"\nmedia_address = \"192.0.2.1\"",
             ":6: trunk.media_address: 192.0.2.1 is not in media.addresses; add it there, or write \"192.0.2.2\"",
+        ),
+        (
+            "[[trunk]]\nname = \"a\"\nproxy = \"b\"\nlatch = \"on\"",
+            ":4: trunk.latch: \"on\" is not a mode; write \"strict\", \"nat\" or \"open\"",
+        ),
+        (
+            "[[trunk]]\nname = \"a\"\nproxy = \"b\"\npacing = \"on\"",
+            ":4: trunk.pacing: \"on\" is not a mode; write \"off\", \"auto\" or \"always\"",
+        ),
+        (
+            "[[trunk]]\nname = \"a\"\nproxy = \"b\"\nrtcp_mux = \"on\"",
+            ":4: trunk.rtcp_mux: \"on\" is not a mode; write \"off\", \"accept\" or \"offer\"",
         ),
         (
             "[[trunk]]\nname = \"a\"\nproxy = \"b\"\n[[trunk]]\nname = \"a\"\nproxy = \"c\"",
@@ -395,4 +468,32 @@ fn an_unreadable_file() {
         error,
         format!("{}: cannot be read: stream did not contain valid UTF-8", path.display())
     );
+}
+
+#[test]
+fn a_port_for_sip_among_those_for_rtp_is_told_only_where_it_would_be_cut_off() {
+    let listen = |address: &str| format!("[sip]\nlisten = [\"udp:{address}\"]\n[media]\n");
+    for (address, media) in [
+        ("0.0.0.0:15060", "unallocated = \"pass\""),
+        ("0.0.0.0:15060", "xdp = \"off\""),
+        ("0.0.0.0:15060", "ports = \"16000-17000\""),
+        ("0.0.0.0:20001", ""),
+        ("127.0.0.1:15060", ""),
+        ("192.0.2.2:15060", "addresses = [\"192.0.2.1\"]"),
+        ("[::]:15060", "addresses = [\"192.0.2.1\"]"),
+    ] {
+        assert_eq!(errors(&(listen(address) + media)), "", "{address} {media}");
+    }
+    for (address, media) in [
+        ("127.0.0.1:15060", "interfaces = [\"lo\"]"),
+        ("127.0.0.1:15060", "addresses = [\"127.0.0.1\"]"),
+        ("0.0.0.0:15060", "addresses = [\"192.0.2.1\"]"),
+        ("[::]:15060", "addresses = [\"2001:db8::1\"]"),
+        ("192.0.2.2:15060", ""),
+    ] {
+        assert!(
+            errors(&(listen(address) + media)).contains(":2: sip.listen: "),
+            "{address} {media}"
+        );
+    }
 }

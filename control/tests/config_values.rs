@@ -1,9 +1,12 @@
 //! What a good configuration comes to.
 
+use std::path::Path;
 use std::time::Duration;
 
 use voxlane::config::Config;
-use voxlane::config::model::{AgentEndpoint, HostPort, Target, Xdp};
+use voxlane::config::model::{AgentEndpoint, HostPort, LegMedia, RtcpMux, Target, Xdp};
+use voxlane_dataplane::media_plane::{LatchMode, Pacing, Unallocated};
+use voxlane_dataplane::plane::Policing;
 
 fn config(text: &str) -> Config {
     let environment = |name: &str| (name == "TOKEN").then(|| "s3cret".to_owned());
@@ -16,6 +19,18 @@ fn the_embedded_defaults_are_sound_and_the_defaults_of_the_code() {
     let empty = config("");
     assert_eq!((&empty.node, &empty.sip), (&embedded.node, &embedded.sip));
     assert_eq!((&empty.media, &empty.sdp), (&embedded.media, &embedded.sdp));
+    let media = &embedded.media;
+    assert_eq!((media.unallocated, media.police), (Unallocated::Drop, Policing::On));
+    assert_eq!(media.dscp.tos(), 46 << 2);
+    assert_eq!(media.pin.as_deref(), Some(Path::new("/sys/fs/bpf/voxlane/voxlane")));
+    assert_eq!(
+        embedded.trunks[0].media,
+        LegMedia {
+            latch: LatchMode::Nat,
+            pacing: Pacing::Off,
+            rtcp_mux: RtcpMux::Accept
+        }
+    );
     assert_eq!(embedded.tenants[0].domains, ["sip.demo.trusst.cloud"]);
     assert_eq!(
         embedded.trunks[0].proxy,
@@ -42,12 +57,16 @@ fn every_key() {
         invite_timeout = "1.5s"
         max_calls = 5
         [media]
-        addresses = ["192.0.2.1"]
+        addresses = ["192.0.2.1", "2001:db8::1"]
         ports = "30000-30999"
         ptime = 30
         workers = "auto"
         xdp = "off"
         interfaces = ["eth0"]
+        unallocated = "pass"
+        dscp = "CS5"
+        police = "off"
+        pin = "/sys/fs/bpf/v"
         [sdp]
         origin_user = "o"
         session_name = "s n"
@@ -58,7 +77,10 @@ fn every_key() {
         domain = "carrier.example"
         codecs = ["pcma"]
         caller_ids = ["+15550100", "+15550101"]
-        media_address = "192.0.2.1"
+        media_address = "2001:db8::1"
+        latch = "strict"
+        pacing = "auto"
+        rtcp_mux = "offer"
         [[tenant]]
         name = "n"
         domains = ["a.example"]
@@ -82,8 +104,21 @@ fn every_key() {
         (config.media.first_port, config.media.last_port, config.media.ptime),
         (30000, 30999, 30)
     );
-    assert_eq!((config.media.workers, config.media.xdp), (None, Xdp::Off));
+    assert_eq!((&config.media.workers, config.media.xdp), (&None, Xdp::Off));
+    let media = &config.media;
+    assert_eq!((media.unallocated, media.police), (Unallocated::Pass, Policing::Off));
+    assert_eq!(media.dscp.tos(), 40 << 2);
+    assert_eq!(media.pin.as_deref(), Some(Path::new("/sys/fs/bpf/v")));
     let trunk = &config.trunks[0];
+    assert_eq!(trunk.media_address, "2001:db8::1".parse().ok());
+    assert_eq!(
+        trunk.media,
+        LegMedia {
+            latch: LatchMode::Strict,
+            pacing: Pacing::Auto,
+            rtcp_mux: RtcpMux::Offer
+        }
+    );
     assert_eq!(trunk.allow[0], "198.51.100.7/32".parse().unwrap());
     assert_eq!(
         trunk.proxy,
@@ -147,4 +182,14 @@ fn numbers_find_their_did() {
     ] {
         assert_eq!(config.did(number).map(|did| did.first.as_str()), first, "{number}");
     }
+}
+
+#[test]
+fn a_code_point_by_number_and_a_pin_for_each_node() {
+    let read = |text: &str| config(text).media;
+    assert_eq!(read("[media]\ndscp = 34").dscp.tos(), 34 << 2);
+    assert_eq!(read("[media]\ndscp = \"34\"").dscp.tos(), 34 << 2);
+    assert_eq!(read("[media]\npin = \"off\"").pin, None);
+    let pin = read("[node]\nname = \"pop1.example\"").pin;
+    assert_eq!(pin.as_deref(), Some(Path::new("/sys/fs/bpf/voxlane/pop1-example")));
 }

@@ -19,10 +19,15 @@ use voxlane_dataplane::codec::Codec;
 use voxlane_dataplane::lane::Lane;
 use voxlane_dataplane::media_plane::{
     AgentFailure, AgentSpec, Endpoint as MediaEndpoint, EndpointId, FlowReport, LegReport, MediaError, MediaEvent,
-    MediaPlane, PlaneStatus, Session,
+    MediaPlane, MirroredFrame, PlaneStatus, Session,
 };
 
 const GATEWAY: &str = "203.0.113.50:5060";
+const GATEWAY_6: &str = "[2001:db8::50]:5060";
+const CALLER_6: &str = "[2001:db8:1::1]:5060";
+const CALLEE_6: &str = "[2001:db8:2::20]:5060";
+const SDP_6: &str = "v=0\r\no=- 1 1 IN IP6 2001:db8:1::1\r\ns=-\r\nc=IN IP6 2001:db8:1::1\r\nt=0 0\r\n\
+    m=audio 40000 RTP/AVP 0 101\r\na=rtpmap:101 telephone-event/8000\r\n";
 const CALLER: &str = "198.51.100.1:5060";
 const CALLEE: &str = "192.0.2.20:5060";
 const SDP: &str = "v=0\r\no=- 1 1 IN IP4 198.51.100.1\r\ns=-\r\nc=IN IP4 198.51.100.1\r\nt=0 0\r\n\
@@ -34,8 +39,16 @@ max_calls = 2
 
 [[trunk]]
 name = "carrier"
-allow = ["198.51.100.0/24"]
+allow = ["198.51.100.0/24", "2001:db8:1::/48"]
 proxy = "192.0.2.20"
+
+[[trunk]]
+name = "carrier6"
+proxy = "[2001:db8:2::20]"
+
+[[trunk]]
+name = "both"
+proxy = "both.example"
 
 [[agent]]
 name = "echo"
@@ -48,6 +61,14 @@ agent = "echo"
 [[did]]
 number = "+15551000..+15551999"
 trunk = "carrier"
+
+[[did]]
+number = "+15552000"
+trunk = "carrier6"
+
+[[did]]
+number = "+15553000"
+trunk = "both"
 "#;
 
 fn address(text: &str) -> SocketAddr {
@@ -104,6 +125,14 @@ impl MediaPlane for Books {
         None
     }
 
+    fn prefer(&self, _: EndpointId, lane: Lane) -> Result<Lane, MediaError> {
+        Ok(lane)
+    }
+
+    fn mirror(&self, _: EndpointId) -> Result<crossbeam_channel::Receiver<MirroredFrame>, MediaError> {
+        Ok(crossbeam_channel::never())
+    }
+
     fn flow(&self, _: EndpointId) -> Option<FlowReport> {
         None
     }
@@ -119,6 +148,7 @@ impl MediaPlane for Books {
             workers: Vec::new(),
             ports_in_use: self.open.lock().unwrap().len(),
             ports_total: 0,
+            kernel: None,
         }
     }
 }
@@ -130,13 +160,22 @@ struct World {
     core: Core,
     peers: HashMap<SocketAddr, Endpoint>,
     heard: HashMap<SocketAddr, Vec<Event>>,
+    /// What the gateway has sent.
+    sent: Vec<(SocketAddr, String)>,
 }
 
 impl World {
     fn new() -> Self {
-        let config = Config::parse(CONFIG, "voxlane.toml", &|_| None).unwrap();
+        Self::with(CONFIG, |remote: SocketAddr| match remote.is_ipv4() {
+            true => Ok(address(GATEWAY)),
+            false => Ok(address(GATEWAY_6)),
+        })
+    }
+
+    fn with(config: &str, local_for: impl Fn(SocketAddr) -> std::io::Result<SocketAddr> + Send + 'static) -> Self {
+        let config = Config::parse(config, "voxlane.toml", &|_| None).unwrap();
         let books = Arc::new(Books::default());
-        let core = Core::new(Arc::new(config), books.clone(), Box::new(|_| Ok(address(GATEWAY))), 7);
+        let core = Core::new(Arc::new(config), books.clone(), Box::new(local_for), 7);
         let peer = |seed| {
             Endpoint::new(EndpointConfig {
                 user_agent: "peer".into(),
@@ -147,13 +186,15 @@ impl World {
                 seed,
             })
         };
-        let peers = HashMap::from([(address(CALLER), peer(1)), (address(CALLEE), peer(2))]);
+        let names = [CALLER, CALLEE, CALLER_6, CALLEE_6];
+        let peers = names.map(address).into_iter().zip((1..).map(peer)).collect();
         Self {
             now: Time::from_micros(1),
             books,
             core,
             peers,
             heard: HashMap::new(),
+            sent: Vec::new(),
         }
     }
 
@@ -162,6 +203,10 @@ impl World {
     }
 
     fn call(&mut self, number: &str) -> DialogId {
+        self.call_from(CALLER, GATEWAY, number, SDP)
+    }
+
+    fn call_from(&mut self, caller: &str, gateway: &str, number: &str, sdp: &str) -> DialogId {
         let party = |user: &str| Address {
             display: String::new(),
             user: user.into(),
@@ -169,17 +214,17 @@ impl World {
             port: None,
         };
         let now = self.now;
-        let dialog = self.peer(CALLER).invite(
+        let dialog = self.peer(caller).invite(
             now,
             Outgoing {
-                local: address(CALLER),
-                remote: address(GATEWAY),
+                local: address(caller),
+                remote: address(gateway),
                 request_uri: party(number),
                 from: party("+15557777"),
                 to: party(number),
                 max_forwards: MAX_FORWARDS,
                 headers: Vec::new(),
-                sdp: SDP.into(),
+                sdp: sdp.into(),
             },
         );
         self.settle();
@@ -196,11 +241,15 @@ impl World {
         loop {
             let effects = self.core.take_effects();
             let mut transmits = effects.transmits;
+            let text = |transmit: &Transmit| String::from_utf8_lossy(&transmit.data).into_owned();
+            self.sent
+                .extend(transmits.iter().map(|transmit| (transmit.remote, text(transmit))));
             for (call, host) in effects.lookups {
-                let found = format!("{}:{}", host.host, host.port)
-                    .parse()
-                    .map(|a| vec![a])
-                    .map_err(|_| "no".to_owned());
+                let found = match host.host.parse() {
+                    Ok(ip) => Ok(vec![SocketAddr::new(ip, host.port)]),
+                    Err(_) if host.host == "both.example" => Ok(vec![address(CALLEE_6), address(CALLEE)]),
+                    Err(_) => Err("no".to_owned()),
+                };
                 self.core.resolved(self.now, call, found);
             }
             for (name, peer) in &mut self.peers {
@@ -223,7 +272,7 @@ impl World {
                 };
                 match self.peers.get_mut(&remote) {
                     Some(peer) => peer.handle_input(self.now, input),
-                    None if remote == address(GATEWAY) => self.core.input(self.now, input),
+                    None if [GATEWAY, GATEWAY_6].map(address).contains(&remote) => self.core.input(self.now, input),
                     None => {}
                 }
             }
@@ -419,4 +468,160 @@ fn strangers_unknown_numbers_and_one_call_too_many_are_refused() {
     world.core.stop(now, "gateway is stopping");
     world.settle();
     world.assert_nothing_left();
+}
+
+/// What of a message to a peer stands in lines that begin so.
+fn lines<'a>(world: &'a World, to: &str, begin: &str) -> Vec<&'a str> {
+    let messages = world.sent.iter().filter(|(remote, _)| *remote == address(to));
+    let lines = messages.flat_map(|(_, text)| text.lines().filter(|line| line.starts_with(begin)));
+    lines.collect()
+}
+
+#[test]
+fn calls_between_the_ip_versions() {
+    for (caller, gateway, number, callee, offer, answer) in [
+        (CALLER_6, GATEWAY_6, "+15552000", CALLEE_6, SDP_6, SDP_6),
+        (CALLER_6, GATEWAY_6, "+15551234", CALLEE, SDP_6, SDP),
+        (CALLER, GATEWAY, "+15552000", CALLEE_6, SDP, SDP_6),
+    ] {
+        let mut world = World::new();
+        let call = world.call_from(caller, gateway, number, offer);
+        let invite = incoming(world.heard(callee));
+        let ours = |text: &str| match address(text).is_ipv4() {
+            true => ("203.0.113.50", "203.0.113.50", "IP4 203.0.113.50"),
+            false => ("[2001:db8::50]", "2001:db8::50", "IP6 2001:db8::50"),
+        };
+        let (host, plain, media) = ours(callee);
+        assert_eq!(invite.from.host, plain);
+        assert_eq!(
+            lines(&world, callee, "Contact: "),
+            [format!("Contact: <sip:{host}:5060>")]
+        );
+        assert!(lines(&world, callee, "Via: ")[0].starts_with(&format!("Via: SIP/2.0/UDP {host}:5060;")));
+        assert!(lines(&world, callee, "From: ")[0].contains(&format!("@{host}>")));
+        assert_eq!(lines(&world, callee, "c="), [format!("c=IN {media}")]);
+        let now = world.now;
+        world.peer(callee).answer(now, invite.dialog, answer.into());
+        world.settle();
+        assert!(matches!(world.heard(caller).last(), Some(Event::Answered { .. })));
+        let (host, _, media) = ours(caller);
+        assert_eq!(
+            lines(&world, caller, "Contact: ").last().unwrap(),
+            &format!("Contact: <sip:{host}:5060>")
+        );
+        assert_eq!(lines(&world, caller, "c="), [format!("c=IN {media}")]);
+        assert_eq!(world.books.relayed.load(Ordering::SeqCst), 1);
+        world.peer(caller).hang_up(now, call, None);
+        world.settle();
+        world.assert_nothing_left();
+    }
+}
+
+#[test]
+fn media_has_the_ip_version_of_the_offer_whatever_signalling_has() {
+    let config = format!("{CONFIG}\n[media]\naddresses = [\"203.0.113.50\", \"2001:db8::50\"]\n");
+    // SIP is spoken over IPv4 only.
+    let mut world = World::with(&config, |remote| match remote.is_ipv4() {
+        true => Ok(address(GATEWAY)),
+        false => Err(std::io::ErrorKind::AddrNotAvailable.into()),
+    });
+    world.call_from(CALLER, GATEWAY, "+15550001", SDP_6);
+    world.media(MediaEvent::AgentReady(EndpointId(0)));
+    assert_eq!(lines(&world, CALLER, "c="), ["c=IN IP6 2001:db8::50"]);
+}
+
+#[test]
+fn an_answer_of_the_other_ip_version_than_our_offer_ends_the_call() {
+    let mut world = World::new();
+    world.call("+15551234");
+    let invite = incoming(world.heard(CALLEE));
+    let now = world.now;
+    world.peer(CALLEE).answer(now, invite.dialog, SDP_6.into());
+    world.settle();
+    assert_eq!(failed(&world.heard(CALLER)), Some(502));
+    world.assert_nothing_left();
+}
+
+#[test]
+fn a_trunk_of_both_ip_versions_is_called_where_somebody_listens() {
+    let mut world = World::with(CONFIG, |remote| match remote.is_ipv4() {
+        true => Ok(address(GATEWAY)),
+        false => Err(std::io::ErrorKind::AddrNotAvailable.into()),
+    });
+    world.call("+15553000");
+    incoming(world.heard(CALLEE));
+}
+
+#[test]
+fn keys_pressed_in_a_relayed_call_are_known_by_their_leg() {
+    let mut world = World::new();
+    world.call("+15551234");
+    let invite = incoming(world.heard(CALLEE));
+    let now = world.now;
+    world.peer(CALLEE).answer(now, invite.dialog, SDP.into());
+    world.settle();
+    for (endpoint, digit) in [(0, '1'), (1, '7'), (0, '#')] {
+        world.media(MediaEvent::Digit {
+            endpoint: EndpointId(endpoint),
+            digit,
+            duration: Duration::from_millis(120),
+        });
+    }
+    let call = world.core.calls_report().active.remove(0);
+    assert_eq!(call.digits, "1#");
+    let digits: Vec<&str> = call.legs.iter().map(|leg| leg.digits.as_str()).collect();
+    assert_eq!(digits, ["1#", "7"]);
+}
+
+#[test]
+fn an_operator_moves_and_captures_a_call_by_its_name() {
+    let mut world = World::new();
+    world.call("+15551234");
+    let invite = incoming(world.heard(CALLEE));
+    let name = world.core.calls_report().active[0].id.clone();
+    let now = world.now;
+    world.peer(CALLEE).answer(now, invite.dialog, SDP.into());
+    world.settle();
+    for named in [name.as_str(), &name[..15], &name.to_uppercase()] {
+        let report = world.core.prefer(named, Lane::Worker).unwrap();
+        assert_eq!((report.call.as_str(), report.lane), (name.as_str(), Lane::Worker));
+        assert_eq!(world.core.mirror(named).unwrap().len(), 2);
+    }
+    let error = |call: &str| world.core.mirror(call).unwrap_err().to_string();
+    for unknown in ["", "x", "00000000000000000"] {
+        assert!(
+            error(unknown).contains("\"voxlane calls\" shows their names"),
+            "{}",
+            error(unknown)
+        );
+    }
+}
+
+#[test]
+fn a_name_that_several_calls_have_and_an_agents_call_are_not_touched() {
+    let mut world = World::new();
+    world.call("+15550001");
+    let agents = world.core.calls_report().active[0].id.clone();
+    let error = world.core.prefer(&agents, Lane::Kernel).unwrap_err().to_string();
+    assert!(error.contains("an agent answers it"), "{error}");
+    // Two calls whose names begin alike: one in sixteen.
+    let now = world.now;
+    world.core.stop(now, "enough");
+    world.settle();
+    world.wait();
+    while world.core.calls_report().active.len() < 2
+        || world.core.calls_report().active[0].id[..1] != world.core.calls_report().active[1].id[..1]
+    {
+        world.core.stop(now, "enough");
+        world.settle();
+        world.wait();
+        world.call("+15550001");
+        world.call("+15550001");
+    }
+    let one = &world.core.calls_report().active[0].id[..1];
+    let error = world.core.mirror(one).unwrap_err().to_string();
+    assert!(
+        error.ends_with("begins the names of 2 calls; write more of it"),
+        "{error}"
+    );
 }

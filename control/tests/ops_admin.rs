@@ -5,16 +5,20 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::Arc;
 
+use crossbeam_channel::Receiver;
+use http_body_util::BodyExt;
 use voxlane::call::Side;
 use voxlane::ops::report::{
-    AgentCounts, CallCounts, CallReport, CallsReport, FlowRow, FlowsReport, LegRow, StatusReport,
+    AgentCounts, CallCounts, CallReport, CallsReport, FlowRow, FlowsReport, LaneReport, LegRow, StatusReport,
 };
 use voxlane::ops::server::AdminServer;
-use voxlane::ops::{Inspect, client, socket};
+use voxlane::ops::{Inspect, Operate, OperateError, client, pcap, socket};
 use voxlane::sip::Counters;
 use voxlane_dataplane::codec::Codec;
 use voxlane_dataplane::lane::{Lane, Reason};
-use voxlane_dataplane::media_plane::{AttachMode, EndpointId, FlowReport, InterfaceStatus, PlaneStatus, StreamStats};
+use voxlane_dataplane::media_plane::{
+    AttachMode, EndpointId, FlowReport, InterfaceStatus, KernelStatus, MirroredFrame, PlaneStatus, StreamStats,
+};
 
 /// A gateway with one call to an agent.
 struct Gateway;
@@ -34,6 +38,15 @@ fn plane() -> PlaneStatus {
         workers: vec![Some(1)],
         ports_in_use: 1,
         ports_total: 5000,
+        kernel: Some(KernelStatus {
+            outcomes: vec![("forwarded".into(), 1000), ("unallocated".into(), 3)],
+            durations: vec![(100, 600), (200, 395), (u64::MAX, 5)],
+            events_lost: 1,
+            mirrored_lost: 2,
+            adopted: true,
+            orphans: 4,
+            pacing: vec![("eth0".into(), true), ("eth1".into(), false)],
+        }),
     }
 }
 
@@ -70,6 +83,7 @@ impl Inspect for Gateway {
             codec: Some(Codec::Pcmu),
             lane: Some(Lane::Worker),
             reason: Some(Reason::Agent),
+            digits: "12".into(),
         };
         let call = CallReport {
             id: "c1".into(),
@@ -106,6 +120,10 @@ impl Inspect for Gateway {
             },
             sent_packets: 49,
             userspace_packets: 50,
+            rtt_ms: Some(12.5),
+            digits: 2,
+            drops: vec![("stranger".into(), 3)],
+            paced: false,
         };
         FlowsReport {
             status: plane(),
@@ -116,6 +134,45 @@ impl Inspect for Gateway {
             }],
         }
     }
+}
+
+impl Operate for Gateway {
+    fn prefer(&self, call: &str, lane: Lane) -> Result<LaneReport, OperateError> {
+        match call {
+            "c1" => Ok(LaneReport {
+                call: "c1".into(),
+                lane,
+                reason: (lane == Lane::Worker).then_some(Reason::Requested),
+            }),
+            _ => Err(OperateError::NoCall(call.into())),
+        }
+    }
+
+    /// One frame from a leg, whose channel is then closed; `e0` has another leg, on which nothing ever arrives.
+    fn mirror(&self, call: &str) -> Result<Vec<Receiver<MirroredFrame>>, OperateError> {
+        let (sender, leg) = crossbeam_channel::bounded(1);
+        sender.try_send(frame()).expect("there is room");
+        match call {
+            "c1" => Ok(vec![leg]),
+            "e0" => Ok(vec![leg, crossbeam_channel::never()]),
+            _ => Err(OperateError::NoMedia(call.into())),
+        }
+    }
+}
+
+fn frame() -> MirroredFrame {
+    MirroredFrame {
+        at: std::time::UNIX_EPOCH + std::time::Duration::from_millis(1_795_417_509_042),
+        length: 214,
+        bytes: vec![7; 60],
+    }
+}
+
+fn capture_of_one_frame() -> Vec<u8> {
+    let mut file = pcap::header().to_vec();
+    let MirroredFrame { at, length, bytes } = frame();
+    pcap::append(&mut file, at, length, &bytes);
+    file
 }
 
 async fn start(directory: &Path) -> AdminServer {
@@ -157,13 +214,16 @@ async fn the_json_has_the_shape_that_is_promised() {
             "cause": null, "digits": "12",
             "legs": [{
                 "side": "a", "call_id": "x@y", "local": "203.0.113.50:10000", "remote": null, "codec": "PCMU",
-                "lane": "worker", "reason": "agent"
+                "lane": "worker", "reason": "agent", "digits": "12"
             }],
         })
     );
     let flows: serde_json::Value = client::get(directory.path(), "/v1/flows").await.unwrap();
     assert_eq!(flows["flows"][0]["call"], "c1");
     assert_eq!(flows["flows"][0]["received"]["packets"], 50);
+    assert_eq!(flows["flows"][0]["rtt_ms"], 12.5);
+    assert_eq!(flows["flows"][0]["drops"], serde_json::json!([["stranger", 3]]));
+    assert_eq!(flows["status"]["kernel"]["orphans"], 4);
     assert_eq!(flows["status"]["interfaces"][1]["mode"], "generic");
 }
 
@@ -189,10 +249,24 @@ async fn metrics_are_computed_from_the_reports() {
         "voxlane_flows{lane=\"kernel\"} 0",
         "voxlane_flows{lane=\"worker\"} 1",
         "voxlane_worker_lane_flows{reason=\"agent\"} 1",
-        "voxlane_worker_lane_flows{reason=\"ipv6\"} 0",
+        "voxlane_worker_lane_flows{reason=\"mixed_families\"} 0",
         "voxlane_xdp_attached{interface=\"eth0\",mode=\"native\"} 1",
         "voxlane_xdp_attached{interface=\"eth1\",mode=\"native\"} 0",
         "voxlane_xdp_attached{interface=\"eth1\",mode=\"generic\"} 1",
+        "voxlane_flows_paced 0",
+        "voxlane_xdp_packets_total{outcome=\"forwarded\"} 1000",
+        "voxlane_xdp_packets_total{outcome=\"unallocated\"} 3",
+        "# TYPE voxlane_xdp_duration_seconds histogram",
+        "voxlane_xdp_duration_seconds_count 1000",
+        "voxlane_xdp_duration_seconds_bucket{le=\"1e-7\"} 600",
+        "voxlane_xdp_duration_seconds_bucket{le=\"2e-7\"} 995",
+        "voxlane_xdp_duration_seconds_bucket{le=\"+Inf\"} 1000",
+        "voxlane_xdp_events_lost_total 1",
+        "voxlane_xdp_mirrored_lost_total 2",
+        "voxlane_xdp_adopted 1",
+        "voxlane_xdp_orphan_flows 4",
+        "voxlane_xdp_pacing{interface=\"eth0\"} 1",
+        "voxlane_xdp_pacing{interface=\"eth1\"} 0",
         "# EOF",
     ] {
         assert!(text.lines().any(|written| written == line), "{line} is not in\n{text}");
@@ -227,7 +301,7 @@ async fn unknown_routes_name_the_known_ones() {
         .unwrap_err()
         .to_string();
     assert!(
-        error.ends_with("404 Not Found: there is /v1/status, /v1/calls, /v1/flows and /metrics"),
+        error.ends_with("404 Not Found: there is /v1/status, /v1/calls, /v1/flows, /metrics, /v1/calls/CALL/lane and /v1/calls/CALL/capture"),
         "{error}"
     );
 }
@@ -285,4 +359,80 @@ async fn a_file_in_the_sockets_place_is_not_touched() {
         .to_string();
     assert!(error.contains("is in the way and is not a socket"), "{error}");
     assert_eq!(std::fs::read_to_string(socket::path(directory.path())).unwrap(), "mine");
+}
+
+#[tokio::test]
+async fn a_call_is_moved_to_another_lane() {
+    let directory = tempfile::tempdir().unwrap();
+    let _server = start(directory.path()).await;
+    let answer = client::put_bytes(directory.path(), "/v1/calls/c1/lane", &Lane::Worker).await;
+    assert_eq!(
+        serde_json::from_slice::<serde_json::Value>(&answer.unwrap()).unwrap(),
+        serde_json::json!({"call": "c1", "lane": "worker", "reason": "requested"})
+    );
+    let error = client::put_bytes(directory.path(), "/v1/calls/c2/lane", &Lane::Worker)
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.ends_with("404 Not Found: no call alive is named \"c2\"; \"voxlane calls\" shows their names"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_capture_ends_with_its_call() {
+    let directory = tempfile::tempdir().unwrap();
+    let _server = start(directory.path()).await;
+    let capture = client::open(directory.path(), "/v1/calls/c1/capture").await.unwrap();
+    assert_eq!(capture.collect().await.unwrap().to_bytes(), capture_of_one_frame());
+    let error = client::open(directory.path(), "/v1/calls/c2/capture")
+        .await
+        .unwrap_err();
+    assert!(
+        error.to_string().ends_with("409 Conflict: call c2 has no media open"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_stops_lets_a_capture_come_to_its_end_and_waits_for_no_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = start(directory.path()).await;
+    let ending = client::open(directory.path(), "/v1/calls/c1/capture").await.unwrap();
+    let endless = client::open(directory.path(), "/v1/calls/e0/capture").await.unwrap();
+    let begun = std::time::Instant::now();
+    server.stop().await;
+    assert!(begun.elapsed() < std::time::Duration::from_secs(5));
+    assert!(!socket::path(directory.path()).exists());
+    assert_eq!(ending.collect().await.unwrap().to_bytes(), capture_of_one_frame());
+    drop(endless);
+}
+
+/// Runs the program against a gateway of this process; what it says to standard error, and its status.
+async fn voxlane(arguments: &[&str], runtime_dir: &Path) -> (String, Option<i32>) {
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_voxlane"));
+    let output = command.args(arguments).arg("--runtime-dir").arg(runtime_dir).output();
+    let output = output.await.expect("the program runs");
+    (String::from_utf8(output.stderr).expect("UTF-8"), output.status.code())
+}
+
+#[tokio::test]
+async fn a_capture_is_written_to_a_file_of_its_owner() {
+    let directory = tempfile::tempdir().unwrap();
+    let _server = start(directory.path()).await;
+    let file = directory.path().join("call.pcap");
+    let path = file.to_str().unwrap();
+    for (arguments, end) in [
+        (&["capture", "c1", "-w", path][..], "; the call has ended"),
+        (&["capture", "e0", "-w", path, "--seconds", "1"], ""),
+    ] {
+        let said = voxlane(arguments, directory.path()).await;
+        assert_eq!(said, (format!("1 frame in {path}{end}\n"), Some(0)));
+        assert_eq!(std::fs::read(&file).unwrap(), capture_of_one_frame());
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    let (error, status) = voxlane(&["capture", "c2", "-w", path], directory.path()).await;
+    assert!(error.contains("409 Conflict: call c2 has no media open"), "{error}");
+    assert_eq!(status, Some(1));
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use proptest::prelude::*;
-use voxlane::config::model::SdpIdentity;
+use voxlane::config::model::{RtcpMux, SdpIdentity};
 use voxlane::sdp::{Capabilities, Description, Local, accept, answer, offer_like};
 use voxlane_dataplane::codec::Codec;
 
@@ -56,6 +56,7 @@ fn check(bytes: &[u8]) {
         codecs: Codec::ALL.to_vec(),
         telephone_event: Some(101),
         ptime: 20,
+        rtcp_mux: RtcpMux::Accept,
     };
     let _ = accept(&caps, &theirs);
     let _ = offer_like(&local, &caps, &theirs);

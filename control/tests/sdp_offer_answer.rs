@@ -2,10 +2,10 @@
 
 use std::net::SocketAddr;
 
-use voxlane::config::model::SdpIdentity;
+use voxlane::config::model::{RtcpMux, SdpIdentity};
 use voxlane::sdp::{Capabilities, Description, Local, SdpError, accept, answer, offer, offer_like};
 use voxlane_dataplane::codec::Codec;
-use voxlane_dataplane::media_plane::{Direction, Session, TelephoneEvent};
+use voxlane_dataplane::media_plane::{Direction, LatchMode, Pacing, RtcpPort, Session, TelephoneEvent};
 
 fn identity() -> SdpIdentity {
     SdpIdentity {
@@ -28,6 +28,7 @@ fn caps() -> Capabilities {
         codecs: Codec::ALL.to_vec(),
         telephone_event: Some(101),
         ptime: 20,
+        rtcp_mux: RtcpMux::Accept,
     }
 }
 
@@ -98,6 +99,7 @@ fn ipv6_and_no_telephone_event_in_an_offer() {
         codecs: vec![Codec::Pcma],
         telephone_event: None,
         ptime: 30,
+        rtcp_mux: RtcpMux::Accept,
     };
     let offer = offer(&local(&identity, "[2001:db8::50]:10002"), &caps);
     assert_eq!(
@@ -140,12 +142,15 @@ fn an_answer_names_one_codec_under_the_offers_payload_types() {
         Session {
             remote_rtp: addr("198.51.100.7:4000"),
             remote_rtcp: addr("198.51.100.7:4001"),
+            rtcp_port: RtcpPort::Own,
             codec: Codec::Pcmu,
             send_payload_type: 0,
             receive_payload_type: 0,
             telephone_event: Some(TelephoneEvent { send: 96, receive: 96 }),
             ptime: 20,
             direction: Direction::SendRecv,
+            latch: LatchMode::Nat,
+            pacing: Pacing::Off,
         }
     );
 }
@@ -406,12 +411,15 @@ fn the_answer_to_our_offer_is_taken_at_its_first_codec() {
         Session {
             remote_rtp: addr("198.51.100.7:4000"),
             remote_rtcp: addr("198.51.100.7:4001"),
+            rtcp_port: RtcpPort::Own,
             codec: Codec::Pcma,
             send_payload_type: 8,
             receive_payload_type: 8,
             telephone_event: Some(TelephoneEvent { send: 96, receive: 101 }),
             ptime: 30,
             direction: Direction::SendOnly,
+            latch: LatchMode::Nat,
+            pacing: Pacing::Off,
         }
     );
 }
@@ -422,6 +430,7 @@ fn an_answer_of_what_was_not_offered_is_not_accepted() {
         codecs: vec![Codec::Pcmu],
         telephone_event: None,
         ptime: 20,
+        rtcp_mux: RtcpMux::Accept,
     };
     let answer = theirs(&["m=audio 4000 RTP/AVP 8"]);
     assert!(matches!(accept(&caps, &answer), Err(SdpError::NothingAcceptable(_))));
@@ -457,7 +466,111 @@ fn the_second_legs_offer_needs_no_rewriting() {
         Capabilities {
             codecs: vec![Codec::Pcma],
             telephone_event: Some(96),
-            ptime: 30
+            ptime: 30,
+            rtcp_mux: RtcpMux::Accept,
         }
+    );
+}
+
+#[test]
+fn rtcp_mux_is_answered_where_it_is_offered_and_allowed() {
+    let identity = identity();
+    for (offered, rtcp_mux, shared) in [
+        (true, RtcpMux::Accept, true),
+        (true, RtcpMux::Offer, true),
+        (true, RtcpMux::Off, false),
+        (false, RtcpMux::Accept, false),
+        (false, RtcpMux::Offer, false),
+    ] {
+        // RFC 5761 section 5.1.1: a port for RTCP is offered as well, for those that know no rtcp-mux.
+        let mut media = vec!["m=audio 4000 RTP/AVP 0", "a=rtcp:4077", "a=sendonly"];
+        media.extend(offered.then_some("a=rtcp-mux"));
+        let caps = Capabilities { rtcp_mux, ..caps() };
+        let (text, session) = answer(&theirs(&media), &local(&identity, "203.0.113.50:10000"), &caps).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        let (rtcp, port) = match shared {
+            true => ("198.51.100.7:4000", RtcpPort::Shared),
+            false => ("198.51.100.7:4077", RtcpPort::Own),
+        };
+        assert_eq!(
+            (session.remote_rtcp, session.rtcp_port),
+            (addr(rtcp), port),
+            "{offered} {rtcp_mux:?}"
+        );
+        assert_eq!(text.ends_with("\r\na=recvonly\r\na=rtcp-mux\r\n"), shared, "{text}");
+        assert_eq!(text.contains("rtcp-mux"), shared, "{text}");
+    }
+}
+
+#[test]
+fn rtcp_mux_is_offered_only_where_the_trunk_says_so_and_needs_a_yes() {
+    let identity = identity();
+    let local = local(&identity, "203.0.113.50:10000");
+    for (rtcp_mux, answered, shared) in [
+        (RtcpMux::Offer, true, true),
+        (RtcpMux::Offer, false, false),
+        // An answer may not bring up what was not offered.
+        (RtcpMux::Accept, true, false),
+        (RtcpMux::Off, true, false),
+    ] {
+        let caps = Capabilities { rtcp_mux, ..caps() };
+        let text = String::from_utf8(offer(&local, &caps)).unwrap();
+        assert_eq!(
+            text.ends_with("\r\na=rtcp-mux\r\n"),
+            rtcp_mux == RtcpMux::Offer,
+            "{text}"
+        );
+        let mut media = vec!["m=audio 4000 RTP/AVP 0"];
+        media.extend(answered.then_some("a=rtcp-mux"));
+        let session = accept(&caps, &theirs(&media)).unwrap();
+        let (rtcp, port) = match shared {
+            true => ("198.51.100.7:4000", RtcpPort::Shared),
+            false => ("198.51.100.7:4001", RtcpPort::Own),
+        };
+        assert_eq!(
+            (session.remote_rtcp, session.rtcp_port),
+            (addr(rtcp), port),
+            "{rtcp_mux:?} {answered}"
+        );
+    }
+}
+
+#[test]
+fn what_leg_a_offers_of_rtcp_mux_is_not_passed_on_to_leg_b() {
+    let identity = identity();
+    let theirs = theirs(&["m=audio 4000 RTP/AVP 0", "a=rtcp-mux"]);
+    let (text, sent) = offer_like(&local(&identity, "203.0.113.50:10000"), &caps(), &theirs).unwrap();
+    assert!(!String::from_utf8(text).unwrap().contains("rtcp-mux"));
+    assert_eq!(sent.rtcp_mux, RtcpMux::Accept);
+}
+
+#[test]
+fn ipv6_goes_in_and_out() {
+    let identity = identity();
+    let text = sdp(&[
+        "v=0",
+        "o=- 1 1 IN IP6 2001:db8::7",
+        "s=-",
+        "c=IN IP6 2001:db8::7",
+        "t=0 0",
+        "m=audio 4000 RTP/AVP 0",
+        "a=rtcp:4077 IN IP6 2001:db8::8",
+    ]);
+    let offer = Description::parse(text.as_bytes()).unwrap();
+    let (text, session) = answer(&offer, &local(&identity, "[2001:db8::50]:10000"), &caps()).unwrap();
+    let text = String::from_utf8(text).unwrap();
+    assert!(
+        text.contains("\r\no=trusst 3724394400 7 IN IP6 2001:db8::50\r\n")
+            && text.contains("c=IN IP6 2001:db8::50\r\n"),
+        "{text}"
+    );
+    assert_eq!(session.remote_rtp, addr("[2001:db8::7]:4000"));
+    assert_eq!(session.remote_rtcp, addr("[2001:db8::8]:4077"));
+    // An answer to us, of a stream with an address of its own, on hold the old way.
+    let answer = theirs(&["m=audio 4000 RTP/AVP 0", "c=IN IP6 ::"]);
+    let session = accept(&caps(), &answer).unwrap();
+    assert_eq!(
+        (session.remote_rtp, session.direction),
+        (addr("[::]:4000"), Direction::RecvOnly)
     );
 }

@@ -1,117 +1,201 @@
 //! Sends a packet on: next hop, then headers and checksums, then the way out.
-//!
-//! The frame that leaves is the one a UDP socket would have sent (`IP_TTL` 64, `IP_TOS` EF, `IP_PMTUDISC_DO`, whose
-//! identification is zero), except that a packet without a UDP checksum stays without one.
 
 use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::bpf_fib_lookup as FibLookup;
 use aya_ebpf::bindings::{BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_SUCCESS};
-use aya_ebpf::helpers::bpf_fib_lookup;
+use aya_ebpf::helpers::{bpf_fib_lookup, bpf_xdp_adjust_head};
 use aya_ebpf::programs::XdpContext;
-use voxlane_common::checksum::Change;
+use voxlane_common::address::Family;
 use voxlane_common::drops::DropReason;
+use voxlane_common::flow::FlowKind;
+use voxlane_common::frame::{Datagram, ETHERNET, Frame, IPV4, IPV6, TAG, UDP};
+use voxlane_common::next_hop::{HardwareAddresses, NextHop};
+use voxlane_common::pace::Departure;
 use voxlane_common::relay::Forward;
+use voxlane_common::rewrite::{self, Ipv4Udp, Ipv6Udp};
+use voxlane_common::rtp::Head;
 
-use crate::parse::{self, Headers};
-use crate::{SendResult, Sent, maps};
-
-/// Expedited forwarding (RFC 3246), as the TOS byte.
-const TOS_EF: u8 = 0xb8;
-
-/// The relay ends one IP path and begins another: hops are counted anew.
-const TTL: u8 = 64;
-
-/// "Do not fragment", offset 0.
-const DONT_FRAGMENT: [u8; 2] = [0x40, 0];
+use crate::parse::{XdpFrame, store};
+use crate::{SendResult, Sent, hand_over, maps};
 
 const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
+const PROTOCOL_UDP: u8 = 17;
 
-const UDP: u8 = 17;
+/// Type of an 802.1Q tag.
+const TYPE_VLAN: [u8; 2] = [0x81, 0x00];
 
 /// The loopback interface of every network namespace. A lookup "from" it is the lookup of a locally sent packet, and
 /// needs no router to be made of the host: only `lo` must have forwarding on, where nothing is ever forwarded.
 const LOOPBACK: u32 = 1;
 
-/// Where a packet goes next on the wire.
-struct NextHop {
-    ifindex: u32,
-    source: [u8; 6],
-    destination: [u8; 6],
+/// A packet to send on.
+pub struct Packet<'a> {
+    /// Where its headers are.
+    pub datagram: &'a Datagram,
+    /// What its payload begins with.
+    pub head: &'a Head,
+    /// What it is.
+    pub kind: FlowKind,
 }
 
-/// Rewrites the packet and sends it on. After an error the packet is as it was.
+/// Rewrites the packet and sends it on.
 #[inline(always)]
-pub fn send(ctx: &XdpContext, headers: &mut Headers, forward: &Forward) -> SendResult {
-    let next_hop = next_hop(ctx, headers, forward)?;
-    let media_type = parse::media_type(ctx).ok_or(DropReason::TooShort)?;
-    let sent = if next_hop.ifindex as usize == ctx.ingress_ifindex() {
-        Sent::Back
-    } else {
-        maps::redirect(next_hop.ifindex).ok_or(DropReason::NoRoute)?;
-        Sent::Across
+pub fn send(ctx: &XdpContext, packet: &Packet, forward: &Forward) -> SendResult {
+    let datagram = packet.datagram;
+    let ip_length = datagram.payload_offset - datagram.ip_offset + datagram.length as usize;
+    let next_hop = match maps::next_hop(forward.next_hop) {
+        Some(known) => {
+            if ip_length > usize::from(known.mtu) {
+                return Err(DropReason::TooBig);
+            }
+            *known
+        }
+        None => look_up(ctx, forward, datagram.family, ip_length as u16)?,
     };
-    rewrite(headers, media_type, forward);
-    headers.ethernet.src_addr = next_hop.source;
-    headers.ethernet.dst_addr = next_hop.destination;
-    Ok(sent)
+    let sent = match forward.departure {
+        Departure::At(_) => Sent::Later,
+        Departure::Now if next_hop.ifindex as usize == ctx.ingress_ifindex() => Sent::Back,
+        Departure::Now => {
+            maps::redirect(next_hop.ifindex).ok_or(DropReason::NoRoute)?;
+            Sent::Across
+        }
+    };
+    let ip_offset = make_room(ctx, datagram.ip_offset, &next_hop).ok_or(DropReason::NoRoute)?;
+    rewrite(ctx, packet, ip_offset, forward).ok_or(DropReason::TooShort)?;
+    address(ctx, &next_hop).ok_or(DropReason::TooShort)?;
+    match forward.departure {
+        Departure::At(time_ns) => hand_over::to_pace(ctx, next_hop.ifindex, time_ns).map(|()| sent),
+        Departure::Now => Ok(sent),
+    }
 }
 
-#[inline(always)]
-fn next_hop(ctx: &XdpContext, headers: &Headers, forward: &Forward) -> Result<NextHop, DropReason> {
+/// Its IPv6 addresses are written eight bytes at once, and the verifier wants those aligned.
+#[repr(align(8))]
+struct Aligned(FibLookup);
+
+/// Asks the kernel for the next hop.
+#[inline(never)]
+fn look_up(ctx: &XdpContext, forward: &Forward, family: Family, ip_length: u16) -> Result<NextHop, DropReason> {
+    let (source, destination) = (forward.headers.source, forward.headers.destination);
     // SAFETY: integers, byte arrays and unions of them, for all of which zero is a value.
-    let mut lookup: FibLookup = unsafe { core::mem::zeroed() };
-    lookup.family = AF_INET;
-    lookup.l4_protocol = UDP;
-    lookup.sport = u16::from_ne_bytes(forward.source.port_bytes());
-    lookup.dport = u16::from_ne_bytes(forward.destination.port_bytes());
-    lookup.__bindgen_anon_1.tot_len = u16::from_be_bytes(headers.ip.tot_len);
+    let mut lookup = Aligned(unsafe { core::mem::zeroed::<FibLookup>() });
+    let lookup = &mut lookup.0;
+    lookup.l4_protocol = PROTOCOL_UDP;
+    lookup.sport = u16::from_ne_bytes(source.port_bytes());
+    lookup.dport = u16::from_ne_bytes(destination.port_bytes());
+    lookup.__bindgen_anon_1.tot_len = ip_length;
     lookup.ifindex = LOOPBACK;
-    lookup.__bindgen_anon_2.tos = TOS_EF;
-    lookup.__bindgen_anon_3.ipv4_src = u32::from_ne_bytes(forward.source.ip_bytes());
-    lookup.__bindgen_anon_4.ipv4_dst = u32::from_ne_bytes(forward.destination.ip_bytes());
+    match family {
+        Family::V4 => {
+            lookup.family = AF_INET;
+            lookup.__bindgen_anon_2.tos = forward.headers.tos as u8;
+            lookup.__bindgen_anon_3.ipv4_src = u32::from_ne_bytes(source.host().v4_bytes());
+            lookup.__bindgen_anon_4.ipv4_dst = u32::from_ne_bytes(destination.host().v4_bytes());
+        }
+        Family::V6 => {
+            lookup.family = AF_INET6;
+            lookup.__bindgen_anon_3.ipv6_src = words(source.host().v6_bytes());
+            lookup.__bindgen_anon_4.ipv6_dst = words(destination.host().v6_bytes());
+        }
+    }
     // SAFETY: the context is the program's own, and the length is that of the structure.
-    let answer = unsafe { bpf_fib_lookup(ctx.as_ptr(), &mut lookup, size_of::<FibLookup>() as i32, 0) };
+    let answer = unsafe { bpf_fib_lookup(ctx.as_ptr(), lookup, size_of::<FibLookup>() as i32, 0) };
     match u32::try_from(answer) {
-        Ok(BPF_FIB_LKUP_RET_SUCCESS) => Ok(NextHop {
-            ifindex: lookup.ifindex,
-            source: lookup.smac,
-            destination: lookup.dmac,
-        }),
-        Ok(BPF_FIB_LKUP_RET_NO_NEIGH) => Err(DropReason::NoNeighbour),
-        Ok(BPF_FIB_LKUP_RET_FRAG_NEEDED) => Err(DropReason::TooBig),
-        _ => Err(DropReason::NoRoute),
+        Ok(BPF_FIB_LKUP_RET_SUCCESS) => {}
+        Ok(BPF_FIB_LKUP_RET_NO_NEIGH) => return Err(DropReason::NoNeighbour),
+        Ok(BPF_FIB_LKUP_RET_FRAG_NEEDED) => return Err(DropReason::TooBig),
+        _ => return Err(DropReason::NoRoute),
+    }
+    let device = maps::device(lookup.ifindex).ok_or(DropReason::NoRoute)?;
+    Ok(NextHop {
+        ifindex: device.ifindex,
+        mtu: u16::MAX,
+        vlan: device.vlan,
+        addresses: HardwareAddresses::of_words(mac(&lookup.dmac), mac(&lookup.smac)),
+    })
+}
+
+/// A hardware address in words. Read one by one: the compiler would read two as one where the verifier wants it aligned.
+#[inline(always)]
+fn mac(bytes: &[u8; 6]) -> [u16; 3] {
+    let words: *const u16 = bytes.as_ptr().cast();
+    // SAFETY: three words in six bytes, at the even offset that the structure has them.
+    unsafe {
+        [
+            words.read_volatile(),
+            words.add(1).read_volatile(),
+            words.add(2).read_volatile(),
+        ]
     }
 }
 
 #[inline(always)]
-fn rewrite(headers: &mut Headers, media_type: &mut [u8; 2], forward: &Forward) {
-    let (ip, udp) = (&mut headers.ip, &mut headers.udp);
-    let source = (forward.source.ip_bytes(), forward.source.port_bytes());
-    let destination = (forward.destination.ip_bytes(), forward.destination.port_bytes());
-    let new_media_type = [media_type[0], forward.second_byte];
+fn words(address: [u8; 16]) -> [u32; 4] {
+    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = address;
+    [
+        u32::from_ne_bytes([a, b, c, d]),
+        u32::from_ne_bytes([e, f, g, h]),
+        u32::from_ne_bytes([i, j, k, l]),
+        u32::from_ne_bytes([m, n, o, p]),
+    ]
+}
 
-    let addresses = Change::NONE
-        .address(ip.src_addr, source.0)
-        .address(ip.dst_addr, destination.0);
-    ip.check = addresses
-        .word([ip.vihl, ip.tos], [ip.vihl, TOS_EF])
-        .word(ip.id, [0, 0])
-        .word(ip.frags, DONT_FRAGMENT)
-        .word([ip.ttl, ip.proto], [TTL, ip.proto])
-        .apply(ip.check);
-    udp.check = addresses
-        .word(udp.src, source.1)
-        .word(udp.dst, destination.1)
-        .word(*media_type, new_media_type)
-        .apply_udp(udp.check);
+/// Makes the frame begin where one with the next hop's tag, or without one, would; returns where its IP header is then.
+#[inline(always)]
+fn make_room(ctx: &XdpContext, ip_offset: usize, next_hop: &NextHop) -> Option<usize> {
+    let wanted = if next_hop.vlan.is_none() {
+        ETHERNET
+    } else {
+        ETHERNET + TAG
+    };
+    if wanted != ip_offset {
+        let further = if wanted < ip_offset { TAG as i32 } else { -(TAG as i32) };
+        // SAFETY: the context is the program's own. No pointer into the frame is kept across the call.
+        if unsafe { bpf_xdp_adjust_head(ctx.ctx, further) } != 0 {
+            return None;
+        }
+    }
+    Some(wanted)
+}
 
-    ip.tos = TOS_EF;
-    ip.id = [0, 0];
-    ip.frags = DONT_FRAGMENT;
-    ip.ttl = TTL;
-    ip.src_addr = source.0;
-    ip.dst_addr = destination.0;
-    udp.src = source.1;
-    udp.dst = destination.1;
-    *media_type = new_media_type;
+#[inline(always)]
+fn rewrite(ctx: &XdpContext, packet: &Packet, ip_offset: usize, forward: &Forward) -> Option<()> {
+    let frame = XdpFrame(ctx);
+    let [first, second, third] = forward.head;
+    let head = match packet.kind {
+        FlowKind::Rtp => [first, second, third],
+        // Of RTCP only the header and the sender's SSRC are ours to write.
+        FlowKind::Rtcp | FlowKind::Worker => [first, second, packet.head[2]],
+    };
+    let change = rewrite::head_change(packet.head, &head);
+    let payload = match packet.datagram.family {
+        Family::V4 => {
+            let mut headers = frame.read::<Ipv4Udp>(ip_offset)?;
+            headers.rewrite(&forward.headers, change);
+            store(ctx, ip_offset, headers)?;
+            ip_offset + IPV4 + UDP
+        }
+        Family::V6 => {
+            let mut headers = frame.read::<Ipv6Udp>(ip_offset)?;
+            headers.rewrite(&forward.headers, change);
+            store(ctx, ip_offset, headers)?;
+            ip_offset + IPV6 + UDP
+        }
+    };
+    match packet.kind {
+        FlowKind::Rtp => store(ctx, payload, head),
+        FlowKind::Rtcp | FlowKind::Worker => store(ctx, payload, [first, second]),
+    }
+}
+
+/// Writes the hardware addresses, and the tag if there is one; the type of the packet stands behind them already.
+#[inline(always)]
+fn address(ctx: &XdpContext, next_hop: &NextHop) -> Option<()> {
+    store(ctx, 0, next_hop.addresses)?;
+    if next_hop.vlan.is_none() {
+        return Some(());
+    }
+    store(ctx, 12, TYPE_VLAN)?;
+    store(ctx, 14, next_hop.vlan.bytes())
 }

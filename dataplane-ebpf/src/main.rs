@@ -1,11 +1,15 @@
 //! voxlane's in-kernel lane.
 //!
-//! One XDP program, `relay`. The way of a frame:
-//! 1. [`parse`]: Ethernet, IPv4 without options or fragments, UDP; anything else belongs to the network stack.
+//! Two programs. `relay`, on XDP, forwards media; the way of a frame:
+//! 1. `voxlane_common::frame`: Ethernet, a VLAN tag perhaps, IPv4 or IPv6, UDP; anything else belongs to the network
+//!    stack. [`parse`] lends it the frame's bytes.
 //! 2. [`maps`]: the destination address and port name an entry of the flow table, by arithmetic.
-//! 3. `voxlane_common::relay::decide`: source, account, verdict. The userspace relay calls the same function.
-//! 4. [`forward`]: next hop, headers, checksums.
-//! 5. The verdict, below: every way a frame can end, beside what the kernel is told.
+//! 3. `voxlane_common::relay::decide`: source, rate, account, verdict. The userspace relay calls the same function.
+//! 4. [`tell`]: copies for userspace, of what it wants to see.
+//! 5. [`forward`]: next hop, headers, checksums.
+//! 6. The verdict, below: every way a frame can end, beside what the kernel is told.
+//!
+//! `pace`, on tc, gives its time to a packet that is to leave later: [`hand_over`].
 //!
 //! Nothing here logs: every outcome has a counter.
 #![no_std]
@@ -13,17 +17,24 @@
 #![allow(unsafe_code)]
 
 mod forward;
+mod hand_over;
 mod maps;
 mod parse;
+mod tell;
 
 use aya_ebpf::bindings::xdp_action;
 use aya_ebpf::helpers::bpf_ktime_get_ns;
-use aya_ebpf::macros::xdp;
-use aya_ebpf::programs::XdpContext;
+use aya_ebpf::macros::{classifier, xdp};
+use aya_ebpf::programs::{TcContext, XdpContext};
 use voxlane_common::drops::DropReason;
-use voxlane_common::flow::FlowKind;
+use voxlane_common::duration::SAMPLED;
+use voxlane_common::flow::{Beside, Flow, FlowKind, Mirror};
+use voxlane_common::frame;
 use voxlane_common::outcome::{Outcome, PassReason};
-use voxlane_common::relay::{Verdict, decide};
+use voxlane_common::ports::Unallocated;
+use voxlane_common::relay::{PacketView, Verdict, decide};
+
+use crate::tell::Seen;
 
 /// Relays the packets of programmed flows and leaves everything else to the network stack.
 #[xdp]
@@ -34,46 +45,96 @@ fn relay(ctx: XdpContext) -> u32 {
         Outcome::Passed(_) => xdp_action::XDP_PASS,
         Outcome::Reflected => xdp_action::XDP_TX,
         Outcome::Redirected => xdp_action::XDP_REDIRECT,
+        Outcome::Paced => xdp_action::XDP_PASS,
         Outcome::Dropped(_) => xdp_action::XDP_DROP,
     }
 }
 
+/// Sends packets that `relay` has given a time to the queue that keeps it.
+#[classifier]
+fn pace(ctx: TcContext) -> i32 {
+    hand_over::from_relay(&ctx)
+}
+
 #[inline(always)]
 fn handle(ctx: &XdpContext) -> Result<Outcome, PassReason> {
-    let mut packet = parse::udp(ctx)?;
-    let index = maps::index(packet.local).ok_or(PassReason::OtherPort)?;
+    let datagram = frame::datagram(&parse::XdpFrame(ctx))?;
+    let ports = maps::ports().ok_or(PassReason::OtherPort)?;
+    let index = ports.index(datagram.local).ok_or(PassReason::OtherPort)?;
     let flow = maps::flow(index).ok_or(PassReason::OtherPort)?;
-    let state = maps::state(index).ok_or(PassReason::OtherPort)?;
-    // RTCP arrives one port above its RTP, so its entry is the next one.
-    if let FlowKind::Rtcp = flow.kind()
-        && let Some(rtp) = maps::state(index.wrapping_sub(1))
-    {
-        packet.view.rtp_owner = rtp.owner_beside(flow);
-    }
-
     // SAFETY: the helper takes no arguments.
     let now_ns = unsafe { bpf_ktime_get_ns() };
-    let decision = decide(flow, state, &packet.view, now_ns);
-    let outcome = match decision.verdict {
-        Verdict::NoFlow => return Err(PassReason::NoFlow),
-        Verdict::Drop(reason) => Outcome::Dropped(reason),
-        Verdict::Forward(forward) => match forward::send(ctx, packet.headers, &forward) {
-            Ok(sent) => {
-                state.on_forwarded();
-                sent.into()
-            }
-            Err(reason) => {
-                state.on_dropped(reason);
-                Outcome::Dropped(reason)
-            }
-        },
+
+    let mut view = PacketView {
+        source: datagram.source,
+        head: parse::head(ctx, &datagram),
+        length: datagram.length,
+        beside: Beside::NOTHING,
     };
-    if !decision.found.is_none()
-        && let Some(peer) = maps::state(flow.peer())
-    {
-        peer.peer_found(flow, decision.found);
+    if let Mirror::On = flow.mirror() {
+        tell::mirror(ctx, Seen { flow, index, now_ns });
     }
-    Ok(outcome)
+    // RTCP has the entry above its RTP, also where it arrives on the same port.
+    let (index, flow) = match view.is_rtcp_on(flow) {
+        true => (index + 1, maps::flow(index + 1).ok_or(PassReason::OtherPort)?),
+        false => (index, flow),
+    };
+    let state = maps::state(index).ok_or(PassReason::OtherPort)?;
+    view.beside = beside(index, flow);
+
+    let decision = decide(flow, state, &view, now_ns);
+    let seen = Seen { flow, index, now_ns };
+    if let Some(kind) = decision.copy {
+        tell::copy(ctx, seen, kind, &datagram);
+    }
+    if !decision.found.is_none() {
+        if let Some(peer) = maps::state(flow.peer()) {
+            peer.peer_found(flow, decision.found);
+        }
+        tell::found(ctx, seen);
+    }
+    let forward = match decision.verdict {
+        Verdict::NoFlow => {
+            return match ports.unallocated() {
+                Unallocated::Drop => Ok(Outcome::Dropped(DropReason::Unallocated)),
+                Unallocated::Pass => Err(PassReason::NoFlow),
+            };
+        }
+        Verdict::Worker => return Err(PassReason::Worker),
+        Verdict::Drop(reason) => return Ok(Outcome::Dropped(reason)),
+        Verdict::Forward(forward) => forward,
+    };
+    let packet = forward::Packet {
+        datagram: &datagram,
+        head: &view.head,
+        kind: flow.kind(),
+    };
+    match forward::send(ctx, &packet, &forward) {
+        Ok(sent) => {
+            state.on_forwarded();
+            if state.forwarded % SAMPLED == 0 {
+                // SAFETY: the helper takes no arguments.
+                maps::count_duration(unsafe { bpf_ktime_get_ns() }.wrapping_sub(now_ns));
+            }
+            Ok(sent.into())
+        }
+        Err(reason) => {
+            state.on_dropped(reason);
+            Ok(Outcome::Dropped(reason))
+        }
+    }
+}
+
+/// What an RTCP packet is told of the RTP beside it.
+#[inline(always)]
+fn beside(index: u32, flow: &Flow) -> Beside {
+    match flow.kind() {
+        FlowKind::Rtcp => match maps::state(index.wrapping_sub(1)) {
+            Some(rtp) => rtp.beside(flow),
+            None => Beside::NOTHING,
+        },
+        FlowKind::Rtp | FlowKind::Worker => Beside::NOTHING,
+    }
 }
 
 /// Which way a packet left.
@@ -82,6 +143,8 @@ enum Sent {
     Back,
     /// Through another interface.
     Across,
+    /// By way of `pace`.
+    Later,
 }
 
 impl From<Sent> for Outcome {
@@ -90,6 +153,7 @@ impl From<Sent> for Outcome {
         match sent {
             Sent::Back => Self::Reflected,
             Sent::Across => Self::Redirected,
+            Sent::Later => Self::Paced,
         }
     }
 }

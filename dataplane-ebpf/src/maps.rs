@@ -3,11 +3,15 @@
 //! A size of 1 for FLOWS and STATES stands for what the loader makes of the configured port range.
 
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, DevMapHash, PerCpuArray};
-use voxlane_common::address::TransportAddress;
+use aya_ebpf::maps::{Array, DevMapHash, HashMap, PerCpuArray, RingBuf};
+use voxlane_common::duration::{self, BUCKETS};
+use voxlane_common::event::{Event, Mirrored};
 use voxlane_common::flow::{Flow, FlowState};
-use voxlane_common::outcome::Outcome;
+use voxlane_common::next_hop::{Device, MAX_NEXT_HOPS, NextHop, NextHopId};
+use voxlane_common::outcome::{LOSSES, Loss, Outcome};
 use voxlane_common::ports::PortMap;
+
+use aya_ebpf::maps::ring_buf::RingBufEntry;
 
 /// Which addresses and ports are ours. One entry.
 #[map]
@@ -21,6 +25,14 @@ static FLOWS: Array<Flow> = Array::with_max_entries(1, 0);
 #[map]
 static STATES: Array<FlowState> = Array::with_max_entries(1, 0);
 
+/// The neighbours that flows name, kept fresh from userspace.
+#[map]
+static NEXT_HOPS: Array<NextHop> = Array::with_max_entries(MAX_NEXT_HOPS, 0);
+
+/// What stands on the wire for an interface that a route names: itself, or of a VLAN the interface below and the tag.
+#[map]
+static DEVICES: HashMap<u32, Device> = HashMap::with_max_entries(256, 0);
+
 /// Interfaces a packet may leave by, keyed by their index.
 #[map]
 static INTERFACES: DevMapHash = DevMapHash::with_max_entries(64, 0);
@@ -29,10 +41,26 @@ static INTERFACES: DevMapHash = DevMapHash::with_max_entries(64, 0);
 #[map]
 static OUTCOMES: PerCpuArray<u64> = PerCpuArray::with_max_entries(Outcome::COUNT as u32, 0);
 
-/// The entry of a local address and port.
+/// Time inside the program, by [`duration::bucket`].
+#[map]
+static DURATIONS: PerCpuArray<u64> = PerCpuArray::with_max_entries(BUCKETS, 0);
+
+/// What userspace is told.
+#[map]
+static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
+
+/// Frames of flows that are mirrored.
+#[map]
+static MIRROR: RingBuf = RingBuf::with_byte_size(1 << 22, 0);
+
+/// What userspace was not told because a ring was full, by [`Loss`].
+#[map]
+static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(LOSSES, 0);
+
+/// Which addresses and ports are ours.
 #[inline(always)]
-pub fn index(local: TransportAddress) -> Option<u32> {
-    PORT_MAP.get(0)?.index(local)
+pub fn ports() -> Option<&'static PortMap> {
+    PORT_MAP.get(0)
 }
 
 /// The control plane's half of a flow.
@@ -50,13 +78,58 @@ pub fn state(index: u32) -> Option<&'static mut FlowState> {
     Some(unsafe { &mut *state })
 }
 
+/// A neighbour; `None` if it is not known.
+#[inline(always)]
+pub fn next_hop(id: NextHopId) -> Option<&'static NextHop> {
+    if id == NextHopId::UNKNOWN {
+        return None;
+    }
+    NEXT_HOPS.get(id.0).filter(|hop| hop.is_known())
+}
+
+/// What stands on the wire for an interface; `None` if it is not of the kernel lane.
+#[inline(always)]
+pub fn device(ifindex: u32) -> Option<Device> {
+    // SAFETY: an entry may be changed while it is read; the table changes when interfaces come and go only.
+    unsafe { DEVICES.get(&ifindex) }.copied()
+}
+
 /// Counts a frame.
 #[inline(always)]
 pub fn count(outcome: Outcome) {
-    if let Some(counter) = OUTCOMES.get_ptr_mut(outcome.index()) {
+    add_one(OUTCOMES.get_ptr_mut(outcome.index()));
+}
+
+/// Counts a packet that took this long, ns.
+#[inline(always)]
+pub fn count_duration(nanoseconds: u64) {
+    add_one(DURATIONS.get_ptr_mut(duration::bucket(nanoseconds)));
+}
+
+/// Counts something that userspace was not told.
+#[inline(always)]
+pub fn count_loss(loss: Loss) {
+    add_one(LOST.get_ptr_mut(loss as u32));
+}
+
+#[inline(always)]
+fn add_one(counter: Option<*mut u64>) {
+    if let Some(counter) = counter {
         // SAFETY: the entry belongs to this core, and XDP programs of one core do not interrupt each other.
         unsafe { *counter += 1 };
     }
+}
+
+/// Room for an event; `None` if the ring is full.
+#[inline(always)]
+pub fn event() -> Option<RingBufEntry<Event>> {
+    EVENTS.reserve::<Event>(0)
+}
+
+/// Room for a mirrored frame; `None` if the ring is full.
+#[inline(always)]
+pub fn mirrored<const ROOM: usize>() -> Option<RingBufEntry<Mirrored<ROOM>>> {
+    MIRROR.reserve::<Mirrored<ROOM>>(0)
 }
 
 /// Sends the packet out of another interface of the kernel lane; `None` if `ifindex` is not one.

@@ -29,22 +29,32 @@ pub enum Reason {
     BuiltWithoutEbpf,
     /// The packets of this flow arrive or leave on an interface that has no XDP program (loopback, say).
     InterfaceNotAttached,
-    /// The kernel lane forwards IPv4 only.
-    Ipv6,
+    /// The legs are of different IP versions.
+    MixedFamilies,
     /// The flow table of the kernel lane refused the entry.
     FlowTable,
+    /// An operator asked for the worker lane.
+    Requested,
 }
 
-/// Whether two legs can be relayed in the kernel lane, given what each has (its local address and its far end's) and why
-/// there is no kernel lane at all, if there is none.
+/// Whether two legs can be relayed in the kernel lane, given what each has (its local address and its far end's), why
+/// there is no kernel lane at all, if there is none, and the lane that was asked for, if one was.
 ///
 /// # Errors
 /// The reason for the worker lane.
-pub fn for_relay(legs: [[SocketAddr; 2]; 2], unavailable: Option<Reason>) -> Result<(), Reason> {
-    match unavailable {
-        Some(reason) => Err(reason),
-        None if legs.iter().flatten().any(SocketAddr::is_ipv6) => Err(Reason::Ipv6),
-        None => Ok(()),
+pub fn for_relay(
+    legs: [[SocketAddr; 2]; 2],
+    unavailable: Option<Reason>,
+    requested: Option<Lane>,
+) -> Result<(), Reason> {
+    // An unspecified address is nobody's, of no family.
+    let mut families = legs.iter().flatten().filter(|address| !address.ip().is_unspecified());
+    let first = families.next().is_some_and(SocketAddr::is_ipv6);
+    match (unavailable, requested) {
+        (Some(reason), _) => Err(reason),
+        (None, Some(Lane::Worker)) => Err(Reason::Requested),
+        (None, _) if families.any(|address| address.is_ipv6() != first) => Err(Reason::MixedFamilies),
+        (None, _) => Ok(()),
     }
 }
 
@@ -53,14 +63,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ipv4_goes_to_the_kernel_where_there_is_one() {
+    fn legs_of_one_family_go_to_the_kernel_where_there_is_one() {
         let v4 = ["192.0.2.1:10000".parse().unwrap(), "192.0.2.9:4000".parse().unwrap()];
         let v6 = [
             "[2001:db8::1]:10000".parse().unwrap(),
             "[2001:db8::9]:4000".parse().unwrap(),
         ];
-        assert_eq!(for_relay([v4, v4], None), Ok(()));
-        assert_eq!(for_relay([v4, v6], None), Err(Reason::Ipv6));
-        assert_eq!(for_relay([v4, v4], Some(Reason::XdpOff)), Err(Reason::XdpOff));
+        let held = [v4[0], "[::]:4000".parse().unwrap()];
+        assert_eq!(for_relay([v4, v4], None, None), Ok(()));
+        assert_eq!(for_relay([v6, v6], None, Some(Lane::Kernel)), Ok(()));
+        assert_eq!(for_relay([v4, held], None, None), Ok(()));
+        assert_eq!(for_relay([v4, v6], None, None), Err(Reason::MixedFamilies));
+        assert_eq!(for_relay([v4, v4], Some(Reason::XdpOff), None), Err(Reason::XdpOff));
+        assert_eq!(for_relay([v4, v4], None, Some(Lane::Worker)), Err(Reason::Requested));
     }
 }

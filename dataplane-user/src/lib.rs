@@ -13,4 +13,5 @@ pub mod lane;
 pub mod media_plane;
 pub mod plane;
 pub mod playout;
+pub mod rtcp;
 pub mod worker;

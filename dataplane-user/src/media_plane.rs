@@ -6,9 +6,14 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use crossbeam_channel::Receiver;
 use serde::{Deserialize, Serialize};
+pub use voxlane_common::flow::RtcpPort;
+pub use voxlane_common::latch::LatchMode;
+pub use voxlane_common::pace::Pacing;
+pub use voxlane_common::ports::Unallocated;
 
 use crate::codec::Codec;
 use crate::lane::{Lane, Reason};
@@ -26,13 +31,15 @@ pub struct Endpoint {
     pub rtp: SocketAddr,
 }
 
-/// What offer/answer agreed for one leg, seen from the gateway.
+/// What offer/answer agreed for one leg, seen from the gateway, and how the leg's trunk wants its media treated.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Session {
     /// Where the other side wants RTP.
     pub remote_rtp: SocketAddr,
-    /// Where the other side wants RTCP (`a=rtcp`, else RTP port + 1).
+    /// Where the other side wants RTCP: `a=rtcp`, else RTP port + 1; with rtcp-mux the RTP port.
     pub remote_rtcp: SocketAddr,
+    /// Whether RTP and RTCP share a port (`a=rtcp-mux`, RFC 5761), in both directions.
+    pub rtcp_port: RtcpPort,
     /// The one codec in use.
     pub codec: Codec,
     /// Payload type of the codec in packets we send.
@@ -45,6 +52,10 @@ pub struct Session {
     pub ptime: u8,
     /// Which way media flows.
     pub direction: Direction,
+    /// Who may send on this leg beside the source that was signalled.
+    pub latch: LatchMode,
+    /// Whether what is sent to this leg is paced.
+    pub pacing: Pacing,
 }
 
 /// Payload types of telephone-event.
@@ -175,14 +186,18 @@ pub struct StreamStats {
     pub bytes: u64,
     /// Packets expected minus received (RFC 3550 A.3); duplicates can make it negative.
     pub lost: i64,
-    /// Packets with a sequence number behind the highest seen.
+    /// Packets that came after one with a higher sequence number.
     pub reordered: u64,
-    /// Packets seen twice in a row.
+    /// Packets that had come before.
     pub duplicates: u64,
     /// Packets not forwarded or used, for whatever reason.
     pub dropped: u64,
     /// Interarrival jitter, milliseconds.
     pub jitter_ms: f64,
+    /// Mean of the jitter over the packets of the stream, milliseconds.
+    pub mean_jitter_ms: f64,
+    /// Greatest jitter there was, milliseconds.
+    pub max_jitter_ms: f64,
     /// SSRC of the stream.
     pub ssrc: u32,
     /// Source the stream was last accepted from.
@@ -208,6 +223,14 @@ pub struct FlowReport {
     pub sent_packets: u64,
     /// Packets of this endpoint that a userspace socket of the gateway received (0 in the kernel lane).
     pub userspace_packets: u64,
+    /// Packets, RTP and RTCP, that were dropped, by reason; reasons that never occurred are left out.
+    pub drops: Vec<(String, u64)>,
+    /// Keys pressed by the far end.
+    pub digits: u64,
+    /// Whether what is sent on leaves at its times (`trunk.pacing`).
+    pub paced: bool,
+    /// RTCP round-trip time to the far end, milliseconds, once it is known (RFC 3550 section 6.4.1).
+    pub rtt_ms: Option<f64>,
 }
 
 /// The data plane as a whole, as `voxlane flows` and the metrics show it.
@@ -223,6 +246,39 @@ pub struct PlaneStatus {
     pub ports_in_use: usize,
     /// Port pairs there are.
     pub ports_total: usize,
+    /// The kernel lane, if there is one.
+    pub kernel: Option<KernelStatus>,
+}
+
+/// The kernel lane as a whole.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct KernelStatus {
+    /// Frames by how they ended in the XDP program, since it was loaded first.
+    pub outcomes: Vec<(String, u64)>,
+    /// Packets by their time in the XDP program: the end of each bucket (ns, exclusive; `u64::MAX` for the last) and its
+    /// count. One packet in 64 is measured.
+    pub durations: Vec<(u64, u64)>,
+    /// Copies of telephone events and reports that were lost because nobody read in time.
+    pub events_lost: u64,
+    /// Mirrored frames that were lost because nobody read in time.
+    pub mirrored_lost: u64,
+    /// Whether what an earlier process had left in the kernel was taken over.
+    pub adopted: bool,
+    /// Legs of calls of an earlier process that still carry media.
+    pub orphans: usize,
+    /// Interfaces that flows which want to be paced leave by, and whether they keep departure times (`fq`).
+    pub pacing: Vec<(String, bool)>,
+}
+
+/// A frame of a mirrored flow, as it arrived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MirroredFrame {
+    /// When it arrived.
+    pub at: SystemTime,
+    /// Its length on the wire, bytes.
+    pub length: u32,
+    /// The Ethernet frame, cut if it is very long.
+    pub bytes: Vec<u8>,
 }
 
 /// The XDP program on one interface.
@@ -293,9 +349,6 @@ pub enum MediaError {
     /// An address that is not in `media.addresses`.
     #[error("{0} is not one of media.addresses")]
     NotLocal(IpAddr),
-    /// Media over IPv6, which neither lane carries yet.
-    #[error("cannot carry media at {0}: IPv6 media is not available")]
-    Ipv6(IpAddr),
     /// The endpoint is closed or was never open.
     #[error("media endpoint {0:?} is not open")]
     Closed(EndpointId),
@@ -305,6 +358,17 @@ pub enum MediaError {
     /// The endpoint has not been programmed yet.
     #[error("media endpoint {0:?} has no session yet")]
     NoSession(EndpointId),
+    /// Something that only relayed calls have.
+    #[error("media endpoint {0:?} is not relayed")]
+    NotRelayed(EndpointId),
+    /// Something that the kernel lane does.
+    #[error("cannot {what}: the call is not in the kernel lane ({reason})")]
+    NotInKernel {
+        /// What was wanted.
+        what: &'static str,
+        /// Why it is not.
+        reason: String,
+    },
     /// A system call failed.
     #[error("cannot {what}: {source}")]
     Io {
@@ -329,6 +393,15 @@ pub trait MediaPlane: Send + Sync {
     /// Gives an endpoint to an agent and starts connecting it. Allowed before [`Self::program`]; audio flows once both
     /// are there.
     fn attach(&self, endpoint: EndpointId, agent: AgentSpec) -> Result<(), MediaError>;
+
+    /// Moves a relayed endpoint, and the one it is relayed to, to a lane while media flows; returns the lane they are in
+    /// then. The kernel lane is a wish: [`FlowReport::reason`] says what is in its way. The worker lane stays until the
+    /// kernel lane is asked for.
+    fn prefer(&self, endpoint: EndpointId, lane: Lane) -> Result<Lane, MediaError>;
+
+    /// Copies of all that arrives at an endpoint in the kernel lane and at the one it is relayed to, until the receiver is
+    /// dropped or the endpoint closed. Frames that are not taken in time are lost and counted.
+    fn mirror(&self, endpoint: EndpointId) -> Result<Receiver<MirroredFrame>, MediaError>;
 
     /// Ends an endpoint and frees its ports. `None` if it was not open, or nothing ever carried it.
     fn close(&self, endpoint: EndpointId) -> Option<LegReport>;

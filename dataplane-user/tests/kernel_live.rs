@@ -5,10 +5,10 @@
 
 mod kernel_support;
 
-use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use kernel_support::{Call, Namespace, above, is_root, report, rtp, start_lane};
+use kernel_support::{Call, Lanes, Namespace, above, config, is_root, report, rtp};
 use voxlane_common::outcome::Outcome;
 use voxlane_dataplane::kernel::{KernelConfig, KernelError, KernelLane};
 use voxlane_dataplane::lane::Reason;
@@ -49,14 +49,14 @@ impl Net {
     }
 }
 
-fn socket(namespace: &Namespace, address: SocketAddrV4) -> UdpSocket {
+fn socket(namespace: &Namespace, address: SocketAddr) -> UdpSocket {
     let socket = namespace.run(move || UdpSocket::bind(address)).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     socket
 }
 
 /// Sends one packet and waits for it at the other end.
-fn exchange(from: &UdpSocket, via: SocketAddrV4, to: &UdpSocket, packet: &[u8]) -> (Vec<u8>, SocketAddr) {
+fn exchange(from: &UdpSocket, via: SocketAddr, to: &UdpSocket, packet: &[u8]) -> (Vec<u8>, SocketAddr) {
     from.send_to(packet, via).unwrap();
     let mut buffer = [0; 2048];
     let (length, source) = to.recv_from(&mut buffer).expect("the packet arrives");
@@ -65,7 +65,7 @@ fn exchange(from: &UdpSocket, via: SocketAddrV4, to: &UdpSocket, packet: &[u8]) 
 
 /// Sends the first packet until it arrives: the next hop's hardware address may still be being asked for. Returns how
 /// often it was sent.
-fn knock(from: &UdpSocket, via: SocketAddrV4, to: &UdpSocket, packet: &[u8]) -> u64 {
+fn knock(from: &UdpSocket, via: SocketAddr, to: &UdpSocket, packet: &[u8]) -> u64 {
     to.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
     let mut buffer = [0; 2048];
     for sent in 1..=100 {
@@ -81,22 +81,16 @@ fn knock(from: &UdpSocket, via: SocketAddrV4, to: &UdpSocket, packet: &[u8]) -> 
 const PACKETS: u16 = 200;
 
 fn relays_both_ways(call: &Call, caller: &UdpSocket, callee: &UdpSocket, lane: &KernelLane) {
-    lane.program(&call.pair()).unwrap();
+    lane.program(&call.pair(), None).unwrap();
     let mut sent = [
         knock(caller, call.caller_side, callee, &rtp(0, 0, 1)),
         knock(callee, call.callee_side, caller, &rtp(0, 0, 2)),
     ];
     for sequence in 1..PACKETS {
         let (packet, source) = exchange(caller, call.caller_side, callee, &rtp(0, sequence, 1));
-        assert_eq!(
-            (packet, source),
-            (rtp(0, sequence, 1), SocketAddr::V4(call.callee_side))
-        );
+        assert_eq!((packet, source), (rtp(0, sequence, 1), call.callee_side));
         let (packet, source) = exchange(callee, call.callee_side, caller, &rtp(0, sequence, 2));
-        assert_eq!(
-            (packet, source),
-            (rtp(0, sequence, 2), SocketAddr::V4(call.caller_side))
-        );
+        assert_eq!((packet, source), (rtp(0, sequence, 2), call.caller_side));
         sent = sent.map(|sent| sent + 1);
     }
     // A digit, whose payload type differs between the legs.
@@ -121,7 +115,7 @@ fn relays_both_ways(call: &Call, caller: &UdpSocket, callee: &UdpSocket, lane: &
         [there.received.dropped, back.received.dropped],
         [sent[0] - forwarded_before - 1, sent[1] - forwarded_before]
     );
-    assert_eq!(there.received.source, Some(SocketAddr::V4(call.caller)));
+    assert_eq!(there.received.source, Some(call.caller));
     assert_eq!(there.received.lost, -(there.received.duplicates as i64));
     assert_eq!((there.received.ssrc, back.received.ssrc), (1, 2));
 }
@@ -132,7 +126,7 @@ fn a_call_across_two_interfaces_is_relayed_in_native_mode() {
         return;
     }
     let (net, call) = (Net::new(), Call::across());
-    let lane = start_lane(&net.gateway, &["g0", "g1"]);
+    let lane = net.gateway.lane(&["g0", "g1"]);
     assert!(
         lane.interfaces().iter().all(|row| row.mode == AttachMode::Native),
         "{:?}",
@@ -144,7 +138,7 @@ fn a_call_across_two_interfaces_is_relayed_in_native_mode() {
     let reporter = socket(&net.caller, above(call.caller));
     let reported = socket(&net.callee, above(call.callee));
     let (packet, source) = exchange(&reporter, above(call.caller_side), &reported, &report(1));
-    assert_eq!((packet, source), (report(1), SocketAddr::V4(above(call.callee_side))));
+    assert_eq!((packet, source), (report(1), above(call.callee_side)));
     assert_eq!(lane.read(call.caller_side).unwrap().rtcp_packets, 1);
 
     let redirected = lane
@@ -171,9 +165,9 @@ fn a_call_on_one_interface_is_reflected() {
         return;
     }
     let (net, call) = (Net::new(), Call::beside());
-    let lane = start_lane(&net.gateway, &["g0"]);
+    let lane = net.gateway.lane(&["g0"]);
     // A veth hands on what its peer's XDP program reflects only if it has a program itself; one without flows will do.
-    let _passes = start_lane(&net.caller, &["e0"]);
+    let _passes = net.caller.lane(&["e0"]);
     let (caller, callee) = (socket(&net.caller, call.caller), socket(&net.caller, call.callee));
     relays_both_ways(&call, &caller, &callee, &lane);
     let reflected = lane
@@ -191,14 +185,11 @@ fn generic_mode_relays_as_well() {
         return;
     }
     let (net, call) = (Net::new(), Call::across());
-    let config = KernelConfig {
+    let lane = net.gateway.start(KernelConfig {
         interfaces: vec!["g0".to_owned(), "g1".to_owned()],
         policy: AttachPolicy::Generic,
-        addresses: vec![],
-        first_port: 10_000,
-        last_port: 10_099,
-    };
-    let lane = net.gateway.run(move || KernelLane::start(&config)).unwrap();
+        ..config()
+    });
     assert!(lane.interfaces().iter().all(|row| row.mode == AttachMode::Generic));
     let (caller, callee) = (socket(&net.caller, call.caller), socket(&net.callee, call.callee));
     relays_both_ways(&call, &caller, &callee, &lane);
@@ -210,18 +201,18 @@ fn hold_and_resume_by_programming_again_keep_the_counts() {
         return;
     }
     let (net, call) = (Net::new(), Call::across());
-    let lane = start_lane(&net.gateway, &["g0", "g1"]);
+    let lane = net.gateway.lane(&["g0", "g1"]);
     let (caller, callee) = (socket(&net.caller, call.caller), socket(&net.callee, call.callee));
     relays_both_ways(&call, &caller, &callee, &lane);
     let before = lane.read(call.caller_side).unwrap();
 
     let mut held = call.pair();
     held.0.session.direction = Direction::SendOnly;
-    lane.program(&held).unwrap();
+    lane.program(&held, None).unwrap();
     caller.send_to(&rtp(0, PACKETS + 1, 1), call.caller_side).unwrap();
     // The other direction is not held; once this has come back, the packet before it has been handled, too.
     exchange(&callee, call.callee_side, &caller, &rtp(0, PACKETS, 2));
-    lane.program(&call.pair()).unwrap();
+    lane.program(&call.pair(), None).unwrap();
     let (packet, _) = exchange(&caller, call.caller_side, &callee, &rtp(0, PACKETS + 2, 1));
     assert_eq!(packet, rtp(0, PACKETS + 2, 1));
 
@@ -246,7 +237,7 @@ fn dropping_the_lane_detaches_it() {
             String::from_utf8(output.stdout).unwrap().contains("xdp")
         })
     };
-    let lane = start_lane(&net.gateway, &["g0"]);
+    let lane = net.gateway.lane(&["g0"]);
     assert!(attached(&net));
     drop(lane);
     assert!(!attached(&net));
@@ -258,23 +249,20 @@ fn what_the_lane_cannot_reach_is_refused_with_a_reason() {
         return;
     }
     let net = Net::new();
-    let lane = start_lane(&net.gateway, &["g0", "nosuch0"]);
+    let lane = net.gateway.lane(&["g0", "nosuch0"]);
     let modes: Vec<_> = lane.interfaces().iter().map(|row| row.mode).collect();
     assert_eq!(modes, [AttachMode::Native, AttachMode::None]);
     assert_eq!(
-        lane.program(&Call::across().pair()).unwrap_err().reason,
+        lane.program(&Call::across().pair(), None).unwrap_err().reason,
         Reason::InterfaceNotAttached
     );
     assert_eq!(lane.legs(), 0);
 
     let config = KernelConfig {
         interfaces: vec!["nosuch0".to_owned()],
-        policy: AttachPolicy::Auto,
-        addresses: vec![],
-        first_port: 10_000,
-        last_port: 10_099,
+        ..config()
     };
-    match net.gateway.run(move || KernelLane::start(&config)) {
+    match net.gateway.run(move || KernelLane::start(&config, |_| {})) {
         Err(KernelError::NotAttached(rows)) => assert_eq!(rows.len(), 1),
         Err(other) => panic!("{other}"),
         Ok(_) => panic!("attached to an interface that does not exist"),

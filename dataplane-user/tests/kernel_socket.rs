@@ -6,15 +6,15 @@
 
 mod kernel_support;
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use kernel_support::frames::{Header, XDP_REDIRECT, frame};
-use kernel_support::{Call, Namespace, gateway, is_root, neighbour, rtp, start_lane};
+use kernel_support::{Call, Lanes, Namespace, gateway, is_root, neighbour, rtp};
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
 
 /// A socket that sends as the userspace relay's do.
-fn relay_socket(namespace: &Namespace, local: SocketAddrV4) -> Socket {
+fn relay_socket(namespace: &Namespace, local: SocketAddr) -> Socket {
     namespace.run(move || {
         let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP)).unwrap();
         socket.set_ttl_v4(64).unwrap();
@@ -73,8 +73,8 @@ fn program_and_socket_send_the_same_frame() {
         return;
     }
     let (gateway, call) = (gateway(), Call::across());
-    let lane = start_lane(&gateway, &["a0", "b0"]);
-    lane.program(&call.pair()).unwrap();
+    let lane = gateway.lane(&["a0", "b0"]);
+    lane.program(&call.pair(), None).unwrap();
     let (mac, ifindex) = gateway.interface("a0");
     let tap = tap(&gateway, gateway.interface("b1").1);
     let socket = relay_socket(&gateway, call.callee_side);
@@ -91,6 +91,7 @@ fn program_and_socket_send_the_same_frame() {
             id: sequence,
             dont_fragment: false,
             macs: [neighbour(call.caller), mac],
+            vlan: None,
         };
         arriving.push(frame(&header, call.caller, call.caller_side, &payload, true));
         if payload_type == 101 {

@@ -5,8 +5,8 @@
 
 mod kernel_support;
 
-use kernel_support::frames::{Header, XDP_DROP, XDP_PASS, XDP_REDIRECT, frame};
-use kernel_support::{Call, Namespace, above, gateway, is_root, neighbour, report, rtp, start_lane};
+use kernel_support::frames::{Header, XDP_DROP, XDP_REDIRECT, frame};
+use kernel_support::{Call, Lanes, Namespace, above, gateway, is_root, neighbour, report, rtp};
 use voxlane_common::drops::DropReason;
 use voxlane_dataplane::kernel::{KernelLane, RelayPair};
 use voxlane_dataplane::media_plane::Direction;
@@ -23,7 +23,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let gateway = gateway();
-        let lane = start_lane(&gateway, &["a0", "b0"]);
+        let lane = gateway.lane(&["a0", "b0"]);
         let (mac, ifindex) = gateway.interface("a0");
         Self {
             lane,
@@ -42,6 +42,7 @@ impl Bench {
             id: 7,
             dont_fragment: false,
             macs: [neighbour(from), self.mac],
+            vlan: None,
         };
         let arriving = frame(&header, from, to, payload, true);
         let Self {
@@ -91,7 +92,7 @@ fn on_hold_media_stops_and_reports_go_on() {
     let bench = Bench::new();
     bench
         .lane
-        .program(&changed(|pair| pair.1.session.direction = Direction::RecvOnly))
+        .program(&changed(|pair| pair.1.session.direction = Direction::RecvOnly), None)
         .unwrap();
     let bench = bench.drops(&Call::across(), &rtp(0, 1, 1), DropReason::Held);
     let (_, action, _) = bench.arrives(&Call::across(), &report(1), true);
@@ -106,9 +107,10 @@ fn a_callee_that_has_not_said_where_it_listens_is_sent_nothing() {
     let bench = Bench::new();
     bench
         .lane
-        .program(&changed(|pair| {
-            pair.1.session.remote_rtp = "0.0.0.0:5000".parse().unwrap()
-        }))
+        .program(
+            &changed(|pair| pair.1.session.remote_rtp = "0.0.0.0:5000".parse().unwrap()),
+            None,
+        )
         .unwrap();
     bench.drops(&Call::across(), &rtp(0, 1, 1), DropReason::NoDestination);
 }
@@ -119,7 +121,7 @@ fn a_route_that_goes_away_is_noticed() {
         return;
     }
     let bench = Bench::new();
-    bench.lane.program(&Call::across().pair()).unwrap();
+    bench.lane.program(&Call::across().pair(), None).unwrap();
     bench.gateway.sh("ip route del 10.200.2.0/24 dev b0");
     bench.drops(&Call::across(), &rtp(0, 1, 1), DropReason::NoRoute);
 }
@@ -130,7 +132,7 @@ fn a_route_that_moves_to_an_interface_outside_the_lane_is_noticed() {
         return;
     }
     let bench = Bench::new();
-    bench.lane.program(&Call::across().pair()).unwrap();
+    bench.lane.program(&Call::across().pair(), None).unwrap();
     bench.gateway.sh("ip link add c0 type veth peer name c1
          ip link set c0 up
          ip link set c1 up
@@ -149,7 +151,7 @@ fn a_neighbour_nobody_has_heard_of_is_waited_for() {
         callee: "10.200.2.77:5000".parse().unwrap(),
         ..Call::across()
     };
-    bench.lane.program(&call.pair()).unwrap();
+    bench.lane.program(&call.pair(), None).unwrap();
     bench.drops(&call, &rtp(0, 1, 1), DropReason::NoNeighbour);
 }
 
@@ -160,23 +162,23 @@ fn what_does_not_fit_the_path_is_dropped() {
     }
     let bench = Bench::new();
     bench.gateway.sh("ip link set b0 mtu 600");
-    bench.lane.program(&Call::across().pair()).unwrap();
+    bench.lane.program(&Call::across().pair(), None).unwrap();
     let mut large = rtp(0, 1, 1);
     large.resize(700, 0);
     bench.drops(&Call::across(), &large, DropReason::TooBig);
 }
 
 #[test]
-fn after_the_call_its_ports_are_the_stacks_again() {
+fn after_the_call_its_ports_are_nobodys() {
     if !is_root() {
         return;
     }
     let bench = Bench::new();
-    bench.lane.program(&Call::across().pair()).unwrap();
+    bench.lane.program(&Call::across().pair(), None).unwrap();
     let (bench, action, _) = bench.arrives(&Call::across(), &rtp(0, 1, 1), false);
     assert_eq!(action, XDP_REDIRECT);
     // Either leg's end is the end of the pair.
     bench.lane.remove(Call::across().callee_side).unwrap();
     let (_, action, same) = bench.arrives(&Call::across(), &rtp(0, 2, 1), false);
-    assert_eq!((action, same), (XDP_PASS, true));
+    assert_eq!((action, same), (XDP_DROP, true));
 }

@@ -32,6 +32,7 @@ fn unanswered(agent: AgentSpec) -> Call {
         sockets,
         agent,
         session: None,
+        left: None,
     });
     Call {
         workers,
@@ -201,7 +202,7 @@ fn a_removed_leg_leaves_its_ports_free() {
     let call = call(AgentSpec::Echo);
     call.phone.receive();
     assert_eq!(call.workers.remove(call.handle).recording, None);
-    Sockets::bind(call.phone.gateway).unwrap();
+    Sockets::bind(call.phone.gateway, 0xb8).unwrap();
 }
 
 #[test]

@@ -7,6 +7,8 @@ mod worker_support;
 use std::net::SocketAddr;
 
 use crossbeam_channel::unbounded;
+use voxlane_common::splice::Continuity;
+use voxlane_dataplane::flows::{Policing, Rules, TOS_EF};
 use voxlane_dataplane::media_plane::{Direction, EndpointId, TelephoneEvent};
 use voxlane_dataplane::worker::{Handle, NewRelay, RelayLeg, Sockets, Workers};
 use worker_support::{EVENT, Phone, eventually, rtcp_of, sockets};
@@ -17,6 +19,12 @@ fn workers() -> Workers {
 }
 
 /// Two phones joined by a relay. The second one numbers telephone-event 96.
+/// Tests send as fast as they can.
+const UNPOLICED: Rules = Rules {
+    tos: TOS_EF,
+    police: Policing::Off,
+};
+
 struct Call {
     workers: Workers,
     a: Phone,
@@ -40,9 +48,12 @@ fn call() -> Call {
         endpoint: EndpointId(number),
         sockets,
         session,
+        continuity: Continuity::Transparent,
     };
     let handle = workers.add_relay(NewRelay {
         legs: [leg(1, sockets_a, a.session()), leg(2, sockets_b, session_b)],
+        rules: UNPOLICED,
+        states: None,
     });
     Call { workers, a, b, handle }
 }
@@ -142,7 +153,7 @@ fn a_removed_pair_leaves_its_ports_free() {
     let ports: [SocketAddr; 2] = [call.a.gateway, call.b.gateway];
     assert_eq!(call.workers.remove(call.handle).recording, None);
     for rtp in ports {
-        Sockets::bind(rtp).unwrap();
+        Sockets::bind(rtp, TOS_EF).unwrap();
     }
 }
 
@@ -163,8 +174,13 @@ fn calls_go_to_the_least_loaded_worker() {
                     endpoint: EndpointId(number),
                     sockets,
                     session,
+                    continuity: Continuity::Transparent,
                 });
-            let handle = workers.add_relay(NewRelay { legs });
+            let handle = workers.add_relay(NewRelay {
+                legs,
+                rules: UNPOLICED,
+                states: None,
+            });
             (a, b, handle)
         })
         .collect();

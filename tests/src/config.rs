@@ -29,6 +29,8 @@ listen = ["udp:0.0.0.0:5060"]
 
 [media]
 xdp = "{xdp}"
+# Tests run side by side: none may take over what another has pinned.
+pin = "off"
 
 [[trunk]]
 name = "carrier"

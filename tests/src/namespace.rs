@@ -24,7 +24,7 @@ impl Default for Namespace {
 }
 
 impl Namespace {
-    /// A namespace with nothing but its loopback interface, and without IPv6.
+    /// A namespace with nothing but its loopback interface, in which nobody speaks unasked.
     ///
     /// # Panics
     /// Without root.
@@ -43,10 +43,17 @@ impl Namespace {
             thread: Some(thread),
             tid: entered.expect("a network namespace can be made (as root)"),
         };
-        // Router solicitations and the like would be counted beside the frames of the test. Without IPv6 there are none.
+        // Duplicate address detection would keep IPv6 addresses from use, and its frames, router solicitations and the like
+        // would be counted beside those of the test.
         namespace.run(|| {
             for scope in ["all", "default"] {
-                let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{scope}/disable_ipv6"), "1");
+                for (key, value) in [
+                    ("accept_dad", "0"),
+                    ("router_solicitations", "0"),
+                    ("addr_gen_mode", "1"),
+                ] {
+                    let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{scope}/{key}"), value);
+                }
             }
         });
         namespace.sh("ip link set lo up");

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{ExitCode, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
@@ -81,25 +81,26 @@ pub fn gateway(workspace: &Workspace, profile: Profile, lane: KernelLane) -> Res
         KernelLane::Without => ("without the kernel lane", Some("--no-default-features")),
     };
     steps::begin(&format!("building the gateway {profile}, {lane}"));
-    let mut child = cargo
-        .args(optimised)
-        .args(features)
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("cannot start cargo")?;
-    let stdout = child.stdout.take().context("cargo's output is not piped")?;
-    let mut binary = None;
-    for line in BufReader::new(stdout).lines() {
-        if let Some(found) = binary_in(&line?) {
-            binary = Some(found);
-        }
-    }
-    if !child.wait()?.success() {
-        bail!("the gateway does not build; the compiler's messages are above");
-    }
-    let binary = binary.context("cargo built the gateway but did not say where")?;
+    let binary = executables(cargo.args(optimised).args(features))?
+        .into_iter()
+        .find_map(|(name, file)| (name == "voxlane").then_some(file))
+        .context("cargo built the gateway but did not say where")?;
     steps::ok(&format!("gateway {lane}"));
     Ok(binary)
+}
+
+/// Lets cargo build, with `--message-format=json…` among its arguments; the executables it made, by name.
+pub fn executables(cargo: &mut Command) -> Result<Vec<(String, PathBuf)>> {
+    let mut child = cargo.stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
+    let stdout = child.stdout.take().context("cargo's output is not piped")?;
+    let mut executables = Vec::new();
+    for line in BufReader::new(stdout).lines() {
+        executables.extend(executable_in(&line?));
+    }
+    if !child.wait()?.success() {
+        bail!("it does not build; the compiler's messages are above");
+    }
+    Ok(executables)
 }
 
 /// The part of cargo's JSON messages that is of use here.
@@ -115,10 +116,10 @@ struct Target {
     name: String,
 }
 
-fn binary_in(line: &str) -> Option<PathBuf> {
+fn executable_in(line: &str) -> Option<(String, PathBuf)> {
     let message: Message = serde_json::from_str(line).ok()?;
-    let ours = message.reason == "compiler-artifact" && message.target?.name == "voxlane";
-    message.executable.filter(|_| ours)
+    let executable = message.executable.filter(|_| message.reason == "compiler-artifact")?;
+    Some((message.target?.name, executable))
 }
 
 #[cfg(test)]
@@ -126,14 +127,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_binary_is_found_among_cargos_messages() {
+    fn executables_are_found_among_cargos_messages() {
         let line = r#"{"reason":"compiler-artifact","target":{"name":"voxlane"},"executable":"/t/debug/voxlane"}"#;
-        assert_eq!(binary_in(line), Some(PathBuf::from("/t/debug/voxlane")));
         assert_eq!(
-            binary_in(r#"{"reason":"compiler-artifact","target":{"name":"libc"},"executable":null}"#),
+            executable_in(line),
+            Some(("voxlane".to_owned(), PathBuf::from("/t/debug/voxlane")))
+        );
+        assert_eq!(
+            executable_in(r#"{"reason":"compiler-artifact","target":{"name":"libc"},"executable":null}"#),
             None
         );
-        assert_eq!(binary_in(r#"{"reason":"build-finished","success":true}"#), None);
-        assert_eq!(binary_in("not JSON"), None);
+        assert_eq!(executable_in(r#"{"reason":"build-finished","success":true}"#), None);
+        assert_eq!(executable_in("not JSON"), None);
     }
 }

@@ -3,7 +3,8 @@
 //! * [`workspace`]: where the repository, its build output and its tools are
 //! * [`steps`]: how progress is shown, and how a command is run quietly
 //! * [`prepare`]: fetches what is missing: eBPF toolchain, test peers, Python
-//! * [`build`], [`test`], [`bench`]: build, check and measure
+//! * [`build`], [`test`], [`bench`]: build, check and measure; [`tally`] adds up test results
+//! * [`vm`]: boots other kernels and runs the tests of the kernel lane on them
 //! * [`run`]: starts the gateway in a lab, places real calls and goes through the pre-production checklist
 
 mod bench;
@@ -11,7 +12,9 @@ mod build;
 mod prepare;
 mod run;
 mod steps;
+mod tally;
 mod test;
+mod vm;
 mod workspace;
 
 use std::process::ExitCode;
@@ -37,12 +40,15 @@ const EXAMPLES: &str = "Examples:
     cargo xtask test
   Only the tests whose name contains \"relay\", without the lints
     cargo xtask test relay
+  The tests of the kernel lane on Debian's own kernels, or on one of them
+    cargo xtask vm
+    cargo xtask vm --kernel 6.1
   A gateway to install; the second one for hosts without the eBPF toolchain
     cargo xtask build --release
     cargo xtask build --release --no-ebpf
 
 Tools are kept in target/tools. Outside the repository only rustup's toolchains are touched and, as
-root on Debian, packages of the test peers are installed.";
+root on Debian, packages of the test peers and of qemu are installed.";
 
 #[derive(Subcommand)]
 enum Task {
@@ -52,6 +58,8 @@ enum Task {
     Run(run::Arguments),
     /// Format check, lints, unit tests, end-to-end tests with sipp and baresip (as root)
     Test(test::Arguments),
+    /// Boot Debian's own kernels under qemu and run the tests of the kernel lane there
+    Vm(vm::Arguments),
     /// Measure, as ratios against a baseline taken in the same run
     Bench(bench::Arguments),
 }
@@ -63,6 +71,7 @@ fn main() -> ExitCode {
         Task::Build(arguments) => build::run(&mut workspace, &arguments),
         Task::Run(arguments) => run::run(&mut workspace, &arguments),
         Task::Test(arguments) => test::run(&mut workspace, &arguments),
+        Task::Vm(arguments) => vm::run(&mut workspace, &arguments),
         Task::Bench(arguments) => bench::run(&mut workspace, &arguments),
     };
     match outcome {

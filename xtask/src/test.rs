@@ -1,14 +1,16 @@
 //! `cargo xtask test`: everything that must hold before a change is merged.
 
-use std::io::{BufRead, BufReader, IsTerminal};
-use std::process::{Command, ExitCode, Stdio};
+use std::io::IsTerminal;
+use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::build::{KernelLane, Profile, gateway};
-use crate::workspace::Workspace;
-use crate::{prepare, steps};
+use crate::tally::Tally;
+use crate::vm::Kernel;
+use crate::workspace::{Workspace, is_root};
+use crate::{prepare, steps, vm};
 
 /// Arguments of `test`.
 #[derive(Args)]
@@ -16,6 +18,9 @@ pub struct Arguments {
     /// Run only tests whose name contains one of these, and no lints
     filter: Vec<String>,
 }
+
+/// What makes cargo take all tests but those end to end.
+pub const UNIT_TESTS: [&str; 5] = ["--workspace", "--exclude", "voxlane-ebpf", "--exclude", "voxlane-tests"];
 
 /// End-to-end tests run real programs in real time; more of them at once than this would wait for each other's cores.
 const END_TO_END_THREADS: &str = "--test-threads=2";
@@ -28,6 +33,11 @@ pub fn run(workspace: &mut Workspace, arguments: &Arguments) -> Result<ExitCode>
         prepare::lints(workspace)?;
     }
     prepare::peers(workspace)?;
+    let kernels = if everything {
+        other_kernels(workspace)?
+    } else {
+        Vec::new()
+    };
 
     let mut sound = true;
     if everything {
@@ -44,17 +54,12 @@ pub fn run(workspace: &mut Workspace, arguments: &Arguments) -> Result<ExitCode>
         "--color=never"
     };
     steps::begin("unit tests");
-    let unit = [
-        "test",
-        "--workspace",
-        "--exclude",
-        "voxlane-ebpf",
-        "--exclude",
-        "voxlane-tests",
-        "--no-fail-fast",
-    ];
     let mut cargo = workspace.cargo();
-    cargo.args(unit).args(["--", colour]).args(&arguments.filter);
+    cargo
+        .arg("test")
+        .args(UNIT_TESTS)
+        .args(["--no-fail-fast", "--", colour])
+        .args(&arguments.filter);
     sound &= tally.run(&mut cargo)?;
 
     steps::begin("end-to-end tests");
@@ -74,8 +79,20 @@ pub fn run(workspace: &mut Workspace, arguments: &Arguments) -> Result<ExitCode>
         .env("VOXLANE_PYTHON", workspace.python());
     sound &= tally.run(&mut cargo)?;
 
+    if !kernels.is_empty() {
+        sound &= vm::test_on(&kernels, workspace, &[], &mut tally)?;
+    }
     println!("\n{}", tally.line(sound));
     Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The kernels that a whole test run boots: where their packages and qemu can be had without a word of the user's.
+fn other_kernels(workspace: &Workspace) -> Result<Vec<Kernel>> {
+    if !is_root() || !prepare::is_debian() {
+        steps::note("not root on Debian: other kernels are left out; cargo xtask vm says what they need");
+        return Ok(Vec::new());
+    }
+    vm::fetch(workspace, &vm::KERNELS)
 }
 
 fn check(what: &str, command: &mut Command) -> Result<bool> {
@@ -90,78 +107,4 @@ fn check(what: &str, command: &mut Command) -> Result<bool> {
         steps::note(&format!("{what}: see above"));
     }
     Ok(holds)
-}
-
-/// Test results of several runs of `cargo test`, added up.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Tally {
-    passed: u64,
-    failed: u64,
-    ignored: u64,
-}
-
-impl Tally {
-    /// Runs `cargo test`, passing on what it prints; whether it succeeded.
-    fn run(&mut self, cargo: &mut Command) -> Result<bool> {
-        let mut child = cargo.stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
-        let stdout = child.stdout.take().context("cargo's output is not piped")?;
-        for line in BufReader::new(stdout).lines() {
-            let line = line?;
-            self.add(&line);
-            println!("{line}");
-        }
-        Ok(child.wait()?.success())
-    }
-
-    /// Adds the counts of a line `test result: ok. 5 passed; 0 failed; 1 ignored; …`; other lines count nothing.
-    fn add(&mut self, line: &str) {
-        let Some(counts) = line.strip_prefix("test result: ") else {
-            return;
-        };
-        let count = |word: &str| {
-            let before = counts.split(word).next().filter(|before| before.len() < counts.len())?;
-            before.split_whitespace().next_back()?.parse::<u64>().ok()
-        };
-        self.passed += count(" passed").unwrap_or(0);
-        self.failed += count(" failed").unwrap_or(0);
-        self.ignored += count(" ignored").unwrap_or(0);
-    }
-
-    /// The closing line, in the words of `cargo test`.
-    fn line(&self, sound: bool) -> String {
-        let Self {
-            passed,
-            failed,
-            ignored,
-        } = self;
-        let result = if sound { "ok" } else { "FAILED" };
-        format!("test result: {result}. {passed} passed; {failed} failed; {ignored} ignored")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Tally;
-
-    #[test]
-    fn results_add_up() {
-        let mut tally = Tally::default();
-        for line in [
-            "running 3 tests",
-            "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s",
-            "test result: \u{1b}[31mFAILED\u{1b}(B\u{1b}[m. 4 passed; 2 failed; 0 ignored; 0 measured",
-            "test passed::by ... ok",
-        ] {
-            tally.add(line);
-        }
-        assert_eq!(
-            tally,
-            Tally {
-                passed: 7,
-                failed: 2,
-                ignored: 1
-            }
-        );
-        assert_eq!(tally.line(false), "test result: FAILED. 7 passed; 2 failed; 1 ignored");
-    }
 }

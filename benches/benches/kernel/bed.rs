@@ -5,10 +5,12 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use anyhow::{Context, Result, ensure};
 use etherparse::PacketBuilder;
 use voxlane_common::outcome::Outcome;
+use voxlane_common::splice::Continuity;
 use voxlane_dataplane::codec::Codec;
-use voxlane_dataplane::kernel::lab::{Input, Lab, Program, capacity, map_memory};
+use voxlane_dataplane::flows::Rules;
+use voxlane_dataplane::kernel::lab::{Input, Lab, Program, capacity, lift_rates, map_memory};
 use voxlane_dataplane::kernel::{KernelConfig, KernelLane, Leg, RelayPair};
-use voxlane_dataplane::media_plane::{AttachPolicy, Direction, Session};
+use voxlane_dataplane::media_plane::{AttachPolicy, Direction, LatchMode, Pacing, RtcpPort, Session, Unallocated};
 use voxlane_tests::namespace::Namespace;
 
 /// Repetitions of one test run, at least: some milliseconds.
@@ -114,8 +116,11 @@ impl Bed {
             addresses: vec![],
             first_port: FIRST_PORT,
             last_port: port(2 * calls + 1)? + 1,
+            unallocated: Unallocated::Drop,
+            rules: Rules::default(),
+            pin: None,
         };
-        let lane = KernelLane::start(&config)?;
+        let lane = KernelLane::start(&config, |_| {})?;
         let mut ends = Vec::new();
         for call in 0..calls {
             let (one, other) = (port(2 * call)?, port(2 * call + 1)?);
@@ -124,14 +129,15 @@ impl Bed {
                 Callees::Beside => (site.end(1, 8, other), site.end(1, 1, other)),
                 Callees::Across => (site.end(2, 9, other), site.end(2, 1, other)),
             };
-            lane.program(&RelayPair(leg(caller), leg(callee)))?;
+            lane.program(&RelayPair(leg(caller), leg(callee)), None)?;
             ends.push(caller);
             if callees == Callees::Beside {
                 ends.push(callee);
             }
         }
         let circular = circular(site, port(2 * calls)?, port(2 * calls + 1)?);
-        lane.program(&RelayPair(leg(circular), leg((circular.1, circular.0))))?;
+        lane.program(&RelayPair(leg(circular), leg((circular.1, circular.0))), None)?;
+        lift_rates(&lane)?;
 
         let first = *ends.first().context("no flow")?;
         let frame = frame(site.mac, first)?;
@@ -205,8 +211,15 @@ fn leg((remote, local): (SocketAddrV4, SocketAddrV4)) -> Leg {
         telephone_event: None,
         ptime: 20,
         direction: Direction::SendRecv,
+        rtcp_port: RtcpPort::Own,
+        latch: LatchMode::Nat,
+        pacing: Pacing::Off,
     };
-    Leg { local, session }
+    Leg {
+        local: SocketAddr::V4(local),
+        session,
+        continuity: Continuity::Transparent,
+    }
 }
 
 /// 20 ms of PCMU.

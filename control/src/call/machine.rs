@@ -7,6 +7,7 @@ use voxlane_dataplane::media_plane::Session;
 
 use super::negotiation::{Negotiation, NegotiationError};
 use super::{Action, Cause, Event, Party, Plan, Setup, Side};
+use crate::config::model::LegMedia;
 use crate::sdp::Description;
 use crate::time::Time;
 
@@ -22,11 +23,9 @@ pub struct Call {
     started: Time,
     answered: Option<Time>,
     ended: Option<Cause>,
-    /// Keys pressed, oldest first; the last [`DIGITS_KEPT`] of them.
-    digits: String,
 }
 
-/// Most digits a call record keeps.
+/// Most digits a call record keeps of a leg.
 const DIGITS_KEPT: usize = 256;
 
 /// How far a call has come.
@@ -77,25 +76,32 @@ enum Dialog {
 struct Leg {
     dialog: Dialog,
     media: Negotiation,
+    /// Keys its far end pressed, oldest first; the last [`DIGITS_KEPT`] of them.
+    digits: String,
 }
 
 impl Call {
     /// A call that has just come in; [`Event::Start`] sets it going.
     pub fn new(setup: Setup, now: Time) -> Self {
-        let leg = |dialog| Leg {
+        let leg = |dialog, media| Leg {
             dialog,
-            media: Negotiation::default(),
+            media: Negotiation::new(media),
+            digits: String::new(),
         };
+        let media_of_callee = match &setup.plan {
+            Plan::Agent { .. } => LegMedia::default(),
+            Plan::Trunk(outbound) => outbound.media,
+        };
+        let (a, b) = (leg(Dialog::Trying, setup.media), leg(Dialog::Gone, media_of_callee));
         Self {
             setup,
             phase: Phase::Preparing,
-            a: leg(Dialog::Trying),
-            b: leg(Dialog::Gone),
+            a,
+            b,
             callee: None,
             started: now,
             answered: None,
             ended: None,
-            digits: String::new(),
         }
     }
 
@@ -119,9 +125,9 @@ impl Call {
         self.answered
     }
 
-    /// Keys pressed so far.
-    pub fn digits(&self) -> &str {
-        &self.digits
+    /// Keys the far end of a leg has pressed so far.
+    pub fn digits(&self, side: Side) -> &str {
+        &self.leg(side).digits
     }
 
     /// What a leg agreed on.
@@ -159,11 +165,12 @@ impl Call {
             Event::AgentReady => self.agent_ready(now, &mut actions),
             Event::AgentFailed(failure) => self.end(Party::Agent, 480, &format!("agent {failure}"), &mut actions),
             Event::AgentEnded => self.end(Party::Agent, 480, "agent ended the call", &mut actions),
-            Event::Digit { digit, .. } => {
-                if self.digits.len() == DIGITS_KEPT {
-                    self.digits.remove(0);
+            Event::Digit { side, digit, .. } => {
+                let digits = &mut self.leg_mut(side).digits;
+                if digits.len() == DIGITS_KEPT {
+                    digits.remove(0);
                 }
-                self.digits.push(digit);
+                digits.push(digit);
             }
             Event::Progress { status, sdp } => self.progress(status, sdp.as_deref(), &mut actions),
             Event::Answered { sdp } => self.callee_answered(sdp.as_deref(), now, &mut actions),
@@ -197,14 +204,14 @@ impl Call {
     }
 
     fn start(&mut self, actions: &mut Vec<Action>) {
-        if let Some(Err(error)) = self.setup.offer.as_deref().map(Description::parse) {
-            let error = NegotiationError::from(error);
-            return self.end(Party::Gateway, error.status(), &error.to_string(), actions);
-        }
-        actions.push(Action::OpenMedia {
-            side: Side::A,
-            towards: self.setup.remote,
-        });
+        let towards = match self.setup.offer.as_deref().map(Description::parse).transpose() {
+            Ok(offer) => media_of_caller(self.setup.remote, offer.as_ref()),
+            Err(error) => {
+                let error = NegotiationError::from(error);
+                return self.end(Party::Gateway, error.status(), &error.to_string(), actions);
+            }
+        };
+        actions.push(Action::OpenMedia { side: Side::A, towards });
     }
 
     fn media_of_caller(&mut self, actions: &mut Vec<Action>) {
@@ -467,6 +474,15 @@ impl Call {
             Side::A => &mut self.a,
             Side::B => &mut self.b,
         }
+    }
+}
+
+/// In which direction the caller's media is. Signalling tells it, since an address in SDP may mean something only behind
+/// the caller's address translator; but the IP version is the offer's.
+fn media_of_caller(signalling: SocketAddr, offer: Option<&Description>) -> SocketAddr {
+    match offer.and_then(|offer| offer.audio().ok()) {
+        Some(audio) if audio.rtp.is_ipv4() != signalling.is_ipv4() => audio.rtp,
+        _ => signalling,
     }
 }
 

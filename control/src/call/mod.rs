@@ -25,7 +25,7 @@ use voxlane_dataplane::codec::Codec;
 use voxlane_dataplane::media_plane::{AgentFailure, Endpoint, Session};
 
 pub use self::machine::{Call, Phase};
-use crate::config::model::{HostPort, SdpIdentity};
+use crate::config::model::{HostPort, LegMedia, SdpIdentity};
 use crate::sip::{Address, Termination};
 
 /// Names one call for as long as its record is kept.
@@ -82,6 +82,8 @@ pub struct Setup {
     pub session_id: u64,
     /// Codecs of leg A, in order of preference.
     pub codecs: Vec<Codec>,
+    /// How the media of leg A is treated.
+    pub media: LegMedia,
     /// Packet time, milliseconds.
     pub ptime: u8,
     /// Where the call goes.
@@ -117,6 +119,8 @@ pub struct Outbound {
     pub max_forwards: u8,
     /// Codecs, in order of preference.
     pub codecs: Vec<Codec>,
+    /// How its media is treated.
+    pub media: LegMedia,
 }
 
 impl Plan {

@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 use voxlane_dataplane::codec::Codec;
-use voxlane_dataplane::media_plane::{Endpoint, Session};
+use voxlane_dataplane::media_plane::{Endpoint, RtcpPort, Session};
 
 use super::Setup;
+use crate::config::model::{LegMedia, RtcpMux};
 use crate::sdp::{self, Capabilities, Description, Local, SdpError};
 
 /// The payload type telephone-event is offered with (interoperability requirement I5).
@@ -13,6 +14,8 @@ const TELEPHONE_EVENT: u8 = 101;
 /// The media half of a leg.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Negotiation {
+    /// How the leg's trunk wants its media treated.
+    media: LegMedia,
     /// Our ports, while they are open.
     pub endpoint: Option<Endpoint>,
     /// The last SDP we sent and have to repeat when the far end asks for an offer.
@@ -54,9 +57,22 @@ impl NegotiationError {
 }
 
 impl Negotiation {
+    /// Nothing agreed yet.
+    pub fn new(media: LegMedia) -> Self {
+        Self {
+            media,
+            ..Self::default()
+        }
+    }
+
     /// Writes an offer of these codecs.
     pub fn offer(&mut self, setup: &Setup, codecs: &[Codec]) -> Result<Vec<u8>, NegotiationError> {
-        let capabilities = capabilities(setup, codecs);
+        let mut capabilities = self.capabilities(setup, codecs);
+        // What is in force is offered again, or the answer would end it (RFC 3264 section 8).
+        let shared = self.session.as_ref().map(|session| session.rtcp_port) == Some(RtcpPort::Shared);
+        if shared && capabilities.rtcp_mux == RtcpMux::Accept {
+            capabilities.rtcp_mux = RtcpMux::Offer;
+        }
         let text = sdp::offer(&self.local(setup)?, &capabilities);
         Ok(self.sent(text, Some(capabilities)))
     }
@@ -69,7 +85,7 @@ impl Negotiation {
         codecs: &[Codec],
         theirs: &Description,
     ) -> Result<Vec<u8>, NegotiationError> {
-        let (text, offered) = sdp::offer_like(&self.local(setup)?, &capabilities(setup, codecs), theirs)?;
+        let (text, offered) = sdp::offer_like(&self.local(setup)?, &self.capabilities(setup, codecs), theirs)?;
         Ok(self.sent(text, Some(offered)))
     }
 
@@ -81,12 +97,11 @@ impl Negotiation {
         telephone_event: bool,
         offer: &Description,
     ) -> Result<Session, NegotiationError> {
-        let mut capabilities = capabilities(setup, codecs);
+        let mut capabilities = self.capabilities(setup, codecs);
         capabilities.telephone_event = capabilities.telephone_event.filter(|_| telephone_event);
         let (text, session) = sdp::answer(offer, &self.local(setup)?, &capabilities)?;
         self.sent(text, None);
-        self.session = Some(session.clone());
-        Ok(session)
+        Ok(self.agreed(session))
     }
 
     /// Takes the answer to our offer.
@@ -94,8 +109,33 @@ impl Negotiation {
         let offered = self.offered.as_ref().ok_or(NegotiationError::NoOffer)?;
         let answer = Description::parse(answer.ok_or(NegotiationError::NoAnswer)?)?;
         let session = sdp::accept(offered, &answer)?;
+        let local = self.endpoint.ok_or(NegotiationError::NoEndpoint)?.rtp.ip();
+        let remote = session.remote_rtp.ip();
+        if remote.is_ipv4() != local.is_ipv4() {
+            return Err(SdpError::AddressFamily { remote, local }.into());
+        }
+        Ok(self.agreed(session))
+    }
+
+    /// Keeps what SDP agreed, with what only the configuration says.
+    fn agreed(&mut self, agreed: Session) -> Session {
+        let LegMedia { latch, pacing, .. } = self.media;
+        let session = Session {
+            latch,
+            pacing,
+            ..agreed
+        };
         self.session = Some(session.clone());
-        Ok(session)
+        session
+    }
+
+    fn capabilities(&self, setup: &Setup, codecs: &[Codec]) -> Capabilities {
+        Capabilities {
+            codecs: codecs.to_vec(),
+            telephone_event: Some(TELEPHONE_EVENT),
+            ptime: setup.ptime,
+            rtcp_mux: self.media.rtcp_mux,
+        }
     }
 
     fn local<'a>(&self, setup: &'a Setup) -> Result<Local<'a>, NegotiationError> {
@@ -113,13 +153,5 @@ impl Negotiation {
         self.offered = offered;
         self.ours = Some(text.clone());
         text
-    }
-}
-
-fn capabilities(setup: &Setup, codecs: &[Codec]) -> Capabilities {
-    Capabilities {
-        codecs: codecs.to_vec(),
-        telephone_event: Some(TELEPHONE_EVENT),
-        ptime: setup.ptime,
     }
 }

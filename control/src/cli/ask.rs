@@ -8,6 +8,10 @@ use serde::de::DeserializeOwned;
 
 use crate::ops::client;
 
+/// Why an answer cannot be read, most likely.
+pub(super) const OTHER_VERSION: &str =
+    "the gateway's answer has another form; is it of another version than this command?";
+
 /// Where to ask and how to print.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -18,10 +22,10 @@ pub(super) struct Args {
         env = "VOXLANE_RUNTIME_DIR",
         default_value = "/run/voxlane"
     )]
-    runtime_dir: PathBuf,
+    pub(super) runtime_dir: PathBuf,
     /// Print the answer as the JSON it is
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// Asks for a route and prints the answer: as JSON, or as `text` makes it readable.
@@ -31,9 +35,16 @@ pub(super) fn run<T: DeserializeOwned>(args: &Args, route: &str, text: fn(&T) ->
     if args.json {
         print(&[&answer[..], b"\n"].concat())
     } else {
-        let report = serde_json::from_slice(&answer)
-            .context("the gateway's answer has another form; is it of another version than this command?")?;
+        let report = serde_json::from_slice(&answer).context(OTHER_VERSION)?;
         print(text(&report).as_bytes())
+    }
+}
+
+/// The name of a call, or how it begins.
+pub(super) fn call(text: &str) -> Result<String, String> {
+    match text.bytes().all(|byte| byte.is_ascii_hexdigit()) && (1..=16).contains(&text.len()) {
+        true => Ok(text.to_ascii_lowercase()),
+        false => Err("names of calls are hexadecimal digits; \"voxlane calls\" shows them".to_owned()),
     }
 }
 

@@ -79,12 +79,24 @@ fn ended(calls: &[CallReport]) -> Table<8> {
     table
 }
 
-/// Codec and lane of each leg: `a PCMU kernel, b PCMU kernel`.
+/// Codec and lane of each leg, and how many keys were pressed on it: `a PCMU kernel 3 keys, b PCMU kernel`.
 fn legs(legs: &[LegRow]) -> String {
-    let legs = legs.iter().map(|LegRow { side, codec, lane, .. }| {
+    let legs = legs.iter().map(|leg| {
+        let LegRow {
+            side,
+            codec,
+            lane,
+            digits,
+            ..
+        } = leg;
+        let keys = match digits.len() {
+            0 => String::new(),
+            1 => " 1 key".to_owned(),
+            number => format!(" {number} keys"),
+        };
         let codec = codec.map(|codec| format!(" {codec}")).unwrap_or_default();
         let lane = lane.map(|lane| format!(" {}", say::lane(lane))).unwrap_or_default();
-        format!("{side}{codec}{lane}")
+        format!("{side}{codec}{lane}{keys}")
     });
     legs.collect::<Vec<_>>().join(", ")
 }
@@ -108,6 +120,7 @@ mod tests {
             codec: Some(Codec::Pcma),
             lane: Some(Lane::Worker),
             reason: None,
+            digits: "12#".into(),
         };
         CallReport {
             id: id.into(),
@@ -138,7 +151,7 @@ mod tests {
             "1 alive\n\
              \n\
              CALL  STATE  FROM       TO         TENANT  TRUNK  AGENT  STARTED                   LEGS\n\
-             c12   up     +15550100  +15550001  demo    -      echo   1970-01-01T00:00:01.000Z  a PCMA worker\n\
+             c12   up     +15550100  +15550001  demo    -      echo   1970-01-01T00:00:01.000Z  a PCMA worker 3 keys\n\
              \n\
              1 ended\n\
              \n\

@@ -1,5 +1,7 @@
 //! `voxlane flows`
 
+use voxlane_dataplane::media_plane::FlowReport;
+
 use super::status::xdp;
 use super::table::{Table, numbers, words};
 use crate::ops::report::{FlowRow, FlowsReport};
@@ -21,21 +23,54 @@ pub(super) fn text(report: &FlowsReport) -> String {
         numbers("PACKETS"),
         numbers("LOST"),
         numbers("JITTER MS"),
+        numbers("MEAN"),
+        numbers("MAX"),
+        numbers("RTT MS"),
+        numbers("KEYS"),
+        words("DROPPED"),
     ]);
     for FlowRow { flow, call, leg } in &report.flows {
+        let received = &flow.received;
+        let milliseconds = |ms: f64| format!("{ms:.1}");
         table.row([
             call.clone().unwrap_or_default(),
             leg.map(|leg| leg.to_string()).unwrap_or_default(),
             flow.local.to_string(),
             flow.forwarded_to.map(|to| to.to_string()).unwrap_or_default(),
-            say::lane(flow.lane).to_owned(),
+            lane(flow),
             flow.reason.map(say::reason).unwrap_or_default().to_owned(),
-            flow.received.packets.to_string(),
-            flow.received.lost.to_string(),
-            format!("{:.1}", flow.received.jitter_ms),
+            received.packets.to_string(),
+            received.lost.to_string(),
+            milliseconds(received.jitter_ms),
+            milliseconds(received.mean_jitter_ms),
+            milliseconds(received.max_jitter_ms),
+            flow.rtt_ms.map(milliseconds).unwrap_or_default(),
+            flow.digits.to_string(),
+            dropped(flow),
         ]);
     }
     format!("{header}\n{table}")
+}
+
+/// The lane, and whether what leaves it is paced.
+fn lane(flow: &FlowReport) -> String {
+    let lane = say::lane(flow.lane);
+    if flow.paced {
+        format!("{lane}, paced")
+    } else {
+        lane.to_owned()
+    }
+}
+
+/// Packets that went no further: by the reason, where that is known.
+fn dropped(flow: &FlowReport) -> String {
+    let reasons = flow.drops.iter().filter(|(_, packets)| *packets > 0);
+    let reasons: Vec<String> = reasons.map(|(reason, packets)| format!("{reason} {packets}")).collect();
+    match (reasons.as_slice(), flow.received.dropped) {
+        ([], 0) => String::new(),
+        ([], packets) => packets.to_string(),
+        (reasons, _) => reasons.join(", "),
+    }
 }
 
 #[cfg(test)]
@@ -43,9 +78,7 @@ mod tests {
     use std::net::SocketAddr;
 
     use voxlane_dataplane::lane::{Lane, Reason};
-    use voxlane_dataplane::media_plane::{
-        AttachMode, EndpointId, FlowReport, InterfaceStatus, PlaneStatus, StreamStats,
-    };
+    use voxlane_dataplane::media_plane::{AttachMode, EndpointId, InterfaceStatus, PlaneStatus, StreamStats};
 
     use super::*;
     use crate::call::Side;
@@ -61,10 +94,16 @@ mod tests {
                 packets: 1500,
                 lost: -2,
                 jitter_ms: 0.25,
+                mean_jitter_ms: 0.5,
+                max_jitter_ms: 4.0,
                 ..StreamStats::default()
             },
             sent_packets: 0,
             userspace_packets: 0,
+            rtt_ms: forwarded_to.map(|_| 12.34),
+            digits: 3,
+            drops: forwarded_to.into_iter().map(|_| ("stranger".to_owned(), 2)).collect(),
+            paced: forwarded_to.is_some(),
         }
     }
 
@@ -85,6 +124,7 @@ mod tests {
                 workers: vec![],
                 ports_in_use: 2,
                 ports_total: 5000,
+                kernel: None,
             },
             flows: vec![
                 FlowRow {
@@ -103,9 +143,12 @@ mod tests {
             text(&report),
             "XDP: eth0 native; eth1 generic (native: the driver has no XDP)\n\
              \n\
-             CALL  LEG  ARRIVES AT          FORWARDED TO       LANE    WHY NOT THE KERNEL LANE  PACKETS  LOST  JITTER MS\n\
-             c1    a    203.0.113.50:10000  198.51.100.7:4000  kernel  -                           1500    -2        0.2\n\
-             -     -    203.0.113.50:10002  -                  worker  an agent hears this leg     1500    -2        0.2\n"
+             CALL  LEG  ARRIVES AT          FORWARDED TO       LANE           WHY NOT THE KERNEL LANE  PACKETS  LOST  \
+             JITTER MS  MEAN  MAX  RTT MS  KEYS  DROPPED\n\
+             c1    a    203.0.113.50:10000  198.51.100.7:4000  kernel, paced  -                           1500    -2        \
+             0.2   0.5  4.0    12.3     3  stranger 2\n\
+             -     -    203.0.113.50:10002  -                  worker         an agent hears this leg     1500    -2        \
+             0.2   0.5  4.0       -     3  -\n"
         );
     }
 
@@ -117,6 +160,7 @@ mod tests {
             workers: vec![],
             ports_in_use: 0,
             ports_total: 0,
+            kernel: None,
         };
         let report = FlowsReport { status, flows: vec![] };
         assert_eq!(text(&report), "XDP: no kernel lane: media.xdp is \"off\"\nno flows\n");

@@ -2,13 +2,20 @@
 //!
 //! - [`serve`]: the gateway itself;
 //! - [`check_config`]: reads a configuration and says what is wrong with it;
-//! - [`status`], [`calls`], [`flows`]: ask a running gateway over its admin socket ([`ask`]) and print tables ([`table`]);
+//! - [`status`], [`calls`], [`flows`]: ask a running gateway over its admin socket ([`ask`]) and print tables ([`table`],
+//!   [`kernel`]);
+//! - [`lane`], [`capture`]: tell a running gateway what to do with a call, over the same socket;
+//! - [`detach`]: removes what a gateway that is down has left in the kernel;
 //! - [`phone`]: the softphone, `call` and `answer`; what it does is in [`crate::softphone`].
 
 mod ask;
 mod calls;
+mod capture;
 mod check_config;
+mod detach;
 mod flows;
+mod kernel;
+mod lane;
 mod log;
 pub mod phone;
 mod serve;
@@ -66,6 +73,12 @@ enum Command {
     Calls(ask::Args),
     /// Show the media flows of a running gateway, and the lane of each
     Flows(ask::Args),
+    /// Move a relayed call between the kernel lane and the worker lane
+    Lane(lane::Args),
+    /// Write the packets of a call to a file, for tshark and its like
+    Capture(capture::Args),
+    /// Remove what a gateway that is down has left in the kernel
+    Detach(detach::Args),
     /// Place a call with the built-in softphone and say what came of it
     Call(phone::CallArgs),
     /// Wait for a call with the built-in softphone, take it and say what came of it
@@ -99,6 +112,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Status(args) => ask::run(&args, "/v1/status", status::text)?,
         Command::Calls(args) => ask::run(&args, "/v1/calls", calls::text)?,
         Command::Flows(args) => ask::run(&args, "/v1/flows", flows::text)?,
+        Command::Lane(args) => return lane::run(&args),
+        Command::Capture(args) => capture::run(&args)?,
+        Command::Detach(args) => detach::run(&args)?,
         Command::Call(args) => return phone::run(softphone::call(&args), args.media.json),
         Command::Answer(args) => return phone::run(softphone::answer(&args), args.media.json),
     }

@@ -2,6 +2,7 @@
 
 use voxlane_dataplane::media_plane::{InterfaceStatus, PlaneStatus};
 
+use super::kernel;
 use crate::ops::report::StatusReport;
 use crate::ops::words;
 
@@ -17,7 +18,9 @@ pub(super) fn text(report: &StatusReport) -> String {
         agents,
         tasks,
     } = report;
-    let lines = [
+    let kernel = plane.kernel.as_ref().map(kernel::lines).unwrap_or_default();
+    let kernel = kernel.into_iter().map(|line| format!("        {line}"));
+    let mut lines = vec![
         format!("{name}: voxlane {version}, up {}", duration(*uptime_s)),
         format!(
             "calls   {} alive; since start {}, answered {}, failed {}",
@@ -31,6 +34,9 @@ pub(super) fn text(report: &StatusReport) -> String {
             workers(plane)
         ),
         format!("XDP     {}", xdp(plane)),
+    ];
+    lines.extend(kernel);
+    lines.extend([
         format!(
             "SIP     {} dialogs and {} transactions alive; {} requests and {} responses received",
             sip.dialogs, sip.transactions, sip.requests, sip.responses
@@ -40,8 +46,8 @@ pub(super) fn text(report: &StatusReport) -> String {
             sip.malformed, sip.bad_requests, sip.stray, sip.retransmissions_received, sip.retransmissions_sent
         ),
         format!("tasks   {tasks}"),
-    ];
-    lines.map(|line| line + "\n").concat()
+    ]);
+    lines.join("\n") + "\n"
 }
 
 /// The XDP mode of each interface, and why not a better one.

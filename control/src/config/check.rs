@@ -1,10 +1,14 @@
-//! Holds the sections against each other: names, references, DIDs that overlap.
+//! Holds the sections against each other: names, references, DIDs that overlap, ports that are taken twice.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 
-use super::model::{Agent, Config, Did, Media, Target, Tenant, Trunk};
+use voxlane_dataplane::media_plane::Unallocated;
+
+use super::media::WrittenMedia;
+use super::model::{Agent, Config, Did, Media, Sip, Target, Tenant, Trunk, Xdp};
 use super::reader::{Located, Reader, quoted};
-use super::sections::{Written, WrittenDid, WrittenTenant, WrittenTrunk};
+use super::sections::{Written, WrittenDid, WrittenSip, WrittenTenant, WrittenTrunk};
 use super::suggest::nearest;
 
 /// Makes the model of what was written. If a mistake was reported, then or before, the model is not to be used.
@@ -19,6 +23,8 @@ pub(super) fn config(reader: &Reader<'_>, written: Written) -> Config {
         agents,
         dids,
     } = written;
+    let sip = self::sip(reader, sip, &media);
+    let media = media.media;
     let trunks = self::trunks(reader, trunks, &media);
     let tenants = self::tenants(reader, tenants);
     let agents = self::agents(reader, agents);
@@ -38,6 +44,50 @@ pub(super) fn config(reader: &Reader<'_>, written: Written) -> Config {
         agents,
         dids,
     }
+}
+
+/// Reports addresses for SIP that the XDP program would cut off.
+fn sip(reader: &Reader<'_>, written: WrittenSip, media: &WrittenMedia) -> Sip {
+    let WrittenSip { sip, listen_lines } = written;
+    let Media {
+        first_port, last_port, ..
+    } = media.media;
+    for (index, address) in sip.listen.iter().enumerate() {
+        if !cut_off(*address, &media.media) {
+            continue;
+        }
+        let mend = "choose another port, other media.ports, or write [media] unallocated = \"pass\"";
+        match (listen_lines.get(index), media.ports_line) {
+            (Some(&line), _) => {
+                let message = format!(
+                    "udp:{address} lies within media.ports {first_port}-{last_port}, where what is not media is dropped; \
+                     {mend}"
+                );
+                reader.report(line, "sip.listen", message);
+            }
+            (None, line) => {
+                let message = format!(
+                    "{first_port}-{last_port} holds the port of sip.listen, udp:{address}, and what is not media is \
+                     dropped there; {mend}"
+                );
+                reader.report(line.unwrap_or(1), "media.ports", message);
+            }
+        }
+    }
+    sip
+}
+
+/// Whether the XDP program drops what comes to an address that is not for media: on media addresses, in the port range.
+fn cut_off(address: SocketAddr, media: &Media) -> bool {
+    let drops = media.xdp != Xdp::Off && media.unallocated == Unallocated::Drop;
+    let in_range = (media.first_port..=media.last_port).contains(&address.port());
+    let ip = address.ip();
+    let for_media = match media.addresses.as_slice() {
+        [] => !ip.is_loopback() || media.interfaces.iter().any(|interface| interface == "lo"),
+        addresses if ip.is_unspecified() => addresses.iter().any(|media| media.is_ipv4() == ip.is_ipv4()),
+        addresses => addresses.contains(&ip),
+    };
+    drops && in_range && for_media
 }
 
 /// What a DID may refer to.

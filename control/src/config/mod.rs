@@ -3,8 +3,9 @@
 //! 1. [`Config::load`], [`Config::embedded`] or [`Config::parse`] take the text;
 //! 2. `reader` walks the TOML tree: every value keeps its line, `${NAME}` is replaced (`expand`), a key nobody asked for is
 //!    an error with the nearest known one (`suggest`);
-//! 3. `sections` reads each section, one function a section, each value by a parser of `value`, `cores` or `agent_url`;
-//! 4. `check` holds the sections against each other: names, references, DIDs that overlap.
+//! 3. `sections` reads each section, one function a section, each value by a parser of `value`, `media`, `cores`, `dscp` or
+//!    `agent_url`;
+//! 4. `check` holds the sections against each other: names, references, DIDs that overlap, ports that are taken twice.
 //!
 //! Nothing stops at the first mistake: what is wrong is collected, each with file, line, key and what would be right
 //! ([`ConfigErrors`]). The tree is walked by hand rather than through serde derives, which end at the first error.
@@ -12,9 +13,11 @@
 mod agent_url;
 mod check;
 mod cores;
+mod dscp;
 pub mod duration;
 mod error;
 mod expand;
+mod media;
 pub mod model;
 mod reader;
 mod sections;
@@ -23,7 +26,9 @@ mod value;
 
 use std::path::Path;
 
+pub use dscp::Dscp;
 pub use error::{ConfigError, ConfigErrors};
+pub(crate) use media::pin;
 pub use model::Config;
 
 use model::Did;

@@ -8,6 +8,10 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use voxlane_dataplane::codec::Codec;
+use voxlane_dataplane::media_plane::{LatchMode, Pacing, Unallocated};
+use voxlane_dataplane::plane::Policing;
+
+use super::dscp::Dscp;
 
 /// A whole `voxlane.toml`.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,6 +75,14 @@ pub struct Media {
     pub xdp: Xdp,
     /// Interfaces for the XDP program; empty: those that hold `addresses`, or all but loopback if that is empty.
     pub interfaces: Vec<String>,
+    /// What the XDP program does with packets to ports of the range that are nobody's.
+    pub unallocated: Unallocated,
+    /// How media that is sent is marked.
+    pub dscp: Dscp,
+    /// Whether relayed flows are held to their rate.
+    pub police: Policing,
+    /// Where the kernel lane is pinned, so that it outlives the process; `None`: it ends with it.
+    pub pin: Option<PathBuf>,
 }
 
 /// Whether and how the kernel lane is used.
@@ -112,6 +124,32 @@ pub struct Trunk {
     pub caller_ids: Vec<String>,
     /// Local RTP address towards this trunk; one of `media.addresses`.
     pub media_address: Option<IpAddr>,
+    /// How the media of its legs is treated.
+    pub media: LegMedia,
+}
+
+/// How the media of a trunk's legs is treated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LegMedia {
+    /// From whom media is accepted, beside the source that was signalled.
+    pub latch: LatchMode,
+    /// Whether what is sent to it is paced.
+    pub pacing: Pacing,
+    /// Whether RTP and RTCP may share a port.
+    pub rtcp_mux: RtcpMux,
+}
+
+/// Whether RTP and RTCP of a leg may share a port (`a=rtcp-mux`, RFC 5761).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RtcpMux {
+    /// Never.
+    Off,
+    /// Where the other side offers it.
+    #[default]
+    Accept,
+    /// Our offers ask for it, too.
+    Offer,
 }
 
 /// A host name or address with a port.

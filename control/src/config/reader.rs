@@ -153,6 +153,25 @@ impl<'r> Section<'r> {
         self.parsed(key, line, &value, &parse)
     }
 
+    /// A text value that may also be written as a number, without quotes.
+    pub(super) fn text_or_number<T>(
+        &mut self,
+        key: &'static str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<Located<T>> {
+        let Entry { line, value, .. } = self.take(key)?;
+        let DeValue::Integer(integer) = &value else {
+            return self.parsed(key, line, &value, &parse);
+        };
+        match parse(integer.as_str()) {
+            Ok(value) => Some(Located { value, line }),
+            Err(message) => {
+                self.report(line, key, message);
+                None
+            }
+        }
+    }
+
     /// A text value that must be there; `hint` is what to write.
     pub(super) fn required<T>(
         &mut self,

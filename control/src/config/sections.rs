@@ -1,4 +1,4 @@
-//! Reads each section of the file, one function a section, and says what a key is when it is not written.
+//! Reads each section of the file, one function a section (`[media]` in `media`), and says what a key is when it is not written.
 //!
 //! What comes out is what was written, with lines; `check` makes the model of it. A section with a mistake in it still
 //! comes out, with defaults in place, so that what refers to it is not reported as well.
@@ -8,22 +8,29 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use voxlane_dataplane::codec::Codec;
+use voxlane_dataplane::media_plane::{LatchMode, Pacing};
 
-use super::model::{Agent, AgentEndpoint, Media, Node, SdpIdentity, Sip, Trunk, Xdp};
+use super::media::{self, WrittenMedia};
+use super::model::{Agent, AgentEndpoint, LegMedia, Node, RtcpMux, SdpIdentity, Sip, Trunk};
 use super::reader::{Located, Section, quoted};
-use super::{agent_url, cores, value};
-use crate::sdp::PTIMES;
+use super::{agent_url, value};
 
 /// What a file says.
 pub(super) struct Written {
     pub(super) node: Node,
-    pub(super) sip: Sip,
-    pub(super) media: Media,
+    pub(super) sip: WrittenSip,
+    pub(super) media: WrittenMedia,
     pub(super) sdp: SdpIdentity,
     pub(super) trunks: Vec<Located<WrittenTrunk>>,
     pub(super) tenants: Vec<Located<WrittenTenant>>,
     pub(super) agents: Vec<Located<Agent>>,
     pub(super) dids: Vec<Located<WrittenDid>>,
+}
+
+pub(super) struct WrittenSip {
+    pub(super) sip: Sip,
+    /// Line of each of `listen`; none if it is the default.
+    pub(super) listen_lines: Vec<usize>,
 }
 
 pub(super) struct WrittenTrunk {
@@ -49,10 +56,13 @@ pub(super) struct WrittenDid {
 
 /// Reads a whole file.
 pub(super) fn read(mut root: Section<'_>) -> Written {
+    let node = node(root.section("node"));
+    let sip = sip(root.section("sip"));
+    let media = media::read(root.section("media"), &node.name);
     let written = Written {
-        node: node(root.section("node")),
-        sip: sip(root.section("sip")),
-        media: media(root.section("media")),
+        node,
+        sip,
+        media,
         sdp: sdp(root.section("sdp")),
         trunks: root.sections("trunk").into_iter().map(trunk).collect(),
         tenants: root.sections("tenant").into_iter().map(tenant).collect(),
@@ -75,10 +85,14 @@ fn node(mut section: Section<'_>) -> Node {
     node
 }
 
-fn sip(mut section: Section<'_>) -> Sip {
-    let listen = distinct_list(&mut section, "listen", value::listen);
+fn sip(mut section: Section<'_>) -> WrittenSip {
+    let written = distinct_located(&mut section, "listen", value::listen);
+    let (listen, listen_lines) = match written {
+        Some(written) => written.into_iter().map(|listen| (listen.value, listen.line)).unzip(),
+        None => (vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, 5060))], Vec::new()),
+    };
     let sip = Sip {
-        listen: listen.unwrap_or_else(|| vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, 5060))]),
+        listen,
         user_agent: or(section.text("user_agent", value::line), || "voxlane".into()),
         invite_timeout: or(section.text("invite_timeout", value::timeout), || {
             Duration::from_secs(60)
@@ -89,55 +103,7 @@ fn sip(mut section: Section<'_>) -> Sip {
             .unwrap_or(10_000),
     };
     section.finish();
-    sip
-}
-
-fn media(mut section: Section<'_>) -> Media {
-    let addresses = distinct_list(&mut section, "addresses", value::media_address).unwrap_or_default();
-    let (first_port, last_port) = or(section.text("ports", value::ports), || (10_000, 20_000));
-    let media = Media {
-        addresses,
-        first_port,
-        last_port,
-        ptime: ptime(&mut section),
-        workers: workers(&mut section),
-        xdp: or(section.text("xdp", value::xdp), || Xdp::Auto),
-        interfaces: distinct_list(&mut section, "interfaces", value::interface).unwrap_or_default(),
-    };
-    section.finish();
-    media
-}
-
-fn ptime(section: &mut Section<'_>) -> u8 {
-    const DEFAULT: u8 = 20;
-    let Some(written) = section.integer("ptime", 1..=1000) else {
-        return DEFAULT;
-    };
-    match PTIMES.into_iter().find(|&ptime| u64::from(ptime) == written.value) {
-        Some(ptime) => ptime,
-        None => {
-            let message = format!("{} ms is not a packet time; write 10, 20, 30 or 40", written.value);
-            section.report(written.line, "ptime", message);
-            DEFAULT
-        }
-    }
-}
-
-fn workers(section: &mut Section<'_>) -> Option<Vec<usize>> {
-    let parse = |text: &str| match text {
-        "auto" => Ok(None),
-        _ => cores::parse(text).map(Some),
-    };
-    let workers = section.text("workers", parse)?;
-    let there_are = cores::available();
-    for core in workers.value.iter().flatten() {
-        if !there_are.is_empty() && !there_are.contains(core) {
-            let there_are = there_are.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
-            let message = format!("core {core} is not there for this process; there is {there_are}");
-            section.report(workers.line, "workers", message);
-        }
-    }
-    workers.value
+    WrittenSip { sip, listen_lines }
 }
 
 fn sdp(mut section: Section<'_>) -> SdpIdentity {
@@ -167,7 +133,12 @@ fn trunk(mut section: Section<'_>) -> Located<WrittenTrunk> {
     let domain = section.text("domain", value::host).map(|domain| domain.value);
     let codecs = distinct_list(&mut section, "codecs", value::codec).unwrap_or_else(|| Codec::ALL.to_vec());
     let caller_ids = distinct_list(&mut section, "caller_ids", value::number).unwrap_or_default();
-    let media_address = section.text("media_address", value::media_address);
+    let media_address = section.text("media_address", media::address);
+    let media = LegMedia {
+        latch: or(section.text("latch", media::latch), LatchMode::default),
+        pacing: or(section.text("pacing", media::pacing), Pacing::default),
+        rtcp_mux: or(section.text("rtcp_mux", media::rtcp_mux), RtcpMux::default),
+    };
     section.finish();
     let media_address_line = media_address.as_ref().map_or(line, |address| address.line);
     let media_address: Option<IpAddr> = media_address.map(|address| address.value);
@@ -179,6 +150,7 @@ fn trunk(mut section: Section<'_>) -> Located<WrittenTrunk> {
         codecs,
         caller_ids,
         media_address,
+        media,
     };
     Located {
         value: WrittenTrunk {
@@ -290,16 +262,26 @@ fn did(mut section: Section<'_>) -> Located<WrittenDid> {
     Located { value: did, line }
 }
 
-fn or<T>(written: Option<Located<T>>, default: impl FnOnce() -> T) -> T {
+pub(super) fn or<T>(written: Option<Located<T>>, default: impl FnOnce() -> T) -> T {
     written.map_or_else(default, |written| written.value)
 }
 
 /// A list that is not empty and in which no value stands twice. `None` if the key is absent: the default is meant.
-fn distinct_list<T: PartialEq + std::fmt::Display>(
+pub(super) fn distinct_list<T: PartialEq + std::fmt::Display>(
     section: &mut Section<'_>,
     key: &'static str,
     parse: impl Fn(&str) -> Result<T, String>,
 ) -> Option<Vec<T>> {
+    let list = distinct_located(section, key, parse)?;
+    Some(list.into_iter().map(|located| located.value).collect())
+}
+
+/// The same, with the line of each value.
+fn distinct_located<T: PartialEq + std::fmt::Display>(
+    section: &mut Section<'_>,
+    key: &'static str,
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> Option<Vec<Located<T>>> {
     let list = section.list(key, parse)?;
     if list.value.is_empty() {
         section.report(
@@ -308,16 +290,16 @@ fn distinct_list<T: PartialEq + std::fmt::Display>(
             "is empty; write at least one, or leave the key out for the default",
         );
     }
-    let mut values = Vec::with_capacity(list.value.len());
+    let mut values: Vec<Located<T>> = Vec::with_capacity(list.value.len());
     for Located { value, line } in list.value {
-        if values.contains(&value) {
+        if values.iter().any(|known| known.value == value) {
             section.report(
                 line,
                 key,
                 format!("{} stands here twice; write it once", quoted(&[value])),
             );
         } else {
-            values.push(value);
+            values.push(Located { value, line });
         }
     }
     Some(values)

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use voxlane_dataplane::codec::Codec;
 
 use super::duration;
-use super::model::{HostPort, Xdp};
+use super::model::HostPort;
 
 /// Any text that may stand in a header or SDP line: not empty, no control characters.
 pub(super) fn line(text: &str) -> Result<String, String> {
@@ -31,7 +31,7 @@ pub(super) fn name(text: &str) -> Result<String, String> {
     let valid = |character: char| character.is_ascii_alphanumeric() || matches!(character, '-' | '_' | '.');
     match text {
         "" => Err("is empty".to_owned()),
-        _ if text.chars().all(valid) => Ok(text.to_owned()),
+        _ if text.chars().all(valid) && !text.chars().all(|character| character == '.') => Ok(text.to_owned()),
         _ => Err(format!(
             "{text:?} is not a name; write letters, digits, \"-\", \"_\" and \".\""
         )),
@@ -59,65 +59,6 @@ pub(super) fn listen(text: &str) -> Result<SocketAddr, String> {
             Err(format!("SIP over {transport} is not available; write \"udp:IP:PORT\""))
         }
         _ => Err(format!("{text:?} is not an address; write \"udp:IP:PORT\"")),
-    }
-}
-
-/// An address that RTP can be received on.
-pub(super) fn media_address(text: &str) -> Result<IpAddr, String> {
-    match text.parse() {
-        Ok(ip @ IpAddr::V4(_) | ip @ IpAddr::V6(_)) if ip.is_unspecified() || ip.is_multicast() => Err(format!(
-            "{text} cannot be written into SDP; write an address of this machine"
-        )),
-        Ok(ip) => Ok(ip),
-        Err(_) => Err(format!(
-            "{text:?} is not an IP address; write one of this machine, such as \"203.0.113.50\""
-        )),
-    }
-}
-
-/// `FIRST-LAST`: a range of RTP ports. RTP takes even ports, RTCP the odd one above (RFC 3550 section 11).
-pub(super) fn ports(text: &str) -> Result<(u16, u16), String> {
-    let bounds = text
-        .split_once('-')
-        .and_then(|(first, last)| Some((first.trim().parse::<u16>().ok()?, last.trim().parse::<u16>().ok()?)));
-    match bounds {
-        None => Err(format!(
-            "{text:?} is not a range of ports; write \"FIRST-LAST\", such as \"10000-20000\""
-        )),
-        Some((first, last)) if first >= last => Err(format!(
-            "{text:?} holds no pair of ports; write the lower port first, such as \"10000-20000\""
-        )),
-        Some((first, _)) if first < 1024 => Err(format!(
-            "{text:?} reaches below 1024, where system services live; write \"10000-20000\""
-        )),
-        Some((first, last)) if first % 2 == 1 => Err(format!(
-            "{text:?} begins with an odd port, and RTP takes even ones; write \"{}-{last}\"",
-            first - 1
-        )),
-        Some(range) => Ok(range),
-    }
-}
-
-/// `auto`, `native`, `generic` or `off`
-pub(super) fn xdp(text: &str) -> Result<Xdp, String> {
-    match text {
-        "auto" => Ok(Xdp::Auto),
-        "native" => Ok(Xdp::Native),
-        "generic" => Ok(Xdp::Generic),
-        "off" => Ok(Xdp::Off),
-        _ => Err(format!(
-            "{text:?} is not a mode; write \"auto\", \"native\", \"generic\" or \"off\""
-        )),
-    }
-}
-
-/// The name of a network interface (Linux: at most 15 bytes).
-pub(super) fn interface(text: &str) -> Result<String, String> {
-    let valid = !text.is_empty() && text.len() <= 15 && !text.contains(|c: char| c == '/' || c.is_whitespace());
-    if valid {
-        Ok(text.to_owned())
-    } else {
-        Err(format!("{text:?} is not the name of an interface; see \"ip link\""))
     }
 }
 

@@ -114,7 +114,12 @@ impl Core {
                 digit,
                 duration,
             } => match self.endpoints.get(&endpoint) {
-                Some(&(_, side)) => (endpoint, Event::Digit { side, digit, duration }),
+                Some(&(call, side)) => {
+                    // Keys are card numbers and PINs, often: which they were is told to those who debug only.
+                    info!(%call, leg = ?side, duration_ms = duration.as_millis(), "key pressed");
+                    debug!(%call, leg = ?side, %digit, "key");
+                    (endpoint, Event::Digit { side, digit, duration })
+                }
                 None => return,
             },
             MediaEvent::Lost(endpoint) => match self.endpoints.get(&endpoint) {
@@ -144,11 +149,28 @@ impl Core {
     /// A lookup asked for in [`Effects::lookups`] is done.
     pub fn resolved(&mut self, now: Time, call: CallId, result: Result<Vec<SocketAddr>, String>) {
         let event = match result {
-            Ok(addresses) => Event::Resolved(addresses),
+            Ok(addresses) => Event::Resolved(self.reachable(call, addresses)),
             Err(why) => Event::Unresolved(why),
         };
         self.feed(now, call, event);
         self.drain(now);
+    }
+
+    /// The addresses of a trunk that SIP can be sent to: a name may have one of an IP version that nobody listens on. An
+    /// agent's are tried in turn by whoever connects it.
+    fn reachable(&self, call: CallId, addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+        let to_trunk = self
+            .calls
+            .get(&call)
+            .is_some_and(|live| !live.call.setup().plan.is_agent());
+        let reachable = |address: &&SocketAddr| (self.local_for)(**address).is_ok();
+        match to_trunk {
+            true if addresses.iter().any(|address| reachable(&address)) => {
+                addresses.iter().filter(reachable).copied().collect()
+            }
+            // What is wrong with the first is told when it is used.
+            _ => addresses,
+        }
     }
 
     /// Ends every call.
@@ -276,9 +298,9 @@ impl Core {
         };
         info!(call = %id, trunk = route.trunk, tenant = route.tenant, from = incoming.from.user, to = route.number,
             target = route.target, sip_call_id = incoming.call_id, "call in");
-        let codecs = self
-            .trunk(&route.trunk)
-            .map(|trunk| trunk.codecs.clone())
+        let trunk = self.trunk(&route.trunk);
+        let (codecs, media) = trunk
+            .map(|trunk| (trunk.codecs.clone(), trunk.media))
             .unwrap_or_default();
         let call = Call::new(
             Setup {
@@ -288,6 +310,7 @@ impl Core {
                 identity: self.config.sdp.clone(),
                 session_id: unix_seconds(),
                 codecs,
+                media,
                 ptime: self.config.media.ptime,
                 plan: route.plan.clone(),
             },
@@ -438,17 +461,19 @@ impl Core {
         if let Some(address) = trunk.and_then(|trunk| trunk.media_address) {
             return Ok(address);
         }
-        let routed = (self.local_for)(towards)
-            .map_err(|error| format!("no route to {towards}: {error}"))?
-            .ip();
         let addresses = &self.config.media.addresses;
-        if addresses.is_empty() || addresses.contains(&routed) {
-            return Ok(routed);
+        let of_the_version = addresses.iter().find(|address| address.is_ipv4() == towards.is_ipv4());
+        // A stream on hold may name no address, and nothing has to listen for SIP of the media's IP version.
+        let routed = match towards.ip().is_unspecified() {
+            true => Err("it names no address".to_owned()),
+            false => (self.local_for)(towards).map_err(|error| error.to_string()),
+        };
+        match (routed, of_the_version) {
+            (Ok(routed), _) if addresses.is_empty() || addresses.contains(&routed.ip()) => Ok(routed.ip()),
+            (_, Some(address)) => Ok(*address),
+            (Err(error), None) if addresses.is_empty() => Err(format!("no route to {towards}: {error}")),
+            (_, None) => Err(format!("media.addresses has none of the IP version of {towards}")),
         }
-        let family = addresses.iter().find(|address| address.is_ipv4() == routed.is_ipv4());
-        family
-            .copied()
-            .ok_or_else(|| format!("media.addresses has none of the family of {towards}"))
     }
 
     fn close_media(&mut self, id: CallId, side: Side) {
@@ -551,11 +576,13 @@ fn media_failed(side: Side, error: &MediaError) -> Event {
 /// What a caller is told whose media cannot be had: 488 if it is what was asked for, 503 if it is us.
 fn status_of(error: &MediaError) -> u16 {
     match error {
-        MediaError::Ipv6(_) | MediaError::CodecMismatch(..) => 488,
+        MediaError::CodecMismatch(..) => 488,
         MediaError::NoPort { .. }
         | MediaError::NotLocal(_)
         | MediaError::Closed(_)
         | MediaError::NoSession(_)
+        | MediaError::NotRelayed(_)
+        | MediaError::NotInKernel { .. }
         | MediaError::Io { .. } => 503,
     }
 }

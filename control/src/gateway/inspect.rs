@@ -14,7 +14,7 @@ use crate::ops::report::{
 
 /// Looks at the core on behalf of the admin socket.
 pub(super) struct Inspector {
-    core: Arc<Mutex<Core>>,
+    pub(super) core: Arc<Mutex<Core>>,
     started: Instant,
 }
 
@@ -57,11 +57,7 @@ impl Inspect for Inspector {
     }
 
     fn calls(&self) -> CallsReport {
-        let core = lock(&self.core);
-        let mut active: Vec<CallReport> = core.calls.values().map(|live| report(live, &core)).collect();
-        active.sort_by(|a, b| a.started.cmp(&b.started));
-        let recent = core.recent.iter().rev().map(|record| ended(record, &core)).collect();
-        CallsReport { active, recent }
+        lock(&self.core).calls_report()
     }
 
     fn flows(&self) -> FlowsReport {
@@ -80,6 +76,16 @@ impl Inspect for Inspector {
             status: core.plane.status(),
             flows,
         }
+    }
+}
+
+impl Core {
+    /// The calls alive, oldest first, and the last that ended, newest first.
+    pub fn calls_report(&self) -> CallsReport {
+        let mut active: Vec<CallReport> = self.calls.values().map(|live| report(live, self)).collect();
+        active.sort_by(|a, b| a.started.cmp(&b.started));
+        let recent = self.recent.iter().rev().map(|record| ended(record, self)).collect();
+        CallsReport { active, recent }
     }
 }
 
@@ -108,7 +114,7 @@ fn report(live: &Live, core: &Core) -> CallReport {
             .into_iter()
             .filter_map(|(side, _)| leg(live, side, core))
             .collect(),
-        digits: live.call.digits().to_owned(),
+        digits: live.call.digits(Side::A).to_owned(),
     }
 }
 
@@ -133,5 +139,6 @@ fn leg(live: &Live, side: Side, core: &Core) -> Option<LegRow> {
         codec: session.map(|session| session.codec),
         lane: flow.as_ref().map(|flow| flow.lane),
         reason: flow.as_ref().and_then(|flow| flow.reason),
+        digits: live.call.digits(side).to_owned(),
     })
 }

@@ -8,8 +8,10 @@
 
 mod agents;
 pub mod core;
+mod ephemeral;
 mod inspect;
 mod live;
+mod operate;
 
 use std::future::pending;
 use std::net::SocketAddr;
@@ -46,6 +48,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let config = Arc::new(config);
     let transport = Arc::new(UdpTransport::bind(&config.sip.listen).context("cannot listen for SIP")?);
     let (sender, events) = crossbeam_channel::unbounded();
+    ephemeral::check(&config.media);
     let plane = crate::plane::start(&config, sender)?;
     let media = bridge(events);
     let clock = Clock::start();
@@ -57,7 +60,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let core = Arc::new(Mutex::new(core));
     let inspect = Arc::new(inspect::Inspector::new(Arc::clone(&core)));
     let node = &config.node;
-    let _admin = AdminServer::start(inspect, &node.runtime_dir, node.metrics).await?;
+    let admin = AdminServer::start(inspect, &node.runtime_dir, node.metrics).await?;
 
     let mut gateway = Gateway {
         core,
@@ -67,7 +70,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         wake: None,
     };
     info!(listen = ?gateway.transport.local_addrs(), "ready");
-    gateway.serve(media).await
+    let served = gateway.serve(media).await;
+    admin.stop().await;
+    served
 }
 
 /// Hands media events from the workers' channel to a tokio channel; ends when either side is gone.

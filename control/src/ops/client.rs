@@ -4,10 +4,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::body::Bytes;
-use hyper::{Request, StatusCode, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::{Method, Request, Response, StatusCode, header};
 use hyper_util::rt::TokioIo;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
@@ -77,13 +78,49 @@ pub async fn get<T: DeserializeOwned>(runtime_dir: &Path, route: &str) -> Result
 /// Why there is no answer.
 pub async fn get_bytes(runtime_dir: &Path, route: &str) -> Result<Bytes, ClientError> {
     let path = socket::path(runtime_dir);
-    match tokio::time::timeout(PATIENCE, exchange(&path, route)).await {
+    in_time(&path, async {
+        read(&path, exchange(&path, Method::GET, route, Bytes::new()).await?).await
+    })
+    .await
+}
+
+/// `PUT`s a value to a route.
+///
+/// # Errors
+/// Why there is no answer.
+pub async fn put_bytes<T: Serialize>(runtime_dir: &Path, route: &str, value: &T) -> Result<Bytes, ClientError> {
+    let path = socket::path(runtime_dir);
+    let body = serde_json::to_vec(value).map_err(|error| broken(&path, &error))?;
+    in_time(&path, async {
+        read(&path, exchange(&path, Method::PUT, route, body.into()).await?).await
+    })
+    .await
+}
+
+/// `GET`s a route whose answer has no end that is known: its body, to be read as it comes.
+///
+/// # Errors
+/// Why there is no answer.
+pub async fn open(runtime_dir: &Path, route: &str) -> Result<Incoming, ClientError> {
+    let path = socket::path(runtime_dir);
+    in_time(&path, async {
+        let response = exchange(&path, Method::GET, route, Bytes::new()).await?;
+        match response.status() {
+            StatusCode::OK => Ok(response.into_body()),
+            _ => Err(refused(&path, response).await),
+        }
+    })
+    .await
+}
+
+async fn in_time<T>(path: &Path, answer: impl Future<Output = Result<T, ClientError>>) -> Result<T, ClientError> {
+    match tokio::time::timeout(PATIENCE, answer).await {
         Ok(result) => result,
-        Err(_) => Err(ClientError::Timeout { path }),
+        Err(_) => Err(ClientError::Timeout { path: path.to_owned() }),
     }
 }
 
-async fn exchange(path: &Path, route: &str) -> Result<Bytes, ClientError> {
+async fn exchange(path: &Path, method: Method, route: &str, body: Bytes) -> Result<Response<Incoming>, ClientError> {
     let stream = UnixStream::connect(path).await.map_err(|error| match error.kind() {
         io::ErrorKind::PermissionDenied => ClientError::Permission(path.to_owned()),
         _ => ClientError::NotRunning {
@@ -96,29 +133,39 @@ async fn exchange(path: &Path, route: &str) -> Result<Bytes, ClientError> {
         .map_err(|error| broken(path, &error))?;
     // Ends when the sender is dropped; its errors come out of the request as well.
     tokio::spawn(connection);
-    let request = Request::get(route)
+    let request = Request::builder()
+        .method(method)
+        .uri(route)
         .header(header::HOST, "voxlane")
-        .body(Empty::<Bytes>::new())
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(Full::new(body))
         .map_err(|error| broken(path, &error))?;
-    let response = sender
-        .send_request(request)
-        .await
-        .map_err(|error| broken(path, &error))?;
+    sender.send_request(request).await.map_err(|error| broken(path, &error))
+}
+
+async fn read(path: &Path, response: Response<Incoming>) -> Result<Bytes, ClientError> {
+    match response.status() {
+        StatusCode::OK => body(path, response).await,
+        _ => Err(refused(path, response).await),
+    }
+}
+
+/// What an answer other than 200 says.
+async fn refused(path: &Path, response: Response<Incoming>) -> ClientError {
     let status = response.status();
-    let body = Limited::new(response.into_body(), LIMIT)
-        .collect()
-        .await
-        .map_err(|error| broken(path, &*error))?;
-    let bytes = body.to_bytes();
-    if status != StatusCode::OK {
-        let text = String::from_utf8_lossy(&bytes).trim().to_owned();
-        return Err(ClientError::Status {
+    match body(path, response).await {
+        Ok(text) => ClientError::Status {
             path: path.to_owned(),
             status,
-            text,
-        });
+            text: String::from_utf8_lossy(&text).trim().to_owned(),
+        },
+        Err(error) => error,
     }
-    Ok(bytes)
+}
+
+async fn body(path: &Path, response: Response<Incoming>) -> Result<Bytes, ClientError> {
+    let body = Limited::new(response.into_body(), LIMIT).collect().await;
+    Ok(body.map_err(|error| broken(path, &*error))?.to_bytes())
 }
 
 fn broken(path: &Path, error: &dyn std::error::Error) -> ClientError {

@@ -1,22 +1,29 @@
-//! Operations: what the gateway tells of itself.
+//! Operations: what the gateway tells of itself, and what it can be told.
 //!
-//! The gateway implements [`Inspect`]; everything shown of it is made of the [`report`]s it returns:
+//! The gateway implements [`Inspect`] and [`Operate`]; everything shown of it is made of the [`report`]s it returns:
 //!
-//! - [`server`]: HTTP on the admin socket (`/v1/status`, `/v1/calls`, `/v1/flows`, `/metrics`), metrics also over TCP;
+//! - [`server`]: HTTP on the admin socket (`/v1/status`, `/v1/calls`, `/v1/flows`, `/metrics`, and of a call `lane` and
+//!   `capture`), metrics also over TCP;
 //! - [`metrics`]: the reports as Prometheus text, computed when they are asked for;
+//! - [`capture`], [`pcap`]: the packets of a call as a capture file;
 //! - [`client`]: asks the admin socket, for the command line;
 //! - [`socket`]: the life of the socket file;
 //! - [`words`]: lanes, reasons and modes as labels and as sentences.
 
+pub mod capture;
 pub mod client;
 pub mod metrics;
+pub mod pcap;
 pub mod report;
 pub mod server;
 pub mod socket;
 pub mod timestamp;
 pub mod words;
 
-use report::{CallsReport, FlowsReport, StatusReport};
+use crossbeam_channel::Receiver;
+use report::{CallsReport, FlowsReport, LaneReport, StatusReport};
+use voxlane_dataplane::lane::Lane;
+use voxlane_dataplane::media_plane::{MediaError, MirroredFrame};
 
 /// What the gateway can be asked. Called from the admin server's tasks; must return at once.
 pub trait Inspect: Send + Sync {
@@ -28,4 +35,41 @@ pub trait Inspect: Send + Sync {
 
     /// Every flow of the data plane.
     fn flows(&self) -> FlowsReport;
+}
+
+/// What the gateway can be told to do. Calls are named as [`report::CallReport::id`] is, or by its first characters.
+/// Called from the admin server's tasks; must return at once.
+pub trait Operate: Inspect {
+    /// Moves a relayed call to a lane, if it can go there.
+    ///
+    /// # Errors
+    /// Why there is nothing to move.
+    fn prefer(&self, call: &str, lane: Lane) -> Result<LaneReport, OperateError>;
+
+    /// Begins to mirror what arrives at the legs of a call: a channel for each, closed when the call ends. Dropping it
+    /// ends the mirroring.
+    ///
+    /// # Errors
+    /// Why there is nothing to mirror.
+    fn mirror(&self, call: &str) -> Result<Vec<Receiver<MirroredFrame>>, OperateError>;
+}
+
+/// Why the gateway did not do as told.
+#[derive(Debug, thiserror::Error)]
+pub enum OperateError {
+    /// No call is named so.
+    #[error("no call alive is named {0:?}; \"voxlane calls\" shows their names")]
+    NoCall(String),
+    /// Several are.
+    #[error("{0:?} begins the names of {1} calls; write more of it")]
+    Ambiguous(String, usize),
+    /// It has no media.
+    #[error("call {0} has no media open")]
+    NoMedia(String),
+    /// It is not relayed.
+    #[error("call {0} is not relayed: an agent answers it, and that takes the worker lane")]
+    NotRelayed(String),
+    /// The data plane cannot.
+    #[error(transparent)]
+    Media(#[from] MediaError),
 }

@@ -113,6 +113,19 @@ pub struct LegRow {
     pub lane: Option<Lane>,
     /// Why not the kernel lane.
     pub reason: Option<Reason>,
+    /// Keys pressed at its far end so far.
+    pub digits: String,
+}
+
+/// `PUT /v1/calls/{call}/lane` with a lane as the body: where the call is afterwards.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaneReport {
+    /// The call's id.
+    pub call: String,
+    /// The lane it is in now.
+    pub lane: Lane,
+    /// Why not the kernel lane.
+    pub reason: Option<Reason>,
 }
 
 /// `GET /v1/flows`.

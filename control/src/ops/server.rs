@@ -3,22 +3,31 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::extract::State;
+use axum::body::Body;
+use axum::extract::{Path as InPath, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, put};
 use axum::{Json, Router};
 use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use voxlane_dataplane::lane::Lane;
 
+use super::capture::{self, Capture};
 use super::socket::{OpsError, SocketFile};
-use super::{Inspect, metrics};
+use super::{Operate, OperateError, metrics};
 
-/// The admin server. It serves until it is dropped, which also removes the socket.
+/// How long an answer that has begun may take to end when the server stops.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// The admin server. It serves until it is stopped or dropped, which also removes the socket.
 #[derive(Debug)]
 pub struct AdminServer {
     tasks: Vec<JoinHandle<()>>,
+    stop: watch::Sender<()>,
     metrics: Option<SocketAddr>,
     _socket: SocketFile,
 }
@@ -30,7 +39,7 @@ impl AdminServer {
     /// # Errors
     /// What kept it from listening.
     pub async fn start(
-        inspect: Arc<dyn Inspect>,
+        gateway: Arc<dyn Operate>,
         runtime_dir: &Path,
         metrics: Option<SocketAddr>,
     ) -> Result<Self, OpsError> {
@@ -52,14 +61,27 @@ impl AdminServer {
         let metrics = tcp.as_ref().and_then(|tcp| tcp.local_addr().ok());
         let metrics_only = Router::new()
             .route("/metrics", get(text))
-            .with_state(Arc::clone(&inspect));
-        let mut tasks = vec![serve(unix, router(inspect))];
-        tasks.extend(tcp.map(|tcp| serve(tcp, metrics_only)));
+            .with_state(Arc::clone(&gateway));
+        let (stop, stopped) = watch::channel(());
+        let mut tasks = vec![serve(unix, router(gateway), stopped.clone())];
+        tasks.extend(tcp.map(|tcp| serve(tcp, metrics_only, stopped)));
         Ok(Self {
             tasks,
+            stop,
             metrics,
             _socket: socket,
         })
+    }
+
+    /// Takes no more questions and lets the answers that have begun come to their end, captures above all.
+    pub async fn stop(mut self) {
+        // Nobody listening means nobody to wait for.
+        let _ = self.stop.send(());
+        for task in &mut self.tasks {
+            if tokio::time::timeout(GOODBYE, task).await.is_err() {
+                tracing::debug!("an answer of the admin server was cut off");
+            }
+        }
     }
 
     /// Where metrics are served over TCP.
@@ -76,21 +98,25 @@ impl Drop for AdminServer {
     }
 }
 
-fn serve<L>(listener: L, router: Router) -> JoinHandle<()>
+fn serve<L>(listener: L, router: Router, mut stopped: watch::Receiver<()>) -> JoinHandle<()>
 where
     L: axum::serve::Listener,
     L::Addr: std::fmt::Debug,
 {
     tokio::spawn(async move {
-        if let Err(error) = axum::serve(listener, router).await {
+        let stopped = async move {
+            // A sender that is gone has stopped, too.
+            let _ = stopped.changed().await;
+        };
+        if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stopped).await {
             tracing::error!(%error, "the admin server stopped");
         }
     })
 }
 
-type Gateway = State<Arc<dyn Inspect>>;
+type Gateway = State<Arc<dyn Operate>>;
 
-fn router(inspect: Arc<dyn Inspect>) -> Router {
+fn router(gateway: Arc<dyn Operate>) -> Router {
     Router::new()
         .route(
             "/v1/status",
@@ -98,14 +124,46 @@ fn router(inspect: Arc<dyn Inspect>) -> Router {
         )
         .route("/v1/calls", get(async |State(gateway): Gateway| Json(gateway.calls())))
         .route("/v1/flows", get(async |State(gateway): Gateway| Json(gateway.flows())))
+        .route("/v1/calls/{call}/lane", put(lane))
+        .route("/v1/calls/{call}/capture", get(capture))
         .route("/metrics", get(text))
         .fallback(async || {
             (
                 StatusCode::NOT_FOUND,
-                "there is /v1/status, /v1/calls, /v1/flows and /metrics\n",
+                "there is /v1/status, /v1/calls, /v1/flows, /metrics, /v1/calls/CALL/lane and /v1/calls/CALL/capture\n",
             )
         })
-        .with_state(inspect)
+        .with_state(gateway)
+}
+
+async fn lane(State(gateway): Gateway, InPath(call): InPath<String>, Json(lane): Json<Lane>) -> Response {
+    match gateway.prefer(&call, lane) {
+        Ok(report) => Json(report).into_response(),
+        Err(error) => refused(&error),
+    }
+}
+
+async fn capture(State(gateway): Gateway, InPath(call): InPath<String>) -> Response {
+    match gateway.mirror(&call).map(Capture::start) {
+        Ok(Ok(capture)) => ([(header::CONTENT_TYPE, capture::CONTENT_TYPE)], Body::new(capture)).into_response(),
+        Ok(Err(error)) => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            format!("no thread for it: {error}\n"),
+        )
+            .into_response(),
+        Err(error) => refused(&error),
+    }
+}
+
+fn refused(error: &OperateError) -> Response {
+    let status = match error {
+        OperateError::NoCall(_) => StatusCode::NOT_FOUND,
+        OperateError::Ambiguous(..)
+        | OperateError::NoMedia(_)
+        | OperateError::NotRelayed(_)
+        | OperateError::Media(_) => StatusCode::CONFLICT,
+    };
+    (status, format!("{error}\n")).into_response()
 }
 
 async fn text(State(gateway): Gateway) -> Response {

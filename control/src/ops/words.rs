@@ -4,14 +4,15 @@ use voxlane_dataplane::lane::{Lane, Reason};
 use voxlane_dataplane::media_plane::AttachMode;
 
 /// Every reason, for metrics that show those that do not occur as 0.
-pub const REASONS: [Reason; 7] = [
+pub const REASONS: [Reason; 8] = [
     Reason::Agent,
     Reason::XdpOff,
     Reason::XdpUnavailable,
     Reason::BuiltWithoutEbpf,
     Reason::InterfaceNotAttached,
-    Reason::Ipv6,
+    Reason::MixedFamilies,
     Reason::FlowTable,
+    Reason::Requested,
 ];
 
 /// Every attach mode.
@@ -42,8 +43,9 @@ pub fn reason_label(reason: Reason) -> &'static str {
         Reason::XdpUnavailable => "xdp_unavailable",
         Reason::BuiltWithoutEbpf => "built_without_ebpf",
         Reason::InterfaceNotAttached => "interface_not_attached",
-        Reason::Ipv6 => "ipv6",
+        Reason::MixedFamilies => "mixed_families",
         Reason::FlowTable => "flow_table",
+        Reason::Requested => "requested",
     }
 }
 
@@ -55,8 +57,9 @@ pub fn reason(reason: Reason) -> &'static str {
         Reason::XdpUnavailable => "XDP could not be attached to any interface",
         Reason::BuiltWithoutEbpf => "built without eBPF",
         Reason::InterfaceNotAttached => "its interface has no XDP program",
-        Reason::Ipv6 => "IPv6 (the kernel lane forwards IPv4)",
+        Reason::MixedFamilies => "its legs are of different IP versions",
         Reason::FlowTable => "the kernel's flow table refused it",
+        Reason::Requested => "an operator asked for it",
     }
 }
 

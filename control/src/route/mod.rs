@@ -182,5 +182,6 @@ fn outbound(trunk: &Trunk, proxy: HostPort, number: &str, from: Address, max_for
         to,
         max_forwards,
         codecs: trunk.codecs.clone(),
+        media: trunk.media,
     }))
 }

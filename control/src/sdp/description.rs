@@ -36,6 +36,8 @@ pub struct Audio {
     pub rtp: SocketAddr,
     /// Where the other side wants RTCP: `a=rtcp` (RFC 3605), else the port after RTP.
     pub rtcp: SocketAddr,
+    /// `a=rtcp-mux` (RFC 5761): it can take RTCP on the port of RTP, or in an answer, it will.
+    pub rtcp_mux: bool,
     /// Which way media flows, seen from the other side.
     pub direction: Direction,
     /// Payload types in the other side's order of preference.
@@ -157,6 +159,7 @@ impl Audio {
         Ok(Self {
             rtp,
             rtcp: rtcp(media, rtp)?,
+            rtcp_mux: media.has_attribute("rtcp-mux"),
             direction: match direction(session, media) {
                 // RFC 3264 section 8.4: nothing may be sent to the unspecified address.
                 Direction::SendRecv if held => Direction::SendOnly,
@@ -247,10 +250,15 @@ fn rtcp(media: &sdp_types::Media, rtp: SocketAddr) -> Result<SocketAddr, SdpErro
         return Ok(next);
     };
     match sdp_types::Rtcp::from_str(value) {
-        Ok(rtcp) if rtcp.port != 0 => Ok(match rtcp.connection_address {
-            Some(text) => SocketAddr::new(address(&text)?, rtcp.port),
-            None => SocketAddr::new(rtp.ip(), rtcp.port),
-        }),
+        Ok(rtcp) if rtcp.port != 0 => {
+            let ip = match rtcp.connection_address {
+                Some(text) => address(&text)?,
+                None => rtp.ip(),
+            };
+            // It cannot be reached from where RTP is sent.
+            let strange = ip.is_ipv4() != rtp.is_ipv4();
+            Ok(if strange { next } else { SocketAddr::new(ip, rtcp.port) })
+        }
         _ => Ok(next),
     }
 }

@@ -5,7 +5,7 @@
 //! - [`answer`]: reads an offer and writes the answer.
 //!
 //! Both [`accept`] and [`answer`] end in the data plane's [`Session`](voxlane_dataplane::media_plane::Session), seen from
-//! the gateway. One codec is agreed, never several: an answer of ours names one, and of an answer to us the first counts.
+//! the gateway; how a trunk wants its media treated (latch, pacing) is not in SDP, and left at its default. One codec is agreed, never several: an answer of ours names one, and of an answer to us the first counts.
 
 mod description;
 mod negotiate;
@@ -19,7 +19,7 @@ use voxlane_dataplane::codec::Codec;
 pub use description::{Audio, Description, Encoding, Format};
 pub use negotiate::{accept, answer, offer, offer_like};
 
-use crate::config::model::SdpIdentity;
+use crate::config::model::{RtcpMux, SdpIdentity};
 
 /// Packet times that voxlane can send, milliseconds.
 pub const PTIMES: [u8; 4] = [10, 20, 30, 40];
@@ -33,7 +33,7 @@ pub struct Local<'a> {
     pub session_id: u64,
     /// Version in `o=`: one more whenever the SDP differs from the one sent before (RFC 3264 section 8).
     pub version: u64,
-    /// Where we want RTP; RTCP on the port after it.
+    /// Where we want RTP; RTCP on the port after it, or with rtcp-mux on the same.
     pub rtp: SocketAddr,
 }
 
@@ -46,6 +46,8 @@ pub struct Capabilities {
     pub telephone_event: Option<u8>,
     /// Packet time, milliseconds, one of [`PTIMES`]: what we ask for, and use where the other side asks for nothing we can.
     pub ptime: u8,
+    /// Whether RTP and RTCP may share a port.
+    pub rtcp_mux: RtcpMux,
 }
 
 impl Capabilities {
@@ -71,6 +73,8 @@ impl Capabilities {
                 .and_then(|_| audio.telephone_event(first.clock_rate())),
             ptime: audio.packet_time(self.ptime),
             codecs,
+            // Of this leg only: what the two legs have in common is what is in the packets.
+            rtcp_mux: self.rtcp_mux,
         })
     }
 }

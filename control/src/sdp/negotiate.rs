@@ -1,11 +1,14 @@
 //! The offer/answer model (RFC 3264) for one audio stream.
 
+use std::net::SocketAddr;
+
 use voxlane_dataplane::codec::Codec;
-use voxlane_dataplane::media_plane::{Direction, Session, TelephoneEvent};
+use voxlane_dataplane::media_plane::{Direction, LatchMode, Pacing, RtcpPort, Session, TelephoneEvent};
 
 use super::description::{Audio, Description, Encoding};
 use super::write::{Ours, write};
 use super::{Capabilities, Local, SdpError};
+use crate::config::model::RtcpMux;
 
 /// Writes an offer of everything in `caps`, in its order.
 pub fn offer(local: &Local<'_>, caps: &Capabilities) -> Vec<u8> {
@@ -34,6 +37,7 @@ fn write_offer(local: &Local<'_>, caps: &Capabilities, direction: Direction) -> 
         telephone_event: caps.telephone_event,
         ptime: caps.ptime,
         direction,
+        rtcp_mux: caps.rtcp_mux == RtcpMux::Offer,
     };
     write(local, &ours, &[], 0)
 }
@@ -59,9 +63,12 @@ pub fn answer(offer: &Description, local: &Local<'_>, caps: &Capabilities) -> Re
     let telephone_event = caps
         .telephone_event
         .and_then(|_| audio.telephone_event(codec.clock_rate()));
+    let rtcp_mux = audio.rtcp_mux && caps.rtcp_mux != RtcpMux::Off;
+    let (remote_rtcp, rtcp_port) = rtcp(audio, rtcp_mux);
     let session = Session {
         remote_rtp: audio.rtp,
-        remote_rtcp: audio.rtcp,
+        remote_rtcp,
+        rtcp_port,
         codec,
         send_payload_type: payload_type,
         receive_payload_type: payload_type,
@@ -71,12 +78,15 @@ pub fn answer(offer: &Description, local: &Local<'_>, caps: &Capabilities) -> Re
         }),
         ptime: audio.packet_time(caps.ptime),
         direction: reversed(audio.direction),
+        latch: LatchMode::default(),
+        pacing: Pacing::default(),
     };
     let ours = Ours {
         codecs: vec![(codec, payload_type)],
         telephone_event,
         ptime: session.ptime,
         direction: session.direction,
+        rtcp_mux,
     };
     let index = offer.audio_index().unwrap_or_default();
     Ok((write(local, &ours, &offer.streams, index), session))
@@ -94,16 +104,28 @@ pub fn accept(sent: &Capabilities, answer: &Description) -> Result<Session, SdpE
         (Some(receive), Some(send)) => Some(TelephoneEvent { send, receive }),
         (None, _) | (_, None) => None,
     };
+    let (remote_rtcp, rtcp_port) = rtcp(audio, audio.rtcp_mux && sent.rtcp_mux == RtcpMux::Offer);
     Ok(Session {
         remote_rtp: audio.rtp,
-        remote_rtcp: audio.rtcp,
+        remote_rtcp,
+        rtcp_port,
         codec,
         send_payload_type: payload_type,
         receive_payload_type: codec.payload_type(),
         telephone_event,
         ptime: audio.packet_time(sent.ptime),
         direction: reversed(audio.direction),
+        latch: LatchMode::default(),
+        pacing: Pacing::default(),
     })
+}
+
+/// Where the other side wants RTCP. With rtcp-mux agreed, a port of its own is void (RFC 5761 section 5.1.1).
+fn rtcp(audio: &Audio, mux: bool) -> (SocketAddr, RtcpPort) {
+    match mux {
+        true => (audio.rtp, RtcpPort::Shared),
+        false => (audio.rtcp, RtcpPort::Own),
+    }
 }
 
 fn first_of(audio: &Audio, codecs: &[Codec]) -> Option<(Codec, u8)> {

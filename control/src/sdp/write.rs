@@ -18,6 +18,8 @@ pub(super) struct Ours {
     pub(super) ptime: u8,
     /// Which way media flows, seen from us.
     pub(super) direction: Direction,
+    /// Whether RTP and RTCP share a port, or may.
+    pub(super) rtcp_mux: bool,
 }
 
 /// Writes a description with our audio stream at position `index` of `streams`; the others are refused (RFC 3264
@@ -71,6 +73,9 @@ fn audio(lines: &mut Vec<String>, port: u16, ours: &Ours) {
         Direction::SendOnly => lines.push("a=sendonly".to_owned()),
         Direction::RecvOnly => lines.push("a=recvonly".to_owned()),
         Direction::Inactive => lines.push("a=inactive".to_owned()),
+    }
+    if ours.rtcp_mux {
+        lines.push("a=rtcp-mux".to_owned());
     }
 }
 

@@ -15,7 +15,7 @@ use voxlane_dataplane::media_plane::{
 use super::audio::{self, Heard};
 use super::{Bye, CallResult, EndedBy, Outcome};
 use crate::cli::phone::MediaArgs;
-use crate::config::model::SdpIdentity;
+use crate::config::model::{RtcpMux, SdpIdentity};
 use crate::gateway::{bridge, sleep_until};
 use crate::sdp::{self, Capabilities, Description, Local};
 use crate::sip::transport::udp::is_unreachable;
@@ -397,6 +397,7 @@ impl Phone {
             codecs: self.media.codecs.clone(),
             telephone_event: Some(101),
             ptime: 20,
+            rtcp_mux: RtcpMux::Accept,
         }
     }
 

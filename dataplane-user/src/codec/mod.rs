@@ -34,6 +34,11 @@ impl Codec {
         }
     }
 
+    /// Bytes that a millisecond of audio takes.
+    pub fn bytes_a_millisecond(self) -> u8 {
+        8
+    }
+
     /// RTP clock rate in Hz.
     pub fn clock_rate(self) -> u32 {
         8000

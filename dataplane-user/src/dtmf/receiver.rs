@@ -150,7 +150,7 @@ mod tests {
             head[0] = 0x80;
             head[1] = 101;
             head[4..8].copy_from_slice(&packet.timestamp.to_be_bytes());
-            presses.extend(receiver.on_packet(&RtpHeader::new(head).unwrap(), &packet.payload, now));
+            presses.extend(receiver.on_packet(&RtpHeader::parse(&head).unwrap(), &packet.payload, now));
             now += PTIME;
         }
         presses.extend(receiver.poll(now + TIMEOUT));

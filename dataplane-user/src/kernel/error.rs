@@ -39,7 +39,7 @@ pub enum KernelError {
     NotAttached(Vec<InterfaceStatus>),
     /// More local addresses than the flow table has room for.
     #[error("{0} cannot be served by the XDP relay: it is no unicast address, or 8 others are served already")]
-    Address(std::net::Ipv4Addr),
+    Address(std::net::IpAddr),
     /// A port range without ports.
     #[error("the RTP port range {first}-{last} is empty")]
     Ports {
@@ -51,6 +51,14 @@ pub enum KernelError {
     /// The embedded object is not what this code expects.
     #[error("the embedded XDP object is damaged: {0}: build again")]
     Object(String),
+    /// Something could not be pinned, or unpinned.
+    #[error("cannot pin the kernel lane at {}: {source}", path.display())]
+    Pin {
+        /// Where.
+        path: std::path::PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// A system call failed.
     #[error("cannot {what}: {source}")]
     Io {
@@ -126,8 +134,9 @@ impl From<ProgramError> for KernelError {
 
 /// The last three lines of a verifier log: the failing instruction and why.
 fn last_lines(log: &str) -> String {
-    let lines: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
-    lines[lines.len().saturating_sub(3)..].join(" | ")
+    let told = |line: &&str| !line.trim().is_empty() && !line.contains("verification time");
+    let lines: Vec<&str> = log.lines().filter(told).collect();
+    lines[lines.len().saturating_sub(5)..].join("\n | ")
 }
 
 /// Why two legs cannot be relayed in the kernel lane.

@@ -15,6 +15,8 @@ use aya::maps::{Array, HashMap, MapData, MapInfo, ProgramArray};
 use aya::programs::Xdp;
 use aya::{Ebpf, EbpfLoader};
 use voxlane_common::lab::{Course, Line, MAX_TARGETS, Places, Target, key};
+use voxlane_common::next_hop::NextHopId;
+use voxlane_common::police::Police;
 
 use super::load::{TestRun, program, run, take};
 use super::{KernelError, KernelLane, lock};
@@ -164,9 +166,26 @@ pub fn map_memory(lane: &KernelLane) -> Result<u64, KernelError> {
     Ok(bytes)
 }
 
+/// Lets packets come as fast as a test run sends them, at the full cost of holding flows to their rate.
+///
+/// # Errors
+/// If a flow's next hop is not known: it would be looked up for each packet, which is not what is to be measured.
+pub fn lift_rates(lane: &KernelLane) -> Result<(), KernelError> {
+    lane.inner().table.change_all(|spec| {
+        if spec.next_hop == NextHopId::UNKNOWN {
+            return Err(KernelError::Object(format!(
+                "{:?} has no next hop",
+                spec.destination.get()
+            )));
+        }
+        spec.police = Police::out_of_reach();
+        Ok(())
+    })
+}
+
 /// Flows that the relay's table has room for.
 pub fn capacity(lane: &KernelLane) -> u32 {
-    lane.table().capacity()
+    lane.inner().table.capacity()
 }
 
 fn loaded<'a>(ebpf: &'a Ebpf, name: &str) -> Result<&'a Xdp, KernelError> {

@@ -1,43 +1,60 @@
-//! Loads the embedded object and attaches it.
+//! Loads the embedded object, takes over what an earlier process has pinned, and attaches.
 
-use std::ffi::CString;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use aya::maps::{Array, DevMapHash, PerCpuArray};
-use aya::programs::{ProgramError, TestRun as _, TestRunOptions, Xdp, XdpMode};
+use aya::maps::{Array, DevMapHash, HashMap, Map, MapData, PerCpuArray, RingBuf};
+use aya::programs::links::FdLink;
+use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
-use voxlane_common::ports::PortMap;
+use voxlane_common::next_hop::{Device, NextHop};
+use voxlane_common::ports::{PortMap, Unallocated};
 
+use super::attach::{Attacher, attach_pace, interface_index};
 use super::error::KernelError;
-use super::table::Table;
+use super::pins::Pins;
+use super::table::{Maps, Table};
+use crate::flows::Rules;
 use crate::media_plane::{AttachMode, AttachPolicy, InterfaceStatus};
 
-/// The XDP program, built by this package's build script.
+/// The eBPF programs, built by this package's build script.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/voxlane-ebpf"));
 
 /// The oldest kernel the program is tested on.
 const OLDEST_KERNEL: (u32, u32) = (6, 1);
 const OLDEST_KERNEL_TEXT: &str = "6.1";
 
-/// Lets the program look up routes as the host itself would: see `next_hop` in the program. Nothing is forwarded from
-/// the loopback interface, so this makes no router of the host; it is left on.
-const LOOPBACK_FORWARDING: &str = "/proc/sys/net/ipv4/conf/lo/forwarding";
+/// Let the program look up routes as the host itself would: see `look_up` in the program. Nothing is forwarded from the
+/// loopback interface, so this makes no router of the host; it is left on.
+const LOOPBACK_FORWARDING: [&str; 2] = [
+    "/proc/sys/net/ipv4/conf/lo/forwarding",
+    "/proc/sys/net/ipv6/conf/lo/forwarding",
+];
+
+/// Maps that outlive the process. The others are the programs' own, and live as long as they.
+const PINNED: [&str; 6] = ["PORT_MAP", "FLOWS", "STATES", "OUTCOMES", "DURATIONS", "LOST"];
 
 /// What the kernel lane is to do.
 #[derive(Clone, Debug)]
 pub struct KernelConfig {
-    /// Interfaces to attach to.
+    /// Interfaces to attach to. Of a VLAN interface, the one below it.
     pub interfaces: Vec<String>,
     /// How.
     pub policy: AttachPolicy,
     /// Local media addresses known beforehand; more can follow, 8 in all.
-    pub addresses: Vec<Ipv4Addr>,
+    pub addresses: Vec<IpAddr>,
     /// First RTP port.
     pub first_port: u16,
     /// Last RTP or RTCP port.
     pub last_port: u16,
+    /// What happens to packets to ports that are nobody's.
+    pub unallocated: Unallocated,
+    /// How every relayed call is treated.
+    pub rules: Rules,
+    /// Directory of the BPF file system for what outlives the process; `None`: nothing does.
+    pub pin: Option<PathBuf>,
 }
 
 /// What the program did with one frame.
@@ -51,63 +68,132 @@ pub struct TestRun {
     pub duration: Duration,
 }
 
-/// The loaded and attached program.
+/// The loaded and attached programs.
 pub(super) struct Loaded {
     pub(super) ebpf: Ebpf,
     pub(super) table: Table,
+    pub(super) next_hops: Array<MapData, NextHop>,
+    pub(super) devices: HashMap<MapData, u32, Device>,
+    pub(super) events: RingBuf<MapData>,
+    pub(super) mirror: RingBuf<MapData>,
     pub(super) interfaces: Vec<InterfaceStatus>,
     pub(super) attached: Vec<u32>,
+    pub(super) pins: Option<Pins>,
+    /// Pinned links: closing them does not detach.
+    pub(super) held: Vec<FdLink>,
+    /// Whether an earlier process had left its flow table.
+    pub(super) adopted: bool,
 }
 
 pub(super) fn load(config: &KernelConfig) -> Result<Loaded, KernelError> {
     require_kernel()?;
-    let ports = PortMap::new(config.first_port, config.last_port);
+    let ports = PortMap::new(config.first_port, config.last_port, config.unallocated);
     if ports.entries() == 0 {
         return Err(KernelError::Ports {
             first: config.first_port,
             last: config.last_port,
         });
     }
-    let mut ebpf = EbpfLoader::new()
+    let range = (config.first_port, config.last_port);
+    let pins = config.pin.as_ref().map(|root| Pins::open(root, range)).transpose()?;
+    let mut loader = EbpfLoader::new();
+    loader
         .map_max_entries("FLOWS", ports.entries())
-        .map_max_entries("STATES", ports.entries())
-        .load(OBJECT)?;
+        .map_max_entries("STATES", ports.entries());
+    let mut adopted = false;
+    if let Some(pins) = &pins {
+        adopted = pins.map("FLOWS").exists() || !pins.earlier().is_empty();
+        for name in PINNED {
+            loader.map_pin_path(name, pins.map(name));
+        }
+    }
+    let mut ebpf = loader.load(OBJECT)?;
+    let maps = Maps {
+        port_map: Array::try_from(take(&mut ebpf, "PORT_MAP")?)?,
+        flows: Array::try_from(take(&mut ebpf, "FLOWS")?)?,
+        states: Array::try_from(take(&mut ebpf, "STATES")?)?,
+        outcomes: PerCpuArray::try_from(take(&mut ebpf, "OUTCOMES")?)?,
+        durations: PerCpuArray::try_from(take(&mut ebpf, "DURATIONS")?)?,
+        lost: PerCpuArray::try_from(take(&mut ebpf, "LOST")?)?,
+    };
+    let mut table = Table::new(ports, maps)?;
+    let earlier = pins.as_ref().map(Pins::earlier).unwrap_or_default();
+    for earlier in &earlier {
+        table.carry_over(earlier);
+    }
+    for path in LOOPBACK_FORWARDING {
+        match std::fs::write(path, "1") {
+            Ok(()) => {}
+            // A host without IPv6.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => {
+                let what = "set net.ipv4.conf.lo.forwarding=1 and that of IPv6, which route lookups need";
+                return Err(KernelError::io(what, error));
+            }
+        }
+    }
+    // Before the first packet meets the program.
+    let mut exits: DevMapHash<MapData> = DevMapHash::try_from(take(&mut ebpf, "INTERFACES")?)?;
+    let unknown = |error: aya::maps::xdp::XdpMapError| KernelError::Object(error.to_string());
+    for ifindex in config.interfaces.iter().filter_map(|name| interface_index(name)) {
+        exits.insert(ifindex, ifindex, None, 0).map_err(unknown)?;
+    }
     program(&mut ebpf, "relay")?.load()?;
-    let devices = attach_all(program(&mut ebpf, "relay")?, config);
-    let interfaces: Vec<InterfaceStatus> = devices.iter().map(|device| device.status.clone()).collect();
-    let attached: Vec<u32> = devices
-        .iter()
-        .filter(|device| device.status.mode != AttachMode::None)
-        .map(|device| device.ifindex)
-        .collect();
+    let mut attacher = Attacher {
+        program: program(&mut ebpf, "relay")?,
+        pins: pins.as_ref(),
+        held: Vec::new(),
+    };
+    let found = attacher.attach_all(&config.interfaces, config.policy);
+    let mut held = attacher.held;
+    let mut attached = Vec::new();
+    for device in &found {
+        match device.status.mode {
+            AttachMode::Native | AttachMode::Generic => attached.push(device.ifindex),
+            // It may not be there.
+            AttachMode::None => drop(exits.remove(device.ifindex)),
+        }
+    }
+    let interfaces: Vec<InterfaceStatus> = found.into_iter().map(|device| device.status).collect();
     if attached.is_empty() {
         return Err(KernelError::NotAttached(interfaces));
     }
-    std::fs::write(LOOPBACK_FORWARDING, "1")
-        .map_err(|error| KernelError::io("set net.ipv4.conf.lo.forwarding=1, which route lookups need", error))?;
-
-    let mut exits = DevMapHash::try_from(take(&mut ebpf, "INTERFACES")?)?;
-    for ifindex in &attached {
-        exits
-            .insert(*ifindex, *ifindex, None, 0)
-            .map_err(|error| KernelError::Object(error.to_string()))?;
-    }
-    let table = Table::new(
-        ports,
-        Array::try_from(take(&mut ebpf, "PORT_MAP")?)?,
-        Array::try_from(take(&mut ebpf, "FLOWS")?)?,
-        Array::try_from(take(&mut ebpf, "STATES")?)?,
-        PerCpuArray::try_from(take(&mut ebpf, "OUTCOMES")?)?,
-    )?;
+    earlier.iter().for_each(|earlier| earlier.remove());
+    attach_paces(&mut ebpf, &interfaces, pins.as_ref(), &mut held);
     Ok(Loaded {
+        next_hops: Array::try_from(take(&mut ebpf, "NEXT_HOPS")?)?,
+        devices: HashMap::try_from(take(&mut ebpf, "DEVICES")?)?,
+        events: RingBuf::try_from(take(&mut ebpf, "EVENTS")?)?,
+        mirror: RingBuf::try_from(take(&mut ebpf, "MIRROR")?)?,
         ebpf,
         table,
         interfaces,
         attached,
+        pins,
+        held,
+        adopted,
     })
 }
 
-pub(super) fn take(ebpf: &mut Ebpf, name: &str) -> Result<aya::maps::Map, KernelError> {
+/// Attaches the tc program wherever the XDP program is. Without it flows are not paced, and nothing else is amiss.
+fn attach_paces(ebpf: &mut Ebpf, interfaces: &[InterfaceStatus], pins: Option<&Pins>, held: &mut Vec<FdLink>) {
+    let mut attach = || {
+        let program: &mut SchedClassifier = ebpf
+            .program_mut("pace")
+            .ok_or_else(|| KernelError::Object("it has no program pace".to_owned()))?
+            .try_into()?;
+        program.load()?;
+        interfaces
+            .iter()
+            .filter(|row| row.mode != AttachMode::None)
+            .try_for_each(|row| attach_pace(program, &row.name, pins, held))
+    };
+    if let Err(error) = attach() {
+        tracing::warn!(%error, "the tc program could not be attached: the kernel lane does not pace");
+    }
+}
+
+pub(super) fn take(ebpf: &mut Ebpf, name: &str) -> Result<Map, KernelError> {
     ebpf.take_map(name)
         .ok_or_else(|| KernelError::Object(format!("it has no map {name}")))
 }
@@ -117,109 +203,6 @@ pub(super) fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp,
         .program_mut(name)
         .ok_or_else(|| KernelError::Object(format!("it has no program {name}")))?;
     Ok(program.try_into()?)
-}
-
-/// An interface and how it fared.
-struct Device {
-    ifindex: u32,
-    status: InterfaceStatus,
-}
-
-fn attach_all(program: &mut Xdp, config: &KernelConfig) -> Vec<Device> {
-    match config.policy {
-        AttachPolicy::Native => attach_each(program, config, XdpMode::Driver, None),
-        AttachPolicy::Generic => attach_each(program, config, XdpMode::Skb, None),
-        AttachPolicy::Auto => {
-            let devices = attach_each(program, config, XdpMode::Driver, None);
-            let refusal = devices
-                .iter()
-                .find(|device| device.ifindex != 0 && device.status.mode == AttachMode::None);
-            let Some(refusal) = refusal else {
-                return devices;
-            };
-            let why = format!(
-                "native mode refused by {}: {}",
-                refusal.status.name,
-                refusal.status.detail.as_deref().unwrap_or("no reason given")
-            );
-            detach_all(program);
-            attach_each(program, config, XdpMode::Skb, Some(&why))
-        }
-    }
-}
-
-/// Takes the program off every interface again.
-fn detach_all(program: &mut Xdp) {
-    // Unloading drops the links; the load that follows verified a moment ago.
-    if let Err(error) = program.unload().and_then(|()| program.load()) {
-        tracing::warn!(%error, "the XDP relay could not be loaded again for generic mode");
-    }
-}
-
-fn attach_each(program: &mut Xdp, config: &KernelConfig, mode: XdpMode, note: Option<&str>) -> Vec<Device> {
-    config
-        .interfaces
-        .iter()
-        .map(|name| attach(program, name, mode, note))
-        .collect()
-}
-
-fn attach(program: &mut Xdp, name: &str, mode: XdpMode, note: Option<&str>) -> Device {
-    let none = |ifindex, detail: String| Device {
-        ifindex,
-        status: InterfaceStatus {
-            name: name.to_owned(),
-            mode: AttachMode::None,
-            detail: Some(detail),
-        },
-    };
-    let ifindex = match interface_index(name) {
-        // Index 0 marks what no mode could help.
-        None => return none(0, "there is no such interface".to_owned()),
-        Some(ifindex) => ifindex,
-    };
-    match program.attach_to_if_index(ifindex, mode) {
-        Ok(_) => {
-            let mode = match mode {
-                XdpMode::Skb => AttachMode::Generic,
-                XdpMode::Default | XdpMode::Driver | XdpMode::Hardware => AttachMode::Native,
-            };
-            Device {
-                ifindex,
-                status: InterfaceStatus {
-                    name: name.to_owned(),
-                    mode,
-                    detail: note.map(str::to_owned),
-                },
-            }
-        }
-        Err(error) => none(ifindex, in_words(&error)),
-    }
-}
-
-fn in_words(error: &ProgramError) -> String {
-    let system = match error {
-        ProgramError::SyscallError(error) => Some(&error.io_error),
-        _ => None,
-    };
-    match system.and_then(io::Error::raw_os_error) {
-        Some(libc::EBUSY) => "another XDP program is attached".to_owned(),
-        Some(libc::EPERM) => "no permission: CAP_NET_ADMIN is needed".to_owned(),
-        Some(libc::EOPNOTSUPP) => "the driver has no native XDP".to_owned(),
-        _ => match system {
-            Some(error) => error.to_string(),
-            None => error.to_string(),
-        },
-    }
-}
-
-fn interface_index(name: &str) -> Option<u32> {
-    let name = CString::new(name).ok()?;
-    // SAFETY: the name is a C string that outlives the call.
-    match unsafe { libc::if_nametoindex(name.as_ptr()) } {
-        0 => None,
-        index => Some(index),
-    }
 }
 
 fn require_kernel() -> Result<(), KernelError> {

@@ -1,81 +1,123 @@
 //! The kernel lane: relayed calls forwarded by the XDP program, programmed and read from here.
 //!
 //! In the order a call meets it:
-//! 1. [`load`]: the embedded object is loaded once and attached to the configured interfaces.
+//! 1. [`load`]: the embedded object is loaded once and attached to the configured interfaces ([`attach`]); what an earlier
+//!    process has left in the kernel is taken over ([`pins`], [`adopt`]).
 //! 2. [`pair`]: two negotiated legs become four flows, RTP and RTCP each way.
-//! 3. [`netlink`]: both far ends must be reached through interfaces of the lane, and their next hops be known.
+//! 3. [`next_hops`]: both far ends must be reached through interfaces of the lane; their neighbours are kept at hand.
 //! 4. [`table`]: the flows are written to the maps the program reads, and its counts are read back.
-//! 5. [`primer`]: while the call lives, a thread keeps the next hops' hardware addresses fresh.
+//! 5. [`events`]: a thread reads what the program tells: telephone events, reports, addresses that were found.
+//! 6. [`watcher`]: a thread follows routes and neighbours while the call lives, by [`netlink`].
 //!
 //! [`KernelLane`] joins these. Its functions may be called from any thread; they make a few system calls and wait for
-//! nothing. It belongs to the network namespace of the thread that started it. Dropping it detaches the program.
+//! nothing. It belongs to the network namespace of the thread that started it. Dropping it detaches the programs, unless
+//! they are pinned and carry calls.
 
 #![allow(unsafe_code)]
 
+mod adopt;
+mod attach;
 mod error;
+mod events;
 #[cfg(feature = "lab")]
 pub mod lab;
 mod load;
 mod netlink;
+mod next_hops;
 mod pair;
-mod primer;
+mod pins;
 mod table;
+mod watcher;
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aya::Ebpf;
-use voxlane_common::outcome::Outcome;
+use aya::programs::links::FdLink;
+use voxlane_common::flow::Mirror;
+use voxlane_common::next_hop::NextHopId;
+use voxlane_common::outcome::{Loss, Outcome};
+use voxlane_common::pace::Pacing;
 
 pub use self::error::{KernelError, Refusal};
+use self::events::EventReader;
+pub use self::events::Told;
 pub use self::load::{KernelConfig, TestRun};
 use self::netlink::Netlink;
+use self::next_hops::NextHops;
 pub use self::pair::{Leg, RelayPair};
-use self::primer::Primer;
-pub use self::table::FlowRecord;
+use self::pins::Pins;
+pub use self::pins::detach;
 use self::table::Table;
+pub use self::table::{FlowRecord, Late};
+use self::watcher::{Changes, Watcher};
+use crate::flows::{LegState, Rules};
 use crate::lane::Reason;
-use crate::media_plane::InterfaceStatus;
+use crate::media_plane::{InterfaceStatus, MirroredFrame};
 
 /// The XDP relay, attached.
 pub struct KernelLane {
     shared: Arc<Shared>,
     interfaces: Vec<InterfaceStatus>,
+    rules: Rules,
+    adopted: bool,
+    pins: Option<Pins>,
     /// Ends its thread when dropped.
-    _primer: Primer,
-    /// Holds the program and its links: dropping it detaches.
+    _watcher: Watcher,
+    /// Ends its thread when dropped.
+    events: EventReader,
+    /// Pinned links, kept open.
+    held: Vec<FdLink>,
+    /// Holds the programs and those of their links that are not pinned: dropping it detaches.
     ebpf: Mutex<Ebpf>,
 }
 
-/// What the primer's thread needs, too.
+/// What the threads need, too.
 struct Shared {
-    table: Mutex<Table>,
-    netlink: Mutex<Netlink>,
-    /// Interfaces the program is attached to.
-    attached: Vec<u32>,
+    inner: Mutex<Inner>,
+}
+
+/// The flows and where they lead.
+struct Inner {
+    table: Table,
+    hops: NextHops,
+    /// Whether an interface keeps departure times, as far as it was asked for; the log has told of those that do not.
+    keeps_times: HashMap<String, bool>,
 }
 
 impl KernelLane {
-    /// Loads the program and attaches it.
+    /// Loads the programs and attaches them. `told` is called, by a thread of the lane, with what the program tells.
     ///
     /// Succeeds if at least one interface could be attached; [`Self::interfaces`] tells about each.
-    pub fn start(config: &KernelConfig) -> Result<Self, KernelError> {
+    pub fn start(config: &KernelConfig, told: impl FnMut(Told) + Send + 'static) -> Result<Self, KernelError> {
         let netlink = Netlink::open()?;
         let loaded = load::load(config)?;
         let mut table = loaded.table;
         for address in &config.addresses {
             table.add_address(*address)?;
         }
+        let hops = NextHops::new(netlink, loaded.next_hops, loaded.devices, loaded.attached)?;
+        let mut inner = Inner {
+            table,
+            hops,
+            keeps_times: HashMap::new(),
+        };
+        inner.find_next_hops();
         let shared = Arc::new(Shared {
-            table: Mutex::new(table),
-            netlink: Mutex::new(netlink),
-            attached: loaded.attached,
+            inner: Mutex::new(inner),
         });
-        let primer = Primer::start(Arc::clone(&shared))?;
+        let watcher = Watcher::start(Arc::clone(&shared))?;
+        let events = EventReader::start(Arc::clone(&shared), loaded.events, loaded.mirror, told)?;
         Ok(Self {
             shared,
             interfaces: loaded.interfaces,
-            _primer: primer,
+            rules: config.rules,
+            adopted: loaded.adopted,
+            pins: loaded.pins,
+            _watcher: watcher,
+            events,
+            held: loaded.held,
             ebpf: Mutex::new(loaded.ebpf),
         })
     }
@@ -85,55 +127,159 @@ impl KernelLane {
         &self.interfaces
     }
 
+    /// Whether what an earlier process had left was taken over.
+    pub fn adopted(&self) -> bool {
+        self.adopted
+    }
+
     /// Serves one more local address; does nothing if it is served already.
-    pub fn add_address(&self, address: Ipv4Addr) -> Result<(), KernelError> {
-        self.table().add_address(address)
+    pub fn add_address(&self, address: IpAddr) -> Result<(), KernelError> {
+        self.inner().table.add_address(address)
+    }
+
+    /// The ports of a leg, given by its RTP address, are a socket's from now on: the program leaves them alone.
+    pub fn reserve(&self, local: SocketAddr) -> Result<(), KernelError> {
+        self.inner().table.reserve(local)
+    }
+
+    /// The ports of a leg are nobody's from now on.
+    pub fn release(&self, local: SocketAddr) {
+        self.inner().table.release(local);
+    }
+
+    /// Whether the ports of this RTP address carry a call of an earlier process.
+    pub fn holds_orphan(&self, local: SocketAddr) -> bool {
+        self.inner().table.holds_orphan(local)
+    }
+
+    /// Whether these paths, each our address and a far end's, lead through the lane.
+    ///
+    /// # Errors
+    /// If one does not.
+    pub fn reaches(&self, paths: [(IpAddr, IpAddr); 2]) -> Result<(), Refusal> {
+        let mut inner = self.inner();
+        let known = paths.into_iter().filter(|(_, remote)| !remote.is_unspecified());
+        known
+            .into_iter()
+            .try_for_each(|path| inner.hops.of_path(path).map(drop))
     }
 
     /// Relays between two legs from now on. Packets of either leg that arrived before are the business of whoever held
     /// the ports.
     ///
     /// Also for legs that are relayed already, after a re-INVITE: counts go on, and a leg whose media address has moved
-    /// is found anew.
-    pub fn program(&self, pair: &RelayPair) -> Result<(), Refusal> {
-        let flows = pair.flows()?;
-        let mut gateways = Vec::new();
-        for (leg, destination) in pair.destinations() {
-            gateways.push(self.shared.next_hop(*leg.local.ip(), destination)?);
-        }
-        {
-            let mut netlink = lock(&self.shared.netlink);
-            for (ifindex, address) in gateways {
-                if let Err(error) = netlink.prime(ifindex, address) {
-                    // Not fatal: the program drops and counts `no_neighbour` until the primer has succeeded.
-                    tracing::warn!(%address, %error, "cannot ask for the next hop's hardware address");
+    /// is found anew. `states` is what another lane knew of the two legs: who owns their flows, their counts, the streams
+    /// that were sent.
+    pub fn program(&self, pair: &RelayPair, states: Option<[LegState; 2]>) -> Result<(), Refusal> {
+        let mut flows = pair.flows(self.rules)?;
+        let mut inner = self.inner();
+        let Inner {
+            table,
+            hops,
+            keeps_times,
+        } = &mut *inner;
+        for path in pair.destinations() {
+            let id = hops.of_path(path)?;
+            for flow in flows.iter_mut().map(|leg| &mut leg.rtp) {
+                if flow.pacing != Pacing::Off
+                    && flow.destination.get().is_some_and(|to| to.ip() == path.1)
+                    && !keeps_departure_times(hops, keeps_times, id)
+                {
+                    flow.pacing = Pacing::Off;
                 }
             }
         }
-        self.table()
-            .program(flows)
+        table
+            .program(flows, states, |path| hops.of_path(path).unwrap_or(NextHopId::UNKNOWN))
             .map_err(|error| Refusal::new(Reason::FlowTable, error.to_string()))
     }
 
     /// Ends the flows of the pair that the leg at `local` (its RTP address) belongs to, and returns the leg's last
-    /// counts. Those of the other leg stay readable until it is removed in turn.
-    pub fn remove(&self, local: SocketAddrV4) -> Option<FlowRecord> {
-        self.table().remove(local)
+    /// counts. Those of the other leg stay readable until it is removed in turn. The ports are nobody's afterwards.
+    pub fn remove(&self, local: SocketAddr) -> Option<FlowRecord> {
+        let record = self.with_heard(local, self.inner().table.remove(local));
+        self.events.forget(local);
+        record
+    }
+
+    /// Leaves the packets of a pair to sockets, which must be bound to its ports by now, and returns what was known of
+    /// its legs, that of `local` first. `None` if it is not in this lane.
+    pub fn hand_back(&self, local: SocketAddr) -> Result<Option<[LegState; 2]>, KernelError> {
+        self.inner().table.hand_back(local)
+    }
+
+    /// Counts what another lane has handled of a leg after it had handed it over.
+    pub fn add_late(&self, local: SocketAddr, late: Late) {
+        self.inner().table.add_late(local, late);
     }
 
     /// What was seen of the leg at `local` (its RTP address). `None` if it is not in this lane.
-    pub fn read(&self, local: SocketAddrV4) -> Option<FlowRecord> {
-        self.table().read(local)
+    pub fn read(&self, local: SocketAddr) -> Option<FlowRecord> {
+        self.with_heard(local, self.inner().table.read(local))
     }
 
-    /// Legs in this lane.
+    fn with_heard(&self, local: SocketAddr, record: Option<FlowRecord>) -> Option<FlowRecord> {
+        let heard = self.events.heard(local);
+        record.map(|record| FlowRecord {
+            digits: heard.digits,
+            round_trip: heard.round_trip,
+            ..record
+        })
+    }
+
+    /// Legs in this lane, without those of earlier processes.
     pub fn legs(&self) -> usize {
-        self.table().legs()
+        self.inner().table.legs()
     }
 
-    /// Frames by how they ended, since the program was loaded.
+    /// Legs of earlier processes that still carry media.
+    pub fn orphans(&self) -> usize {
+        self.inner().table.orphans()
+    }
+
+    /// Frames by how they ended, since the program was loaded first.
     pub fn counters(&self) -> Vec<(Outcome, u64)> {
-        self.table().counters()
+        self.inner().table.counters()
+    }
+
+    /// Packets by their time in the program: the end of a bucket (ns, exclusive; `None` for the last) and its count. One
+    /// packet in 64 is measured.
+    pub fn durations(&self) -> Vec<(Option<u64>, u64)> {
+        self.inner().table.durations()
+    }
+
+    /// What could not be told, because nobody read in time.
+    pub fn lost(&self, loss: Loss) -> u64 {
+        let not_taken = match loss {
+            Loss::Event => 0,
+            Loss::Mirrored => self.events.not_taken(),
+        };
+        self.inner().table.lost(loss) + not_taken
+    }
+
+    /// Interfaces that flows which want to be paced leave by, and whether they keep departure times.
+    pub fn pacing(&self) -> Vec<(String, bool)> {
+        let inner = self.inner();
+        let mut interfaces: Vec<_> = inner
+            .keeps_times
+            .iter()
+            .map(|(name, keeps)| (name.clone(), *keeps))
+            .collect();
+        interfaces.sort();
+        interfaces
+    }
+
+    /// Gives copies of all that arrives at the leg at `local` and at its peer, until the receiver is dropped. Frames that
+    /// it does not take in time are lost.
+    pub fn mirror(&self, local: SocketAddr) -> Result<crossbeam_channel::Receiver<MirroredFrame>, KernelError> {
+        let peer = self.inner().table.peer_of(local);
+        let legs: Vec<SocketAddr> = [local].into_iter().chain(peer).collect();
+        let receiver = self.events.mirror(legs.clone());
+        let mut inner = self.inner();
+        for leg in legs {
+            inner.table.set_mirror(leg, Mirror::On)?;
+        }
+        Ok(receiver)
     }
 
     /// Runs the program once over `frame` as if it had come in through the interface `ingress` (BPF_PROG_TEST_RUN), for
@@ -142,25 +288,100 @@ impl KernelLane {
         load::test_run(&mut lock(&self.ebpf), frame, ingress)
     }
 
-    fn table(&self) -> MutexGuard<'_, Table> {
-        lock(&self.shared.table)
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        lock(&self.shared.inner)
+    }
+}
+
+impl Drop for KernelLane {
+    fn drop(&mut self) {
+        let Some(pins) = &self.pins else {
+            return;
+        };
+        if self.inner().table.is_idle() {
+            self.held.clear();
+            pins.remove_all();
+        } else {
+            tracing::info!("the kernel lane goes on without this process; `voxlane detach` ends it");
+        }
     }
 }
 
 impl Shared {
-    /// Interface and address of the next hop towards `destination`, which must be reached through the lane.
-    fn next_hop(&self, source: Ipv4Addr, destination: Ipv4Addr) -> Result<(u32, Ipv4Addr), Refusal> {
-        let refused = |detail: String| Refusal::new(Reason::InterfaceNotAttached, detail);
-        let route = lock(&self.netlink)
-            .route(source, destination)
-            .map_err(|error| refused(format!("no route from {source} to {destination}: {error}")))?;
-        if !route.unicast || !self.attached.contains(&route.ifindex) {
-            return Err(refused(format!(
-                "{destination} is reached through an interface without the XDP program"
-            )));
+    /// Routes, neighbours or interfaces have changed.
+    fn on_changes(&self, changes: &Changes) {
+        let mut inner = lock(&self.inner);
+        for neighbour in &changes.neighbours {
+            inner.hops.on_neighbour(neighbour);
         }
-        Ok((route.ifindex, route.gateway.unwrap_or(destination)))
+        if changes.links {
+            inner.hops.on_links();
+        }
+        if changes.routes {
+            inner.reroute();
+        }
     }
+}
+
+impl Inner {
+    /// What is to be done every few seconds.
+    fn tidy(&mut self) {
+        self.table.drop_quiet_orphans();
+        let paths = self.table.paths();
+        self.hops.retain(&paths);
+        self.hops.prime();
+    }
+
+    fn reroute(&mut self) {
+        let moved = self.hops.reroute();
+        if moved.is_empty() {
+            return;
+        }
+        if let Err(error) = self.table.reroute(&moved) {
+            tracing::error!(%error, "cannot tell flows of their new next hops");
+        }
+    }
+
+    /// Gives the flows that were taken over their next hops.
+    fn find_next_hops(&mut self) {
+        let mut found = Vec::new();
+        for path in self.table.paths() {
+            match self.hops.of_path(path) {
+                Ok(id) => found.push((path, id)),
+                Err(refusal) => {
+                    tracing::warn!(destination = %path.1, %refusal, "a call of an earlier process is out of reach");
+                }
+            }
+        }
+        if let Err(error) = self.table.reroute(&found) {
+            tracing::error!(%error, "cannot tell flows of their next hops");
+        }
+    }
+
+    /// A flow has been found to come from elsewhere than was signalled.
+    fn on_found(&mut self, index: u32, generation: u32) {
+        let Self { table, hops, .. } = self;
+        let next_hop = |path| hops.of_path(path).unwrap_or(NextHopId::UNKNOWN);
+        if let Err(error) = table.on_found(index, generation, next_hop) {
+            tracing::error!(%error, "cannot tell a flow where its far end was found");
+        }
+    }
+}
+
+/// Whether the interface towards a next hop keeps departure times; the first that does not is told.
+fn keeps_departure_times(hops: &mut NextHops, known: &mut HashMap<String, bool>, id: NextHopId) -> bool {
+    let Some((interface, keeps)) = hops.keeps_departure_times(id) else {
+        return false;
+    };
+    if !keeps && known.get(&interface) != Some(&false) {
+        tracing::warn!(
+            interface,
+            "no fq queue: relayed calls are not paced there, only what workers send is; \
+             set one with `tc qdisc replace dev {interface} root fq`"
+        );
+    }
+    known.insert(interface, keeps);
+    keeps
 }
 
 /// Locks a mutex whose data stay consistent even if a holder panicked: every change is a single map write.

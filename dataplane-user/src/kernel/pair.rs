@@ -1,59 +1,61 @@
 //! From two negotiated legs to four flows.
 
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 
 use voxlane_common::flow::FlowSpec;
+use voxlane_common::splice::Continuity;
 
 use super::error::Refusal;
-use crate::flows;
+use crate::flows::{self, Rules};
 use crate::lane::Reason;
 use crate::media_plane::Session;
 
 /// One leg of a relayed call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Leg {
-    /// Where its RTP arrives; RTCP arrives on the next port.
-    pub local: SocketAddrV4,
+    /// Where its RTP arrives. The port above is its RTCP's.
+    pub local: SocketAddr,
     /// What was agreed for it.
     pub session: Session,
+    /// Whether what it is sent is one stream, whoever sends it.
+    pub continuity: Continuity,
 }
 
 /// Two legs to be joined.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RelayPair(pub Leg, pub Leg);
 
-/// The two flows that arrive at one leg. Generation, epoch and peer are for the table to fill in.
+/// The two flows that arrive at one leg. Generation, epoch, next hops and peer are for the table to fill in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct LegFlows {
     /// The leg's RTP address.
-    pub(super) local: SocketAddrV4,
+    pub(super) local: SocketAddr,
     pub(super) rtp: FlowSpec,
     pub(super) rtcp: FlowSpec,
 }
 
-impl LegFlows {
-    /// The leg's RTCP address.
-    pub(super) fn local_rtcp(&self) -> SocketAddrV4 {
-        rtcp_of(self.local)
-    }
-}
-
 impl RelayPair {
     /// What arrives at the first leg and what arrives at the second.
-    pub(super) fn flows(&self) -> Result<[LegFlows; 2], Refusal> {
+    pub(super) fn flows(&self, rules: Rules) -> Result<[LegFlows; 2], Refusal> {
         let legs = [&self.0, &self.1];
-        for session in legs.map(|leg| &leg.session) {
-            for address in [session.remote_rtp, session.remote_rtcp] {
-                if address.is_ipv6() {
-                    return Err(Refusal::new(Reason::Ipv6, format!("{address} is an IPv6 address")));
-                }
+        let is_v6 = self.0.local.is_ipv6();
+        for address in legs
+            .iter()
+            .flat_map(|leg| [leg.local, leg.session.remote_rtp, leg.session.remote_rtcp])
+        {
+            // An unspecified address is nobody's, of no family.
+            if address.is_ipv6() != is_v6 && !address.ip().is_unspecified() {
+                let detail = format!("{} and {address} are of different IP versions", self.0.local);
+                return Err(Refusal::new(Reason::MixedFamilies, detail));
             }
         }
         let [first, second] = flows::of_pair(
             legs.map(|leg| flows::Leg {
-                local_rtp: SocketAddr::V4(leg.local),
+                local_rtp: leg.local,
                 session: &leg.session,
+                continuity: leg.continuity,
             }),
+            rules,
             0,
             0,
         );
@@ -66,20 +68,13 @@ impl RelayPair {
         )
     }
 
-    /// Where each leg's media is sent, as far as signalling has told.
-    pub(super) fn destinations(&self) -> impl Iterator<Item = (&Leg, Ipv4Addr)> {
+    /// Where each leg's media is sent, as far as signalling has told: our address there and its.
+    pub(super) fn destinations(&self) -> impl Iterator<Item = (IpAddr, IpAddr)> {
         [&self.0, &self.1]
             .into_iter()
-            .filter_map(|leg| match leg.session.remote_rtp {
-                SocketAddr::V4(remote) if !remote.ip().is_unspecified() => Some((leg, *remote.ip())),
-                _ => None,
-            })
+            .map(|leg| (leg.local.ip(), leg.session.remote_rtp.ip()))
+            .filter(|(_, remote)| !remote.is_unspecified())
     }
-}
-
-/// RTCP arrives one port above RTP (RFC 3550 section 11).
-fn rtcp_of(rtp: SocketAddrV4) -> SocketAddrV4 {
-    SocketAddrV4::new(*rtp.ip(), rtp.port().saturating_add(1))
 }
 
 #[cfg(test)]
@@ -87,46 +82,36 @@ mod tests {
     use voxlane_common::flow::{Flow, Forwarding};
 
     use super::*;
-    use crate::codec::Codec;
-    use crate::media_plane::{Direction, TelephoneEvent};
+    use crate::flows::tests::session;
+    use crate::media_plane::Direction;
 
-    fn leg(local: &str, remote: &str, event: Option<u8>) -> Leg {
-        let remote_rtp: SocketAddr = remote.parse().unwrap();
-        let session = Session {
-            remote_rtp,
-            remote_rtcp: SocketAddr::new(remote_rtp.ip(), remote_rtp.port() + 1),
-            codec: Codec::Pcmu,
-            send_payload_type: 0,
-            receive_payload_type: 0,
-            telephone_event: event.map(|number| TelephoneEvent {
-                send: number,
-                receive: number,
-            }),
-            ptime: 20,
-            direction: Direction::SendRecv,
-        };
+    fn leg(local: &str, remote: &str, event: u8) -> Leg {
         Leg {
             local: local.parse().unwrap(),
-            session,
+            session: session(remote, event),
+            continuity: Continuity::Transparent,
         }
     }
 
     fn pair() -> RelayPair {
         RelayPair(
-            leg("192.0.2.1:10000", "192.0.2.9:4000", Some(101)),
-            leg("198.51.100.1:10002", "198.51.100.9:5000", Some(96)),
+            leg("192.0.2.1:10000", "192.0.2.9:4000", 101),
+            leg("198.51.100.1:10002", "198.51.100.9:5000", 96),
         )
+    }
+
+    fn address(text: &str) -> voxlane_common::address::TransportAddress {
+        text.parse::<SocketAddr>().unwrap().into()
     }
 
     #[test]
     fn what_arrives_at_one_leg_leaves_from_the_other() {
-        let [first, second] = pair().flows().unwrap();
-        assert_eq!(first.rtp.signalled, "192.0.2.9:4000".parse().unwrap());
-        assert_eq!(first.rtp.outgoing, "198.51.100.1:10002".parse().unwrap());
-        assert_eq!(first.rtp.destination, "198.51.100.9:5000".parse().unwrap());
-        assert_eq!(first.rtcp.outgoing, "198.51.100.1:10003".parse().unwrap());
-        assert_eq!(second.rtcp.destination, "192.0.2.9:4001".parse().unwrap());
-        assert_eq!(second.local_rtcp(), "198.51.100.1:10003".parse().unwrap());
+        let [first, second] = pair().flows(Rules::default()).unwrap();
+        assert_eq!(first.rtp.signalled, address("192.0.2.9:4000"));
+        assert_eq!(first.rtp.outgoing, address("198.51.100.1:10002"));
+        assert_eq!(first.rtp.destination, address("198.51.100.9:5000"));
+        assert_eq!(first.rtcp.outgoing, address("198.51.100.1:10003"));
+        assert_eq!(second.rtcp.destination, address("192.0.2.9:4001"));
         let flow = Flow::new(&first.rtp);
         assert_eq!([0, 13, 101].map(|kind| flow.outgoing_payload_type(kind)), [0, 13, 96]);
         assert_eq!(
@@ -136,19 +121,10 @@ mod tests {
     }
 
     #[test]
-    fn digits_are_let_through_only_if_both_legs_have_them() {
-        let mut pair = pair();
-        pair.1.session.telephone_event = None;
-        let [first, second] = pair.flows().unwrap();
-        assert!(!first.rtp.payload_types.contains(101));
-        assert!(!second.rtp.payload_types.contains(96));
-    }
-
-    #[test]
     fn hold_stops_media_one_way_and_never_reports() {
         let mut pair = pair();
         pair.0.session.direction = Direction::SendOnly;
-        let [first, second] = pair.flows().unwrap();
+        let [first, second] = pair.flows(Rules::default()).unwrap();
         assert_eq!(
             (first.rtp.forwarding, second.rtp.forwarding),
             (Forwarding::Held, Forwarding::On)
@@ -160,9 +136,12 @@ mod tests {
     }
 
     #[test]
-    fn ipv6_is_refused_by_name() {
-        let mut pair = pair();
-        pair.1.session.remote_rtp = "[2001:db8::1]:4000".parse().unwrap();
-        assert_eq!(pair.flows().unwrap_err().reason, Reason::Ipv6);
+    fn legs_of_different_families_are_refused_by_name() {
+        let mut mixed = pair();
+        mixed.1.session.remote_rtp = "[2001:db8::1]:4000".parse().unwrap();
+        assert_eq!(mixed.flows(Rules::default()).unwrap_err().reason, Reason::MixedFamilies);
+        let mut held = pair();
+        held.1.session.remote_rtp = "[::]:4000".parse().unwrap();
+        assert!(held.flows(Rules::default()).is_ok());
     }
 }

@@ -1,23 +1,29 @@
 //! The flow table: writes flows into the maps that the program reads, and reads its counts back.
 
-use std::collections::{BTreeSet, HashMap};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use aya::maps::{Array, MapData, PerCpuArray};
+use voxlane_common::address::TransportAddress;
 use voxlane_common::drops::DropReason;
-use voxlane_common::flow::{Flow, FlowSpec, FlowState};
-use voxlane_common::outcome::Outcome;
+use voxlane_common::duration;
+use voxlane_common::flow::{Flow, FlowKind, FlowSpec, FlowState, Mirror};
+use voxlane_common::next_hop::NextHopId;
+use voxlane_common::outcome::{Loss, Outcome};
 use voxlane_common::ports::PortMap;
 
 use super::error::KernelError;
+use super::next_hops::Path;
 use super::pair::LegFlows;
+use crate::flows::{LegState, above};
 use crate::media_plane::StreamStats;
 
 /// What was seen of one leg in the kernel lane.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FlowRecord {
     /// Where its RTP arrives.
-    pub local: SocketAddrV4,
+    pub local: SocketAddr,
     /// Where its RTP is sent on to: the other leg's far end.
     pub forwarded_to: Option<SocketAddr>,
     /// RTP that arrived.
@@ -28,67 +34,118 @@ pub struct FlowRecord {
     pub forwarded_packets: u64,
     /// RTCP packets that arrived and were accepted.
     pub rtcp_packets: u64,
+    /// RTCP packets that arrived and were sent on.
+    pub rtcp_forwarded: u64,
     /// Packets, RTP and RTCP, that were dropped, by reason; reasons that never occurred are left out.
     pub drops: Vec<(DropReason, u64)>,
+    /// Whether what is sent on leaves at its times.
+    pub paced: bool,
+    /// Keys pressed by the leg's far end.
+    pub digits: u64,
+    /// To the leg's far end and back.
+    pub round_trip: Option<Duration>,
 }
 
 /// One flow as it was last written.
-#[derive(Clone, Copy)]
-struct Entry {
-    index: u32,
-    spec: FlowSpec,
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entry {
+    pub(super) index: u32,
+    pub(super) spec: FlowSpec,
 }
 
 /// The flows that arrive at one leg.
-#[derive(Clone, Copy)]
-struct LegEntry {
-    rtp: Entry,
-    rtcp: Entry,
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LegEntry {
+    pub(super) rtp: Entry,
+    pub(super) rtcp: Entry,
     /// RTP address of the leg it is joined with.
-    peer: SocketAddrV4,
+    pub(super) peer: SocketAddr,
     /// Whether the flows are still in the map.
-    live: bool,
+    pub(super) live: bool,
+    /// Left by an earlier process: no call of this one.
+    pub(super) orphan: bool,
+    /// What another lane handled after it had handed the leg over.
+    pub(super) late: Late,
+}
+
+/// Packets of a leg that another lane handled after it had handed the leg over: those that were in its sockets already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Late {
+    packets: u64,
+    bytes: u64,
+    forwarded: u64,
+    dropped: u64,
+}
+
+impl Late {
+    /// What has been handled between two looks at a leg.
+    pub fn between(before: &LegState, after: &LegState) -> Self {
+        let (before, after) = (&before.rtp, &after.rtp);
+        Self {
+            packets: after.account.packets.saturating_sub(before.account.packets),
+            bytes: after.account.bytes.saturating_sub(before.account.bytes),
+            forwarded: after.forwarded.saturating_sub(before.forwarded),
+            dropped: after.dropped_in_all().saturating_sub(before.dropped_in_all()),
+        }
+    }
+}
+
+impl LegEntry {
+    pub(super) fn entries(&self) -> [Entry; 2] {
+        [self.rtp, self.rtcp]
+    }
+}
+
+/// The maps of the flow table.
+pub(super) struct Maps {
+    pub(super) port_map: Array<MapData, PortMap>,
+    pub(super) flows: Array<MapData, Flow>,
+    pub(super) states: Array<MapData, FlowState>,
+    pub(super) outcomes: PerCpuArray<MapData, u64>,
+    pub(super) durations: PerCpuArray<MapData, u64>,
+    pub(super) lost: PerCpuArray<MapData, u64>,
 }
 
 /// The maps and what was written to them.
 pub(super) struct Table {
-    ports: PortMap,
-    port_map: Array<MapData, PortMap>,
-    flows: Array<MapData, Flow>,
-    states: Array<MapData, FlowState>,
-    outcomes: PerCpuArray<MapData, u64>,
-    legs: HashMap<SocketAddrV4, LegEntry>,
-    generation: u32,
+    pub(super) ports: PortMap,
+    pub(super) maps: Maps,
+    pub(super) legs: HashMap<SocketAddr, LegEntry>,
+    /// RTP address of the leg by the entry of its RTP or RTCP flow.
+    pub(super) by_index: HashMap<u32, SocketAddr>,
+    pub(super) generation: u32,
 }
 
 impl Table {
-    pub(super) fn new(
-        ports: PortMap,
-        port_map: Array<MapData, PortMap>,
-        flows: Array<MapData, Flow>,
-        states: Array<MapData, FlowState>,
-        outcomes: PerCpuArray<MapData, u64>,
-    ) -> Result<Self, KernelError> {
+    /// A table for `ports`; what the maps hold of an earlier process is taken over.
+    pub(super) fn new(mut ports: PortMap, maps: Maps) -> Result<Self, KernelError> {
+        let earlier = maps.port_map.get(&0, 0)?;
+        for address in earlier.addresses() {
+            // In the order of their slots.
+            ports.add(address);
+        }
         let mut table = Self {
             ports,
-            port_map,
-            flows,
-            states,
-            outcomes,
+            maps,
             legs: HashMap::new(),
+            by_index: HashMap::new(),
             generation: 0,
         };
-        table.port_map.set(0, ports, 0)?;
+        if earlier != PortMap::default() {
+            table.adopt()?;
+        }
+        table.maps.port_map.set(0, ports, 0)?;
         Ok(table)
     }
 
-    pub(super) fn add_address(&mut self, address: Ipv4Addr) -> Result<(), KernelError> {
+    pub(super) fn add_address(&mut self, address: IpAddr) -> Result<(), KernelError> {
         let mut ports = self.ports;
-        if address.is_multicast() || address.is_broadcast() || !ports.add(address) {
+        let broadcast = matches!(address, IpAddr::V4(address) if address.is_broadcast());
+        if address.is_multicast() || broadcast || !ports.add(address) {
             return Err(KernelError::Address(address));
         }
         if ports != self.ports {
-            self.port_map.set(0, ports, 0)?;
+            self.maps.port_map.set(0, ports, 0)?;
             self.ports = ports;
         }
         Ok(())
@@ -100,28 +157,73 @@ impl Table {
         self.ports.entries()
     }
 
-    pub(super) fn legs(&self) -> usize {
-        self.legs.len()
+    /// Changes the flows of all legs.
+    #[cfg(feature = "lab")]
+    pub(super) fn change_all(
+        &mut self,
+        mut change: impl FnMut(&mut FlowSpec) -> Result<(), KernelError>,
+    ) -> Result<(), KernelError> {
+        for mut entry in self.legs.values().flat_map(LegEntry::entries).collect::<Vec<_>>() {
+            change(&mut entry.spec)?;
+            self.write(&entry)?;
+        }
+        Ok(())
     }
 
-    /// Writes the flows of a pair. If the same two legs are joined already, their counts go on.
-    pub(super) fn program(&mut self, pair: [LegFlows; 2]) -> Result<(), KernelError> {
+    /// Legs of this process's calls.
+    pub(super) fn legs(&self) -> usize {
+        self.legs.values().filter(|leg| !leg.orphan).count()
+    }
+
+    /// Leaves the packets of a leg's two ports to the sockets that have them.
+    pub(super) fn reserve(&mut self, local: SocketAddr) -> Result<(), KernelError> {
+        self.add_address(local.ip())?;
+        let generation = self.next_generation();
+        for index in self.indices(local)? {
+            self.write(&Entry {
+                index,
+                spec: FlowSpec::of_worker(generation),
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Makes a leg's two ports nobody's.
+    pub(super) fn release(&mut self, local: SocketAddr) {
+        let Ok(indices) = self.indices(local) else {
+            return;
+        };
+        for index in indices {
+            self.clear(index);
+        }
+    }
+
+    /// Writes the flows of a pair, with next hops as `next_hop` has them. If the same two legs are joined already, their
+    /// counts go on; if not, those of `states` do, if there are any.
+    pub(super) fn program(
+        &mut self,
+        pair: [LegFlows; 2],
+        states: Option<[LegState; 2]>,
+        mut next_hop: impl FnMut(Path) -> NextHopId,
+    ) -> Result<(), KernelError> {
         let [mut first, mut second] = pair;
         for leg in [&first, &second] {
-            self.add_address(*leg.local.ip())?;
+            self.add_address(leg.local.ip())?;
         }
-        let (generation, epoch) = match self.joined(&first, &second) {
-            Some(current) => (current.generation, next_epoch(self, &first, &second, current)),
+        let (generation, epoch, mirror) = match self.joined(&first, &second) {
+            Some(current) => (
+                current.generation,
+                next_epoch(self, &first, &second, current),
+                current.mirror,
+            ),
             None => {
                 self.retire(first.local);
                 self.retire(second.local);
-                self.generation = self.generation.checked_add(1).unwrap_or(1);
-                (self.generation, 0)
+                (self.next_generation(), 0, Mirror::Off)
             }
         };
-        let at = |local| self.ports.index_of(local).ok_or(KernelError::Address(*local.ip()));
-        let (first_rtp, first_rtcp) = (at(first.local)?, at(first.local_rtcp())?);
-        let (second_rtp, second_rtcp) = (at(second.local)?, at(second.local_rtcp())?);
+        let [first_rtp, first_rtcp] = self.indices(first.local)?;
+        let [second_rtp, second_rtcp] = self.indices(second.local)?;
         for (spec, peer) in [
             (&mut first.rtp, second_rtp),
             (&mut first.rtcp, second_rtcp),
@@ -129,6 +231,8 @@ impl Table {
             (&mut second.rtcp, first_rtcp),
         ] {
             (spec.generation, spec.epoch, spec.peer) = (generation, epoch, peer);
+            spec.mirror = mirror;
+            spec.next_hop = path_of(spec).map_or(NextHopId::UNKNOWN, &mut next_hop);
         }
         let mut written = Vec::with_capacity(4);
         for (leg, peer, rtp, rtcp) in [
@@ -146,32 +250,72 @@ impl Table {
                 },
                 peer,
                 live: true,
+                orphan: false,
+                late: Late::default(),
             };
             self.legs.insert(leg.local, entry);
+            self.by_index.extend([(rtp, leg.local), (rtcp, leg.local)]);
             written.extend([entry.rtp, entry.rtcp]);
         }
-        if let Err(error) = written.into_iter().try_for_each(|entry| self.write(entry)) {
+        let result = self
+            .write_states(&written, states)
+            .and_then(|()| written.iter().try_for_each(|entry| self.write(entry)));
+        if result.is_err() {
             // Half a call is worse than none: the worker lane takes it whole.
             self.remove(first.local);
             self.remove(second.local);
-            return Err(error);
         }
-        Ok(())
+        result
     }
 
     /// Ends the pair of `local` and forgets the leg.
-    pub(super) fn remove(&mut self, local: SocketAddrV4) -> Option<FlowRecord> {
+    pub(super) fn remove(&mut self, local: SocketAddr) -> Option<FlowRecord> {
         let record = self.read(local);
         self.retire(local);
-        self.legs.remove(&local);
+        if let Some(leg) = self.legs.remove(&local) {
+            for entry in leg.entries() {
+                self.by_index.remove(&entry.index);
+            }
+        }
         record
     }
 
-    pub(super) fn read(&self, local: SocketAddrV4) -> Option<FlowRecord> {
+    /// Leaves the packets of a pair to sockets on its ports, at once, and returns what the program knew of its legs: that
+    /// of `local` and that of its peer.
+    pub(super) fn hand_back(&mut self, local: SocketAddr) -> Result<Option<[LegState; 2]>, KernelError> {
+        let Some(leg) = self.legs.get(&local).copied().filter(|leg| leg.live) else {
+            return Ok(None);
+        };
+        let Some(peer) = self.legs.get(&leg.peer).copied() else {
+            return Ok(None);
+        };
+        for entry in leg.entries().into_iter().chain(peer.entries()) {
+            // One field changes: a program that is looking sees the flow or the worker's port.
+            let spec = FlowSpec {
+                kind: FlowKind::Worker,
+                ..entry.spec
+            };
+            self.maps.flows.set(entry.index, Flow::new(&spec), 0)?;
+        }
+        // A packet that was on its way through the program when the flow was changed is counted by then.
+        std::thread::sleep(Duration::from_micros(200));
+        let states = [local, leg.peer].map(|local| self.leg_state(local).unwrap_or_default());
+        for local in [local, leg.peer] {
+            if let Some(leg) = self.legs.remove(&local) {
+                for entry in leg.entries() {
+                    self.by_index.remove(&entry.index);
+                }
+            }
+        }
+        Ok(Some(states))
+    }
+
+    pub(super) fn read(&self, local: SocketAddr) -> Option<FlowRecord> {
         let leg = self.legs.get(&local)?;
-        let (rtp, rtcp) = (self.state(&leg.rtp), self.state(&leg.rtcp));
+        let LegState { rtp, rtcp } = self.leg_state(local)?;
+        let late = leg.late;
         let sent_packets = match self.legs.get(&leg.peer) {
-            Some(peer) => self.state(&peer.rtp).forwarded,
+            Some(peer) => self.state(&peer.rtp).forwarded + peer.late.forwarded,
             // The peer was removed first: its last state is still in the map.
             None => {
                 self.state(&Entry {
@@ -186,39 +330,123 @@ impl Table {
             .map(|reason| (reason, rtp.dropped(reason) + rtcp.dropped(reason)));
         Some(FlowRecord {
             local,
-            forwarded_to: rtp.destination(&Flow::new(&leg.rtp.spec)).get().map(SocketAddr::V4),
-            received: stats(&rtp),
+            forwarded_to: rtp.destination(&Flow::new(&leg.rtp.spec)).get(),
+            received: stats(&rtp, late),
             sent_packets,
-            forwarded_packets: rtp.forwarded,
+            forwarded_packets: rtp.forwarded + late.forwarded,
             rtcp_packets: rtcp.account.packets,
+            rtcp_forwarded: rtcp.forwarded,
             drops: drops.filter(|(_, count)| *count > 0).collect(),
+            paced: rtp.is_paced(),
+            // The reader of events knows.
+            digits: 0,
+            round_trip: None,
         })
     }
 
-    /// Source and destination address of every live flow, each pair once.
-    pub(super) fn paths(&self) -> BTreeSet<(Ipv4Addr, Ipv4Addr)> {
+    /// The leg whose flow has this entry, unless the flow is of another generation.
+    pub(super) fn leg_at(&self, index: u32, generation: u32) -> Option<(SocketAddr, FlowKind)> {
+        let local = *self.by_index.get(&index)?;
+        let leg = self.legs.get(&local)?;
+        let entry = leg.entries().into_iter().find(|entry| entry.index == index)?;
+        (entry.spec.generation == generation).then_some((local, entry.spec.kind))
+    }
+
+    /// RTP address of the leg that a leg is joined with.
+    pub(super) fn peer_of(&self, local: SocketAddr) -> Option<SocketAddr> {
+        self.legs.get(&local).map(|leg| leg.peer)
+    }
+
+    /// Counts what another lane has handled after it had handed these legs over.
+    pub(super) fn add_late(&mut self, local: SocketAddr, late: Late) {
+        if let Some(leg) = self.legs.get_mut(&local) {
+            leg.late = late;
+        }
+    }
+
+    /// Gives userspace copies of all that arrives at a leg, or no longer.
+    pub(super) fn set_mirror(&mut self, local: SocketAddr, mirror: Mirror) -> Result<(), KernelError> {
+        let Some(leg) = self.legs.get_mut(&local).filter(|leg| leg.live) else {
+            return Ok(());
+        };
+        leg.rtp.spec.mirror = mirror;
+        leg.rtcp.spec.mirror = mirror;
+        let leg = *leg;
+        leg.entries().iter().try_for_each(|entry| self.write(entry))
+    }
+
+    /// A flow has been found to come from elsewhere than was signalled: from now on its peer is known to be sent there, by
+    /// way of `next_hop`.
+    pub(super) fn on_found(
+        &mut self,
+        index: u32,
+        generation: u32,
+        mut next_hop: impl FnMut(Path) -> NextHopId,
+    ) -> Result<(), KernelError> {
+        let Some((local, kind)) = self.leg_at(index, generation) else {
+            return Ok(());
+        };
+        let Some(peer) = self.peer_of(local) else {
+            return Ok(());
+        };
+        let Some(leg) = self.legs.get(&peer).filter(|leg| leg.live) else {
+            return Ok(());
+        };
+        let mut entry = match kind {
+            FlowKind::Rtp => leg.rtp,
+            FlowKind::Rtcp | FlowKind::Worker => leg.rtcp,
+        };
+        let found = self.state(&entry).found_destination();
+        if found.is_none() || found.is(entry.spec.destination) {
+            return Ok(());
+        }
+        entry.spec.destination = found;
+        entry.spec.next_hop = path_of(&entry.spec).map_or(NextHopId::UNKNOWN, &mut next_hop);
+        self.rewrite(peer, entry)
+    }
+
+    /// Routes have changed: these paths have other next hops now.
+    pub(super) fn reroute(&mut self, moved: &[(Path, NextHopId)]) -> Result<(), KernelError> {
+        let moved: HashMap<Path, NextHopId> = moved.iter().copied().collect();
+        let locals: Vec<SocketAddr> = self.legs.keys().copied().collect();
+        for local in locals {
+            let Some(leg) = self.legs.get(&local).filter(|leg| leg.live) else {
+                continue;
+            };
+            for mut entry in leg.entries() {
+                if let Some(next_hop) = path_of(&entry.spec).and_then(|path| moved.get(&path)) {
+                    entry.spec.next_hop = *next_hop;
+                    self.rewrite(local, entry)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The path of every live flow.
+    pub(super) fn paths(&self) -> HashSet<Path> {
         let live = self.legs.values().filter(|leg| leg.live);
-        live.flat_map(|leg| [leg.rtp, leg.rtcp])
-            .filter_map(|entry| {
-                let destination = self.state(&entry).destination(&Flow::new(&entry.spec)).get()?;
-                Some((*entry.spec.outgoing.ip(), *destination.ip()))
-            })
+        live.flat_map(LegEntry::entries)
+            .filter_map(|entry| path_of(&entry.spec))
             .collect()
     }
 
     pub(super) fn counters(&self) -> Vec<(Outcome, u64)> {
         Outcome::all()
-            .map(|outcome| {
-                let count = match self.outcomes.get(&outcome.index(), 0) {
-                    Ok(cores) => cores.iter().sum(),
-                    Err(error) => {
-                        tracing::error!(%error, "cannot read the counters of the XDP relay");
-                        0
-                    }
-                };
-                (outcome, count)
-            })
+            .map(|outcome| (outcome, sum(&self.maps.outcomes, outcome.index())))
             .collect()
+    }
+
+    /// Packets by the time they took in the program: the end of each bucket (ns, exclusive; `None` for the last) and its
+    /// count. One in [`duration::SAMPLED`] is measured.
+    pub(super) fn durations(&self) -> Vec<(Option<u64>, u64)> {
+        (0..duration::BUCKETS)
+            .map(|bucket| (duration::end_of(bucket), sum(&self.maps.durations, bucket)))
+            .collect()
+    }
+
+    pub(super) fn lost(&self, loss: Loss) -> u64 {
+        sum(&self.maps.lost, loss as u32)
     }
 
     /// The RTP flow as it was last written, if these two legs are joined already.
@@ -228,49 +456,108 @@ impl Table {
         same.then_some(one.rtp.spec)
     }
 
+    fn next_generation(&mut self) -> u32 {
+        self.generation = self.generation.checked_add(1).unwrap_or(1);
+        self.generation
+    }
+
+    /// The entries of a leg's RTP and RTCP flows.
+    fn indices(&self, local: SocketAddr) -> Result<[u32; 2], KernelError> {
+        let rtp = self.ports.index_of(local);
+        let rtcp = self.ports.index_of(above(local));
+        let both = rtp.zip(rtcp).map(|(rtp, rtcp)| [rtp, rtcp]);
+        both.ok_or(KernelError::Address(local.ip()))
+    }
+
     /// Takes the flows of a leg and of its peer out of the map; their states stay until the ports are used again.
-    fn retire(&mut self, local: SocketAddrV4) {
+    fn retire(&mut self, local: SocketAddr) {
         let Some(leg) = self.legs.get_mut(&local).filter(|leg| leg.live) else {
             return;
         };
         leg.live = false;
+        let mut indices = leg.entries().map(|entry| entry.index).to_vec();
         let peer = leg.peer;
-        let mut indices = vec![leg.rtp.index, leg.rtcp.index];
         if let Some(peer) = self
             .legs
             .get_mut(&peer)
             .filter(|other| other.live && other.peer == local)
         {
             peer.live = false;
-            indices.extend([peer.rtp.index, peer.rtcp.index]);
+            indices.extend(peer.entries().map(|entry| entry.index));
         }
         for index in indices {
-            if let Err(error) = self.flows.set(index, Flow::default(), 0) {
-                tracing::error!(%error, index, "cannot take a flow out of the kernel lane");
-            }
+            self.clear(index);
         }
     }
 
-    fn write(&mut self, entry: Entry) -> Result<(), KernelError> {
-        let flow = Flow::new(&entry.spec);
-        let current = self.flows.get(&entry.index, 0)?;
-        if !current.is_active() {
-            // A map write is not atomic. Activated in a second step, a flow is never seen half written.
-            self.flows.set(
-                entry.index,
-                Flow::new(&FlowSpec {
-                    generation: 0,
-                    ..entry.spec
-                }),
-                0,
-            )?;
+    fn clear(&mut self, index: u32) {
+        if let Err(error) = self.maps.flows.set(index, Flow::default(), 0) {
+            tracing::error!(%error, index, "cannot take a flow out of the kernel lane");
         }
-        Ok(self.flows.set(entry.index, flow, 0)?)
+    }
+
+    /// Changes one flow of a leg, in the book and in the map.
+    fn rewrite(&mut self, local: SocketAddr, entry: Entry) -> Result<(), KernelError> {
+        if let Some(leg) = self.legs.get_mut(&local) {
+            if leg.rtp.index == entry.index {
+                leg.rtp = entry;
+            } else {
+                leg.rtcp = entry;
+            }
+        }
+        self.write(&entry)
+    }
+
+    fn write_states(&mut self, entries: &[Entry], states: Option<[LegState; 2]>) -> Result<(), KernelError> {
+        let Some([first, second]) = states else {
+            return Ok(());
+        };
+        let states = [first.rtp, first.rtcp, second.rtp, second.rtcp];
+        for (entry, state) in entries.iter().zip(states) {
+            let state = state.moved_to(&Flow::new(&entry.spec));
+            self.maps.states.set(entry.index, state, 0)?;
+        }
+        Ok(())
+    }
+
+    /// Writes a flow, in steps: a map write is not atomic, and the program may be looking. What is not a flow yet, or a
+    /// worker's, becomes one when all else is there; a flow whose addresses change has none while they do.
+    fn write(&mut self, entry: &Entry) -> Result<(), KernelError> {
+        let flow = Flow::new(&entry.spec);
+        let current = self.maps.flows.get(&entry.index, 0)?;
+        let before = match current.spec() {
+            None => Some(FlowSpec {
+                generation: 0,
+                ..entry.spec
+            }),
+            Some(current) if current.kind == FlowKind::Worker => Some(FlowSpec {
+                kind: FlowKind::Worker,
+                ..entry.spec
+            }),
+            Some(current) if !addresses(&current).iter().eq(&addresses(&entry.spec)) => Some(FlowSpec {
+                destination: TransportAddress::NONE,
+                ..current
+            }),
+            Some(_) => None,
+        };
+        if let Some(before) = before {
+            self.maps.flows.set(entry.index, Flow::new(&before), 0)?;
+        }
+        Ok(self.maps.flows.set(entry.index, flow, 0)?)
+    }
+
+    /// What the program has seen of a leg's flows.
+    pub(super) fn leg_state(&self, local: SocketAddr) -> Option<LegState> {
+        let leg = self.legs.get(&local)?;
+        Some(LegState {
+            rtp: self.state(&leg.rtp),
+            rtcp: self.state(&leg.rtcp),
+        })
     }
 
     /// What the program has seen of a flow; nothing if the state in the map is an earlier call's.
     fn state(&self, entry: &Entry) -> FlowState {
-        match self.states.get(&entry.index, 0) {
+        match self.maps.states.get(&entry.index, 0) {
             Ok(state) if state.belongs_to(&Flow::new(&entry.spec)) => state,
             Ok(_) => FlowState::default(),
             Err(error) => {
@@ -279,6 +566,25 @@ impl Table {
             }
         }
     }
+}
+
+fn sum(counters: &PerCpuArray<MapData, u64>, index: u32) -> u64 {
+    match counters.get(&index, 0) {
+        Ok(cores) => cores.iter().sum(),
+        Err(error) => {
+            tracing::error!(%error, "cannot read the counters of the XDP relay");
+            0
+        }
+    }
+}
+
+fn addresses(spec: &FlowSpec) -> [TransportAddress; 3] {
+    [spec.signalled, spec.outgoing, spec.destination]
+}
+
+/// The path a flow is sent on; `None` while nobody knows where it goes.
+fn path_of(spec: &FlowSpec) -> Option<Path> {
+    Some((spec.outgoing.get()?.ip(), spec.destination.get()?.ip()))
 }
 
 /// The epoch after a re-INVITE: a new one if a far end has moved, so that it is found anew.
@@ -295,17 +601,19 @@ fn next_epoch(table: &Table, first: &LegFlows, second: &LegFlows, current: FlowS
     }
 }
 
-fn stats(state: &FlowState) -> StreamStats {
+fn stats(state: &FlowState, late: Late) -> StreamStats {
     let account = &state.account;
     StreamStats {
-        packets: account.packets,
-        bytes: account.bytes,
-        lost: account.lost(),
+        packets: account.packets + late.packets,
+        bytes: account.bytes + late.bytes,
+        lost: account.lost() - late.packets as i64,
         reordered: account.reordered,
         duplicates: account.duplicates,
-        dropped: state.dropped_in_all(),
+        dropped: state.dropped_in_all() + late.dropped,
         jitter_ms: account.jitter_ns() as f64 / 1e6,
+        mean_jitter_ms: account.mean_jitter_ns() as f64 / 1e6,
+        max_jitter_ms: account.max_jitter_ns() as f64 / 1e6,
         ssrc: account.ssrc,
-        source: state.latch.source().get().map(SocketAddr::V4),
+        source: state.latch.source().get(),
     }
 }

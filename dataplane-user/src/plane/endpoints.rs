@@ -3,6 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
+
+use voxlane_common::drops::DropReason;
+use voxlane_common::splice::Continuity;
 
 use super::kernel::Seen;
 use crate::lane::{Lane, Reason};
@@ -52,6 +56,10 @@ pub(super) struct Row {
     pub(super) session: Option<Session>,
     /// The endpoint it is relayed to.
     pub(super) peer: Option<EndpointId>,
+    /// The lane that was asked for, if one was.
+    pub(super) requested: Option<Lane>,
+    /// Whether what it is sent goes on with a stream it has been sent before.
+    pub(super) continuity: Continuity,
     pub(super) carrier: Carrier,
 }
 
@@ -72,6 +80,11 @@ impl Row {
             received: stats.stream(),
             sent_packets: stats.sent_packets(),
             userspace_packets: stats.userspace_packets(),
+            drops: by_name(stats.drops()),
+            digits: stats.digits(),
+            // A worker sends on at once.
+            paced: false,
+            rtt_ms: stats.round_trip().map(milliseconds),
         }
     }
 
@@ -86,8 +99,23 @@ impl Row {
             sent_packets: seen.sent_packets,
             // No socket is open on its ports.
             userspace_packets: 0,
+            drops: by_name(seen.drops),
+            digits: seen.digits,
+            paced: seen.paced,
+            rtt_ms: seen.round_trip.map(milliseconds),
         }
     }
+}
+
+fn by_name(drops: Vec<(DropReason, u64)>) -> Vec<(String, u64)> {
+    drops
+        .into_iter()
+        .map(|(reason, count)| (reason.name().to_owned(), count))
+        .collect()
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
 }
 
 /// Every open endpoint, and what the workers carry for them.
@@ -107,6 +135,8 @@ impl Endpoints {
             local,
             session: None,
             peer: None,
+            requested: None,
+            continuity: Continuity::Transparent,
             carrier: Carrier::Nobody(Some(held)),
         };
         self.rows.insert(id, row);
@@ -194,6 +224,39 @@ impl Endpoints {
             } if peer == b => self.handle(resident).map(|handle| (handle, side)),
             Carrier::Nobody(_) | Carrier::Agent { .. } | Carrier::Pair { .. } | Carrier::Kernel => None,
         }
+    }
+
+    /// Whether the kernel lane carries both, as a pair.
+    pub(super) fn are_in_kernel(&self, a: EndpointId, b: EndpointId) -> bool {
+        let in_kernel = |id| {
+            self.rows
+                .get(&id)
+                .is_some_and(|row| matches!(row.carrier, Carrier::Kernel))
+        };
+        in_kernel(a) && in_kernel(b) && self.rows.get(&a).is_some_and(|row| row.peer == Some(b))
+    }
+
+    /// What a worker carries of the pair an endpoint is in, to end it.
+    pub(super) fn take_pair(&mut self, endpoint: EndpointId) -> Option<Handle> {
+        match self.rows.get(&endpoint)?.carrier {
+            Carrier::Pair { resident, .. } => self.take_handle(resident),
+            Carrier::Nobody(_) | Carrier::Agent { .. } | Carrier::Kernel => None,
+        }
+    }
+
+    /// Why a pair is in the worker lane, now.
+    pub(super) fn set_reason(&mut self, legs: [EndpointId; 2], why: Reason) {
+        for endpoint in legs {
+            if let Some(Carrier::Pair { reason, .. }) = self.rows.get_mut(&endpoint).map(|row| &mut row.carrier) {
+                *reason = why;
+            }
+        }
+    }
+
+    /// The endpoint whose RTP arrives here.
+    pub(super) fn at(&self, local: SocketAddr) -> Option<EndpointId> {
+        let mut rows = self.rows.iter();
+        rows.find(|(_, row)| row.local == local).map(|(id, _)| *id)
     }
 
     /// What a worker carries, if it still does.

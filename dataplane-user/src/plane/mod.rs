@@ -14,19 +14,23 @@ mod kernel;
 mod ports;
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Receiver, Sender};
+use voxlane_common::splice::Continuity;
 
 use self::endpoints::{Carrier, Endpoints, Row};
-use self::kernel::Kernel;
+use self::kernel::{Kernel, KernelLeg};
 use self::ports::PortPool;
+use crate::flows::LegState;
+pub use crate::flows::{Policing, Rules};
 use crate::lane::{self, Lane, Reason};
 use crate::media_plane::{
     AgentSpec, AttachPolicy, Endpoint, EndpointId, FlowReport, LegReport, MediaError, MediaEvent, MediaPlane,
-    PlaneStatus, Session,
+    MirroredFrame, PlaneStatus, Session, Unallocated,
 };
-use crate::worker::{NewLeg, NewRelay, RelayLeg, Sockets, Workers};
+use crate::worker::{Handle, Left, NewLeg, NewRelay, RelayLeg, Sockets, Workers};
 
 /// What the data plane has to work with.
 #[derive(Clone, Debug)]
@@ -43,6 +47,12 @@ pub struct PlaneConfig {
     pub worker_cores: Option<Vec<usize>>,
     /// Whether and how the kernel lane is used.
     pub kernel: KernelChoice,
+    /// What happens to packets to ports of the range that are nobody's (kernel lane only).
+    pub unallocated: Unallocated,
+    /// How relayed calls are treated; the TOS byte is that of all media that is sent.
+    pub rules: Rules,
+    /// Where the kernel lane is pinned, so that it outlives this process; `None`: it ends with it.
+    pub pin: Option<PathBuf>,
 }
 
 /// Whether and how the kernel lane is used.
@@ -63,9 +73,10 @@ pub enum KernelChoice {
 pub struct Plane {
     addresses: Vec<IpAddr>,
     ports: (u16, u16),
+    rules: Rules,
     kernel: Kernel,
     workers: Workers,
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
 }
 
 struct State {
@@ -83,26 +94,30 @@ impl Plane {
         for address in &config.addresses {
             usable(*address)?;
         }
-        let workers = Workers::start(config.worker_cores.as_deref(), config.ptime, events)
+        let workers = Workers::start(config.worker_cores.as_deref(), config.ptime, events.clone())
             .map_err(|source| io("start the media workers", source))?;
+        let state = Arc::new(Mutex::new(State {
+            pool: PortPool::new(config.first_port, config.last_port, &config.addresses),
+            endpoints: Endpoints::default(),
+        }));
+        let book = Arc::clone(&state);
+        let endpoint_at = move |local| lock(&book).endpoints.at(local);
         Ok(Arc::new(Self {
-            kernel: Kernel::start(&config),
+            kernel: Kernel::start(&config, endpoint_at, events),
             workers,
-            state: Mutex::new(State {
-                pool: PortPool::new(config.first_port, config.last_port, &config.addresses),
-                endpoints: Endpoints::default(),
-            }),
+            state,
+            rules: config.rules,
             addresses: config.addresses,
             ports: (config.first_port, config.last_port),
         }))
     }
 
-    /// The book stays consistent even if a holder of the lock panicked: each change is one insertion or removal.
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
-    /// Joins two endpoints anew, in the best lane they can have.
+    /// Joins two endpoints anew, in the best lane they can have. Two that are joined already move from lane to lane without
+    /// losing a packet.
     fn join(&self, state: &mut State, a: EndpointId, b: EndpointId) -> Result<[Lane; 2], MediaError> {
         let sessions = [state.endpoints.session(a)?.clone(), state.endpoints.session(b)?.clone()];
         let [session_a, session_b] = &sessions;
@@ -111,22 +126,112 @@ impl Plane {
         }
         let locals = [state.endpoints.get(a)?.local, state.endpoints.get(b)?.local];
         let addresses = [[locals[0], session_a.remote_rtp], [locals[1], session_b.remote_rtp]];
-        let placed = lane::for_relay(addresses, self.kernel.unavailable())
-            .and_then(|()| self.kernel.program([(locals[0], session_a), (locals[1], session_b)]));
-        match placed {
-            Ok(()) => {
-                for (endpoint, local) in [(a, locals[0]), (b, locals[1])] {
-                    self.take_from_worker(state, endpoint)?;
-                    state.endpoints.get_mut(endpoint)?.carrier = Carrier::Kernel;
-                    tracing::debug!(?endpoint, %local, "relayed in the kernel lane");
-                }
-                Ok([Lane::Kernel; 2])
-            }
+        let requested = state.endpoints.get(a)?.requested;
+        let placed = lane::for_relay(addresses, self.kernel.unavailable(), requested);
+        let result = match placed {
+            Ok(()) => self.join_in_kernel(state, [a, b], &sessions)?,
+            Err(reason) => Err(reason),
+        };
+        match result {
+            Ok(()) => Ok([Lane::Kernel; 2]),
             Err(reason) => {
                 self.join_in_worker(state, [a, b], sessions, reason)?;
                 Ok([Lane::Worker; 2])
             }
         }
+    }
+
+    /// Gives a pair to the kernel lane; the inner error is why it does not take it, and then nothing has changed.
+    fn join_in_kernel(
+        &self,
+        state: &mut State,
+        ids: [EndpointId; 2],
+        sessions: &[Session; 2],
+    ) -> Result<Result<(), Reason>, MediaError> {
+        let [a, b] = ids;
+        let locals = [state.endpoints.get(a)?.local, state.endpoints.get(b)?.local];
+        let program = |state: &State, states| {
+            let leg = |index: usize| {
+                Ok(KernelLeg {
+                    local: locals[index],
+                    session: &sessions[index],
+                    continuity: state.endpoints.get(ids[index])?.continuity,
+                })
+            };
+            Ok::<_, MediaError>(self.kernel.program([leg(0)?, leg(1)?], states))
+        };
+        if state.endpoints.pair_of(a, b).is_some() {
+            return self.move_to_kernel(state, ids, |state, states| program(state, Some(states)));
+        }
+        // Whether it would: an agent that is to leave is not sent away for nothing.
+        if let Err(reason) = self
+            .kernel
+            .reaches([(locals[0], &sessions[0]), (locals[1], &sessions[1])])
+        {
+            return Ok(Err(reason));
+        }
+        let states = self.take_over(state, ids)?;
+        let programmed = program(state, states)?;
+        if programmed.is_ok() {
+            for (endpoint, local) in ids.into_iter().zip(locals) {
+                // The sockets that held its ports are closed by this.
+                state.endpoints.get_mut(endpoint)?.carrier = Carrier::Kernel;
+                tracing::debug!(?endpoint, %local, "relayed in the kernel lane");
+            }
+        }
+        Ok(programmed)
+    }
+
+    /// Moves a pair from its worker to the kernel lane: the worker lets go of the packets, the kernel takes them, the
+    /// worker sends on what had come in between.
+    fn move_to_kernel(
+        &self,
+        state: &mut State,
+        ids: [EndpointId; 2],
+        program: impl FnOnce(&State, [LegState; 2]) -> Result<Result<(), Reason>, MediaError>,
+    ) -> Result<Result<(), Reason>, MediaError> {
+        let [a, b] = ids;
+        let Some((handle, side_of_a)) = state.endpoints.pair_of(a, b) else {
+            return Ok(Err(Reason::FlowTable));
+        };
+        let in_order = |states: [LegState; 2]| match (side_of_a, states) {
+            (0, states) => states,
+            (_, [first, second]) => [second, first],
+        };
+        let before = in_order(self.workers.hand_over(handle).unwrap_or_default());
+        let programmed = program(state, before)?;
+        let Some(handle) = programmed.ok().and_then(|()| state.endpoints.take_pair(a)) else {
+            if let Some((handle, _)) = state.endpoints.pair_of(a, b) {
+                self.workers.resume(handle);
+            }
+            return Ok(programmed);
+        };
+        let after = self.workers.finish(handle).map(in_order).unwrap_or(before);
+        for (endpoint, (before, after)) in ids.into_iter().zip(before.iter().zip(&after)) {
+            let row = state.endpoints.get_mut(endpoint)?;
+            row.carrier = Carrier::Kernel;
+            self.kernel.add_late(row.local, before, after);
+            tracing::debug!(?endpoint, local = %row.local, "moved to the kernel lane");
+        }
+        Ok(Ok(()))
+    }
+
+    /// Takes two endpoints from whoever carries each for itself; what they leave goes on in a pair.
+    fn take_over(&self, state: &mut State, ids: [EndpointId; 2]) -> Result<Option<[LegState; 2]>, MediaError> {
+        let left = [
+            self.take_from_worker(state, ids[0])?,
+            self.take_from_worker(state, ids[1])?,
+        ];
+        if left.iter().all(Option::is_none) {
+            return Ok(None);
+        }
+        for (endpoint, left) in ids.into_iter().zip(&left) {
+            if left.is_some_and(|left| left.sent.has_begun()) {
+                state.endpoints.get_mut(endpoint)?.continuity = Continuity::Spliced;
+            }
+        }
+        let [a, b] = left.map(Option::unwrap_or_default);
+        Ok(Some([joined(&a, &b), joined(&b, &a)]))
     }
 
     fn join_in_worker(
@@ -144,42 +249,102 @@ impl Plane {
                 _ => [session_b, session_a],
             };
             self.workers.set_relay_sessions(handle, in_order);
+            state.endpoints.set_reason(ids, reason);
             return Ok(());
         }
-        let sockets = [self.take_sockets(state, a)?, self.take_sockets(state, b)?];
-        let [sockets_a, sockets_b] = sockets;
-        let [session_a, session_b] = sessions;
-        let leg = |endpoint, sockets, session| RelayLeg {
-            endpoint,
-            sockets,
-            session,
+        let locals = [state.endpoints.get(a)?.local, state.endpoints.get(b)?.local];
+        let (sockets, states) = if state.endpoints.are_in_kernel(a, b) {
+            // Bound before the kernel lane lets go, so that what comes in between waits for the worker.
+            let sockets = [self.bind(locals[0])?, self.bind(locals[1])?];
+            (sockets, self.kernel.hand_back(locals[0]))
+        } else {
+            let states = self.take_over(state, ids)?;
+            ([self.take_sockets(state, a)?, self.take_sockets(state, b)?], states)
         };
-        let legs = [leg(a, sockets_a, session_a), leg(b, sockets_b, session_b)];
-        let handle = self.workers.add_relay(NewRelay { legs });
+        let legs = |state: &State| {
+            let [sockets_a, sockets_b] = sockets;
+            let [session_a, session_b] = sessions;
+            let leg = |endpoint, sockets, session| {
+                Ok(RelayLeg {
+                    endpoint,
+                    sockets,
+                    session,
+                    continuity: state.endpoints.get(endpoint)?.continuity,
+                })
+            };
+            Ok::<_, MediaError>([leg(a, sockets_a, session_a)?, leg(b, sockets_b, session_b)?])
+        };
+        let handle = self.workers.add_relay(NewRelay {
+            legs: legs(state)?,
+            rules: self.rules,
+            states,
+        });
         state.endpoints.insert_pair(ids, handle, reason)
     }
 
-    /// The sockets of an endpoint, taken from whoever had it.
+    /// The sockets of an endpoint that no worker carries any more, and which the kernel lane leaves alone.
     fn take_sockets(&self, state: &mut State, endpoint: EndpointId) -> Result<Sockets, MediaError> {
-        self.take_from_worker(state, endpoint)?;
         let row = state.endpoints.get_mut(endpoint)?;
-        match std::mem::replace(&mut row.carrier, Carrier::Nobody(None)) {
-            Carrier::Nobody(Some(sockets)) => return Ok(sockets),
-            Carrier::Kernel => {
-                self.kernel.remove(row.local);
+        let sockets = match std::mem::replace(&mut row.carrier, Carrier::Nobody(None)) {
+            Carrier::Nobody(Some(sockets)) => sockets,
+            Carrier::Nobody(None) | Carrier::Agent { .. } | Carrier::Pair { .. } | Carrier::Kernel => {
+                self.bind(row.local)?
             }
-            Carrier::Nobody(None) | Carrier::Agent { .. } | Carrier::Pair { .. } => {}
-        }
-        bind(row.local)
+        };
+        self.kernel.reserve(row.local);
+        Ok(sockets)
     }
 
-    /// Ends what a worker carries for this endpoint; the ports are free afterwards.
-    fn take_from_worker(&self, state: &mut State, endpoint: EndpointId) -> Result<(), MediaError> {
+    /// Ends what a worker carries for this endpoint; what it leaves. The ports are free afterwards.
+    fn take_from_worker(&self, state: &mut State, endpoint: EndpointId) -> Result<Option<Left>, MediaError> {
         let carrier = &state.endpoints.get(endpoint)?.carrier;
-        if let Some(handle) = carrier.resident().and_then(|id| state.endpoints.take_handle(id)) {
-            self.workers.remove(handle);
-        }
-        Ok(())
+        let handle = carrier.resident().and_then(|id| state.endpoints.take_handle(id));
+        Ok(handle.and_then(|handle| self.workers.remove(handle).left))
+    }
+
+    /// Takes an endpoint out of the pair it is in, if it is in one, for an agent: what the pair leaves of it. The other
+    /// endpoint's ports are held until it is joined anew.
+    fn leave_pair(&self, state: &mut State, endpoint: EndpointId) -> Result<Option<Left>, MediaError> {
+        let row = state.endpoints.get(endpoint)?;
+        let (local, peer) = (row.local, row.peer);
+        let states = match (&row.carrier, peer) {
+            (Carrier::Kernel, Some(peer)) if state.endpoints.are_in_kernel(endpoint, peer) => {
+                let peer_local = state.endpoints.get(peer)?.local;
+                let (here, there) = (self.bind(local)?, self.bind(peer_local)?);
+                let states = self.kernel.hand_back(local);
+                state.endpoints.get_mut(endpoint)?.carrier = Carrier::Nobody(Some(here));
+                state.endpoints.get_mut(peer)?.carrier = Carrier::Nobody(Some(there));
+                states
+            }
+            (Carrier::Pair { side, .. }, Some(peer)) => {
+                let side = *side;
+                let Some(handle) = state.endpoints.take_pair(endpoint) else {
+                    return Ok(None);
+                };
+                let states = self.end_pair(handle);
+                let peer_local = state.endpoints.get(peer)?.local;
+                state.endpoints.get_mut(endpoint)?.carrier = Carrier::Nobody(Some(self.bind(local)?));
+                state.endpoints.get_mut(peer)?.carrier = Carrier::Nobody(Some(self.bind(peer_local)?));
+                states.map(|[first, second]| match side {
+                    0 => [first, second],
+                    _ => [second, first],
+                })
+            }
+            _ => return Ok(None),
+        };
+        Ok(states.map(|[here, there]| Left {
+            rtp_latch: here.rtp.latch,
+            rtcp_latch: here.rtcp.latch,
+            sent: there.rtp.sent,
+        }))
+    }
+
+    fn end_pair(&self, handle: Handle) -> Option<[LegState; 2]> {
+        self.workers.finish(handle)
+    }
+
+    fn bind(&self, rtp: SocketAddr) -> Result<Sockets, MediaError> {
+        Sockets::bind(rtp, self.rules.tos).map_err(|source| io(format!("bind {rtp} and the port above it"), source))
     }
 
     fn report(&self, endpoints: &Endpoints, id: EndpointId, row: &Row) -> Option<FlowReport> {
@@ -206,11 +371,14 @@ impl MediaPlane for Plane {
         if local.is_unspecified() || !(self.addresses.is_empty() || self.addresses.contains(&local)) {
             return Err(MediaError::NotLocal(local));
         }
-        if local.is_ipv6() {
-            return Err(MediaError::Ipv6(local));
-        }
         let mut state = self.state();
-        let (rtp, sockets) = state.pool.take(local, Sockets::bind).map_err(|refusal| match refusal {
+        let claim = |rtp| {
+            if self.kernel.holds_orphan(rtp) {
+                return Err(std::io::ErrorKind::AddrInUse.into());
+            }
+            Sockets::bind(rtp, self.rules.tos)
+        };
+        let (rtp, sockets) = state.pool.take(local, claim).map_err(|refusal| match refusal {
             ports::Refusal::Exhausted => MediaError::NoPort {
                 address: local,
                 first: self.ports.0,
@@ -218,7 +386,7 @@ impl MediaPlane for Plane {
             },
             ports::Refusal::Address(source) => io(format!("use {local} for media"), source),
         })?;
-        self.kernel.serve(rtp);
+        self.kernel.reserve(rtp);
         Ok(Endpoint {
             id: state.endpoints.open(rtp, sockets),
             rtp,
@@ -258,14 +426,45 @@ impl MediaPlane for Plane {
         crate::agent::prepare(&agent);
         let mut state = self.state();
         let session = state.endpoints.get(endpoint)?.session.clone();
+        let left = match self.leave_pair(&mut state, endpoint)? {
+            Some(left) => Some(left),
+            None => self.take_from_worker(&mut state, endpoint)?,
+        };
         let sockets = self.take_sockets(&mut state, endpoint)?;
         let handle = self.workers.add_leg(NewLeg {
             endpoint,
             sockets,
             agent,
             session,
+            left,
         });
         state.endpoints.insert_agent(endpoint, handle)
+    }
+
+    fn prefer(&self, endpoint: EndpointId, lane: Lane) -> Result<Lane, MediaError> {
+        let mut guard = self.state();
+        let state = &mut *guard;
+        let peer = state.endpoints.get(endpoint)?.peer;
+        let peer = peer.ok_or(MediaError::NotRelayed(endpoint))?;
+        for endpoint in [endpoint, peer] {
+            state.endpoints.get_mut(endpoint)?.requested = Some(lane);
+        }
+        self.join(state, endpoint, peer).map(|[lane, _]| lane)
+    }
+
+    fn mirror(&self, endpoint: EndpointId) -> Result<Receiver<MirroredFrame>, MediaError> {
+        let state = self.state();
+        let row = state.endpoints.get(endpoint)?;
+        let refused = |reason: String| MediaError::NotInKernel {
+            what: "capture its packets",
+            reason,
+        };
+        match &row.carrier {
+            Carrier::Kernel => self.kernel.mirror(row.local).map_err(refused),
+            Carrier::Agent { .. } => Err(refused("an agent hears it".to_owned())),
+            Carrier::Pair { reason, .. } => Err(refused(format!("{reason:?}"))),
+            Carrier::Nobody(_) => Err(refused("it has no media yet".to_owned())),
+        }
     }
 
     fn close(&self, endpoint: EndpointId) -> Option<LegReport> {
@@ -287,6 +486,7 @@ impl MediaPlane for Plane {
             Carrier::Nobody(sockets) => drop(sockets),
             Carrier::Agent { .. } | Carrier::Pair { .. } => {}
         }
+        self.kernel.release(row.local);
         state.pool.give_back(row.local);
         Some(LegReport {
             flow: flow?,
@@ -315,23 +515,40 @@ impl MediaPlane for Plane {
             workers: self.workers.cores(),
             ports_in_use: state.pool.in_use(),
             ports_total: state.pool.total(),
+            kernel: self.kernel.status(),
         }
     }
 }
 
+/// Removes everything that a gateway has pinned in this directory of the BPF file system; returns what was there.
+///
+/// # Errors
+/// In words, if something could not be removed.
+pub fn detach(pin: &Path) -> Result<Vec<String>, String> {
+    kernel::detach(pin)
+}
+
 /// Whether media can be carried at this address.
 fn usable(address: IpAddr) -> Result<(), MediaError> {
-    if address.is_ipv6() {
-        return Err(MediaError::Ipv6(address));
-    }
     match UdpSocket::bind((address, 0)) {
         Ok(_) => Ok(()),
         Err(source) => Err(io(format!("use {address} for media"), source)),
     }
 }
 
-fn bind(rtp: SocketAddr) -> Result<Sockets, MediaError> {
-    Sockets::bind(rtp).map_err(|source| io(format!("bind {rtp} and the port above it"), source))
+/// What a leg, now relayed to another, knows of itself: who owns it, and the stream that is sent to the other.
+fn joined(here: &Left, there: &Left) -> LegState {
+    let mut state = LegState::default();
+    state.rtp.take_up(here.rtp_latch, there.rtp_latch.source(), there.sent);
+    state
+        .rtcp
+        .take_up(here.rtcp_latch, there.rtcp_latch.source(), Default::default());
+    state
+}
+
+/// The book stays consistent even if a holder of the lock panicked: each change is one insertion or removal.
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn io(what: impl Into<String>, source: std::io::Error) -> MediaError {

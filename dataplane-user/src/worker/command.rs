@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
+use voxlane_common::latch::Latch;
+use voxlane_common::splice::{Continuity, SentStream};
 
 use super::io::Sockets;
 use super::stats::LegStats;
+use crate::flows::{LegState, Rules};
 use crate::media_plane::{AgentSpec, EndpointId, Recording, Session};
 
 /// A leg that an agent hears and answers.
@@ -19,6 +22,19 @@ pub struct NewLeg {
     pub agent: AgentSpec,
     /// What was agreed, if it is known already: media flows from then on.
     pub session: Option<Session>,
+    /// What whoever had the leg before has left, if anybody had it.
+    pub left: Option<Left>,
+}
+
+/// What is left of a leg when it goes from one to another: whoever takes it goes on from there.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Left {
+    /// Who owns its RTP flow.
+    pub rtp_latch: Latch,
+    /// Who owns its RTCP flow.
+    pub rtcp_latch: Latch,
+    /// The stream that was sent to it.
+    pub sent: SentStream,
 }
 
 /// One leg of a relayed pair.
@@ -30,6 +46,8 @@ pub struct RelayLeg {
     pub sockets: Sockets,
     /// What was agreed.
     pub session: Session,
+    /// Whether what it is sent is one stream, whoever sends it.
+    pub continuity: Continuity,
 }
 
 /// Two legs to be joined.
@@ -37,6 +55,10 @@ pub struct RelayLeg {
 pub struct NewRelay {
     /// What arrives at one is sent on from the other.
     pub legs: [RelayLeg; 2],
+    /// How relayed calls are treated.
+    pub rules: Rules,
+    /// What another lane knew of the two legs, if they were in one.
+    pub states: Option<[LegState; 2]>,
 }
 
 /// What is left of a resident.
@@ -44,6 +66,8 @@ pub struct NewRelay {
 pub struct Removed {
     /// What the softphone recorded, if the resident was one.
     pub recording: Option<Recording>,
+    /// What it leaves to whoever takes its leg next, if it was a leg that has been sent anything.
+    pub left: Option<Left>,
 }
 
 /// Names a resident of the worker lane. Never reused while the process lives.
@@ -56,6 +80,14 @@ pub(super) enum Command {
     SetSession(ResidentId, Box<Session>),
     AddRelay(ResidentId, Box<NewRelay>, Arc<[LegStats]>),
     SetRelaySessions(ResidentId, Box<[Session; 2]>),
+    /// Stops a pair from taking packets, and answers with what is known of its legs; its sockets stay. `None` if there is
+    /// no such pair.
+    HandOver(ResidentId, Sender<Option<[LegState; 2]>>),
+    /// A pair takes packets again.
+    Resume(ResidentId),
+    /// Works off what is in a pair's sockets and answers with what is known of its legs then; the pair is gone, and its
+    /// ports are free.
+    Finish(ResidentId, Sender<Option<[LegState; 2]>>),
     /// Answered once the ports are free.
     Remove(ResidentId, Sender<Removed>),
     Stop,
@@ -70,7 +102,13 @@ impl Command {
         match self {
             Self::AddLeg(_, leg, _) => vec![leg.endpoint],
             Self::AddRelay(_, pair, _) => pair.legs.iter().map(|leg| leg.endpoint).collect(),
-            Self::SetSession(..) | Self::SetRelaySessions(..) | Self::Remove(..) | Self::Stop => Vec::new(),
+            Self::SetSession(..)
+            | Self::SetRelaySessions(..)
+            | Self::HandOver(..)
+            | Self::Resume(..)
+            | Self::Finish(..)
+            | Self::Remove(..)
+            | Self::Stop => Vec::new(),
             #[cfg(test)]
             Self::Panic => Vec::new(),
         }

@@ -10,8 +10,6 @@ use std::os::fd::AsRawFd;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// DSCP EF (RFC 3246) in the upper six bits of the TOS byte.
-const TOS_EXPEDITED: u32 = 0xb8;
 const TTL: u32 = 64;
 
 /// The two sockets of a leg (RFC 3550 section 11).
@@ -24,33 +22,33 @@ pub struct Sockets {
 }
 
 impl Sockets {
-    /// Binds `rtp` and the port above it, non-blocking, with the header fields the kernel lane also writes: DSCP EF,
-    /// TTL 64, never fragmented.
+    /// Binds `rtp` and the port above it, non-blocking, with the header fields the kernel lane also writes: this TOS byte
+    /// or traffic class, TTL 64, never fragmented.
     ///
     /// # Errors
     /// What the system says if either port is taken, or if there is no port above `rtp`.
-    pub fn bind(rtp: SocketAddr) -> io::Result<Self> {
+    pub fn bind(rtp: SocketAddr, tos: u8) -> io::Result<Self> {
         let mut rtcp = rtp;
         rtcp.set_port(rtp.port().checked_add(1).ok_or(ErrorKind::InvalidInput)?);
         Ok(Self {
-            rtp: bind(rtp)?,
-            rtcp: bind(rtcp)?,
+            rtp: bind(rtp, tos)?,
+            rtcp: bind(rtcp, tos)?,
         })
     }
 }
 
-fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
+fn bind(address: SocketAddr, tos: u8) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_nonblocking(true)?;
     match address {
         SocketAddr::V4(_) => {
-            socket.set_tos_v4(TOS_EXPEDITED)?;
+            socket.set_tos_v4(tos.into())?;
             socket.set_ttl_v4(TTL)?;
             set_option(&socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DO)?;
         }
         SocketAddr::V6(_) => {
             socket.set_only_v6(true)?;
-            socket.set_tclass_v6(TOS_EXPEDITED)?;
+            socket.set_tclass_v6(tos.into())?;
             socket.set_unicast_hops_v6(TTL)?;
             // The IPv6 option takes the same values.
             set_option(
@@ -98,6 +96,14 @@ pub(super) fn receive_from(socket: &mio::net::UdpSocket, buffer: &mut [u8]) -> R
 /// Sends one datagram; whether the system took it.
 pub(super) fn send_to(socket: &mio::net::UdpSocket, datagram: &[u8], to: SocketAddr) -> bool {
     socket.send_to(datagram, to).is_ok()
+}
+
+/// The clock of `bpf_ktime_get_ns`.
+pub(crate) fn monotonic_ns() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the structure outlives the call; this clock is always there.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
 /// The cores this process may run on, in ascending order.

@@ -27,7 +27,9 @@ mod stats;
 mod token;
 mod wheel;
 
-pub use command::{NewLeg, NewRelay, RelayLeg, Removed};
+pub use command::{Left, NewLeg, NewRelay, RelayLeg, Removed};
 pub use io::Sockets;
+#[cfg(feature = "ebpf")]
+pub(crate) use io::monotonic_ns;
 pub use pool::{Handle, Workers};
 pub use stats::LegStats;

@@ -14,6 +14,7 @@ use super::io::{pin_to, usable_cores};
 use super::run::Worker;
 use super::stats::LegStats;
 use crate::agent;
+use crate::flows::LegState;
 use crate::media_plane::{MediaEvent, Session};
 
 /// The worker threads. Dropping it ends them and every call they carry.
@@ -106,6 +107,35 @@ impl Workers {
     /// Tells a pair what a re-INVITE has changed.
     pub fn set_relay_sessions(&self, handle: &Handle, sessions: [Session; 2]) {
         self.threads[handle.worker].tell(Command::SetRelaySessions(handle.id, Box::new(sessions)));
+    }
+
+    /// Stops a pair from taking packets, and returns what is known of its legs, in their order; packets that arrive wait in
+    /// its sockets. `None` if the worker has lost it.
+    pub fn hand_over(&self, handle: &Handle) -> Option<[LegState; 2]> {
+        self.ask(handle, Command::HandOver)
+    }
+
+    /// Lets a pair take packets again that was to be handed over.
+    pub fn resume(&self, handle: &Handle) {
+        self.threads[handle.worker].tell(Command::Resume(handle.id));
+    }
+
+    /// Ends a pair that was handed over: what waits in its sockets is worked off. Returns what is known of its legs then.
+    pub fn finish(&self, handle: Handle) -> Option<[LegState; 2]> {
+        let states = self.ask(&handle, Command::Finish);
+        self.threads[handle.worker].residents.fetch_sub(1, Relaxed);
+        states
+    }
+
+    fn ask(
+        &self,
+        handle: &Handle,
+        command: impl FnOnce(ResidentId, Sender<Option<[LegState; 2]>>) -> Command,
+    ) -> Option<[LegState; 2]> {
+        let (answer, answered) = bounded(1);
+        self.threads[handle.worker].tell(command(handle.id, answer));
+        // A worker that is gone has let go of everything.
+        answered.recv().ok().flatten()
     }
 
     /// Ends a resident, and returns when its ports are free. An agent's connection is closed in good order after that.
@@ -231,9 +261,10 @@ mod tests {
             .map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
         NewLeg {
             endpoint: EndpointId(endpoint),
-            sockets: ports.find_map(|rtp| Sockets::bind(rtp).ok()).unwrap(),
+            sockets: ports.find_map(|rtp| Sockets::bind(rtp, 0).ok()).unwrap(),
             agent: AgentSpec::Echo,
             session: None,
+            left: None,
         }
     }
 

@@ -7,19 +7,24 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crossbeam_channel::Sender;
 use voxlane_common::address::TransportAddress;
 use voxlane_common::drops::DropReason;
+use voxlane_common::event::EventKind;
 use voxlane_common::flow::{Flow, FlowState};
 use voxlane_common::relay::{Forward, PacketView, Verdict, decide};
+use voxlane_common::rtp::{self, RtpHeader, media};
+use voxlane_common::splice::Continuity;
 
-use super::clock::nanoseconds;
+use super::clock::Clock;
 use super::command::NewRelay;
-
 use super::io::send_to;
 use super::ports::{Kind, Ports};
 use super::stats::LegStats;
-use crate::flows::{self, Leg, ipv4};
-use crate::media_plane::{EndpointId, Session};
+use crate::dtmf;
+use crate::flows::{self, Leg, LegState, Rules};
+use crate::media_plane::{EndpointId, MediaEvent, Session};
+use crate::rtcp::RoundTrip;
 
 /// The sockets are new, and so are the flows: there is no earlier call to be told from.
 const GENERATION: u32 = 1;
@@ -61,25 +66,60 @@ pub(super) struct RelayPair {
     rtp: [Half; 2],
     rtcp: [Half; 2],
     sessions: [Session; 2],
+    continuity: [Continuity; 2],
+    rules: Rules,
     epoch: u32,
     stats: Arc<[LegStats]>,
+    clock: Clock,
+    events: Sender<MediaEvent>,
+    keys: [dtmf::Receiver; 2],
+    trips: RoundTrip,
+    taking: Taking,
+}
+
+/// Whether packets are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Taking {
+    On,
+    /// The pair is being handed over: packets wait in the sockets.
+    Paused,
 }
 
 impl RelayPair {
     /// A pair that relays at once.
-    pub(super) fn new(pair: NewRelay, stats: Arc<[LegStats]>) -> io::Result<Self> {
+    pub(super) fn new(
+        pair: NewRelay,
+        stats: Arc<[LegStats]>,
+        clock: Clock,
+        events: Sender<MediaEvent>,
+    ) -> io::Result<Self> {
         let [a, b] = pair.legs;
-        let mut pair = Self {
+        let keys = |session: &Session| dtmf::Receiver::new(session.codec.clock_rate());
+        let mut relay = Self {
             endpoints: [a.endpoint, b.endpoint],
             ports: [Ports::new(a.sockets)?, Ports::new(b.sockets)?],
             rtp: Default::default(),
             rtcp: Default::default(),
+            keys: [keys(&a.session), keys(&b.session)],
             sessions: [a.session, b.session],
+            continuity: [a.continuity, b.continuity],
+            rules: pair.rules,
             epoch: 0,
             stats,
+            clock,
+            events,
+            trips: RoundTrip::default(),
+            taking: Taking::On,
         };
-        pair.program();
-        Ok(pair)
+        relay.program();
+        for (side, state) in pair.states.into_iter().flatten().enumerate() {
+            relay.rtp[side].state = state.rtp.moved_to(&relay.rtp[side].flow);
+            relay.rtcp[side].state = state.rtcp.moved_to(&relay.rtcp[side].flow);
+        }
+        for side in [Side::A, Side::B] {
+            relay.publish(side);
+        }
+        Ok(relay)
     }
 
     /// The endpoints of its legs.
@@ -100,14 +140,41 @@ impl RelayPair {
         self.program();
     }
 
+    /// Leaves packets in the sockets from now on; what is known of the legs.
+    pub(super) fn pause(&mut self) -> [LegState; 2] {
+        self.taking = Taking::Paused;
+        self.states()
+    }
+
+    /// Takes packets again.
+    pub(super) fn resume(&mut self) {
+        self.taking = Taking::On;
+    }
+
+    /// Whether packets are to be left in the sockets.
+    pub(super) fn is_paused(&self) -> bool {
+        self.taking == Taking::Paused
+    }
+
+    /// What is known of the legs.
+    pub(super) fn states(&self) -> [LegState; 2] {
+        [0, 1].map(|side| LegState {
+            rtp: self.rtp[side].state,
+            rtcp: self.rtcp[side].state,
+        })
+    }
+
     fn program(&mut self) {
         let [a, b] = &self.ports;
         let [session_a, session_b] = &self.sessions;
-        let legs = [(a, session_a), (b, session_b)].map(|(ports, session)| Leg {
-            local_rtp: ports.local_rtp(),
-            session,
-        });
-        let specs = flows::of_pair(legs, GENERATION, self.epoch);
+        let [continuity_a, continuity_b] = self.continuity;
+        let legs =
+            [(a, session_a, continuity_a), (b, session_b, continuity_b)].map(|(ports, session, continuity)| Leg {
+                local_rtp: ports.local_rtp(),
+                session,
+                continuity,
+            });
+        let specs = flows::of_pair(legs, self.rules, GENERATION, self.epoch);
         for (index, specs) in specs.iter().enumerate() {
             self.rtp[index].flow = Flow::new(&specs.rtp);
             self.rtcp[index].flow = Flow::new(&specs.rtcp);
@@ -128,18 +195,23 @@ impl RelayPair {
     pub(super) fn on_datagram(&mut self, side: Side, kind: Kind, datagram: &mut [u8], from: SocketAddr, now: Duration) {
         let (here, there) = (side.index(), side.other().index());
         self.stats[here].on_received();
-        let rtp_owner = self.rtp[here].state.owner_beside(&self.rtcp[here].flow);
+        self.poll_keys(now);
+        let view = PacketView::new(TransportAddress::new(from), datagram);
+        let kind = match kind {
+            Kind::Rtp if view.is_rtcp_on(&self.rtp[here].flow) => Kind::Rtcp,
+            kind => kind,
+        };
+        let beside = self.rtp[here].state.beside(&self.rtcp[here].flow);
         let halves = match kind {
             Kind::Rtp => &mut self.rtp,
             Kind::Rtcp => &mut self.rtcp,
         };
-        let source = TransportAddress::new(ipv4(from));
-        if source.is_none() {
+        if view.source.is_none() {
             halves[here].state.on_dropped(DropReason::WrongSource);
         } else {
-            let view = PacketView::new(source, datagram).beside(rtp_owner);
+            let now_ns = self.clock.monotonic_ns(now);
             let Half { flow, state } = &mut halves[here];
-            let decision = decide(flow, state, &view, nanoseconds(now));
+            let decision = decide(flow, state, &view.beside(beside), now_ns);
             if !decision.found.is_none() {
                 let flow = *flow;
                 halves[there].state.peer_found(&flow, decision.found);
@@ -147,29 +219,85 @@ impl RelayPair {
             let state = &mut halves[here].state;
             match decision.verdict {
                 // Counted by the decision, or nobody's.
-                Verdict::Drop(_) | Verdict::NoFlow => {}
+                Verdict::Drop(_) | Verdict::NoFlow | Verdict::Worker => {}
                 Verdict::Forward(forward) => match send(&self.ports[there], kind, &forward, datagram) {
                     Ok(()) => state.on_forwarded(),
                     Err(reason) => state.on_dropped(reason),
                 },
             }
+            if let Some(copy) = decision.copy {
+                self.hear(side, copy, datagram, now_ns);
+            }
         }
         self.publish(side);
     }
 
+    /// Looks into what the kernel lane would have copied. The numbers in its header may be the other leg's by now: they
+    /// differ from this one's by a constant.
+    fn hear(&mut self, side: Side, copy: EventKind, datagram: &[u8], now_ns: u64) {
+        let here = side.index();
+        match copy {
+            EventKind::Rtcp => {
+                self.trips.on_packet(here, datagram, now_ns);
+                self.stats[here].set_round_trip(self.trips.round_trip_ns(here));
+            }
+            EventKind::TelephoneEvent | EventKind::Found => {
+                let header = RtpHeader::parse(datagram);
+                let press = header.zip(media(datagram)).and_then(|(header, media)| {
+                    self.keys[here].on_packet(&header, media, Duration::from_nanos(now_ns))
+                });
+                if let Some(press) = press {
+                    self.tell(here, press);
+                }
+            }
+        }
+    }
+
+    /// Tells of presses whose end was lost.
+    fn poll_keys(&mut self, now: Duration) {
+        let now = Duration::from_nanos(self.clock.monotonic_ns(now));
+        for here in [0, 1] {
+            if let Some(press) = self.keys[here].poll(now) {
+                self.tell(here, press);
+            }
+        }
+    }
+
+    fn tell(&self, here: usize, press: dtmf::Press) {
+        self.stats[here].on_digit();
+        // Without a reader nobody minds.
+        let _ = self.events.send(MediaEvent::Digit {
+            endpoint: self.endpoints[here],
+            digit: press.digit,
+            duration: press.duration,
+        });
+    }
+
     fn publish(&self, side: Side) {
-        let state = &self.rtp[side.index()].state;
-        self.stats[side.index()].set_stream(&state.account, state.latch.source(), state.dropped_in_all());
-        self.stats[side.other().index()].set_sent(state.forwarded);
+        let (rtp, rtcp) = (&self.rtp[side.index()].state, &self.rtcp[side.index()].state);
+        let stats = &self.stats[side.index()];
+        stats.set_stream(&rtp.account, rtp.latch.source(), rtp.dropped_in_all());
+        stats.set_drops(|reason| rtp.dropped(reason) + rtcp.dropped(reason));
+        self.stats[side.other().index()].set_sent(rtp.forwarded);
     }
 }
 
 fn send(ports: &Ports, kind: Kind, forward: &Forward, datagram: &mut [u8]) -> Result<(), DropReason> {
-    let destination = forward.destination.get().ok_or(DropReason::NoDestination)?;
-    // The decision forwards nothing shorter than a header.
-    let second_byte = datagram.get_mut(1).ok_or(DropReason::TooShort)?;
-    *second_byte = forward.second_byte;
-    if send_to(ports.socket(kind), datagram, destination.into()) {
+    let destination = forward.headers.destination.get().ok_or(DropReason::NoDestination)?;
+    let length = match kind {
+        Kind::Rtp => rtp::HEADER_LEN,
+        Kind::Rtcp => voxlane_common::rtcp::MIN_LEN,
+    };
+    // The decision forwards nothing shorter than that.
+    let head = datagram.get_mut(..length).ok_or(DropReason::TooShort)?;
+    head.copy_from_slice(&bytemuck::bytes_of(&forward.head)[..length]);
+    // Of a leg on which RTP and RTCP share a port, both leave by it.
+    let socket = if forward.headers.source == TransportAddress::new(ports.local_rtp()) {
+        ports.socket(Kind::Rtp)
+    } else {
+        ports.socket(kind)
+    };
+    if send_to(socket, datagram, destination) {
         Ok(())
     } else {
         Err(DropReason::NoRoute)

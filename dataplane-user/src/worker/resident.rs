@@ -56,6 +56,7 @@ impl Resident {
     /// One of its sockets, if it has it.
     pub(super) fn socket(&self, side: Side, kind: Kind) -> Option<&UdpSocket> {
         match self {
+            Self::Relay(pair) if pair.is_paused() => None,
             Self::Relay(pair) => Some(pair.ports(side).socket(kind)),
             Self::Leg(leg) => Some(leg.socket(kind)),
             Self::Closing(..) => None,

@@ -12,8 +12,8 @@ use super::clock::Clock;
 use super::command::{Command, NewLeg, Removed, ResidentId};
 use super::io::{Received, receive_from};
 use super::leg::{AgentLeg, Voice};
-use super::ports::Ports;
-use super::relay::RelayPair;
+use super::ports::{Kind, Ports};
+use super::relay::{RelayPair, Side};
 use super::resident::Resident;
 use super::stats::LegStats;
 use super::token::{COMMAND, Source};
@@ -126,7 +126,7 @@ impl Worker {
                 }
                 Command::AddRelay(id, pair, stats) => {
                     let endpoints = pair.legs.each_ref().map(|leg| leg.endpoint);
-                    match RelayPair::new(*pair, stats) {
+                    match RelayPair::new(*pair, stats, self.clock, self.events.clone()) {
                         Ok(pair) => self.admit(id, Resident::Relay(Box::new(pair))),
                         Err(error) => {
                             tracing::error!(?endpoints, %error, "could not take over a relayed pair");
@@ -138,6 +138,26 @@ impl Worker {
                     if let Some(Resident::Relay(pair)) = self.resident(id) {
                         pair.set_sessions(*sessions);
                     }
+                }
+                Command::HandOver(id, answer) => {
+                    let states = self.work_off(id).map(RelayPair::pause);
+                    // Whoever asked may be gone.
+                    let _ = answer.send(states);
+                }
+                Command::Resume(id) => {
+                    if let Some(Resident::Relay(pair)) = self.resident(id) {
+                        pair.resume();
+                    }
+                    self.work_off(id);
+                }
+                Command::Finish(id, answer) => {
+                    if let Some(Resident::Relay(pair)) = self.resident(id) {
+                        pair.resume();
+                    }
+                    let states = self.work_off(id).map(|pair| pair.states());
+                    self.remove(id);
+                    // Whoever asked may be gone.
+                    let _ = answer.send(states);
                 }
                 Command::Remove(id, answer) => {
                     // Whoever asked may be gone.
@@ -176,7 +196,10 @@ impl Worker {
         let now = self.clock.now();
         let voice = Voice::start(endpoint, leg.agent, self.ptime, self.events.clone(), now);
         let slot = self.wheel.insert(self.residents.vacant_key(), now);
-        let mut resident = AgentLeg::new(ports, self.ptime, voice, slot, stats);
+        let mut resident = AgentLeg::new(ports, self.ptime, voice, slot, stats, self.clock);
+        if let Some(left) = leg.left {
+            resident.take_up(left);
+        }
         if let Some(session) = leg.session {
             resident.set_session(session, now);
         }
@@ -195,6 +218,20 @@ impl Worker {
         self.residents.get_mut(*self.keys.get(&id)?)
     }
 
+    /// Takes all that waits in the sockets of a pair, now: the poll tells of each change once, and may have told before.
+    fn work_off(&mut self, id: ResidentId) -> Option<&mut RelayPair> {
+        let key = *self.keys.get(&id)?;
+        for side in [Side::A, Side::B] {
+            for kind in [Kind::Rtp, Kind::Rtcp] {
+                while self.receive_from(Source::Port(side, kind).token(key)) {}
+            }
+        }
+        match self.residents.get_mut(key)? {
+            Resident::Relay(pair) => Some(pair),
+            Resident::Leg(_) | Resident::Closing(_) => None,
+        }
+    }
+
     fn remove(&mut self, id: ResidentId) -> Removed {
         let Some(key) = self.keys.remove(&id) else {
             return Removed::default();
@@ -204,17 +241,19 @@ impl Worker {
         let Some(Resident::Leg(leg)) = self.residents.try_remove(key) else {
             return Removed::default();
         };
+        let left = leg.left();
         let (voice, slot) = leg.hang_up(now);
         if voice.is_done(now) {
             self.wheel.remove(slot, key);
             return Removed {
                 recording: voice.into_recording(),
+                left,
             };
         }
         // The slab hands out the key that was vacated last, so the agent keeps its tokens and its place on the grid.
         let kept = self.residents.insert(Resident::Closing(Box::new(voice)));
         debug_assert_eq!(kept, key, "the slab reuses the last vacated key first");
-        Removed::default()
+        Removed { recording: None, left }
     }
 
     /// Takes what has arrived.

@@ -1,10 +1,11 @@
 //! What a leg's media has come to, readable at any time by any thread without asking the worker.
 
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use voxlane_common::account::StreamAccount;
 use voxlane_common::address::TransportAddress;
+use voxlane_common::drops::DropReason;
 
 use crate::media_plane::StreamStats;
 
@@ -22,7 +23,14 @@ pub struct LegStats {
     dropped: AtomicU64,
     jitter_ns: AtomicU64,
     ssrc: AtomicU32,
-    source: AtomicU64,
+    mean_jitter_ns: AtomicU64,
+    max_jitter_ns: AtomicU64,
+    /// Three words: see [`TransportAddress`].
+    source: [AtomicU64; 3],
+    drops: [AtomicU64; DropReason::COUNT],
+    digits: AtomicU64,
+    /// ns, plus one; 0 while it is not known.
+    round_trip_ns: AtomicU64,
     sent: AtomicU64,
     userspace: AtomicU64,
 }
@@ -30,7 +38,7 @@ pub struct LegStats {
 impl LegStats {
     /// The RTP stream that arrives at this leg.
     pub fn stream(&self) -> StreamStats {
-        let source: TransportAddress = bytemuck::cast(self.source.load(Relaxed));
+        let source: TransportAddress = bytemuck::cast(self.source.each_ref().map(|word| word.load(Relaxed)));
         StreamStats {
             packets: self.packets.load(Relaxed),
             bytes: self.bytes.load(Relaxed),
@@ -39,8 +47,10 @@ impl LegStats {
             duplicates: self.duplicates.load(Relaxed),
             dropped: self.dropped.load(Relaxed),
             jitter_ms: self.jitter_ns.load(Relaxed) as f64 / 1e6,
+            mean_jitter_ms: self.mean_jitter_ns.load(Relaxed) as f64 / 1e6,
+            max_jitter_ms: self.max_jitter_ns.load(Relaxed) as f64 / 1e6,
             ssrc: self.ssrc.load(Relaxed),
-            source: source.get().map(SocketAddr::V4),
+            source: source.get(),
         }
     }
 
@@ -52,6 +62,27 @@ impl LegStats {
     /// Datagrams, RTP and RTCP, that this leg's sockets have received.
     pub fn userspace_packets(&self) -> u64 {
         self.userspace.load(Relaxed)
+    }
+
+    /// Packets dropped, by reason; reasons that never occurred are left out.
+    pub fn drops(&self) -> Vec<(DropReason, u64)> {
+        let counts = self.drops.iter().map(|count| count.load(Relaxed));
+        DropReason::ALL
+            .into_iter()
+            .zip(counts)
+            .filter(|(_, count)| *count > 0)
+            .collect()
+    }
+
+    /// Keys pressed by the far end.
+    pub fn digits(&self) -> u64 {
+        self.digits.load(Relaxed)
+    }
+
+    /// To the far end and back, once it is known.
+    pub fn round_trip(&self) -> Option<Duration> {
+        let time = self.round_trip_ns.load(Relaxed).checked_sub(1)?;
+        Some(Duration::from_nanos(time))
     }
 
     /// A datagram was taken from one of the leg's sockets.
@@ -70,7 +101,30 @@ impl LegStats {
         self.dropped.store(dropped, Relaxed);
         self.jitter_ns.store(account.jitter_ns(), Relaxed);
         self.ssrc.store(account.ssrc, Relaxed);
-        self.source.store(bytemuck::cast(source), Relaxed);
+        self.mean_jitter_ns.store(account.mean_jitter_ns(), Relaxed);
+        self.max_jitter_ns.store(account.max_jitter_ns(), Relaxed);
+        let words: [u64; 3] = bytemuck::cast(source);
+        for (place, word) in self.source.iter().zip(words) {
+            place.store(word, Relaxed);
+        }
+    }
+
+    /// Packets, RTP and RTCP, dropped so far, by reason.
+    pub(super) fn set_drops(&self, dropped: impl Fn(DropReason) -> u64) {
+        for (place, reason) in self.drops.iter().zip(DropReason::ALL) {
+            place.store(dropped(reason), Relaxed);
+        }
+    }
+
+    /// The far end has pressed a key.
+    pub(super) fn on_digit(&self) {
+        self.digits.store(self.digits.load(Relaxed) + 1, Relaxed);
+    }
+
+    /// To the far end and back, ns.
+    pub(super) fn set_round_trip(&self, nanoseconds: Option<u64>) {
+        self.round_trip_ns
+            .store(nanoseconds.map_or(0, |time| time.saturating_add(1)), Relaxed);
     }
 
     /// How many RTP packets were sent so far.

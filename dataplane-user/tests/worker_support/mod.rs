@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use voxlane_dataplane::codec::Codec;
-use voxlane_dataplane::media_plane::{Direction, Session, TelephoneEvent};
+use voxlane_dataplane::media_plane::{Direction, LatchMode, Pacing, RtcpPort, Session, TelephoneEvent};
 use voxlane_dataplane::worker::Sockets;
 
 /// Long enough for any machine: only a test that fails waits for it.
@@ -24,7 +24,7 @@ pub fn sockets() -> (Sockets, SocketAddr) {
         let mut rtp = probe.local_addr().unwrap();
         rtp.set_port(rtp.port() & !1);
         drop(probe);
-        match Sockets::bind(rtp) {
+        match Sockets::bind(rtp, 0xb8) {
             Ok(sockets) => return (sockets, rtp),
             Err(error) => assert!(Instant::now() < deadline, "no free port pair: {error}"),
         }
@@ -73,6 +73,7 @@ impl Phone {
         Session {
             remote_rtp: self.rtp_address(),
             remote_rtcp: self.rtcp.local_addr().unwrap(),
+            rtcp_port: RtcpPort::Own,
             codec: Codec::Pcmu,
             send_payload_type: 0,
             receive_payload_type: 0,
@@ -82,6 +83,8 @@ impl Phone {
             }),
             ptime: 20,
             direction: Direction::SendRecv,
+            latch: LatchMode::Nat,
+            pacing: Pacing::Off,
         }
     }
 

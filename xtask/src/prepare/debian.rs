@@ -1,8 +1,9 @@
 //! Programs that come as Debian packages.
 
+use std::fs;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::steps;
 use crate::workspace::{Workspace, is_root};
@@ -20,13 +21,26 @@ pub const PEERS: &[Program] = &[
     ("python3", "python3"),
 ];
 
+/// What boots a VM and what runs in it.
+pub const VM: &[Program] = &[
+    ("qemu-system-x86_64", "qemu-system-x86"),
+    ("busybox", "busybox-static"),
+    ("setpriv", "util-linux"),
+    ("cpio", "cpio"),
+    ("strip", "binutils"),
+    ("ip", "iproute2"),
+    ("tc", "iproute2"),
+    ("ethtool", "ethtool"),
+];
+
 /// Installs the packages of programs that are missing.
 pub fn programs(workspace: &Workspace, programs: &[Program]) -> Result<()> {
-    let missing: Vec<&str> = programs
+    let mut missing: Vec<&str> = programs
         .iter()
         .filter(|(program, _)| workspace.find(program).is_none())
         .map(|(_, package)| *package)
         .collect();
+    missing.dedup();
     if missing.is_empty() {
         let names: Vec<&str> = programs.iter().map(|(program, _)| *program).collect();
         steps::ok(&names.join(", "));
@@ -35,12 +49,17 @@ pub fn programs(workspace: &Workspace, programs: &[Program]) -> Result<()> {
     install(workspace, &missing)
 }
 
+/// Whether packages are Debian's here.
+pub fn is_debian() -> bool {
+    Path::new("/etc/debian_version").exists()
+}
+
 /// Installs packages, or says how to where that is not possible.
 pub fn install(workspace: &Workspace, packages: &[&str]) -> Result<()> {
     let names = packages.join(" ");
     let line = format!("apt-get update && apt-get install --no-install-recommends {names}");
     let cannot = |what: &str| steps::cannot(&format!("{names}: {what}"), &line);
-    if !Path::new("/etc/debian_version").exists() {
+    if !is_debian() {
         return Err(cannot(
             "missing, and this is not Debian: its own packages of these programs are needed",
         ));
@@ -48,16 +67,44 @@ pub fn install(workspace: &Workspace, packages: &[&str]) -> Result<()> {
     if !is_root() {
         return Err(cannot("missing, and only root can install packages"));
     }
-    let apt = |arguments: &[&str]| {
-        let mut command = workspace.command("apt-get");
-        command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
-        command
-    };
-    steps::run("updating the package lists", &mut apt(&["update"]))
-        .and_then(|_| {
-            let mut install = apt(&["install", "--yes", "--no-install-recommends"]);
-            steps::run(&format!("installing {names}"), install.args(packages))
+    update(workspace)
+        .and_then(|()| {
+            let mut install = workspace.command("apt-get");
+            install
+                .args(["install", "--yes", "--no-install-recommends"])
+                .args(packages)
+                .env("DEBIAN_FRONTEND", "noninteractive");
+            steps::run(&format!("installing {names}"), &mut install)
         })
         .map(drop)
         .map_err(|error| cannot(&format!("{error:#}")))
+}
+
+/// Updates the package lists; only root can.
+pub fn update(workspace: &Workspace) -> Result<()> {
+    steps::run("updating the package lists", workspace.command("apt-get").arg("update")).map(drop)
+}
+
+/// Downloads a package and unpacks it into a new directory, without installing it; whoever calls has looked whether the
+/// lists have it.
+pub fn unpack(workspace: &Workspace, package: &str, into: &Path) -> Result<()> {
+    let download = into.with_extension("part");
+    if download.exists() {
+        fs::remove_dir_all(&download)?;
+    }
+    fs::create_dir_all(&download)?;
+    let mut get = workspace.command("apt-get");
+    get.args(["download", package]).current_dir(&download);
+    steps::run(&format!("downloading {package}"), &mut get)?;
+    let archive = fs::read_dir(&download)?
+        .next()
+        .with_context(|| format!("apt-get download {package} left no file"))??
+        .path();
+    let contents = download.join("contents");
+    let mut extract = workspace.command("dpkg-deb");
+    extract.arg("--extract").arg(archive).arg(&contents);
+    steps::run(&format!("unpacking {package}"), &mut extract)?;
+    // Under its own name only when whole.
+    fs::rename(&contents, into)?;
+    Ok(fs::remove_dir_all(&download)?)
 }

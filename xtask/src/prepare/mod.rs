@@ -2,16 +2,17 @@
 //!
 //! * [`toolchain`]: rustup's part: nightly with `rust-src` for the eBPF target, rustfmt and clippy for the checks
 //! * [`linker`]: `bpf-linker`, into the tools directory
-//! * [`debian`]: packages of the peers the tests call with
+//! * [`debian`]: packages of the peers the tests call with, and of what runs VMs
 //! * [`python`]: a virtual environment with the WebSocket library of the test agents
 
-mod debian;
+pub mod debian;
 mod linker;
 mod python;
 mod toolchain;
 
 use anyhow::Result;
 
+pub use self::debian::is_debian;
 use crate::steps;
 use crate::workspace::{Workspace, is_root};
 
@@ -20,6 +21,11 @@ pub fn ebpf(workspace: &mut Workspace) -> Result<()> {
     let toolchain = toolchain::nightly(workspace)?;
     workspace.build_ebpf_with(toolchain);
     linker::bpf_linker(workspace)
+}
+
+/// What booting other kernels needs.
+pub fn vm(workspace: &Workspace) -> Result<()> {
+    debian::programs(workspace, debian::VM)
 }
 
 /// What format check and lints need.

@@ -1,11 +1,16 @@
 //! The kernel lane of a binary that has it: started if it is wanted and the system lets it.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 
-use super::Seen;
-use crate::kernel::{FlowRecord, KernelConfig, KernelError, KernelLane, Leg, RelayPair};
+use crossbeam_channel::{Receiver, Sender};
+use voxlane_common::outcome::Loss;
+
+use super::{KernelLeg, Seen};
+use crate::flows::LegState;
+use crate::kernel::{FlowRecord, KernelConfig, KernelError, KernelLane, Late, Leg, RelayPair, Told};
 use crate::lane::Reason;
-use crate::media_plane::{InterfaceStatus, Session};
+use crate::media_plane::{EndpointId, InterfaceStatus, KernelStatus, MediaEvent, MirroredFrame, Session};
 use crate::plane::{KernelChoice, PlaneConfig};
 
 /// The kernel lane, or why there is none.
@@ -15,8 +20,13 @@ pub(in crate::plane) struct Kernel {
 }
 
 impl Kernel {
-    /// Starts it if `config` wants it. If the system refuses, the log says why.
-    pub(in crate::plane) fn start(config: &PlaneConfig) -> Self {
+    /// Starts it if `config` wants it. If the system refuses, the log says why. Keys that are pressed on its legs are told
+    /// by `events`, under the endpoint that `endpoint_at` has for an RTP address.
+    pub(in crate::plane) fn start(
+        config: &PlaneConfig,
+        endpoint_at: impl Fn(SocketAddr) -> Option<EndpointId> + Send + 'static,
+        events: Sender<MediaEvent>,
+    ) -> Self {
         let (policy, interfaces) = match &config.kernel {
             KernelChoice::Off => return Self::none(Reason::XdpOff, Vec::new()),
             KernelChoice::On { policy, interfaces } => (*policy, interfaces.clone()),
@@ -25,13 +35,27 @@ impl Kernel {
             [] => interfaces_of(&config.addresses),
             [..] => interfaces,
         };
-        let started = KernelLane::start(&KernelConfig {
+        let kernel = KernelConfig {
             interfaces,
             policy,
-            addresses: config.addresses.iter().copied().filter_map(ipv4).collect(),
+            addresses: config.addresses.clone(),
             first_port: config.first_port,
             last_port: config.last_port,
-        });
+            unallocated: config.unallocated,
+            rules: config.rules,
+            pin: config.pin.clone(),
+        };
+        let told = move |Told::Press { local, press }| {
+            if let Some(endpoint) = endpoint_at(local) {
+                // Without a reader nobody minds.
+                let _ = events.send(MediaEvent::Digit {
+                    endpoint,
+                    digit: press.digit,
+                    duration: press.duration,
+                });
+            }
+        };
+        let started = KernelLane::start(&kernel, told);
         match started {
             Ok(lane) => Self {
                 interfaces: lane.interfaces().to_vec(),
@@ -47,6 +71,7 @@ impl Kernel {
                     | KernelError::Address(_)
                     | KernelError::Ports { .. }
                     | KernelError::Object(_)
+                    | KernelError::Pin { .. }
                     | KernelError::Io { .. } => Vec::new(),
                 };
                 Self::none(Reason::XdpUnavailable, interfaces)
@@ -71,31 +96,97 @@ impl Kernel {
         &self.interfaces
     }
 
-    /// Lets the lane know an address at which calls will arrive.
-    pub(in crate::plane) fn serve(&self, local: SocketAddr) {
-        if let (Ok(lane), Some(address)) = (&self.lane, ipv4(local.ip()))
-            && let Err(error) = lane.add_address(address)
+    /// The ports of this RTP address are a socket's from now on.
+    pub(in crate::plane) fn reserve(&self, local: SocketAddr) {
+        if let Ok(lane) = &self.lane
+            && let Err(error) = lane.reserve(local)
         {
             // Its calls are refused by the flow table, and take the worker lane.
-            tracing::warn!(%address, %error, "the kernel lane does not serve a media address");
+            tracing::warn!(%local, %error, "the kernel lane does not serve a media address");
         }
     }
 
-    /// Relays between two legs, given by local RTP address and session.
-    pub(in crate::plane) fn program(&self, legs: [(SocketAddr, &Session); 2]) -> Result<(), Reason> {
+    /// The ports of this RTP address are nobody's from now on.
+    pub(in crate::plane) fn release(&self, local: SocketAddr) {
+        if let Ok(lane) = &self.lane {
+            lane.release(local);
+        }
+    }
+
+    /// Whether the ports of this RTP address carry a call of an earlier process.
+    pub(in crate::plane) fn holds_orphan(&self, local: SocketAddr) -> bool {
+        self.lane.as_ref().is_ok_and(|lane| lane.holds_orphan(local))
+    }
+
+    /// Whether the far ends of two legs are reached through the lane.
+    pub(in crate::plane) fn reaches(&self, legs: [(SocketAddr, &Session); 2]) -> Result<(), Reason> {
         let lane = self.lane.as_ref().map_err(|reason| *reason)?;
-        let [(SocketAddr::V4(a), session_a), (SocketAddr::V4(b), session_b)] = legs else {
-            return Err(Reason::Ipv6);
-        };
-        let leg = |local, session: &Session| Leg {
-            local,
-            session: session.clone(),
-        };
-        lane.program(&RelayPair(leg(a, session_a), leg(b, session_b)))
-            .map_err(|refusal| {
-                tracing::info!(local = %a, %refusal, "a relayed call takes the worker lane");
-                refusal.reason
-            })
+        let paths = legs.map(|(local, session)| (local.ip(), session.remote_rtp.ip()));
+        lane.reaches(paths).map_err(|refusal| {
+            tracing::info!(%refusal, "a relayed call takes the worker lane");
+            refusal.reason
+        })
+    }
+
+    /// Relays between two legs. `states` is what another lane knew of them.
+    pub(in crate::plane) fn program(
+        &self,
+        legs: [KernelLeg<'_>; 2],
+        states: Option<[LegState; 2]>,
+    ) -> Result<(), Reason> {
+        let lane = self.lane.as_ref().map_err(|reason| *reason)?;
+        let [a, b] = legs.map(|leg| Leg {
+            local: leg.local,
+            session: leg.session.clone(),
+            continuity: leg.continuity,
+        });
+        let local = a.local;
+        lane.program(&RelayPair(a, b), states).map_err(|refusal| {
+            tracing::info!(%local, %refusal, "a relayed call takes the worker lane");
+            refusal.reason
+        })
+    }
+
+    /// Leaves the packets of a pair to sockets on its ports; what was known of its legs, that of `local` first.
+    pub(in crate::plane) fn hand_back(&self, local: SocketAddr) -> Option<[LegState; 2]> {
+        match self.lane.as_ref().ok()?.hand_back(local) {
+            Ok(states) => states,
+            Err(error) => {
+                tracing::error!(%local, %error, "cannot take a call out of the kernel lane");
+                None
+            }
+        }
+    }
+
+    /// Counts what a worker handled of a leg between two looks at it.
+    pub(in crate::plane) fn add_late(&self, local: SocketAddr, before: &LegState, after: &LegState) {
+        if let Ok(lane) = &self.lane {
+            lane.add_late(local, Late::between(before, after));
+        }
+    }
+
+    /// Copies of what arrives at a leg and its peer.
+    pub(in crate::plane) fn mirror(&self, local: SocketAddr) -> Result<Receiver<MirroredFrame>, String> {
+        let lane = self.lane.as_ref().map_err(|reason| format!("{reason:?}"))?;
+        lane.mirror(local).map_err(|error| error.to_string())
+    }
+
+    /// The lane as a whole.
+    pub(in crate::plane) fn status(&self) -> Option<KernelStatus> {
+        let lane = self.lane.as_ref().ok()?;
+        let counters = lane.counters().into_iter();
+        let durations = lane.durations().into_iter();
+        Some(KernelStatus {
+            outcomes: counters
+                .map(|(outcome, count)| (outcome.name().to_owned(), count))
+                .collect(),
+            durations: durations.map(|(end, count)| (end.unwrap_or(u64::MAX), count)).collect(),
+            events_lost: lane.lost(Loss::Event),
+            mirrored_lost: lane.lost(Loss::Mirrored),
+            adopted: lane.adopted(),
+            orphans: lane.orphans(),
+            pacing: lane.pacing(),
+        })
     }
 
     /// What was seen of the leg at this RTP address.
@@ -108,25 +199,25 @@ impl Kernel {
         self.with(local, KernelLane::remove)
     }
 
-    fn with(
-        &self,
-        local: SocketAddr,
-        ask: impl FnOnce(&KernelLane, std::net::SocketAddrV4) -> Option<FlowRecord>,
-    ) -> Option<Seen> {
-        let SocketAddr::V4(local) = local else { return None };
+    fn with(&self, local: SocketAddr, ask: impl FnOnce(&KernelLane, SocketAddr) -> Option<FlowRecord>) -> Option<Seen> {
         let record = ask(self.lane.as_ref().ok()?, local)?;
         Some(Seen {
             forwarded_to: record.forwarded_to,
             received: record.received,
             sent_packets: record.sent_packets,
+            drops: record.drops,
+            paced: record.paced,
+            digits: record.digits,
+            round_trip: record.round_trip,
         })
     }
 }
 
-fn ipv4(address: IpAddr) -> Option<Ipv4Addr> {
-    match address {
-        IpAddr::V4(address) => Some(address),
-        IpAddr::V6(_) => None,
+/// Removes what a gateway has pinned; a line for each thing.
+pub(in crate::plane) fn detach(pin: &Path) -> Result<Vec<String>, String> {
+    match crate::kernel::detach(pin) {
+        Ok(removed) => Ok(removed.iter().map(|path| path.display().to_string()).collect()),
+        Err(error) => Err(error.to_string()),
     }
 }
 

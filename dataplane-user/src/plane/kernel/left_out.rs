@@ -1,10 +1,14 @@
 //! The kernel lane of a binary that was built without it.
 
 use std::net::SocketAddr;
+use std::path::Path;
 
-use super::Seen;
+use crossbeam_channel::{Receiver, Sender};
+
+use super::{KernelLeg, Seen};
+use crate::flows::LegState;
 use crate::lane::Reason;
-use crate::media_plane::{InterfaceStatus, Session};
+use crate::media_plane::{EndpointId, InterfaceStatus, KernelStatus, MediaEvent, MirroredFrame, Session};
 use crate::plane::{KernelChoice, PlaneConfig};
 
 /// No kernel lane.
@@ -13,7 +17,11 @@ pub(in crate::plane) struct Kernel {
 }
 
 impl Kernel {
-    pub(in crate::plane) fn start(config: &PlaneConfig) -> Self {
+    pub(in crate::plane) fn start(
+        config: &PlaneConfig,
+        _endpoint_at: impl Fn(SocketAddr) -> Option<EndpointId> + Send + 'static,
+        _events: Sender<MediaEvent>,
+    ) -> Self {
         Self {
             reason: match config.kernel {
                 KernelChoice::Off => Reason::XdpOff,
@@ -30,10 +38,46 @@ impl Kernel {
         &[]
     }
 
-    pub(in crate::plane) fn serve(&self, _local: SocketAddr) {}
+    pub(in crate::plane) fn reserve(&self, _local: SocketAddr) {}
 
-    pub(in crate::plane) fn program(&self, _legs: [(SocketAddr, &Session); 2]) -> Result<(), Reason> {
+    pub(in crate::plane) fn release(&self, _local: SocketAddr) {}
+
+    pub(in crate::plane) fn holds_orphan(&self, _local: SocketAddr) -> bool {
+        false
+    }
+
+    pub(in crate::plane) fn reaches(&self, _legs: [(SocketAddr, &Session); 2]) -> Result<(), Reason> {
         Err(self.reason)
+    }
+
+    pub(in crate::plane) fn program(
+        &self,
+        legs: [KernelLeg<'_>; 2],
+        _states: Option<[LegState; 2]>,
+    ) -> Result<(), Reason> {
+        for KernelLeg {
+            local,
+            session,
+            continuity,
+        } in legs
+        {
+            tracing::trace!(%local, remote = %session.remote_rtp, ?continuity, "not relayed in a kernel lane");
+        }
+        Err(self.reason)
+    }
+
+    pub(in crate::plane) fn hand_back(&self, _local: SocketAddr) -> Option<[LegState; 2]> {
+        None
+    }
+
+    pub(in crate::plane) fn add_late(&self, _local: SocketAddr, _before: &LegState, _after: &LegState) {}
+
+    pub(in crate::plane) fn mirror(&self, _local: SocketAddr) -> Result<Receiver<MirroredFrame>, String> {
+        Err(format!("{:?}", self.reason))
+    }
+
+    pub(in crate::plane) fn status(&self) -> Option<KernelStatus> {
+        None
     }
 
     pub(in crate::plane) fn read(&self, _local: SocketAddr) -> Option<Seen> {
@@ -43,4 +87,9 @@ impl Kernel {
     pub(in crate::plane) fn remove(&self, _local: SocketAddr) -> Option<Seen> {
         None
     }
+}
+
+/// There is nothing to remove: this binary pins nothing.
+pub(in crate::plane) fn detach(_pin: &Path) -> Result<Vec<String>, String> {
+    Err("this binary was built without the kernel lane (--no-ebpf)".to_owned())
 }

@@ -15,10 +15,11 @@ use super::packetize::{Packetizer, Sound};
 use super::report::{self, Cname, Sent, sender_report};
 use crate::codec::g711::{from_ulaw, to_ulaw};
 use crate::dtmf::{self, Press};
-use crate::flows::{ipv4, receives, sends};
-use crate::media_plane::Session;
+use crate::flows::{receives, sends};
+use crate::media_plane::{RtcpPort, Session};
 use crate::playout::Playout;
-use crate::worker::clock::nanoseconds;
+use crate::worker::clock::Clock;
+use crate::worker::command::Left;
 use crate::worker::io::send_to;
 use crate::worker::ports::{Kind, Ports};
 use crate::worker::stats::LegStats;
@@ -44,6 +45,7 @@ pub(super) struct Line {
     ports: Ports,
     session: Option<Session>,
     stats: Arc<[LegStats]>,
+    clock: Clock,
     rtp_latch: Latch,
     rtcp_latch: Latch,
     account: StreamAccount,
@@ -59,12 +61,13 @@ pub(super) struct Line {
 
 impl Line {
     /// A line that is silent until it has a session.
-    pub(super) fn new(ports: Ports, ptime: u8, stats: Arc<[LegStats]>) -> Self {
+    pub(super) fn new(ports: Ports, ptime: u8, stats: Arc<[LegStats]>, clock: Clock) -> Self {
         let samples = usize::from(ptime) * BYTES_A_MILLISECOND;
         Self {
             ports,
             session: None,
             stats,
+            clock,
             rtp_latch: Latch::default(),
             rtcp_latch: Latch::default(),
             account: StreamAccount::default(),
@@ -77,6 +80,25 @@ impl Line {
             cname: Cname::random(),
             next_report: Duration::ZERO,
         }
+    }
+
+    /// Goes on from where another has left the leg.
+    pub(super) fn take_up(&mut self, left: Left) {
+        self.rtp_latch = left.rtp_latch;
+        self.rtcp_latch = left.rtcp_latch;
+        if left.sent.has_begun() {
+            self.packetizer.take_up(left.sent);
+        }
+    }
+
+    /// What it leaves to another; nothing if the leg was not up.
+    pub(super) fn left(&self) -> Option<Left> {
+        self.session.as_ref()?;
+        Some(Left {
+            rtp_latch: self.rtp_latch,
+            rtcp_latch: self.rtcp_latch,
+            sent: self.packetizer.sent(),
+        })
     }
 
     /// Its sockets.
@@ -113,9 +135,14 @@ impl Line {
         if let Some(stats) = self.stats.first() {
             stats.on_received();
         }
+        let shared = self
+            .session
+            .as_ref()
+            .is_some_and(|session| session.rtcp_port == RtcpPort::Shared);
+        let is_rtcp = matches!(datagram, [first, second, ..] if rtcp::is_rtcp(*first, *second));
         match kind {
-            Kind::Rtp => self.on_rtp(datagram, from, now),
-            Kind::Rtcp => {
+            Kind::Rtp if !(shared && is_rtcp) => self.on_rtp(datagram, from, now),
+            Kind::Rtp | Kind::Rtcp => {
                 self.on_rtcp(datagram, from);
                 Heard::Nothing
             }
@@ -128,14 +155,14 @@ impl Line {
     }
 
     fn on_rtcp(&mut self, datagram: &[u8], from: SocketAddr) {
-        let source = TransportAddress::new(ipv4(from));
+        let source = TransportAddress::new(from);
         if let (Some(session), [first, second, ..]) = (&self.session, datagram)
             && datagram.len() >= rtcp::MIN_LEN
             && rtcp::is_rtcp(*first, *second)
             && !source.is_none()
         {
-            self.rtcp_latch
-                .on_rtcp(ipv4(session.remote_rtcp).into(), self.rtp_latch.source(), source);
+            let (signalled, owner) = (session.remote_rtcp.into(), self.rtp_latch.source());
+            self.rtcp_latch.on_rtcp(session.latch, signalled, owner, source);
         }
     }
 
@@ -169,17 +196,19 @@ impl Line {
         if !is_event && payload_type != session.receive_payload_type {
             return None;
         }
-        let source = TransportAddress::new(ipv4(from));
+        let source = TransportAddress::new(from);
         if source.is_none() {
             return None;
         }
-        match self.rtp_latch.on_rtp(ipv4(session.remote_rtp).into(), source, &header) {
+        let signalled = session.remote_rtp.into();
+        match self.rtp_latch.on_rtp(session.latch, signalled, source, &header) {
             Admission::Owner | Admission::NewOwner => {}
             Admission::Probation | Admission::Stranger => return None,
         }
         let bytes = u32::try_from(datagram.len()).unwrap_or(u32::MAX);
         let tick = Tick::of_rate(session.codec.clock_rate());
-        self.account.on_packet(&header, bytes, nanoseconds(now), tick);
+        let now_ns = self.clock.monotonic_ns(now);
+        self.account.on_packet(&header, bytes, now_ns, tick);
         if !receives(session.direction) {
             return None;
         }
@@ -203,6 +232,9 @@ impl Line {
         let Some(session) = &self.session else {
             return;
         };
+        let now_ns = self.clock.monotonic_ns(now);
+        let tick = Tick::of_rate(session.codec.clock_rate());
+        self.packetizer.begin(frame, now_ns, tick);
         let timestamp = self.packetizer.timestamp(frame);
         let sending = sends(session.direction);
         let event = session.telephone_event.filter(|_| sending);
@@ -234,6 +266,7 @@ impl Line {
             // A packet the system does not take is lost, as on the way.
             send_to(self.ports.socket(Kind::Rtp), packet, to);
         }
+        self.packetizer.sent_at(now_ns);
         if let Some(stats) = self.stats.first() {
             stats.set_sent(self.packetizer.packets());
         }
@@ -253,7 +286,11 @@ impl Line {
                 octets: self.packetizer.octets(),
                 at: SystemTime::now(),
             };
-            send_to(self.ports.socket(Kind::Rtcp), &sender_report(&sent, self.cname), to);
+            let kind = match self.session.as_ref().map(|session| session.rtcp_port) {
+                Some(RtcpPort::Shared) => Kind::Rtp,
+                Some(RtcpPort::Own) | None => Kind::Rtcp,
+            };
+            send_to(self.ports.socket(kind), &sender_report(&sent, self.cname), to);
         }
     }
 }
@@ -266,6 +303,6 @@ enum Taken {
 
 /// Where packets have been found to come from, else where signalling said; `None` if neither can be sent to.
 fn destination(latch: &Latch, signalled: SocketAddr) -> Option<SocketAddr> {
-    let found = latch.source().get().map(SocketAddr::V4);
-    found.or_else(|| TransportAddress::new(ipv4(signalled)).get().map(SocketAddr::V4))
+    let found = latch.source().get();
+    found.or_else(|| TransportAddress::new(signalled).get())
 }

@@ -19,6 +19,8 @@ use mio::{Registry, Token};
 
 use self::line::{Heard, Line};
 pub(super) use self::voice::Voice;
+use super::clock::Clock;
+use super::command::Left;
 use super::ports::{Kind, Ports};
 use super::stats::LegStats;
 use crate::media_plane::{EndpointId, Session};
@@ -33,12 +35,29 @@ pub(super) struct AgentLeg {
 
 impl AgentLeg {
     /// A leg whose agent is connecting.
-    pub(super) fn new(ports: Ports, ptime: u8, voice: Voice, slot: usize, stats: Arc<[LegStats]>) -> Self {
+    pub(super) fn new(
+        ports: Ports,
+        ptime: u8,
+        voice: Voice,
+        slot: usize,
+        stats: Arc<[LegStats]>,
+        clock: Clock,
+    ) -> Self {
         Self {
-            line: Line::new(ports, ptime, stats),
+            line: Line::new(ports, ptime, stats, clock),
             voice,
             slot,
         }
+    }
+
+    /// Goes on from where another has left the leg.
+    pub(super) fn take_up(&mut self, left: Left) {
+        self.line.take_up(left);
+    }
+
+    /// What it leaves to another.
+    pub(super) fn left(&self) -> Option<Left> {
+        self.line.left()
     }
 
     /// Its endpoint.

@@ -85,7 +85,7 @@ mod tests {
         bytes[2..4].copy_from_slice(&sequence.to_be_bytes());
         bytes[4..8].copy_from_slice(&timestamp.to_be_bytes());
         bytes[8..12].copy_from_slice(&ssrc.to_be_bytes());
-        RtpHeader::new(bytes).unwrap()
+        RtpHeader::parse(&bytes).unwrap()
     }
 
     /// What becomes of packets of one steady stream with these sequence numbers.

@@ -1,6 +1,8 @@
 //! The RTP stream a leg sends: one SSRC, sequence numbers without a gap, timestamps on the grid (RFC 3550 section 5.1).
 
+use voxlane_common::account::Tick;
 use voxlane_common::rtp::HEADER_LEN;
+use voxlane_common::splice::SentStream;
 
 /// Longest payload: 100 ms of G.711.
 const MAX_PAYLOAD: usize = 800;
@@ -25,6 +27,10 @@ pub(super) struct Packetizer {
     last: Sound,
     packets: u64,
     octets: u64,
+    /// Timestamp of the newest packet, and when it was sent.
+    newest: (u32, u64),
+    /// The stream of another that this one goes on with, until its first packet.
+    takes_up: Option<SentStream>,
     packet: [u8; HEADER_LEN + MAX_PAYLOAD],
 }
 
@@ -39,8 +45,39 @@ impl Packetizer {
             last: Sound::Silence,
             packets: 0,
             octets: 0,
+            newest: (0, 0),
+            takes_up: None,
             packet: [0; HEADER_LEN + MAX_PAYLOAD],
         }
+    }
+
+    /// Goes on with the stream that another has sent.
+    pub(super) fn take_up(&mut self, sent: SentStream) {
+        self.ssrc = sent.ssrc;
+        self.sequence = sent.sequence.wrapping_add(1);
+        self.newest = (sent.timestamp, sent.at_ns);
+        self.takes_up = Some(sent);
+    }
+
+    /// To be called before the packet of a frame is written, with the time and the media clock's tick: a stream that goes
+    /// on with another's learns where it is.
+    pub(super) fn begin(&mut self, frame: u64, now_ns: u64, tick: Tick) {
+        if let Some(sent) = self.takes_up.take() {
+            let ptime_ns = tick.span_ns(self.samples_a_frame);
+            let timestamp = sent.next_timestamp(now_ns, tick, ptime_ns);
+            self.origin = timestamp.wrapping_sub((frame as u32).wrapping_mul(self.samples_a_frame));
+        }
+    }
+
+    /// The packet that was written last was sent at this time.
+    pub(super) fn sent_at(&mut self, now_ns: u64) {
+        self.newest.1 = now_ns;
+    }
+
+    /// The stream as it is, for another to go on with.
+    pub(super) fn sent(&self) -> SentStream {
+        let (timestamp, at_ns) = self.newest;
+        SentStream::left_at(self.ssrc, self.sequence.wrapping_sub(1), timestamp, at_ns)
     }
 
     /// SSRC of the stream.
@@ -87,6 +124,7 @@ impl Packetizer {
         header[4..8].copy_from_slice(&timestamp.to_be_bytes());
         header[8..12].copy_from_slice(&self.ssrc.to_be_bytes());
         body[..length].copy_from_slice(&payload[..length]);
+        self.newest.0 = timestamp;
         self.sequence = self.sequence.wrapping_add(1);
         self.packets += 1;
         self.octets += length as u64;

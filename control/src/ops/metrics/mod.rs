@@ -1,5 +1,7 @@
 //! The reports as Prometheus metrics (OpenMetrics text), computed when they are asked for: nothing is counted twice.
 
+mod kernel;
+
 use std::fmt;
 
 use prometheus_client::encoding::{EncodeLabelSet, text::encode};
@@ -26,6 +28,9 @@ pub fn text(status: &StatusReport, flows: &FlowsReport) -> Result<String, fmt::E
     gateway(&mut metrics, status);
     sip(&mut metrics, &status.sip);
     plane(&mut metrics, &status.plane);
+    if let Some(status) = &status.plane.kernel {
+        kernel::register(&mut metrics, status);
+    }
     lanes(&mut metrics, &flows.flows);
     let mut text = String::new();
     encode(&mut text, &metrics.0)?;
@@ -139,6 +144,8 @@ fn lanes(metrics: &mut Metrics, flows: &[FlowRow]) {
     metrics
         .0
         .register("worker_lane_flows", "Flows in the worker lane by the reason", by_reason);
+    let paced = count(&|row| row.flow.paced);
+    metrics.gauge("flows_paced", "Flows that are paced", paced.unsigned_abs());
 }
 
 struct Metrics(Registry);

@@ -1,0 +1,232 @@
+//! The headers of a packet that is sent on, and their checksums (RFC 1624).
+//!
+//! What leaves is what a UDP socket of the host would have sent (`IP_TTL` 64, `IP_PMTUDISC_DO`, whose IPv4
+//! identification is zero; IPv6 without a flow label), except that an IPv4 packet without a UDP checksum stays without
+//! one. A checksum that was wrong stays wrong.
+
+#![allow(unsafe_code)]
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::address::{Host, TransportAddress};
+use crate::checksum::Change;
+use crate::frame::{Ipv4Header, Ipv6Header, UdpHeader};
+use crate::rtp::Head;
+
+/// The relay ends one IP path and begins another: hops are counted anew.
+pub const TTL: u8 = 64;
+
+/// "Do not fragment", offset 0, as it stands in memory.
+const DONT_FRAGMENT: u16 = u16::from_ne_bytes([0x40, 0]);
+
+/// What is written into the headers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NewHeaders {
+    /// Source address and port.
+    pub source: TransportAddress,
+    /// Destination address and port, of the same family.
+    pub destination: TransportAddress,
+    /// The TOS byte of IPv4, the traffic class of IPv6; a word, as all that the eBPF program keeps on its stack.
+    pub tos: u32,
+}
+
+impl UdpHeader {
+    #[inline(always)]
+    fn rewrite(&mut self, new: &NewHeaders, under: Change) {
+        let (source, destination) = (new.source.port_word(), new.destination.port_word());
+        self.checksum = under
+            .word(self.source, source)
+            .word(self.destination, destination)
+            .apply_udp(self.checksum);
+        self.source = source;
+        self.destination = destination;
+    }
+}
+
+/// IPv4 and UDP header, one behind the other.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct Ipv4Udp {
+    ip: Ipv4Header,
+    udp: UdpHeader,
+}
+
+impl Ipv4Udp {
+    /// Writes new headers, of a packet whose UDP payload changes by `payload`.
+    #[inline(always)]
+    pub fn rewrite(&mut self, new: &NewHeaders, payload: Change) {
+        let (source, destination) = (new.source.host().v4_word(), new.destination.host().v4_word());
+        let addresses = Change::NONE
+            .double_word(self.ip.source, source)
+            .double_word(self.ip.destination, destination);
+        let tos = new.tos as u8;
+        let word = |first: u8, second: u8| u16::from_ne_bytes([first, second]);
+        self.ip.checksum = addresses
+            .word(word(self.ip.version, self.ip.tos), word(self.ip.version, tos))
+            .word(self.ip.identification, 0)
+            .word(self.ip.fragment, DONT_FRAGMENT)
+            .word(word(self.ip.ttl, self.ip.protocol), word(TTL, self.ip.protocol))
+            .apply(self.ip.checksum);
+        self.ip.tos = tos;
+        self.ip.identification = 0;
+        self.ip.fragment = DONT_FRAGMENT;
+        self.ip.ttl = TTL;
+        self.ip.source = source;
+        self.ip.destination = destination;
+        self.udp.rewrite(new, addresses.and(payload));
+    }
+}
+
+/// IPv6 and UDP header, one behind the other.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct Ipv6Udp {
+    ip: Ipv6Header,
+    udp: UdpHeader,
+}
+
+impl Ipv6Udp {
+    /// Writes new headers, of a packet whose UDP payload changes by `payload`.
+    #[inline(always)]
+    pub fn rewrite(&mut self, new: &NewHeaders, payload: Change) {
+        let (source, destination) = (new.source.host(), new.destination.host());
+        let addresses = Change::NONE
+            .host(Host::of_words(self.ip.source), source)
+            .host(Host::of_words(self.ip.destination), destination);
+        self.ip.first = (0x6000_0000 | (new.tos & 0xff) << 20).to_be();
+        self.ip.hop_limit = TTL;
+        self.ip.source = source.words();
+        self.ip.destination = destination.words();
+        self.udp.rewrite(new, addresses.and(payload));
+    }
+}
+
+/// What changes in the sum over a payload that begins with `new`, and has begun with `old`.
+#[inline(always)]
+pub const fn head_change(old: &Head, new: &Head) -> Change {
+    Change::NONE
+        .double_word(old[0], new[0])
+        .double_word(old[1], new[1])
+        .double_word(old[2], new[2])
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use std::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// RFC 1071, from scratch.
+    fn sum(bytes: &[u8]) -> u16 {
+        let mut sum: u32 = 0;
+        for pair in bytes.chunks(2) {
+            sum += u32::from(u16::from_be_bytes([pair[0], pair.get(1).copied().unwrap_or(0)]));
+        }
+        while sum > 0xffff {
+            sum = (sum & 0xffff) + (sum >> 16);
+        }
+        sum as u16
+    }
+
+    /// The sum over UDP header, payload and pseudo-header; all ones in a sound packet.
+    fn udp_sum(addresses: &[u8], udp: &[u8], payload: &[u8]) -> u16 {
+        let mut bytes = Vec::from(addresses);
+        bytes.extend(((udp.len() + payload.len()) as u16).to_be_bytes());
+        bytes.extend([0, 17]);
+        bytes.extend(udp);
+        bytes.extend(payload);
+        sum(&bytes)
+    }
+
+    fn with_udp_checksum(addresses: &[u8], udp: &mut [u8], payload: &[u8]) {
+        [udp[6], udp[7]] = [0, 0];
+        let checksum = match !udp_sum(addresses, udp, payload) {
+            0 => 0xffff,
+            sum => sum,
+        };
+        [udp[6], udp[7]] = checksum.to_be_bytes();
+    }
+
+    fn any_bytes<const N: usize>() -> impl Strategy<Value = [u8; N]> {
+        prop::collection::vec(any::<u8>(), N).prop_map(|bytes| bytes.try_into().unwrap())
+    }
+
+    fn new_headers(v6: bool) -> impl Strategy<Value = NewHeaders> {
+        (any_bytes::<32>(), any_bytes::<4>(), any::<u8>()).prop_map(move |(hosts, ports, tos)| {
+            let host = |at: usize| {
+                if v6 {
+                    Host::v6(hosts[at..at + 16].try_into().unwrap())
+                } else {
+                    Host::v4(hosts[at..at + 4].try_into().unwrap())
+                }
+            };
+            NewHeaders {
+                source: TransportAddress::from_network(host(0), [ports[0], ports[1]]),
+                destination: TransportAddress::from_network(host(16), [ports[2], ports[3]]),
+                tos: tos.into(),
+            }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn ipv4_headers_are_sound_and_complete(
+            mut old in any_bytes::<28>(),
+            payload in any_bytes::<12>(),
+            new_payload in any_bytes::<12>(),
+            new in new_headers(false),
+            checksum: bool,
+        ) {
+            (old[0], old[9]) = (0x45, 17);
+            [old[24], old[25]] = [0, 20];
+            [old[10], old[11]] = [0, 0];
+            let ip_sum = !sum(&old[..20]);
+            [old[10], old[11]] = ip_sum.to_be_bytes();
+            let addresses: Vec<u8> = Vec::from(&old[12..20]);
+            if checksum {
+                with_udp_checksum(&addresses, &mut old[20..], &payload);
+            } else {
+                [old[26], old[27]] = [0, 0];
+            }
+            let mut header: Ipv4Udp = bytemuck::cast(old);
+            header.rewrite(&new, head_change(&bytemuck::cast(payload), &bytemuck::cast(new_payload)));
+            let header: [u8; 28] = bytemuck::cast(header);
+            prop_assert_eq!(sum(&header[..20]), 0xffff);
+            if checksum {
+                prop_assert_eq!(udp_sum(&header[12..20], &header[20..], &new_payload), 0xffff);
+                prop_assert_ne!(&header[26..28], &[0, 0][..]);
+            } else {
+                prop_assert_eq!(&header[26..28], &[0, 0][..]);
+            }
+            prop_assert_eq!((u32::from(header[1]), header[8]), (new.tos, 64));
+            prop_assert_eq!(&header[12..16], &new.source.host().v4_bytes()[..]);
+            prop_assert_eq!(&header[20..22], &new.source.port_bytes()[..]);
+            prop_assert_eq!((header[0], header[9], &header[2..4]), (old[0], old[9], &old[2..4]));
+        }
+
+        #[test]
+        fn ipv6_headers_are_sound_and_complete(
+            mut old in any_bytes::<48>(),
+            payload in any_bytes::<12>(),
+            new_payload in any_bytes::<12>(),
+            new in new_headers(true),
+        ) {
+            (old[0], old[6]) = (0x60 | old[0] & 0xf, 17);
+            [old[44], old[45]] = [0, 20];
+            let addresses: Vec<u8> = Vec::from(&old[8..40]);
+            with_udp_checksum(&addresses, &mut old[40..], &payload);
+            let mut header: Ipv6Udp = bytemuck::cast(old);
+            header.rewrite(&new, head_change(&bytemuck::cast(payload), &bytemuck::cast(new_payload)));
+            let header: [u8; 48] = bytemuck::cast(header);
+            prop_assert_eq!(udp_sum(&header[8..40], &header[40..], &new_payload), 0xffff);
+            prop_assert_ne!(&header[46..48], &[0, 0][..]);
+            prop_assert_eq!(u32::from_be_bytes([header[0], header[1], header[2], header[3]]), 0x6000_0000 | new.tos << 20);
+            prop_assert_eq!((header[6], header[7], &header[4..6]), (17, 64, &old[4..6]));
+            prop_assert_eq!(&header[24..40], &new.destination.host().v6_bytes()[..]);
+            prop_assert_eq!(&header[42..44], &new.destination.port_bytes()[..]);
+        }
+    }
+}

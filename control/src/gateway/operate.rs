@@ -1,0 +1,78 @@
+//! What operators tell the gateway to do with a call: [`ops::Operate`](crate::ops::Operate) over the core.
+
+use crossbeam_channel::Receiver;
+use tracing::info;
+use voxlane_dataplane::lane::Lane;
+use voxlane_dataplane::media_plane::MirroredFrame;
+
+use super::core::Core;
+use super::inspect::Inspector;
+use super::live::Live;
+use super::lock;
+use crate::ops::report::LaneReport;
+use crate::ops::{Operate, OperateError};
+
+impl Operate for Inspector {
+    fn prefer(&self, call: &str, lane: Lane) -> Result<LaneReport, OperateError> {
+        lock(&self.core).prefer(call, lane)
+    }
+
+    fn mirror(&self, call: &str) -> Result<Vec<Receiver<MirroredFrame>>, OperateError> {
+        lock(&self.core).mirror(call)
+    }
+}
+
+impl Core {
+    /// Moves a relayed call to a lane, if it can go there. See [`Operate::prefer`].
+    ///
+    /// # Errors
+    /// Why there is nothing to move.
+    pub fn prefer(&self, call: &str, lane: Lane) -> Result<LaneReport, OperateError> {
+        let live = self.named(call)?;
+        let call = live.id().to_string();
+        if live.call.setup().plan.is_agent() {
+            return Err(OperateError::NotRelayed(call));
+        }
+        let [a, b] = live.legs().map(|(_, leg)| leg.endpoint);
+        let (Some(a), Some(_)) = (a, b) else {
+            return Err(OperateError::NoMedia(call));
+        };
+        let now = self.plane.prefer(a.id, lane)?;
+        info!(call, asked = ?lane, lane = ?now, "an operator chose the lane");
+        Ok(LaneReport {
+            call,
+            lane: now,
+            reason: self.plane.flow(a.id).and_then(|flow| flow.reason),
+        })
+    }
+
+    /// Begins to mirror what arrives at the legs of a call. See [`Operate::mirror`].
+    ///
+    /// # Errors
+    /// Why there is nothing to mirror.
+    pub fn mirror(&self, call: &str) -> Result<Vec<Receiver<MirroredFrame>>, OperateError> {
+        let live = self.named(call)?;
+        let call = live.id().to_string();
+        let endpoints = live.legs().into_iter().filter_map(|(_, leg)| leg.endpoint);
+        let mirrored: Vec<_> = endpoints
+            .map(|endpoint| self.plane.mirror(endpoint.id))
+            .collect::<Result<_, _>>()?;
+        if mirrored.is_empty() {
+            return Err(OperateError::NoMedia(call));
+        }
+        info!(call, "an operator captures the call");
+        Ok(mirrored)
+    }
+
+    /// The call whose id begins so.
+    fn named(&self, name: &str) -> Result<&Live, OperateError> {
+        let name = name.to_ascii_lowercase();
+        let begins = |live: &&Live| !name.is_empty() && live.id().to_string().starts_with(&name);
+        let found: Vec<&Live> = self.calls.values().filter(begins).collect();
+        match found.as_slice() {
+            [] => Err(OperateError::NoCall(name)),
+            [one] => Ok(one),
+            several => Err(OperateError::Ambiguous(name, several.len())),
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! Reads what the XDP program tells: telephone events and reports of relayed calls, addresses that were found, and frames
+//! of flows that are mirrored.
+//!
+//! One thread, asleep in `poll` on the two rings. The packets themselves have gone their way already.
+
+use std::collections::HashMap;
+use std::io;
+use std::mem::size_of;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
+
+use aya::maps::{MapData, RingBuf};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use voxlane_common::event::{Event, EventKind, MirrorHeader};
+use voxlane_common::flow::Mirror;
+use voxlane_common::rtp::{RtpHeader, media};
+
+use super::error::KernelError;
+use super::{Shared, lock};
+use crate::dtmf::{self, Press};
+use crate::media_plane::MirroredFrame;
+use crate::rtcp::RoundTrip;
+use crate::worker::monotonic_ns;
+
+/// How often keys whose end was lost are looked for.
+const PERIOD: Duration = Duration::from_millis(100);
+
+/// Mirrored frames that wait for their reader: five seconds of one call.
+const MIRRORED: usize = 2048;
+
+/// Something the program has told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// A key was pressed by the far end of a leg.
+    Press {
+        /// RTP address of the leg.
+        local: SocketAddr,
+        /// The key.
+        press: Press,
+    },
+}
+
+/// What is heard of one leg.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Heard {
+    /// Keys pressed by its far end.
+    pub(super) digits: u64,
+    /// To its far end and back.
+    pub(super) round_trip: Option<Duration>,
+}
+
+/// The thread. Ends when dropped.
+pub(super) struct EventReader {
+    stop: Option<OwnedFd>,
+    thread: Option<JoinHandle<()>>,
+    readers: Arc<Readers>,
+}
+
+/// What the thread shares with those who ask.
+#[derive(Default)]
+struct Readers {
+    mirrors: Mutex<HashMap<SocketAddr, Vec<Sender<MirroredFrame>>>>,
+    heard: Mutex<HashMap<SocketAddr, Heard>>,
+    /// Mirrored frames that a reader did not take in time.
+    not_taken: AtomicU64,
+}
+
+impl EventReader {
+    pub(super) fn start(
+        shared: Arc<Shared>,
+        events: RingBuf<MapData>,
+        mirror: RingBuf<MapData>,
+        told: impl FnMut(Told) + Send + 'static,
+    ) -> Result<Self, KernelError> {
+        let failed = |error| KernelError::io("read what the XDP program tells", error);
+        let (stopped, stop) = io::pipe().map_err(failed)?;
+        let readers = Arc::new(Readers::default());
+        let mut loop_ = Loop {
+            shared,
+            events,
+            mirror,
+            told,
+            readers: Arc::clone(&readers),
+            calls: HashMap::new(),
+        };
+        let thread = std::thread::Builder::new()
+            .name("kernel-events".to_owned())
+            .spawn(move || loop_.run(&stopped))
+            .map_err(|error| KernelError::io("start a thread", error))?;
+        Ok(Self {
+            stop: Some(stop.into()),
+            thread: Some(thread),
+            readers,
+        })
+    }
+
+    /// Frames that arrive at these legs, from now on, until the receiver is dropped.
+    pub(super) fn mirror(&self, legs: Vec<SocketAddr>) -> Receiver<MirroredFrame> {
+        let (sender, receiver) = bounded(MIRRORED);
+        let mut mirrors = lock(&self.readers.mirrors);
+        for leg in legs {
+            mirrors.entry(leg).or_default().push(sender.clone());
+        }
+        receiver
+    }
+
+    /// What was heard of a leg.
+    pub(super) fn heard(&self, local: SocketAddr) -> Heard {
+        lock(&self.readers.heard).get(&local).copied().unwrap_or_default()
+    }
+
+    /// A leg has ended: what is known of it goes, and its mirrors end.
+    pub(super) fn forget(&self, local: SocketAddr) {
+        lock(&self.readers.heard).remove(&local);
+        lock(&self.readers.mirrors).remove(&local);
+    }
+
+    /// Mirrored frames that a reader did not take in time.
+    pub(super) fn not_taken(&self) -> u64 {
+        self.readers.not_taken.load(Relaxed)
+    }
+}
+
+impl Drop for EventReader {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread that reads what the XDP program tells has panicked");
+        }
+    }
+}
+
+struct Loop<T> {
+    shared: Arc<Shared>,
+    events: RingBuf<MapData>,
+    mirror: RingBuf<MapData>,
+    told: T,
+    readers: Arc<Readers>,
+    /// By the smaller of the two legs' addresses.
+    calls: HashMap<SocketAddr, Call>,
+}
+
+/// What is followed of a call.
+struct Call {
+    generation: u32,
+    /// The smaller first.
+    legs: [SocketAddr; 2],
+    keys: [dtmf::Receiver; 2],
+    trips: RoundTrip,
+}
+
+impl<T: FnMut(Told)> Loop<T> {
+    fn run(&mut self, stopped: &impl AsRawFd) {
+        loop {
+            match wait([stopped.as_raw_fd(), self.events.as_raw_fd(), self.mirror.as_raw_fd()]) {
+                Ok(true) => return,
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::error!(%error, "what the XDP program tells is no longer read");
+                    return;
+                }
+            }
+            self.read_events();
+            self.read_mirror();
+            self.end_presses();
+        }
+    }
+
+    fn read_events(&mut self) {
+        let mut events = Vec::new();
+        while let Some(item) = self.events.next() {
+            if let Ok(event) = bytemuck::try_pod_read_unaligned::<Event>(&item) {
+                events.push(event);
+            }
+        }
+        for event in events {
+            self.on_event(&event);
+        }
+    }
+
+    fn on_event(&mut self, event: &Event) {
+        let kind = match event.kind() {
+            Some(EventKind::Found) => {
+                lock(&self.shared.inner).on_found(event.index, event.generation);
+                return;
+            }
+            Some(kind @ (EventKind::TelephoneEvent | EventKind::Rtcp)) => kind,
+            None => return,
+        };
+        let Some((local, peer)) = self.legs_of(event) else {
+            return;
+        };
+        let legs = if local < peer { [local, peer] } else { [peer, local] };
+        let side = usize::from(legs[0] != local);
+        let call = self
+            .calls
+            .entry(legs[0])
+            .or_insert_with(|| Call::new(event.generation, legs));
+        if call.generation != event.generation || call.legs != legs {
+            *call = Call::new(event.generation, legs);
+        }
+        let now = Duration::from_nanos(event.at_ns);
+        let mut press = None;
+        match kind {
+            EventKind::Rtcp => call.trips.on_packet(side, event.payload(), event.at_ns),
+            EventKind::TelephoneEvent | EventKind::Found => {
+                if let (Some(header), Some(media)) = (RtpHeader::parse(event.payload()), media(event.payload())) {
+                    press = call.keys[side].on_packet(&header, media, now);
+                }
+            }
+        }
+        let round_trip = call.trips.round_trip_ns(side).map(Duration::from_nanos);
+        lock(&self.readers.heard).entry(local).or_default().round_trip = round_trip;
+        if let Some(press) = press {
+            self.tell(local, press);
+        }
+    }
+
+    /// The legs a packet came from and goes to.
+    fn legs_of(&self, event: &Event) -> Option<(SocketAddr, SocketAddr)> {
+        let inner = lock(&self.shared.inner);
+        let (local, _) = inner.table.leg_at(event.index, event.generation)?;
+        Some((local, inner.table.peer_of(local)?))
+    }
+
+    /// Presses whose end was lost; calls that are over are forgotten.
+    fn end_presses(&mut self) {
+        let now = Duration::from_nanos(monotonic_ns());
+        let mut ended = Vec::new();
+        for call in self.calls.values_mut() {
+            for (leg, keys) in call.legs.into_iter().zip(&mut call.keys) {
+                ended.extend(keys.poll(now).map(|press| (leg, press)));
+            }
+        }
+        for (leg, press) in ended {
+            self.tell(leg, press);
+        }
+        let inner = lock(&self.shared.inner);
+        self.calls.retain(|leg, _| inner.table.peer_of(*leg).is_some());
+    }
+
+    fn tell(&mut self, local: SocketAddr, press: Press) {
+        lock(&self.readers.heard).entry(local).or_default().digits += 1;
+        (self.told)(Told::Press { local, press });
+    }
+
+    fn read_mirror(&mut self) {
+        while let Some(item) = self.mirror.next() {
+            let Some((header, bytes)) = item.split_at_checked(size_of::<MirrorHeader>()) else {
+                continue;
+            };
+            let Ok(header) = bytemuck::try_pod_read_unaligned::<MirrorHeader>(header) else {
+                continue;
+            };
+            let bytes = &bytes[..bytes.len().min(header.copied as usize)];
+            let mut inner = lock(&self.shared.inner);
+            let Some((local, _)) = inner.table.leg_at(header.index, header.generation) else {
+                continue;
+            };
+            let mut mirrors = lock(&self.readers.mirrors);
+            let Some(senders) = mirrors.get_mut(&local) else {
+                continue;
+            };
+            let age = Duration::from_nanos(monotonic_ns().saturating_sub(header.at_ns));
+            let frame = MirroredFrame {
+                at: SystemTime::now() - age,
+                length: header.length,
+                bytes: bytes.to_vec(),
+            };
+            senders.retain(|sender| match sender.try_send(frame.clone()) {
+                Ok(()) => true,
+                Err(TrySendError::Full(_)) => {
+                    self.readers.not_taken.fetch_add(1, Relaxed);
+                    true
+                }
+                Err(TrySendError::Disconnected(_)) => false,
+            });
+            if senders.is_empty() {
+                mirrors.remove(&local);
+                if let Err(error) = inner.table.set_mirror(local, Mirror::Off) {
+                    tracing::warn!(%local, %error, "cannot end the mirroring of a flow");
+                }
+            }
+        }
+    }
+}
+
+impl Call {
+    fn new(generation: u32, legs: [SocketAddr; 2]) -> Self {
+        // Every codec of the kernel lane has telephone events on an 8 kHz clock.
+        let keys = || dtmf::Receiver::new(8000);
+        Self {
+            generation,
+            legs,
+            keys: [keys(), keys()],
+            trips: RoundTrip::default(),
+        }
+    }
+}
+
+/// Waits for one of the rings, or a period; whether the first descriptor has been closed at its other end.
+fn wait(fds: [RawFd; 3]) -> io::Result<bool> {
+    let mut polled = fds.map(|fd| libc::pollfd {
+        fd,
+        events: libc::POLLIN,
+        revents: 0,
+    });
+    let timeout = i32::try_from(PERIOD.as_millis()).unwrap_or(i32::MAX);
+    // SAFETY: the array has the length that is given and outlives the call.
+    let ready = unsafe { libc::poll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, timeout) };
+    if ready < 0 {
+        let error = io::Error::last_os_error();
+        return match error.kind() {
+            io::ErrorKind::Interrupted => Ok(false),
+            _ => Err(error),
+        };
+    }
+    Ok(polled[0].revents != 0)
+}
