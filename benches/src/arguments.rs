@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 
 /// The command line.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq)]
 pub struct Arguments {
     /// Where to write the figures for machines.
     pub json: Option<PathBuf>,
+    /// What was measured elsewhere: packets in a hundred that left within 1 ms of their time.
+    pub pacing: Option<f64>,
 }
 
 impl Arguments {
@@ -25,7 +27,15 @@ impl Arguments {
                 // `cargo bench` adds it.
                 "--bench" => {}
                 "--json" => arguments.json = Some(words.next().ok_or("--json wants a file")?.into()),
-                _ => return Err(format!("unknown argument {word}: --json FILE is all there is")),
+                "--pacing" => {
+                    let percent = words.next().and_then(|percent| percent.parse().ok());
+                    arguments.pacing = Some(percent.ok_or("--pacing wants a percentage")?);
+                }
+                _ => {
+                    return Err(format!(
+                        "unknown argument {word}: --json FILE and --pacing PERCENT are all there are"
+                    ));
+                }
             }
         }
         Ok(arguments)
@@ -43,8 +53,13 @@ mod tests {
     #[test]
     fn the_file_is_found_beside_what_cargo_adds() {
         let json = Some("a.json".into());
-        assert_eq!(read(&["--json", "a.json", "--bench"]), Ok(Arguments { json }));
+        let pacing = None;
+        assert_eq!(read(&["--json", "a.json", "--bench"]), Ok(Arguments { json, pacing }));
         assert_eq!(read(&["--bench"]), Ok(Arguments::default()));
-        assert!(read(&["--json"]).is_err() && read(&["--fast"]).is_err());
+        let (json, pacing) = (None, Some(99.5));
+        assert_eq!(read(&["--pacing", "99.5"]), Ok(Arguments { json, pacing }));
+        for wrong in [&["--json"][..], &["--fast"], &["--pacing", "most"]] {
+            assert!(read(wrong).is_err(), "{wrong:?}");
+        }
     }
 }
