@@ -1,10 +1,14 @@
-//! `spread`: a packet of a flow chosen at random, then the program under test.
+//! `spread`: a packet of the flow whose turn it is, then the program under test.
+//!
+//! The flows are in random order where they are chosen from, and are gone through from end to end: the processor sees
+//! which comes next and has it ready, as a driver has the headers of the packets it received. With a choice at random here
+//! the program under test would be charged for waiting for it.
 
 use aya_ebpf::bindings::xdp_action;
 use aya_ebpf::macros::{map, xdp};
 use aya_ebpf::maps::{Array, PerCpuArray, ProgramArray};
 use aya_ebpf::programs::XdpContext;
-use voxlane_common::lab::{Course, MAX_TARGETS, Target, WORDS, next_random};
+use voxlane_common::lab::{Course, MAX_TARGETS, Target, WORDS};
 
 use crate::at;
 
@@ -12,13 +16,13 @@ use crate::at;
 #[map]
 static COURSE: Array<Course> = Array::with_max_entries(1, 0);
 
-/// The flows to choose from.
+/// The flows, in the order they are gone through.
 #[map]
 static TARGETS: Array<Target> = Array::with_max_entries(MAX_TARGETS, 0);
 
-/// The last random number. One entry.
+/// The flow of the last packet. One entry.
 #[map]
-static RANDOM: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+static PLACE: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
 
 /// The program under test. One entry.
 #[map]
@@ -37,13 +41,13 @@ fn spread(ctx: XdpContext) -> u32 {
 #[inline(always)]
 fn write(ctx: &XdpContext) -> Option<()> {
     let course = COURSE.get(0)?;
-    let random = RANDOM.get_ptr_mut(0)?;
+    let place = PLACE.get_ptr_mut(0)?;
     // SAFETY: the entry belongs to this core, and XDP programs of one core do not interrupt each other.
-    let random = unsafe {
-        *random = next_random(*random);
-        *random
+    let place = unsafe {
+        *place = course.after(*place);
+        *place
     };
-    let target = TARGETS.get_ptr_mut(course.choose(random))?;
+    let target = TARGETS.get_ptr_mut(place)?;
     // SAFETY: an array entry lives as long as the map, and one core runs this program at a time.
     let target = unsafe { &mut *target };
     target.sequence = target.sequence.wrapping_add(1);

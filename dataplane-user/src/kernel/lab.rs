@@ -14,6 +14,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use aya::maps::{Array, HashMap, MapData, MapInfo, ProgramArray};
 use aya::programs::Xdp;
 use aya::{Ebpf, EbpfLoader};
+use rand::seq::SliceRandom;
 use voxlane_common::lab::{Course, Line, MAX_TARGETS, Places, Target, key};
 use voxlane_common::next_hop::NextHopId;
 use voxlane_common::police::Police;
@@ -98,13 +99,15 @@ impl Lab {
         Ok(lab)
     }
 
-    /// What the programs `spread` and `find_…` choose from.
+    /// What `spread` goes through: the flows, in random order.
     fn spread_over(&mut self, frame: &[u8], flows: &[(SocketAddrV4, SocketAddrV4)]) -> Result<(), KernelError> {
         let count = u32::try_from(flows.len()).unwrap_or(u32::MAX);
         let course = Course::new(frame, count).filter(|_| (1..=MAX_TARGETS).contains(&count));
         let course = course.ok_or_else(|| KernelError::Object(format!("{count} flows of short frames to run on")))?;
         self.course.set(0, course, 0)?;
-        for (index, (source, local)) in (0..).zip(flows) {
+        let mut flows = flows.to_vec();
+        flows.shuffle(&mut rand::rng());
+        for (index, (source, local)) in (0..).zip(&flows) {
             self.targets.set(index, Target::new(*source, *local), 0)?;
         }
         Ok(())
