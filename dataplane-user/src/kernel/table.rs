@@ -337,7 +337,7 @@ impl Table {
             rtcp_packets: rtcp.account.packets,
             rtcp_forwarded: rtcp.forwarded,
             drops: drops.filter(|(_, count)| *count > 0).collect(),
-            paced: rtp.is_paced(),
+            paced: rtp.is_paced(&Flow::new(&leg.rtp.spec)),
             // The reader of events knows.
             digits: 0,
             round_trip: None,
