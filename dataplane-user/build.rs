@@ -43,7 +43,14 @@ mod ebpf {
     }
 
     /// Programs of the package, each embedded under its own name.
-    const PROGRAMS: [&str; 1] = ["voxlane-ebpf"];
+    const PROGRAMS: &[&str] = if cfg!(feature = "lab") {
+        &["voxlane-ebpf", "voxlane-ebpf-lab"]
+    } else {
+        &["voxlane-ebpf"]
+    };
+
+    /// Features they are built with.
+    const FEATURES: &str = if cfg!(feature = "lab") { "lab" } else { "" };
 
     /// What the compiler is told. Version 3 of the instruction set has 32-bit registers, and every kernel we run on; that
     /// packets may be read at any alignment saves putting their words together from bytes: both processors we run on
@@ -75,6 +82,8 @@ mod ebpf {
                 "--package",
                 "voxlane-ebpf",
                 "--bins",
+                "--features",
+                FEATURES,
             ])
             .args([
                 "--release",

@@ -5,6 +5,8 @@
 //! rounded to 125 us, and the media timestamp is converted by one multiplication. A stream that restarts (new SSRC, or
 //! a jump in sequence numbers) begins a new count without forgetting what was lost before.
 
+use core::mem::offset_of;
+
 use bytemuck::{Pod, Zeroable};
 
 use crate::rtp::RtpHeader;
@@ -69,7 +71,7 @@ const WINDOW: u16 = 64;
 
 /// One received stream. All zero before its first packet.
 ///
-/// What every packet touches stands first.
+/// What every packet touches stands first: 88 bytes, up to `restart_at`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct StreamAccount {
@@ -95,23 +97,24 @@ pub struct StreamAccount {
     base: u16,
     /// Sum of the jitter after each packet that was measured, ns.
     jitter_sum_ns: u64,
-    /// Packets whose spacing was measured.
-    spacings: u64,
     /// Greatest jitter, ns.
     jitter_max_ns: u64,
+    /// Packets whose spacing was measured.
+    spacings: u32,
+    /// The sequence number that would confirm a restart, or [`NO_RESTART`].
+    restart_at: u32,
     /// Packets that came after one with a higher sequence number.
     pub reordered: u64,
     /// Packets that had come before.
     pub duplicates: u64,
     /// Packets expected of what the stream was before its last restart.
     expected_before: u64,
-    /// The sequence number that would confirm a restart, or [`NO_RESTART`].
-    restart_at: u32,
-    /// No padding in a map value.
-    reserved: u32,
 }
 
 impl StreamAccount {
+    /// How much of it every packet touches, bytes.
+    pub(crate) const TOUCHED: usize = offset_of!(Self, reordered);
+
     /// Takes one packet into account. `bytes` is the length of the UDP payload, `arrival_ns` a reading of the monotonic
     /// clock, `tick` that of the stream's media clock.
     #[inline(always)]
@@ -162,7 +165,7 @@ impl StreamAccount {
 
     /// Mean of the jitter over the packets of the stream, ns.
     pub fn mean_jitter_ns(&self) -> u64 {
-        self.jitter_sum_ns / self.spacings.max(1)
+        self.jitter_sum_ns / u64::from(self.spacings.max(1))
     }
 
     /// Greatest jitter there was, ns.
@@ -250,7 +253,7 @@ impl StreamAccount {
         self.jitter_x16 = self.jitter_x16 + difference as u64 - ((self.jitter_x16 + 8) >> 4);
         let jitter_ns = self.jitter_x16 >> 4;
         self.jitter_sum_ns += jitter_ns;
-        self.spacings += 1;
+        self.spacings = self.spacings.wrapping_add(1);
         if jitter_ns > self.jitter_max_ns {
             self.jitter_max_ns = jitter_ns;
         }

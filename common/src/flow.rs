@@ -7,6 +7,8 @@
 
 #![allow(unsafe_code)]
 
+use core::mem::offset_of;
+
 use bytemuck::{Pod, Zeroable};
 
 use crate::account::{StreamAccount, Tick};
@@ -14,12 +16,12 @@ use crate::address::TransportAddress;
 use crate::drops::DropReason;
 use crate::latch::{Latch, LatchMode};
 use crate::next_hop::NextHopId;
-use crate::pace::{Pacer, Pacing};
+use crate::pace::{Departure, Pacer, Pacing};
 use crate::police::Police;
 use crate::splice::{Continuity, SentStream};
 
 /// Changes whenever a type of a map changes: a gateway adopts the maps of another only if both agree on it.
-pub const LAYOUT: u32 = 2;
+pub const LAYOUT: u32 = 3;
 
 /// What arrives on a flow.
 #[repr(u8)]
@@ -479,32 +481,39 @@ impl Flow {
     }
 }
 
-/// The data plane's half of a flow. All zero before the first packet of the port. What every packet touches stands
-/// first.
+/// The data plane's half of a flow: six cache lines, of which a packet that is sent on touches the middle three, from the
+/// latch's owner to the account's `restart_at`. All zero before the first packet of the port.
 ///
 /// Counters are not atomic: the packets of one sender meet one receive queue, hence one core.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct FlowState {
-    generation: u32,
-    epoch: u32,
+    /// When the next packet may leave, if the flow is paced.
+    pacer: Pacer,
+    /// Keeps what follows to its cache lines.
+    reserved: [u64; 3],
     /// Who owns the flow.
     pub latch: Latch,
+    generation: u32,
+    epoch: u32,
     /// Where the flow in the other direction was found to come from: overrides the signalled destination.
     found_destination: TransportAddress,
     /// The bucket of [`Police`].
     police_ns: u64,
     /// What was sent on.
     pub sent: SentStream,
-    /// RFC 3550 account of the accepted packets.
-    pub account: StreamAccount,
-    /// When the next packet may leave.
-    pacer: Pacer,
     /// Packets sent on.
     pub forwarded: u64,
+    /// RFC 3550 account of the accepted packets.
+    pub account: StreamAccount,
     /// Packets dropped, by [`DropReason::index`].
     drops: [u64; DropReason::COUNT],
 }
+
+const LINE: usize = 64;
+const _: () = assert!(size_of::<Flow>() == 2 * LINE && size_of::<FlowState>() == 6 * LINE);
+const _: () = assert!(offset_of!(FlowState, latch) + Latch::SOURCE == LINE);
+const _: () = assert!(offset_of!(FlowState, account) + StreamAccount::TOUCHED == 4 * LINE);
 
 /// What an RTCP packet needs to know of the RTP flow beside it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -607,13 +616,17 @@ impl FlowState {
     }
 
     /// Whether packets leave at their times at present.
-    pub const fn is_paced(&self) -> bool {
-        self.pacer.is_pacing()
+    pub const fn is_paced(&self, flow: &Flow) -> bool {
+        !matches!(flow.pacing(), Pacing::Off) && self.pacer.is_pacing()
     }
 
     /// When a packet leaves.
     #[inline(always)]
-    pub fn departure(&mut self, flow: &Flow, now_ns: u64) -> crate::pace::Departure {
+    pub fn departure(&mut self, flow: &Flow, now_ns: u64) -> Departure {
+        // Decided without the pacer, which has its cache line from memory for this alone.
+        if let Pacing::Off = flow.pacing() {
+            return Departure::Now;
+        }
         let jitter_ns = self.account.jitter_ns();
         self.pacer.departure(flow.pacing(), flow.ptime_ns(), jitter_ns, now_ns)
     }
@@ -687,12 +700,6 @@ pub(crate) mod tests {
             tos: 0xb8,
             peer: 7,
         }
-    }
-
-    #[test]
-    fn a_flow_is_two_cache_lines_and_both_halves_keep_to_the_memory_goal() {
-        assert_eq!(size_of::<Flow>(), 128);
-        assert!(size_of::<Flow>() + size_of::<FlowState>() <= 512);
     }
 
     #[test]

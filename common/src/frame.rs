@@ -55,14 +55,12 @@ impl Frame for [u8] {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct Ipv4Header {
-    pub(crate) version: u8,
-    pub(crate) tos: u8,
-    pub(crate) length: u16,
-    pub(crate) identification: u16,
-    pub(crate) fragment: u16,
-    pub(crate) ttl: u8,
-    pub(crate) protocol: u8,
-    pub(crate) checksum: u16,
+    /// Version and header length, TOS, length of the packet.
+    pub(crate) first: u32,
+    /// Identification, flags and fragment offset.
+    pub(crate) second: u32,
+    /// TTL, protocol, checksum.
+    pub(crate) third: u32,
     pub(crate) source: u32,
     pub(crate) destination: u32,
 }
@@ -80,14 +78,26 @@ pub struct Ipv6Header {
     pub(crate) destination: [u64; 2],
 }
 
-/// UDP header (RFC 768), words as they stand in memory.
-#[repr(C)]
+/// UDP header (RFC 768), as one word of memory: it is loaded and stored as a whole, and a processor is slow to load what
+/// has just been stored in parts.
+#[repr(transparent)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
-pub struct UdpHeader {
-    pub(crate) source: u16,
-    pub(crate) destination: u16,
-    pub(crate) length: u16,
-    pub(crate) checksum: u16,
+pub struct UdpHeader(u64);
+
+impl UdpHeader {
+    /// Source port, destination port, length and checksum as they stand in a packet.
+    #[inline(always)]
+    pub(crate) const fn of_fields(fields: [[u8; 2]; 4]) -> Self {
+        let [[a, b], [c, d], [e, f], [g, h]] = fields;
+        Self(u64::from_ne_bytes([a, b, c, d, e, f, g, h]))
+    }
+
+    /// The same, back.
+    #[inline(always)]
+    pub(crate) const fn fields(self) -> [[u8; 2]; 4] {
+        let [a, b, c, d, e, f, g, h] = self.0.to_ne_bytes();
+        [[a, b], [c, d], [e, f], [g, h]]
+    }
 }
 
 const _: () =
@@ -146,15 +156,20 @@ pub fn datagram<F: Frame + ?Sized>(frame: &F) -> Result<Datagram, PassReason> {
 #[inline(always)]
 fn ipv4<F: Frame + ?Sized>(frame: &F, ip_offset: usize) -> Result<Datagram, PassReason> {
     let ip = frame.read::<Ipv4Header>(ip_offset).ok_or(PassReason::NotUdp)?;
-    if ip.protocol != PROTOCOL_UDP {
+    let [version, _, high, low] = ip.first.to_ne_bytes();
+    let length = u16::from_be_bytes([high, low]);
+    let [_, _, high, low] = ip.second.to_ne_bytes();
+    let fragment = u16::from_be_bytes([high, low]);
+    let [_, protocol, ..] = ip.third.to_ne_bytes();
+    if protocol != PROTOCOL_UDP {
         return Err(PassReason::NotUdp);
     }
-    match ip.version {
+    match version {
         0x45 => {}
         0x46..=0x4f => return Err(PassReason::Options),
         _ => return Err(PassReason::NotUdp),
     }
-    if u16::from_be(ip.fragment) & FRAGMENT != 0 {
+    if fragment & FRAGMENT != 0 {
         return Err(PassReason::Fragment);
     }
     let headers = Headers {
@@ -162,7 +177,7 @@ fn ipv4<F: Frame + ?Sized>(frame: &F, ip_offset: usize) -> Result<Datagram, Pass
         ip_offset,
         udp_offset: ip_offset + IPV4,
         // Underflow is caught there: no UDP header says so much.
-        rest: u32::from(u16::from_be(ip.length)).wrapping_sub(IPV4 as u32),
+        rest: u32::from(length).wrapping_sub(IPV4 as u32),
     };
     udp(
         frame,
@@ -219,7 +234,8 @@ fn udp<F: Frame + ?Sized>(frame: &F, headers: Headers, source: Host, local: Host
     let udp = frame
         .read::<UdpHeader>(headers.udp_offset)
         .ok_or(PassReason::BadLength)?;
-    let udp_length = u32::from(u16::from_be(udp.length));
+    let [source_port, local_port, udp_length, _] = udp.fields();
+    let udp_length = u32::from(u16::from_be_bytes(udp_length));
     // A short packet is padded to the least length of a frame: the frame may be longer than the packet.
     let fits = headers.udp_offset + udp_length as usize <= frame.length();
     if udp_length != headers.rest || !fits || udp_length < UDP as u32 {
@@ -230,8 +246,8 @@ fn udp<F: Frame + ?Sized>(frame: &F, headers: Headers, source: Host, local: Host
         ip_offset: headers.ip_offset,
         payload_offset: headers.udp_offset + UDP,
         length: udp_length - UDP as u32,
-        source: TransportAddress::from_network(source, udp.source.to_ne_bytes()),
-        local: TransportAddress::from_network(local, udp.destination.to_ne_bytes()),
+        source: TransportAddress::from_network(source, source_port),
+        local: TransportAddress::from_network(local, local_port),
     })
 }
 

@@ -7,6 +7,8 @@
 
 #![allow(unsafe_code)]
 
+use core::mem::offset_of;
+
 use bytemuck::{Pod, Zeroable};
 
 use crate::address::TransportAddress;
@@ -34,14 +36,16 @@ pub enum LatchMode {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct Latch {
-    /// The address that owns the flow.
-    source: TransportAddress,
     /// The address that is on probation, if the flow has no owner.
     candidate: TransportAddress,
+    /// SSRC of its packets.
     candidate_ssrc: u32,
+    /// Sequence number of its next packet.
     candidate_next: u16,
     /// No padding in a map value.
     reserved: u16,
+    /// The address that owns the flow. Last, beside what every packet touches ([`crate::flow::FlowState`]).
+    source: TransportAddress,
 }
 
 /// What the latch says to one packet.
@@ -58,6 +62,9 @@ pub enum Admission {
 }
 
 impl Latch {
+    /// Where the owner's address stands.
+    pub(crate) const SOURCE: usize = offset_of!(Self, source);
+
     /// The address that owns the flow, if one does.
     #[inline(always)]
     pub const fn source(&self) -> TransportAddress {

@@ -19,6 +19,8 @@
 //! 6. [`rewrite`] and [`checksum`]: what becomes of its headers (RFC 1624).
 //! 7. [`event`]: what userspace is told.
 //! 8. [`outcome`] and [`duration`]: how the frame ended in the XDP program and how long it took, for the counters.
+//!
+//! With the feature `lab`: `lab`, what the programs for tests and benchmarks need.
 #![no_std]
 
 pub mod account;
@@ -29,6 +31,8 @@ pub mod duration;
 pub mod event;
 pub mod flow;
 pub mod frame;
+#[cfg(feature = "lab")]
+pub mod lab;
 pub mod latch;
 pub mod next_hop;
 pub mod outcome;

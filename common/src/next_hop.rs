@@ -86,6 +86,13 @@ impl HardwareAddresses {
         ])
     }
 
+    /// As words of memory. Read one by one: as a whole they would be copied byte by byte in an eBPF program.
+    #[inline(always)]
+    pub const fn words(&self) -> [u32; 3] {
+        let [first, second, third] = &self.0;
+        [*first, *second, *third]
+    }
+
     /// From the two addresses, each as words of memory.
     #[inline(always)]
     pub const fn of_words(destination: [u16; 3], source: [u16; 3]) -> Self {

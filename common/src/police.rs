@@ -62,6 +62,16 @@ impl Police {
         }
     }
 
+    /// A rate that nobody comes near, at the cost of any other: for benchmarks.
+    #[cfg(feature = "lab")]
+    pub const fn out_of_reach() -> Self {
+        Self {
+            packet_ns: 1,
+            byte_x16: 0,
+            ahead_ns: u32::MAX,
+        }
+    }
+
     /// Whether a packet of `bytes` of UDP payload that comes at `now_ns` is within the rate; moves `tat_ns`, the flow's
     /// bucket, if it is.
     #[inline(always)]

@@ -1,7 +1,9 @@
 //! From (local address, port) to an entry of the flow table.
 //!
-//! The RTP port range is small and dense, so the table is an array: address slot times range length, plus the port's
-//! place in the range. Userspace and the XDP program compute the same index from the same [`PortMap`].
+//! The RTP port range is small and dense, so the table is an array: a part for each address slot, and in it the even
+//! ports, RTP's, before the odd ones, RTCP's. RTCP comes once in some hundred packets: between the RTP entries it would
+//! take up half of the memory pages they stand in. Userspace and the XDP program compute the same index from the same
+//! [`PortMap`].
 
 #![allow(unsafe_code)]
 
@@ -64,19 +66,31 @@ impl PortMap {
         }
     }
 
-    /// Ports for each address.
+    /// Pairs of an even port and the one above for each address; of the first or last pair one may be out of the range.
     #[inline(always)]
-    pub const fn count(&self) -> u32 {
+    const fn pairs(&self) -> u32 {
         if self.last < self.first {
             0
         } else {
-            (self.last - self.first) as u32 + 1
+            (self.last / 2 - self.first / 2) as u32 + 1
         }
     }
 
     /// Entries that the flow table needs for all slots.
     pub const fn entries(&self) -> u32 {
-        self.count() * MAX_ADDRESSES as u32
+        2 * self.pairs() * MAX_ADDRESSES as u32
+    }
+
+    /// The entry of the RTCP beside the RTP of an entry.
+    #[inline(always)]
+    pub const fn rtcp_beside(&self, rtp: u32) -> u32 {
+        rtp.wrapping_add(self.pairs())
+    }
+
+    /// The entry of the RTP beside the RTCP of an entry.
+    #[inline(always)]
+    pub const fn rtp_beside(&self, rtcp: u32) -> u32 {
+        rtcp.wrapping_sub(self.pairs())
     }
 
     /// Gives `address` a slot, unless it has one. `false` if it is unspecified or no slot is free.
@@ -123,9 +137,13 @@ impl PortMap {
 
     /// The address and port of an entry; `None` if its slot is free.
     pub fn address_of(&self, index: u32) -> Option<SocketAddr> {
-        let (slot, place) = (index.checked_div(self.count())?, index % self.count());
-        let address = self.addresses.get(usize::try_from(slot).ok()?)?.get()?;
-        Some(SocketAddr::new(address, self.first + place as u16))
+        let half = index.checked_div(self.pairs())?;
+        let address = self.addresses.get(usize::try_from(half / 2).ok()?)?.get()?;
+        let pair = u32::from(self.first / 2) + index % self.pairs();
+        let port = u16::try_from(2 * pair + half % 2).ok()?;
+        (self.first..=self.last)
+            .contains(&port)
+            .then_some(SocketAddr::new(address, port))
     }
 
     /// The entry of a local address and port as they stand in a packet; `None` if it is not ours.
@@ -139,12 +157,16 @@ impl PortMap {
         if host.is_none() {
             return None;
         }
-        let mut base = 0;
+        let pairs = self.pairs();
+        let mut base = u32::from(port / 2 - self.first / 2);
+        if port % 2 == 1 {
+            base += pairs;
+        }
         for address in &self.addresses {
             if address.is(host) {
-                return Some(base + u32::from(port - self.first));
+                return Some(base);
             }
-            base += self.count();
+            base += 2 * pairs;
         }
         None
     }
@@ -189,6 +211,24 @@ mod tests {
             }
         }
         assert_eq!((seen.len(), map.address_of(80)), (80, None));
+    }
+
+    #[test]
+    fn rtcp_stands_in_the_other_half() {
+        for range in [(10_000, 10_009), (10_001, 10_008), (10_000, 10_008)] {
+            let mut map = PortMap::new(range.0, range.1, Unallocated::Drop);
+            assert!(map.add(at(1, 0).ip()) && map.add(at(2, 0).ip()));
+            let index = |host, port| map.index_of(at(host, port)).unwrap();
+            for host in [1, 2] {
+                let (rtp, rtcp) = (index(host, 10_004), index(host, 10_005));
+                assert_eq!(index(host, 10_006), rtp + 1);
+                assert_eq!((map.rtcp_beside(rtp), map.rtp_beside(rtcp)), (rtcp, rtp));
+            }
+            for port in range.0..=range.1 {
+                assert!(index(2, port) < map.entries());
+                assert_eq!(map.address_of(index(2, port)), Some(at(2, port)));
+            }
+        }
     }
 
     #[test]

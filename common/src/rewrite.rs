@@ -4,10 +4,6 @@
 //! identification is zero; IPv6 without a flow label), except that an IPv4 packet without a UDP checksum stays without
 //! one. A checksum that was wrong stays wrong.
 
-#![allow(unsafe_code)]
-
-use bytemuck::{Pod, Zeroable};
-
 use crate::address::{Host, TransportAddress};
 use crate::checksum::Change;
 use crate::frame::{Ipv4Header, Ipv6Header, UdpHeader};
@@ -16,8 +12,8 @@ use crate::rtp::Head;
 /// The relay ends one IP path and begins another: hops are counted anew.
 pub const TTL: u8 = 64;
 
-/// "Do not fragment", offset 0, as it stands in memory.
-const DONT_FRAGMENT: u16 = u16::from_ne_bytes([0x40, 0]);
+/// Identification 0, "do not fragment", offset 0, as they stand in memory.
+const DONT_FRAGMENT: u32 = u32::from_ne_bytes([0, 0, 0x40, 0]);
 
 /// What is written into the headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,74 +26,59 @@ pub struct NewHeaders {
     pub tos: u32,
 }
 
-impl UdpHeader {
+impl Ipv4Header {
+    /// Writes a new header. Returns what has changed in what the UDP checksum covers, too: the addresses.
     #[inline(always)]
-    fn rewrite(&mut self, new: &NewHeaders, under: Change) {
-        let (source, destination) = (new.source.port_word(), new.destination.port_word());
-        self.checksum = under
-            .word(self.source, source)
-            .word(self.destination, destination)
-            .apply_udp(self.checksum);
-        self.source = source;
-        self.destination = destination;
-    }
-}
-
-/// IPv4 and UDP header, one behind the other.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
-pub struct Ipv4Udp {
-    ip: Ipv4Header,
-    udp: UdpHeader,
-}
-
-impl Ipv4Udp {
-    /// Writes new headers, of a packet whose UDP payload changes by `payload`.
-    #[inline(always)]
-    pub fn rewrite(&mut self, new: &NewHeaders, payload: Change) {
+    pub fn rewrite(&mut self, new: &NewHeaders) -> Change {
         let (source, destination) = (new.source.host().v4_word(), new.destination.host().v4_word());
         let addresses = Change::NONE
-            .double_word(self.ip.source, source)
-            .double_word(self.ip.destination, destination);
-        let tos = new.tos as u8;
-        let word = |first: u8, second: u8| u16::from_ne_bytes([first, second]);
-        self.ip.checksum = addresses
-            .word(word(self.ip.version, self.ip.tos), word(self.ip.version, tos))
-            .word(self.ip.identification, 0)
-            .word(self.ip.fragment, DONT_FRAGMENT)
-            .word(word(self.ip.ttl, self.ip.protocol), word(TTL, self.ip.protocol))
-            .apply(self.ip.checksum);
-        self.ip.tos = tos;
-        self.ip.identification = 0;
-        self.ip.fragment = DONT_FRAGMENT;
-        self.ip.ttl = TTL;
-        self.ip.source = source;
-        self.ip.destination = destination;
-        self.udp.rewrite(new, addresses.and(payload));
+            .double_word(self.source, source)
+            .double_word(self.destination, destination);
+        let [version, _, length_high, length_low] = self.first.to_ne_bytes();
+        let first = u32::from_ne_bytes([version, new.tos as u8, length_high, length_low]);
+        let [ttl, protocol, checksum_high, checksum_low] = self.third.to_ne_bytes();
+        let [checksum_high, checksum_low] = addresses
+            .double_word(self.first, first)
+            .double_word(self.second, DONT_FRAGMENT)
+            .word(u16::from_ne_bytes([ttl, protocol]), u16::from_ne_bytes([TTL, protocol]))
+            .apply(u16::from_ne_bytes([checksum_high, checksum_low]))
+            .to_ne_bytes();
+        self.first = first;
+        self.second = DONT_FRAGMENT;
+        self.third = u32::from_ne_bytes([TTL, protocol, checksum_high, checksum_low]);
+        self.source = source;
+        self.destination = destination;
+        addresses
     }
 }
 
-/// IPv6 and UDP header, one behind the other.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
-pub struct Ipv6Udp {
-    ip: Ipv6Header,
-    udp: UdpHeader,
-}
-
-impl Ipv6Udp {
-    /// Writes new headers, of a packet whose UDP payload changes by `payload`.
+impl Ipv6Header {
+    /// Writes a new header. Returns what has changed in what the UDP checksum covers, too: the addresses.
     #[inline(always)]
-    pub fn rewrite(&mut self, new: &NewHeaders, payload: Change) {
+    pub fn rewrite(&mut self, new: &NewHeaders) -> Change {
         let (source, destination) = (new.source.host(), new.destination.host());
         let addresses = Change::NONE
-            .host(Host::of_words(self.ip.source), source)
-            .host(Host::of_words(self.ip.destination), destination);
-        self.ip.first = (0x6000_0000 | (new.tos & 0xff) << 20).to_be();
-        self.ip.hop_limit = TTL;
-        self.ip.source = source.words();
-        self.ip.destination = destination.words();
-        self.udp.rewrite(new, addresses.and(payload));
+            .host(Host::of_words(self.source), source)
+            .host(Host::of_words(self.destination), destination);
+        self.first = (0x6000_0000 | (new.tos & 0xff) << 20).to_be();
+        self.hop_limit = TTL;
+        self.source = source.words();
+        self.destination = destination.words();
+        addresses
+    }
+}
+
+impl UdpHeader {
+    /// Writes a new header, of a datagram under whose checksum `covered` has changed beside the ports.
+    #[inline(always)]
+    pub fn rewrite(&mut self, new: &NewHeaders, covered: Change) {
+        let [old_source, old_destination, length, checksum] = self.fields();
+        let (source, destination) = (new.source.port_bytes(), new.destination.port_bytes());
+        let checksum = covered
+            .word(u16::from_ne_bytes(old_source), u16::from_ne_bytes(source))
+            .word(u16::from_ne_bytes(old_destination), u16::from_ne_bytes(destination))
+            .apply_udp(u16::from_ne_bytes(checksum));
+        *self = Self::of_fields([source, destination, length, checksum.to_ne_bytes()]);
     }
 }
 
@@ -150,6 +131,13 @@ mod tests {
         [udp[6], udp[7]] = checksum.to_be_bytes();
     }
 
+    /// The UDP header after it was rewritten.
+    fn udp(old: &[u8], new: &NewHeaders, covered: Change) -> [u8; 8] {
+        let mut header: UdpHeader = bytemuck::pod_read_unaligned(old);
+        header.rewrite(new, covered);
+        bytemuck::cast(header)
+    }
+
     fn any_bytes<const N: usize>() -> impl Strategy<Value = [u8; N]> {
         prop::collection::vec(any::<u8>(), N).prop_map(|bytes| bytes.try_into().unwrap())
     }
@@ -191,9 +179,10 @@ mod tests {
             } else {
                 [old[26], old[27]] = [0, 0];
             }
-            let mut header: Ipv4Udp = bytemuck::cast(old);
-            header.rewrite(&new, head_change(&bytemuck::cast(payload), &bytemuck::cast(new_payload)));
-            let header: [u8; 28] = bytemuck::cast(header);
+            let mut ip: Ipv4Header = bytemuck::pod_read_unaligned(&old[..20]);
+            let addresses = ip.rewrite(&new);
+            let payload_change = head_change(&bytemuck::cast(payload), &bytemuck::cast(new_payload));
+            let header = [bytemuck::bytes_of(&ip), &udp(&old[20..], &new, addresses.and(payload_change))].concat();
             prop_assert_eq!(sum(&header[..20]), 0xffff);
             if checksum {
                 prop_assert_eq!(udp_sum(&header[12..20], &header[20..], &new_payload), 0xffff);
@@ -218,9 +207,10 @@ mod tests {
             [old[44], old[45]] = [0, 20];
             let addresses: Vec<u8> = Vec::from(&old[8..40]);
             with_udp_checksum(&addresses, &mut old[40..], &payload);
-            let mut header: Ipv6Udp = bytemuck::cast(old);
-            header.rewrite(&new, head_change(&bytemuck::cast(payload), &bytemuck::cast(new_payload)));
-            let header: [u8; 48] = bytemuck::cast(header);
+            let mut ip: Ipv6Header = bytemuck::pod_read_unaligned(&old[..40]);
+            let addresses = ip.rewrite(&new);
+            let payload_change = head_change(&bytemuck::cast(payload), &bytemuck::cast(new_payload));
+            let header = [bytemuck::bytes_of(&ip), &udp(&old[40..], &new, addresses.and(payload_change))].concat();
             prop_assert_eq!(udp_sum(&header[8..40], &header[40..], &new_payload), 0xffff);
             prop_assert_ne!(&header[46..48], &[0, 0][..]);
             prop_assert_eq!(u32::from_be_bytes([header[0], header[1], header[2], header[3]]), 0x6000_0000 | new.tos << 20);

@@ -5,14 +5,14 @@ use aya_ebpf::bindings::bpf_fib_lookup as FibLookup;
 use aya_ebpf::bindings::{BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_SUCCESS};
 use aya_ebpf::helpers::{bpf_fib_lookup, bpf_xdp_adjust_head};
 use aya_ebpf::programs::XdpContext;
-use voxlane_common::address::Family;
+use voxlane_common::address::{Family, TransportAddress};
 use voxlane_common::drops::DropReason;
 use voxlane_common::flow::FlowKind;
-use voxlane_common::frame::{Datagram, ETHERNET, Frame, IPV4, IPV6, TAG, UDP};
+use voxlane_common::frame::{Datagram, ETHERNET, Frame, IPV4, IPV6, Ipv4Header, Ipv6Header, TAG, UDP, UdpHeader};
 use voxlane_common::next_hop::{HardwareAddresses, NextHop};
 use voxlane_common::pace::Departure;
 use voxlane_common::relay::Forward;
-use voxlane_common::rewrite::{self, Ipv4Udp, Ipv6Udp};
+use voxlane_common::rewrite;
 use voxlane_common::rtp::Head;
 
 use crate::parse::{XdpFrame, store};
@@ -45,14 +45,22 @@ pub fn send(ctx: &XdpContext, packet: &Packet, forward: &Forward) -> SendResult 
     let datagram = packet.datagram;
     let ip_length = datagram.payload_offset - datagram.ip_offset + datagram.length as usize;
     let next_hop = match maps::next_hop(forward.next_hop) {
-        Some(known) => {
-            if ip_length > usize::from(known.mtu) {
-                return Err(DropReason::TooBig);
-            }
-            *known
+        Some(known) => known,
+        None => {
+            let question = Question {
+                source: forward.headers.source,
+                destination: forward.headers.destination,
+                tos: forward.headers.tos,
+                family: datagram.family,
+                ip_length: ip_length as u32,
+            };
+            look_up(ctx, &question)?;
+            maps::looked_up().ok_or(DropReason::NoRoute)?
         }
-        None => look_up(ctx, forward, datagram.family, ip_length as u16)?,
     };
+    if ip_length > usize::from(next_hop.mtu) {
+        return Err(DropReason::TooBig);
+    }
     let sent = match forward.departure {
         Departure::At(_) => Sent::Later,
         Departure::Now if next_hop.ifindex as usize == ctx.ingress_ifindex() => Sent::Back,
@@ -61,9 +69,9 @@ pub fn send(ctx: &XdpContext, packet: &Packet, forward: &Forward) -> SendResult 
             Sent::Across
         }
     };
-    let ip_offset = make_room(ctx, datagram.ip_offset, &next_hop).ok_or(DropReason::NoRoute)?;
+    let ip_offset = make_room(ctx, datagram.ip_offset, next_hop).ok_or(DropReason::NoRoute)?;
     rewrite(ctx, packet, ip_offset, forward).ok_or(DropReason::TooShort)?;
-    address(ctx, &next_hop).ok_or(DropReason::TooShort)?;
+    address(ctx, next_hop).ok_or(DropReason::TooShort)?;
     match forward.departure {
         Departure::At(time_ns) => hand_over::to_pace(ctx, next_hop.ifindex, time_ns).map(|()| sent),
         Departure::Now => Ok(sent),
@@ -74,22 +82,31 @@ pub fn send(ctx: &XdpContext, packet: &Packet, forward: &Forward) -> SendResult 
 #[repr(align(8))]
 struct Aligned(FibLookup);
 
-/// Asks the kernel for the next hop.
+/// What a next hop is looked up for. A copy, so that what is known of the packet otherwise stays out of memory.
+struct Question {
+    source: TransportAddress,
+    destination: TransportAddress,
+    tos: u32,
+    family: Family,
+    ip_length: u32,
+}
+
+/// Asks the kernel for the next hop, and leaves it in [`maps::looked_up`].
 #[inline(never)]
-fn look_up(ctx: &XdpContext, forward: &Forward, family: Family, ip_length: u16) -> Result<NextHop, DropReason> {
-    let (source, destination) = (forward.headers.source, forward.headers.destination);
+fn look_up(ctx: &XdpContext, question: &Question) -> Result<(), DropReason> {
+    let (source, destination) = (question.source, question.destination);
     // SAFETY: integers, byte arrays and unions of them, for all of which zero is a value.
     let mut lookup = Aligned(unsafe { core::mem::zeroed::<FibLookup>() });
     let lookup = &mut lookup.0;
     lookup.l4_protocol = PROTOCOL_UDP;
     lookup.sport = u16::from_ne_bytes(source.port_bytes());
     lookup.dport = u16::from_ne_bytes(destination.port_bytes());
-    lookup.__bindgen_anon_1.tot_len = ip_length;
+    lookup.__bindgen_anon_1.tot_len = question.ip_length as u16;
     lookup.ifindex = LOOPBACK;
-    match family {
+    match question.family {
         Family::V4 => {
             lookup.family = AF_INET;
-            lookup.__bindgen_anon_2.tos = forward.headers.tos as u8;
+            lookup.__bindgen_anon_2.tos = question.tos as u8;
             lookup.__bindgen_anon_3.ipv4_src = u32::from_ne_bytes(source.host().v4_bytes());
             lookup.__bindgen_anon_4.ipv4_dst = u32::from_ne_bytes(destination.host().v4_bytes());
         }
@@ -110,12 +127,15 @@ fn look_up(ctx: &XdpContext, forward: &Forward, family: Family, ip_length: u16) 
         (Ok(BPF_FIB_LKUP_RET_NO_NEIGH), Some(_)) => return Err(DropReason::NoNeighbour),
         _ => return Err(DropReason::NoRoute),
     };
-    Ok(NextHop {
+    let hop = maps::looked_up().ok_or(DropReason::NoRoute)?;
+    *hop = NextHop {
         ifindex: device.ifindex,
+        // The kernel has looked at the length.
         mtu: u16::MAX,
         vlan: device.vlan,
         addresses: HardwareAddresses::of_words(mac(&lookup.dmac), mac(&lookup.smac)),
-    })
+    };
+    Ok(())
 }
 
 /// A hardware address in words. Read one by one: the compiler would read two as one where the verifier wants it aligned.
@@ -171,30 +191,33 @@ fn rewrite(ctx: &XdpContext, packet: &Packet, ip_offset: usize, forward: &Forwar
         FlowKind::Rtcp | FlowKind::Worker => [first, second, packet.head[2]],
     };
     let change = rewrite::head_change(packet.head, &head);
-    let payload = match packet.datagram.family {
+    let (addresses, udp_offset) = match packet.datagram.family {
         Family::V4 => {
-            let mut headers = frame.read::<Ipv4Udp>(ip_offset)?;
-            headers.rewrite(&forward.headers, change);
-            store(ctx, ip_offset, headers)?;
-            ip_offset + IPV4 + UDP
+            let mut ip = frame.read::<Ipv4Header>(ip_offset)?;
+            let addresses = ip.rewrite(&forward.headers);
+            store(ctx, ip_offset, ip)?;
+            (addresses, ip_offset + IPV4)
         }
         Family::V6 => {
-            let mut headers = frame.read::<Ipv6Udp>(ip_offset)?;
-            headers.rewrite(&forward.headers, change);
-            store(ctx, ip_offset, headers)?;
-            ip_offset + IPV6 + UDP
+            let mut ip = frame.read::<Ipv6Header>(ip_offset)?;
+            let addresses = ip.rewrite(&forward.headers);
+            store(ctx, ip_offset, ip)?;
+            (addresses, ip_offset + IPV6)
         }
     };
+    let mut udp = frame.read::<UdpHeader>(udp_offset)?;
+    udp.rewrite(&forward.headers, addresses.and(change));
+    store(ctx, udp_offset, udp)?;
     match packet.kind {
-        FlowKind::Rtp => store(ctx, payload, head),
-        FlowKind::Rtcp | FlowKind::Worker => store(ctx, payload, [first, second]),
+        FlowKind::Rtp => store(ctx, udp_offset + UDP, head),
+        FlowKind::Rtcp | FlowKind::Worker => store(ctx, udp_offset + UDP, [first, second]),
     }
 }
 
 /// Writes the hardware addresses, and the tag if there is one; the type of the packet stands behind them already.
 #[inline(always)]
 fn address(ctx: &XdpContext, next_hop: &NextHop) -> Option<()> {
-    store(ctx, 0, next_hop.addresses)?;
+    store(ctx, 0, next_hop.addresses.words())?;
     if next_hop.vlan.is_none() {
         return Some(());
     }

@@ -31,7 +31,7 @@ use voxlane_common::duration::SAMPLED;
 use voxlane_common::flow::{Beside, Flow, FlowKind, Mirror};
 use voxlane_common::frame;
 use voxlane_common::outcome::{Outcome, PassReason};
-use voxlane_common::ports::Unallocated;
+use voxlane_common::ports::{PortMap, Unallocated};
 use voxlane_common::relay::{PacketView, Verdict, decide};
 
 use crate::tell::Seen;
@@ -62,6 +62,7 @@ fn handle(ctx: &XdpContext) -> Result<Outcome, PassReason> {
     let ports = maps::ports().ok_or(PassReason::OtherPort)?;
     let index = ports.index(datagram.local).ok_or(PassReason::OtherPort)?;
     let flow = maps::flow(index).ok_or(PassReason::OtherPort)?;
+    let state = maps::state(index).ok_or(PassReason::OtherPort)?;
     // SAFETY: the helper takes no arguments.
     let now_ns = unsafe { bpf_ktime_get_ns() };
 
@@ -74,13 +75,17 @@ fn handle(ctx: &XdpContext) -> Result<Outcome, PassReason> {
     if let Mirror::On = flow.mirror() {
         tell::mirror(ctx, Seen { flow, index, now_ns });
     }
-    // RTCP has the entry above its RTP, also where it arrives on the same port.
-    let (index, flow) = match view.is_rtcp_on(flow) {
-        true => (index + 1, maps::flow(index + 1).ok_or(PassReason::OtherPort)?),
-        false => (index, flow),
+    // RTCP has the entry beside its RTP, also where it arrives on the same port.
+    let (index, flow, state) = match view.is_rtcp_on(flow) {
+        true => {
+            let index = ports.rtcp_beside(index);
+            let both = maps::flow(index).zip(maps::state(index));
+            let (flow, state) = both.ok_or(PassReason::OtherPort)?;
+            (index, flow, state)
+        }
+        false => (index, flow, state),
     };
-    let state = maps::state(index).ok_or(PassReason::OtherPort)?;
-    view.beside = beside(index, flow);
+    view.beside = beside(ports, index, flow);
 
     let decision = decide(flow, state, &view, now_ns);
     let seen = Seen { flow, index, now_ns };
@@ -127,9 +132,9 @@ fn handle(ctx: &XdpContext) -> Result<Outcome, PassReason> {
 
 /// What an RTCP packet is told of the RTP beside it.
 #[inline(always)]
-fn beside(index: u32, flow: &Flow) -> Beside {
+fn beside(ports: &PortMap, index: u32, flow: &Flow) -> Beside {
     match flow.kind() {
-        FlowKind::Rtcp => match maps::state(index.wrapping_sub(1)) {
+        FlowKind::Rtcp => match maps::state(ports.rtp_beside(index)) {
             Some(rtp) => rtp.beside(flow),
             None => Beside::NOTHING,
         },

@@ -1,7 +1,9 @@
 //! The maps, and the only functions that touch them.
 //!
-//! A size of 1 for FLOWS and STATES stands for what the loader makes of the configured port range.
+//! A size of 1 for FLOWS and STATES stands for what the loader makes of the configured port range. They can be mapped, which
+//! nobody does: it makes the kernel begin them at a page, so that their entries keep to cache lines.
 
+use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, DevMapHash, HashMap, PerCpuArray, RingBuf};
 use voxlane_common::duration::{self, BUCKETS};
@@ -19,15 +21,19 @@ static PORT_MAP: Array<PortMap> = Array::with_max_entries(1, 0);
 
 /// The control plane's half of the flow table, indexed by [`PortMap::index`].
 #[map]
-static FLOWS: Array<Flow> = Array::with_max_entries(1, 0);
+static FLOWS: Array<Flow> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 /// The data plane's half, same index.
 #[map]
-static STATES: Array<FlowState> = Array::with_max_entries(1, 0);
+static STATES: Array<FlowState> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 /// The neighbours that flows name, kept fresh from userspace.
 #[map]
 static NEXT_HOPS: Array<NextHop> = Array::with_max_entries(MAX_NEXT_HOPS, 0);
+
+/// The next hop that was looked up for the packet at hand. One entry.
+#[map]
+static LOOKED_UP: PerCpuArray<NextHop> = PerCpuArray::with_max_entries(1, 0);
 
 /// What stands on the wire for an interface that a route names: itself, or of a VLAN the interface below and the tag.
 #[map]
@@ -85,6 +91,15 @@ pub fn next_hop(id: NextHopId) -> Option<&'static NextHop> {
         return None;
     }
     NEXT_HOPS.get(id.0).filter(|hop| hop.is_known())
+}
+
+/// Where the next hop that is looked up for the packet at hand is kept.
+#[inline(always)]
+pub fn looked_up() -> Option<&'static mut NextHop> {
+    let hop = LOOKED_UP.get_ptr_mut(0)?;
+    // SAFETY: the entry belongs to this core, XDP programs of one core do not interrupt each other, and nobody keeps the
+    // reference longer than a packet.
+    Some(unsafe { &mut *hop })
 }
 
 /// What stands on the wire for an interface; `None` if it is not of the kernel lane.

@@ -13,7 +13,7 @@ use std::time::Duration;
 use aya::programs::{SchedClassifier, TcAttachType};
 use kernel_support::net::{Net, exchange, knock, socket};
 use kernel_support::pinned::{BpfFs, Killed, Stream, WORKER, be_killed, pinned};
-use kernel_support::{Call, Namespace, is_root, rtp};
+use kernel_support::{Call, Lanes, Namespace, is_root, rtp};
 use voxlane_common::drops::DropReason;
 use voxlane_common::outcome::Outcome;
 use voxlane_dataplane::kernel::{KernelConfig, KernelError, KernelLane, detach};

@@ -8,7 +8,7 @@ mod kernel_support;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use kernel_support::{Call, Namespace, above, config, is_root, report, rtp};
+use kernel_support::{Call, Lanes, Namespace, above, config, is_root, report, rtp};
 use voxlane_common::outcome::Outcome;
 use voxlane_dataplane::kernel::{KernelConfig, KernelError, KernelLane};
 use voxlane_dataplane::lane::Reason;

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 
 use kernel_support::frames::{Header, XDP_DROP, XDP_PASS, XDP_REDIRECT, XDP_TX, frame};
 use kernel_support::{
-    Call, Namespace, VLAN, above, add_vlan, config, gateway, is_root, neighbour, network, report, rtp,
+    Call, Lanes, Namespace, VLAN, above, add_vlan, config, gateway, is_root, neighbour, network, report, rtp,
 };
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use kernel_support::frames::{Header, XDP_REDIRECT, frame};
-use kernel_support::{Call, Namespace, gateway, is_root, neighbour, rtp};
+use kernel_support::{Call, Lanes, Namespace, gateway, is_root, neighbour, rtp};
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
 
 /// A socket that sends as the userspace relay's do.

@@ -6,7 +6,7 @@
 mod kernel_support;
 
 use kernel_support::frames::{Header, XDP_DROP, XDP_REDIRECT, frame};
-use kernel_support::{Call, Namespace, above, gateway, is_root, neighbour, report, rtp};
+use kernel_support::{Call, Lanes, Namespace, above, gateway, is_root, neighbour, report, rtp};
 use voxlane_common::drops::DropReason;
 use voxlane_dataplane::kernel::{KernelLane, RelayPair};
 use voxlane_dataplane::media_plane::Direction;

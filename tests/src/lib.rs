@@ -1,6 +1,7 @@
 //! The lab that voxlane is tested and shown in. The end-to-end tests in `tests/` and `cargo xtask run` share it.
 //!
-//! * [`netns`]: network namespaces joined by veth: a carrier, the gateway, a far side
+//! * [`netns`]: network namespaces joined by veth: a carrier, the gateway, a far side; [`namespace`]: one
+//!   namespace as a thread, for tests of what is inside a process
 //! * [`process`]: a program that is started, watched and always ended
 //! * [`config`]: configurations for the lab
 //! * [`gateway`]: the real `voxlane serve`, and [`reports`], what it tells of itself
@@ -14,6 +15,7 @@
 pub mod audio;
 pub mod config;
 pub mod gateway;
+pub mod namespace;
 pub mod netns;
 pub mod pcap;
 pub mod peers;

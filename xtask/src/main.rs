@@ -72,7 +72,7 @@ fn main() -> ExitCode {
         Task::Run(arguments) => run::run(&mut workspace, &arguments),
         Task::Test(arguments) => test::run(&mut workspace, &arguments),
         Task::Vm(arguments) => vm::run(&mut workspace, &arguments),
-        Task::Bench(arguments) => bench::run(&workspace, &arguments),
+        Task::Bench(arguments) => bench::run(&mut workspace, &arguments),
     };
     match outcome {
         Ok(code) => code,

@@ -20,6 +20,8 @@ mod attach;
 mod error;
 mod events;
 mod geometry;
+#[cfg(feature = "lab")]
+pub mod lab;
 mod load;
 mod netlink;
 mod next_hops;

@@ -151,6 +151,25 @@ impl Table {
         Ok(())
     }
 
+    /// Flows there is room for.
+    #[cfg(feature = "lab")]
+    pub(super) fn capacity(&self) -> u32 {
+        self.ports.entries()
+    }
+
+    /// Changes the flows of all legs.
+    #[cfg(feature = "lab")]
+    pub(super) fn change_all(
+        &mut self,
+        mut change: impl FnMut(&mut FlowSpec) -> Result<(), KernelError>,
+    ) -> Result<(), KernelError> {
+        for mut entry in self.legs.values().flat_map(LegEntry::entries).collect::<Vec<_>>() {
+            change(&mut entry.spec)?;
+            self.write(&entry)?;
+        }
+        Ok(())
+    }
+
     /// Legs of this process's calls.
     pub(super) fn legs(&self) -> usize {
         self.legs.values().filter(|leg| !leg.orphan).count()
@@ -318,7 +337,7 @@ impl Table {
             rtcp_packets: rtcp.account.packets,
             rtcp_forwarded: rtcp.forwarded,
             drops: drops.filter(|(_, count)| *count > 0).collect(),
-            paced: rtp.is_paced(),
+            paced: rtp.is_paced(&Flow::new(&leg.rtp.spec)),
             // The reader of events knows.
             digits: 0,
             round_trip: None,

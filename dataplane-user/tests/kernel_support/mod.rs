@@ -1,7 +1,4 @@
-//! Private network namespaces, and calls to relay in them.
-//!
-//! A namespace is a thread that has unshared its network. Sockets made there stay there and can be used from any
-//! thread, so a test is written in one place, as one story.
+//! Kernel lanes in private network namespaces, and calls to relay in them.
 
 #![allow(unsafe_code, dead_code, reason = "each test crate uses a part")]
 
@@ -10,10 +7,7 @@ pub mod net;
 pub mod pinned;
 
 use std::net::{IpAddr, SocketAddr};
-use std::process::Command;
-use std::thread::JoinHandle;
 
-use crossbeam_channel::{Sender, bounded, unbounded};
 use voxlane_common::splice::Continuity;
 use voxlane_dataplane::codec::Codec;
 use voxlane_dataplane::flows::{Policing, Rules};
@@ -21,6 +15,7 @@ use voxlane_dataplane::kernel::{KernelConfig, KernelLane, Leg, RelayPair};
 use voxlane_dataplane::media_plane::{
     AttachPolicy, Direction, LatchMode, Pacing, RtcpPort, Session, TelephoneEvent, Unallocated,
 };
+pub use voxlane_tests::namespace::Namespace;
 
 /// Whether the test can run. Without root it is skipped, except in CI, where a skipped test is a failed one.
 pub fn is_root() -> bool {
@@ -37,118 +32,24 @@ pub fn is_root() -> bool {
     false
 }
 
-type Job = Box<dyn FnOnce() + Send>;
+/// Starts kernel lanes in a namespace.
+pub trait Lanes {
+    /// On these interfaces, for ports 10000-10099.
+    fn lane(&self, interfaces: &[&str]) -> KernelLane;
 
-/// A network namespace. It ends with this value and the sockets made in it.
-pub struct Namespace {
-    jobs: Option<Sender<Job>>,
-    thread: Option<JoinHandle<()>>,
-    tid: i32,
+    /// As configured.
+    fn start(&self, config: KernelConfig) -> KernelLane;
 }
 
-impl Namespace {
-    pub fn new() -> Self {
-        let (jobs, todo) = unbounded::<Job>();
-        let (tell, told) = bounded(1);
-        let thread = std::thread::spawn(move || {
-            // SAFETY: plain system calls; the new namespace concerns this thread only.
-            let (result, tid) = unsafe { (libc::unshare(libc::CLONE_NEWNET), libc::gettid()) };
-            assert_eq!(result, 0, "unshare: {}", std::io::Error::last_os_error());
-            tell.send(tid).unwrap();
-            for job in todo {
-                job();
-            }
-        });
-        let namespace = Self {
-            jobs: Some(jobs),
-            thread: Some(thread),
-            tid: told.recv().unwrap(),
-        };
-        // Duplicate address detection would keep IPv6 addresses from use, and its frames, router solicitations and the like
-        // would be counted beside those of the test.
-        namespace.run(|| {
-            for scope in ["all", "default"] {
-                for (key, value) in [
-                    ("accept_dad", "0"),
-                    ("router_solicitations", "0"),
-                    ("addr_gen_mode", "1"),
-                ] {
-                    let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{scope}/{key}"), value);
-                }
-            }
-        });
-        namespace.sh("ip link set lo up");
-        namespace
-    }
-
-    /// Runs `job` in the namespace.
-    pub fn run<R: Send + 'static>(&self, job: impl FnOnce() -> R + Send + 'static) -> R {
-        let (tell, told) = bounded(1);
-        let job: Job = Box::new(move || drop(tell.send(job())));
-        self.jobs.as_ref().unwrap().send(job).unwrap();
-        told.recv().expect("the job panicked")
-    }
-
-    /// Runs commands, one a line, in the namespace.
-    pub fn sh(&self, commands: &str) {
-        let commands = commands.to_owned();
-        self.run(move || {
-            for line in commands.lines().map(str::trim).filter(|line| !line.is_empty()) {
-                let mut words = line.split_whitespace();
-                let output = Command::new(words.next().unwrap()).args(words).output().expect(line);
-                assert!(
-                    output.status.success(),
-                    "{line}: {}",
-                    String::from_utf8_lossy(&output.stderr)
-                );
-            }
-        });
-    }
-
-    /// Moves an interface of this namespace to another one.
-    pub fn give(&self, interface: &str, to: &Self) {
-        self.sh(&format!("ip link set {interface} netns {}", to.tid));
-    }
-
-    /// Hardware address and index of an interface.
-    pub fn interface(&self, name: &str) -> ([u8; 6], u32) {
-        let name = name.to_owned();
-        self.run(move || {
-            let output = Command::new("ip")
-                .args(["-o", "link", "show", "dev", &name])
-                .output()
-                .unwrap();
-            let line = String::from_utf8(output.stdout).unwrap();
-            let index = line.split(':').next().unwrap().parse().unwrap();
-            let mac = line.split("link/ether ").nth(1).unwrap().split(' ').next().unwrap();
-            let octets: Vec<u8> = mac
-                .split(':')
-                .map(|octet| u8::from_str_radix(octet, 16).unwrap())
-                .collect();
-            (octets.try_into().unwrap(), index)
-        })
-    }
-
-    /// Starts the kernel lane in the namespace, on these interfaces, for ports 10000-10099.
-    pub fn lane(&self, interfaces: &[&str]) -> KernelLane {
+impl Lanes for Namespace {
+    fn lane(&self, interfaces: &[&str]) -> KernelLane {
         let interfaces = interfaces.iter().map(|name| (*name).to_owned()).collect();
         let config = KernelConfig { interfaces, ..config() };
         self.start(config)
     }
 
-    /// Starts the kernel lane in the namespace.
-    pub fn start(&self, config: KernelConfig) -> KernelLane {
+    fn start(&self, config: KernelConfig) -> KernelLane {
         self.run(move || KernelLane::start(&config, |_| {})).unwrap()
-    }
-}
-
-impl Drop for Namespace {
-    fn drop(&mut self) {
-        drop(self.jobs.take());
-        if let Some(thread) = self.thread.take() {
-            // A panic in there has shown itself in the job that caused it.
-            drop(thread.join());
-        }
     }
 }
 

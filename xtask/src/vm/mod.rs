@@ -4,8 +4,9 @@
 //! * [`modules`]: the modules of a kernel that the tests need
 //! * [`initramfs`]: packs tools, modules and tests for a VM; `init.sh` is what runs there
 //! * [`machine`]: qemu, its console and its end
-//! * [`report`]: understands the console
+//! * [`report`]: understands the console; [`figure`]: what tests have measured
 
+mod figure;
 mod initramfs;
 mod kernels;
 mod machine;
@@ -14,7 +15,7 @@ mod report;
 
 use std::fs::{self, File};
 use std::io::IsTerminal;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -108,21 +109,12 @@ pub fn test_on(kernels: &[Kernel], workspace: &Workspace, filter: &[String], tal
     let mut arguments = vec!["--include-ignored".to_owned(), colour.to_owned()];
     arguments.extend_from_slice(filter);
 
-    let home = workspace.tools().join("vm");
-    fs::create_dir_all(&home)?;
-    let lock = File::create(home.join("lock"))?;
-    if lock.try_lock().is_err() {
-        steps::begin("waiting for another cargo xtask vm");
-        lock.lock()?;
-    }
+    let _lock = lock(workspace)?;
     let mut sound = true;
     let mut summary = Vec::new();
     for kernel in kernels {
         let started = Instant::now();
-        let modules = modules::in_load_order(workspace, kernel, MODULES)?;
-        let home = home.join(&kernel.release);
-        let initramfs = initramfs::build(workspace, &home, &modules, &executables, &arguments)?;
-        let report = boot(workspace, kernel, &initramfs)?;
+        let report = boot(workspace, kernel, &executables, &arguments, |_| {})?;
         let well = report.sound(executables.len());
         summary.push(format!(
             "kernel {}: {}; {}, {} s in all",
@@ -141,11 +133,60 @@ pub fn test_on(kernels: &[Kernel], workspace: &Workspace, filter: &[String], tal
     Ok(sound)
 }
 
+/// What a test measures on Debian's current kernel: the figure `name` in what it prints. `None` if there is no test
+/// executable of this name.
+pub fn measure(workspace: &mut Workspace, executable: &str, test: &str, name: &str) -> Result<Option<f64>> {
+    prepare::ebpf(workspace)?;
+    let [_, current] = KERNELS;
+    let mut executables = test_executables(workspace)?;
+    executables.retain(|built| built.name == executable);
+    if executables.is_empty() {
+        return Ok(None);
+    }
+    let arguments = ["--include-ignored", "--nocapture", test].map(str::to_owned);
+    let mut figure = None;
+    let _lock = lock(workspace)?;
+    for kernel in fetch(workspace, &[current])? {
+        boot(workspace, &kernel, &executables, &arguments, |line| {
+            figure = figure::in_line(line, name).or(figure);
+        })?;
+    }
+    figure
+        .map(Some)
+        .with_context(|| format!("the test {test} did not print `{name}=...`"))
+}
+
+/// Waits until no other xtask uses the VM's files.
+fn lock(workspace: &Workspace) -> Result<File> {
+    let home = home(workspace);
+    fs::create_dir_all(&home)?;
+    let lock = File::create(home.join("lock"))?;
+    if lock.try_lock().is_err() {
+        steps::begin("waiting for another cargo xtask vm");
+        lock.lock()?;
+    }
+    Ok(lock)
+}
+
+fn home(workspace: &Workspace) -> PathBuf {
+    workspace.tools().join("vm")
+}
+
 /// Runs one VM, printing what its tests say; when it breaks off, also the last the console said.
-fn boot(workspace: &Workspace, kernel: &Kernel, initramfs: &Path) -> Result<Report> {
+fn boot(
+    workspace: &Workspace,
+    kernel: &Kernel,
+    executables: &[TestExecutable],
+    arguments: &[String],
+    mut on_line: impl FnMut(&str),
+) -> Result<Report> {
+    let modules = modules::in_load_order(workspace, kernel, MODULES)?;
+    let home = home(workspace).join(&kernel.release);
+    let initramfs = initramfs::build(workspace, &home, &modules, executables, arguments)?;
     steps::begin(&format!("kernel {}", kernel.release));
     let mut report = Report::new();
-    let end = machine::run(workspace, kernel, initramfs, |line| {
+    let end = machine::run(workspace, kernel, &initramfs, |line| {
+        on_line(line);
         if let Some(line) = report.take(line) {
             println!("{line}");
         }
