@@ -31,7 +31,9 @@ fn lab_with_intruder(latch: &str) -> Option<(Lab, Gateway, UdpSocket)> {
     let net = Lab::new().unwrap();
     net.neighbour_of_carrier().unwrap();
     let intruder = socket(&net.carrier, NEIGHBOUR, RTP).unwrap();
-    let config = below(&lab(Xdp::Auto, NO_BOT), "[media]", "ports = \"10000-10199\"");
+    // All is sent as fast as it goes.
+    let media = "ports = \"10000-10199\"\npolice = \"off\"";
+    let config = below(&lab(Xdp::Auto, NO_BOT), "[media]", media);
     let config = below(&config, "name = \"carrier\"", &format!("latch = \"{latch}\""));
     let gateway = Gateway::start_with(&binary, &net.gateway, &config).unwrap();
     Some((net, gateway, intruder))
