@@ -146,6 +146,31 @@ fn where_sources_are_strict_a_silent_caller_loses_nothing_either() {
     assert!(arrived(&intruder).unwrap().is_empty());
 }
 
+#[test]
+fn a_caller_takes_back_the_call_that_was_lured_away_before_it_spoke() {
+    let Some((net, gateway, intruder)) = lab_with_intruder("nat") else {
+        return;
+    };
+    let call = Scripted::call(&net, &gateway).unwrap();
+    let (mut caller, mut far, mut stream) = (Sender::new(CALLER), Sender::new(FAR_SIDE), Sender::new(INTRUDER));
+    // Two packets in sequence are what a caller behind an address translator shows.
+    spray(&intruder, &mut stream).unwrap();
+    spray(&intruder, &mut stream).unwrap();
+    assert_eq!(
+        call.far.recv(&mut [0; 2048]).unwrap(),
+        caller.clone().next_packet().len()
+    );
+
+    talk(&call, &mut caller, &mut far, 20).unwrap();
+    for _ in 0..3 {
+        spray(&intruder, &mut stream).unwrap();
+        talk(&call, &mut caller, &mut far, 20).unwrap();
+    }
+    // The one on probation, and those that came too late.
+    refused(&gateway, 1 + 3).unwrap();
+    assert!(arrived(&intruder).unwrap().is_empty());
+}
+
 /// The far side says something, and the caller hears all of it.
 fn far_side_is_heard(call: &Scripted, far: &mut Sender, packets: u64) -> Result<()> {
     let mut buffer = [0; 2048];
