@@ -2,6 +2,7 @@
 //! lured away.
 
 use std::net::{SocketAddr, UdpSocket};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -26,17 +27,16 @@ const INTRUDER: u32 = 0xbad;
 const LATCHES: [&str; 2] = ["strict", "nat"];
 
 /// A lab with an intruder beside the carrier, and a gateway that takes RTP from whom `latch` says.
-fn lab_with_intruder(latch: &str) -> Option<(Lab, Gateway, UdpSocket)> {
-    let binary = requirements::gateway_in_namespaces()?;
-    let net = Lab::new().unwrap();
-    net.neighbour_of_carrier().unwrap();
-    let intruder = socket(&net.carrier, NEIGHBOUR, RTP).unwrap();
+fn lab_with_intruder(binary: &Path, latch: &str) -> Result<(Lab, Gateway, UdpSocket)> {
+    let net = Lab::new()?;
+    net.neighbour_of_carrier()?;
+    let intruder = socket(&net.carrier, NEIGHBOUR, RTP)?;
     // All is sent as fast as it goes.
     let media = "ports = \"10000-10199\"\npolice = \"off\"";
     let config = below(&lab(Xdp::Auto, NO_BOT), "[media]", media);
     let config = below(&config, "name = \"carrier\"", &format!("latch = \"{latch}\""));
-    let gateway = Gateway::start_with(&binary, &net.gateway, &config).unwrap();
-    Some((net, gateway, intruder))
+    let gateway = Gateway::start_with(binary, &net.gateway, &config)?;
+    Ok((net, gateway, intruder))
 }
 
 /// Sends RTP to every port of the range.
@@ -80,10 +80,11 @@ fn refused(gateway: &Gateway, packets: u64) -> Result<()> {
 
 #[test]
 fn nothing_is_injected_into_a_call() {
+    let Some(binary) = requirements::gateway_in_namespaces() else {
+        return;
+    };
     for latch in LATCHES {
-        let Some((net, gateway, intruder)) = lab_with_intruder(latch) else {
-            return;
-        };
+        let (net, gateway, intruder) = lab_with_intruder(&binary, latch).unwrap();
         let call = Scripted::call(&net, &gateway).unwrap();
         let (mut caller, mut far) = (Sender::new(CALLER), Sender::new(FAR_SIDE));
         talk(&call, &mut caller, &mut far, 20).unwrap();
@@ -106,10 +107,11 @@ fn nothing_is_injected_into_a_call() {
 
 #[test]
 fn no_media_is_lured_away() {
+    let Some(binary) = requirements::gateway_in_namespaces() else {
+        return;
+    };
     for latch in LATCHES {
-        let Some((net, gateway, intruder)) = lab_with_intruder(latch) else {
-            return;
-        };
+        let (net, gateway, intruder) = lab_with_intruder(&binary, latch).unwrap();
         let call = Scripted::call(&net, &gateway).unwrap();
         let (mut caller, mut far) = (Sender::new(CALLER), Sender::new(FAR_SIDE));
         let mut stream = Sender::new(INTRUDER);
@@ -133,9 +135,10 @@ fn no_media_is_lured_away() {
 
 #[test]
 fn where_sources_are_strict_a_silent_caller_loses_nothing_either() {
-    let Some((net, gateway, intruder)) = lab_with_intruder("strict") else {
+    let Some(binary) = requirements::gateway_in_namespaces() else {
         return;
     };
+    let (net, gateway, intruder) = lab_with_intruder(&binary, "strict").unwrap();
     let call = Scripted::call(&net, &gateway).unwrap();
     let (mut far, mut stream) = (Sender::new(FAR_SIDE), Sender::new(INTRUDER));
     for sprays in 1..=5 {
@@ -148,9 +151,10 @@ fn where_sources_are_strict_a_silent_caller_loses_nothing_either() {
 
 #[test]
 fn a_caller_takes_back_the_call_that_was_lured_away_before_it_spoke() {
-    let Some((net, gateway, intruder)) = lab_with_intruder("nat") else {
+    let Some(binary) = requirements::gateway_in_namespaces() else {
         return;
     };
+    let (net, gateway, intruder) = lab_with_intruder(&binary, "nat").unwrap();
     let call = Scripted::call(&net, &gateway).unwrap();
     let (mut caller, mut far, mut stream) = (Sender::new(CALLER), Sender::new(FAR_SIDE), Sender::new(INTRUDER));
     // Two packets in sequence are what a caller behind an address translator shows.
@@ -206,9 +210,10 @@ fn refusals(probes: &[UdpSocket]) -> Result<usize> {
 
 #[test]
 fn a_port_scan_learns_nothing_and_is_counted() {
-    let Some((net, gateway, _)) = lab_with_intruder("nat") else {
+    let Some(binary) = requirements::gateway_in_namespaces() else {
         return;
     };
+    let (net, gateway, _) = lab_with_intruder(&binary, "nat").unwrap();
     let call = Scripted::call(&net, &gateway).unwrap();
     let probes = scan(&net).unwrap();
     let unallocated = |gateway: &Gateway| -> Result<u64> {

@@ -24,8 +24,7 @@ const TONE: u64 = 200;
 
 /// Twice the rate of 20 ms packets may go on, and a second's packets may come at once.
 fn most(during: Duration) -> u64 {
-    let packets = during.as_millis() / 10 + 60;
-    u64::try_from(packets).unwrap()
+    during.as_secs() * 100 + u64::from(during.subsec_millis()) / 10 + 60
 }
 
 /// The carrier's leg of the call that is not this one.
