@@ -208,6 +208,30 @@ fn refusals(probes: &[UdpSocket]) -> Result<usize> {
     Ok(refused)
 }
 
+/// Packets to ports that are nobody's, so far.
+fn unallocated(gateway: &Gateway) -> Result<u64> {
+    let kernel = gateway.status()?.plane.kernel.context("no kernel lane")?;
+    Ok(kernel.count("unallocated"))
+}
+
+#[test]
+fn where_the_gateway_was_told_its_addresses_a_scan_before_the_first_call_learns_nothing_either() {
+    let Some(binary) = requirements::gateway_in_namespaces() else {
+        return;
+    };
+    let net = Lab::new().unwrap();
+    net.neighbour_of_carrier().unwrap();
+    let media = "ports = \"10000-10199\"\naddresses = [\"10.200.1.1\", \"10.200.2.1\"]";
+    let config = below(&lab(Xdp::Auto, NO_BOT), "[media]", media);
+    let gateway = Gateway::start_with(&binary, &net.gateway, &config).unwrap();
+    let probes = scan(&net).unwrap();
+    let all = PORTS.count() as u64;
+    gateway
+        .wait_until(PATIENCE, unallocated, |count| *count == all)
+        .unwrap();
+    assert_eq!(refusals(&probes).unwrap(), 0);
+}
+
 #[test]
 fn a_port_scan_learns_nothing_and_is_counted() {
     let Some(binary) = requirements::gateway_in_namespaces() else {
@@ -216,10 +240,6 @@ fn a_port_scan_learns_nothing_and_is_counted() {
     let (net, gateway, _) = lab_with_intruder(&binary, "nat").unwrap();
     let call = Scripted::call(&net, &gateway).unwrap();
     let probes = scan(&net).unwrap();
-    let unallocated = |gateway: &Gateway| -> Result<u64> {
-        let kernel = gateway.status()?.plane.kernel.context("no kernel lane")?;
-        Ok(kernel.count("unallocated"))
-    };
     // All but the call's own pair.
     let nobodys = PORTS.count() as u64 - 2;
     gateway
