@@ -80,7 +80,7 @@ impl Latch {
         from: TransportAddress,
         header: &RtpHeader,
     ) -> Admission {
-        if let Some(admission) = self.known(signalled, from) {
+        if let Some(admission) = self.known(mode, signalled, from) {
             return admission;
         }
         match mode {
@@ -111,7 +111,7 @@ impl Latch {
         rtp_owner: TransportAddress,
         from: TransportAddress,
     ) -> Admission {
-        match self.known(signalled, from) {
+        match self.known(mode, signalled, from) {
             Some(admission) => admission,
             None if matches!(mode, LatchMode::Strict) => Admission::Stranger,
             None if from.same_host(signalled) || from.same_host(rtp_owner) => self.belongs_to(from),
@@ -121,15 +121,15 @@ impl Latch {
 
     /// The answer if it needs no probation.
     #[inline(always)]
-    fn known(&mut self, signalled: TransportAddress, from: TransportAddress) -> Option<Admission> {
+    fn known(&mut self, mode: LatchMode, signalled: TransportAddress, from: TransportAddress) -> Option<Admission> {
         if self.source.is(from) {
             return Some(Admission::Owner);
         }
+        if from.is(signalled) && (self.source.is_none() || matches!(mode, LatchMode::Nat)) {
+            return Some(self.belongs_to(from));
+        }
         if !self.source.is_none() {
             return Some(Admission::Stranger);
-        }
-        if from.is(signalled) {
-            return Some(self.belongs_to(from));
         }
         None
     }
@@ -200,10 +200,36 @@ mod tests {
             latch.on_rtp(LatchMode::Nat, signalled, nat, &header(1, 1)),
             Admission::Owner
         );
+        let stranger = address("198.51.100.1:61002");
+        for sequence in 1..5 {
+            let admission = latch.on_rtp(LatchMode::Nat, signalled, stranger, &header(sequence, 2));
+            assert_eq!(admission, Admission::Stranger);
+        }
+    }
+
+    #[test]
+    fn the_signalled_source_takes_back_what_was_guessed() {
+        let (signalled, intruder) = (address("192.0.2.1:4000"), address("203.0.113.66:4000"));
+        let mut latch = Latch::default();
+        for (sequence, admission) in [
+            (1, Admission::Probation),
+            (2, Admission::NewOwner),
+            (3, Admission::Owner),
+        ] {
+            assert_eq!(
+                latch.on_rtp(LatchMode::Nat, signalled, intruder, &header(sequence, 9)),
+                admission
+            );
+        }
         assert_eq!(
             latch.on_rtp(LatchMode::Nat, signalled, signalled, &header(1, 1)),
-            Admission::Stranger
+            Admission::NewOwner
         );
+        for sequence in 4..8 {
+            let admission = latch.on_rtp(LatchMode::Nat, signalled, intruder, &header(sequence, 9));
+            assert_eq!(admission, Admission::Stranger);
+        }
+        assert_eq!(latch.source(), signalled);
     }
 
     #[test]
@@ -279,7 +305,7 @@ mod tests {
         );
         assert_eq!(
             latch.on_rtcp(LatchMode::Nat, signalled, rtp_owner, signalled),
-            Admission::Stranger
+            Admission::NewOwner
         );
 
         let mut latch = Latch::default();

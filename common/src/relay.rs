@@ -164,7 +164,8 @@ fn admit_rtp(flow: &Flow, state: &mut FlowState, packet: &PacketView, now_ns: u6
         .latch
         .on_rtp(flow.latch(), flow.signalled(), packet.source, &header);
     let found = found_by(admission, packet)?;
-    if !state.admits(flow, packet.length, now_ns) {
+    // The packet that shows where a flow comes from counts, however fast somebody else was sending before.
+    if !state.admits(flow, packet.length, now_ns) && found.is_none() {
         return Err(DropReason::Policed);
     }
     let tick = flow.tick();
@@ -195,7 +196,8 @@ fn admit_rtcp(flow: &Flow, state: &mut FlowState, packet: &PacketView, now_ns: u
         .latch
         .on_rtcp(flow.latch(), flow.signalled(), packet.beside.owner, packet.source);
     let found = found_by(admission, packet)?;
-    if !state.admits(flow, packet.length, now_ns) {
+    // The packet that shows where a flow comes from counts, however fast somebody else was sending before.
+    if !state.admits(flow, packet.length, now_ns) && found.is_none() {
         return Err(DropReason::Policed);
     }
     state.account.on_report(packet.length, now_ns);

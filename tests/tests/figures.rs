@@ -14,7 +14,7 @@ use voxlane_tests::rtp::Sender;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Packets of the sender; not all of them are sent.
-const PACKETS: u64 = 750;
+const PACKETS: u32 = 750;
 
 const PTIME: Duration = Duration::from_millis(20);
 
@@ -43,7 +43,7 @@ fn bad_network() -> Vec<(Duration, Vec<u8>)> {
         });
         // The last is there, so that nothing is missing after it.
         if place == PACKETS - 1 || random(&mut state, 30) > 0 {
-            arrivals.push((PTIME * u32::try_from(place).unwrap() + late, packet));
+            arrivals.push((PTIME * place + late, packet));
         }
     }
     arrivals.sort_by_key(|(at, _)| *at);

@@ -2,6 +2,7 @@
 //! lured away.
 
 use std::net::{SocketAddr, UdpSocket};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -26,15 +27,16 @@ const INTRUDER: u32 = 0xbad;
 const LATCHES: [&str; 2] = ["strict", "nat"];
 
 /// A lab with an intruder beside the carrier, and a gateway that takes RTP from whom `latch` says.
-fn lab_with_intruder(latch: &str) -> Option<(Lab, Gateway, UdpSocket)> {
-    let binary = requirements::gateway_in_namespaces()?;
-    let net = Lab::new().unwrap();
-    net.neighbour_of_carrier().unwrap();
-    let intruder = socket(&net.carrier, NEIGHBOUR, RTP).unwrap();
-    let config = below(&lab(Xdp::Auto, NO_BOT), "[media]", "ports = \"10000-10199\"");
+fn lab_with_intruder(binary: &Path, latch: &str) -> Result<(Lab, Gateway, UdpSocket)> {
+    let net = Lab::new()?;
+    net.neighbour_of_carrier()?;
+    let intruder = socket(&net.carrier, NEIGHBOUR, RTP)?;
+    // All is sent as fast as it goes.
+    let media = "ports = \"10000-10199\"\npolice = \"off\"";
+    let config = below(&lab(Xdp::Auto, NO_BOT), "[media]", media);
     let config = below(&config, "name = \"carrier\"", &format!("latch = \"{latch}\""));
-    let gateway = Gateway::start_with(&binary, &net.gateway, &config).unwrap();
-    Some((net, gateway, intruder))
+    let gateway = Gateway::start_with(binary, &net.gateway, &config)?;
+    Ok((net, gateway, intruder))
 }
 
 /// Sends RTP to every port of the range.
@@ -78,10 +80,11 @@ fn refused(gateway: &Gateway, packets: u64) -> Result<()> {
 
 #[test]
 fn nothing_is_injected_into_a_call() {
+    let Some(binary) = requirements::gateway_in_namespaces() else {
+        return;
+    };
     for latch in LATCHES {
-        let Some((net, gateway, intruder)) = lab_with_intruder(latch) else {
-            return;
-        };
+        let (net, gateway, intruder) = lab_with_intruder(&binary, latch).unwrap();
         let call = Scripted::call(&net, &gateway).unwrap();
         let (mut caller, mut far) = (Sender::new(CALLER), Sender::new(FAR_SIDE));
         talk(&call, &mut caller, &mut far, 20).unwrap();
@@ -104,10 +107,11 @@ fn nothing_is_injected_into_a_call() {
 
 #[test]
 fn no_media_is_lured_away() {
+    let Some(binary) = requirements::gateway_in_namespaces() else {
+        return;
+    };
     for latch in LATCHES {
-        let Some((net, gateway, intruder)) = lab_with_intruder(latch) else {
-            return;
-        };
+        let (net, gateway, intruder) = lab_with_intruder(&binary, latch).unwrap();
         let call = Scripted::call(&net, &gateway).unwrap();
         let (mut caller, mut far) = (Sender::new(CALLER), Sender::new(FAR_SIDE));
         let mut stream = Sender::new(INTRUDER);
@@ -131,9 +135,10 @@ fn no_media_is_lured_away() {
 
 #[test]
 fn where_sources_are_strict_a_silent_caller_loses_nothing_either() {
-    let Some((net, gateway, intruder)) = lab_with_intruder("strict") else {
+    let Some(binary) = requirements::gateway_in_namespaces() else {
         return;
     };
+    let (net, gateway, intruder) = lab_with_intruder(&binary, "strict").unwrap();
     let call = Scripted::call(&net, &gateway).unwrap();
     let (mut far, mut stream) = (Sender::new(FAR_SIDE), Sender::new(INTRUDER));
     for sprays in 1..=5 {
@@ -141,6 +146,32 @@ fn where_sources_are_strict_a_silent_caller_loses_nothing_either() {
         refused(&gateway, sprays).unwrap();
         far_side_is_heard(&call, &mut far, 20).unwrap();
     }
+    assert!(arrived(&intruder).unwrap().is_empty());
+}
+
+#[test]
+fn a_caller_takes_back_the_call_that_was_lured_away_before_it_spoke() {
+    let Some(binary) = requirements::gateway_in_namespaces() else {
+        return;
+    };
+    let (net, gateway, intruder) = lab_with_intruder(&binary, "nat").unwrap();
+    let call = Scripted::call(&net, &gateway).unwrap();
+    let (mut caller, mut far, mut stream) = (Sender::new(CALLER), Sender::new(FAR_SIDE), Sender::new(INTRUDER));
+    // Two packets in sequence are what a caller behind an address translator shows.
+    spray(&intruder, &mut stream).unwrap();
+    spray(&intruder, &mut stream).unwrap();
+    assert_eq!(
+        call.far.recv(&mut [0; 2048]).unwrap(),
+        caller.clone().next_packet().len()
+    );
+
+    talk(&call, &mut caller, &mut far, 20).unwrap();
+    for _ in 0..3 {
+        spray(&intruder, &mut stream).unwrap();
+        talk(&call, &mut caller, &mut far, 20).unwrap();
+    }
+    // The one on probation, and those that came too late.
+    refused(&gateway, 1 + 3).unwrap();
     assert!(arrived(&intruder).unwrap().is_empty());
 }
 
@@ -177,17 +208,38 @@ fn refusals(probes: &[UdpSocket]) -> Result<usize> {
     Ok(refused)
 }
 
+/// Packets to ports that are nobody's, so far.
+fn unallocated(gateway: &Gateway) -> Result<u64> {
+    let kernel = gateway.status()?.plane.kernel.context("no kernel lane")?;
+    Ok(kernel.count("unallocated"))
+}
+
 #[test]
-fn a_port_scan_learns_nothing_and_is_counted() {
-    let Some((net, gateway, _)) = lab_with_intruder("nat") else {
+fn where_the_gateway_was_told_its_addresses_a_scan_before_the_first_call_learns_nothing_either() {
+    let Some(binary) = requirements::gateway_in_namespaces() else {
         return;
     };
+    let net = Lab::new().unwrap();
+    net.neighbour_of_carrier().unwrap();
+    let media = "ports = \"10000-10199\"\naddresses = [\"10.200.1.1\", \"10.200.2.1\"]";
+    let config = below(&lab(Xdp::Auto, NO_BOT), "[media]", media);
+    let gateway = Gateway::start_with(&binary, &net.gateway, &config).unwrap();
+    let probes = scan(&net).unwrap();
+    let all = PORTS.count() as u64;
+    gateway
+        .wait_until(PATIENCE, unallocated, |count| *count == all)
+        .unwrap();
+    assert_eq!(refusals(&probes).unwrap(), 0);
+}
+
+#[test]
+fn a_port_scan_learns_nothing_and_is_counted() {
+    let Some(binary) = requirements::gateway_in_namespaces() else {
+        return;
+    };
+    let (net, gateway, _) = lab_with_intruder(&binary, "nat").unwrap();
     let call = Scripted::call(&net, &gateway).unwrap();
     let probes = scan(&net).unwrap();
-    let unallocated = |gateway: &Gateway| -> Result<u64> {
-        let kernel = gateway.status()?.plane.kernel.context("no kernel lane")?;
-        Ok(kernel.count("unallocated"))
-    };
     // All but the call's own pair.
     let nobodys = PORTS.count() as u64 - 2;
     gateway

@@ -1,7 +1,9 @@
 //! What the control plane learns of calls whose packets it never sees: keys, and round-trip times from RTCP.
 
+use std::path::Path;
 use std::time::Duration;
 
+use anyhow::{Context, Result};
 use voxlane_tests::audio::tone;
 use voxlane_tests::config::{NO_BOT, RELAYED, Xdp, below, lab};
 use voxlane_tests::gateway::Gateway;
@@ -56,30 +58,25 @@ fn keys_reach_the_control_plane_and_stay_where_they_were_in_the_sound() {
 }
 
 /// Two baresips in a call, until the round-trip time to both is known; then where RTCP went.
-fn round_trips(rtcp: Rtcp, config: &str) {
-    let Some(binary) = requirements::gateway_in_namespaces() else {
-        return;
-    };
-    let net = Lab::new().unwrap();
-    let gateway = Gateway::start_with(&binary, &net.gateway, config).unwrap();
+fn round_trips(binary: &Path, rtcp: Rtcp, config: &str) -> Result<()> {
+    let net = Lab::new()?;
+    let gateway = Gateway::start_with(binary, &net.gateway, config)?;
     let sound = tone(1000, 60_000);
-    let _far = Baresip::answer(&net.far, FAR, RELAYED, &sound, rtcp).unwrap();
+    let _far = Baresip::answer(&net.far, FAR, RELAYED, &sound, rtcp)?;
     let uri = format!("sip:{RELAYED}@{GATEWAY_TO_CARRIER}");
     let minute = Duration::from_secs(60);
-    let mut call = Baresip::call_with(&net.carrier, CARRIER, &uri, &sound, minute, rtcp).unwrap();
-    call.wait_established(PATIENCE).unwrap();
+    let mut call = Baresip::call_with(&net.carrier, CARRIER, &uri, &sound, minute, rtcp)?;
+    call.wait_established(PATIENCE)?;
     let relayed = |flows: &Flows| flows.flows.len() == 2 && flows.flows.iter().all(|flow| flow.received.packets > 0);
-    let flows = gateway.wait_until(PATIENCE, Gateway::flows, relayed).unwrap();
-    let directory = tempfile::tempdir().unwrap();
+    let flows = gateway.wait_until(PATIENCE, Gateway::flows, relayed)?;
+    let directory = tempfile::tempdir()?;
     let file = directory.path().join("call.pcap");
-    let id = flows.leg("a").unwrap().call.clone().unwrap();
-    let capture = gateway.capture(&id, &file).unwrap();
-    let flows = gateway
-        .wait_until(PATIENCE, Gateway::flows, |flows| {
-            flows.flows.len() == 2 && flows.flows.iter().all(|flow| flow.rtt_ms.is_some())
-        })
-        .unwrap();
-    capture.stop().unwrap();
+    let id = flows.leg("a")?.call.clone().context("a flow without a call")?;
+    let capture = gateway.capture(&id, &file)?;
+    let flows = gateway.wait_until(PATIENCE, Gateway::flows, |flows| {
+        flows.flows.len() == 2 && flows.flows.iter().all(|flow| flow.rtt_ms.is_some())
+    })?;
+    capture.stop()?;
 
     let mut expected = Vec::new();
     for flow in &flows.flows {
@@ -92,22 +89,29 @@ fn round_trips(rtcp: Rtcp, config: &str) {
         });
     }
     let ports: Vec<u16> = flows.flows.iter().map(|flow| flow.local.port()).collect();
-    let reported_at = tshark::fields(&file, &ports, "rtcp", "udp.dstport").unwrap();
-    let mut reported_at: Vec<u16> = reported_at.iter().map(|port| port.parse().unwrap()).collect();
+    let reported_at = tshark::fields(&file, &ports, "rtcp", "udp.dstport")?;
+    let mut reported_at: Vec<u16> = reported_at.iter().map(|port| port.parse()).collect::<Result<_, _>>()?;
     reported_at.sort_unstable();
     reported_at.dedup();
     expected.sort_unstable();
     expected.dedup();
     assert_eq!(reported_at, expected);
+    Ok(())
 }
 
 #[test]
 fn round_trip_times_come_from_reports_that_pass_through() {
-    round_trips(Rtcp::OwnPort, &lab(Xdp::Auto, NO_BOT));
+    let Some(binary) = requirements::gateway_in_namespaces() else {
+        return;
+    };
+    round_trips(&binary, Rtcp::OwnPort, &lab(Xdp::Auto, NO_BOT)).unwrap();
 }
 
 #[test]
 fn reports_may_share_the_port_of_the_sound() {
+    let Some(binary) = requirements::gateway_in_namespaces() else {
+        return;
+    };
     let config = below(&lab(Xdp::Auto, NO_BOT), "name = \"far\"", "rtcp_mux = \"offer\"");
-    round_trips(Rtcp::Multiplexed, &config);
+    round_trips(&binary, Rtcp::Multiplexed, &config).unwrap();
 }
