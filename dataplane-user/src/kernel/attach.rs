@@ -166,6 +166,10 @@ pub(super) fn attach_pace(
             if let Err(error) = aya::programs::tc::qdisc_add_clsact(interface) {
                 tracing::debug!(%error, interface, "clsact was not added");
             }
+            if pins.is_some() {
+                // What an earlier process has left: a filter cannot be pinned, it stays by itself.
+                remove_filters(interface);
+            }
             program.attach_with_options(
                 interface,
                 TcAttachType::Ingress,
@@ -177,11 +181,19 @@ pub(super) fn attach_pace(
         let link = program.take_link(id)?;
         match FdLink::try_from(link) {
             Ok(link) => held.extend(pin_link(link, pin)),
-            // A clsact filter stays without a pin: as long as its interface, in fact.
+            // A filter of clsact stays without a pin, until `remove_filters`.
             Err(_) => tracing::debug!(interface, "the tc program is attached by clsact"),
         }
     }
     Ok(())
+}
+
+/// Takes `pace` off an interface where it is a filter of clsact.
+pub(super) fn remove_filters(interface: &str) {
+    if let Err(error) = aya::programs::tc::qdisc_detach_program(interface, TcAttachType::Ingress, "pace") {
+        // There is none, as a rule.
+        tracing::debug!(%error, interface, "no filter was removed");
+    }
 }
 
 fn pinned(path: &Path) -> Option<FdLink> {
@@ -222,6 +234,18 @@ fn in_words(error: &ProgramError) -> String {
             None => error.to_string(),
         },
     }
+}
+
+pub(super) fn interface_name(ifindex: u32) -> Option<String> {
+    let mut name: [libc::c_char; libc::IF_NAMESIZE] = [0; libc::IF_NAMESIZE];
+    // SAFETY: the buffer has the size that the function asks for.
+    let found = unsafe { libc::if_indextoname(ifindex, name.as_mut_ptr()) };
+    if found.is_null() {
+        return None;
+    }
+    // SAFETY: the function has written a C string into the buffer.
+    let name = unsafe { std::ffi::CStr::from_ptr(name.as_ptr()) };
+    name.to_str().ok().map(str::to_owned)
 }
 
 pub(super) fn interface_index(name: &str) -> Option<u32> {

@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 
 use voxlane_common::flow::LAYOUT;
 
+use super::attach::{interface_name, remove_filters};
 use super::error::KernelError;
 use crate::media_plane::AttachMode;
 
@@ -129,6 +130,9 @@ pub fn detach(root: &Path) -> Result<Vec<PathBuf>, KernelError> {
     };
     let (directories, links): (Vec<PathBuf>, Vec<PathBuf>) = entries(root).partition(|path| path.is_dir());
     for link in links {
+        if let Some(interface) = interface_of(&link) {
+            remove_filters(&interface);
+        }
         fs::remove_file(&link).map_err(|error| failed(&link, error))?;
         removed.push(link);
     }
@@ -145,6 +149,12 @@ pub fn detach(root: &Path) -> Result<Vec<PathBuf>, KernelError> {
         Err(error) => return Err(failed(root, error)),
     }
     Ok(removed)
+}
+
+/// The interface that a link is pinned for.
+fn interface_of(link: &Path) -> Option<String> {
+    let (_, ifindex) = link.file_name()?.to_str()?.rsplit_once('-')?;
+    interface_name(ifindex.parse().ok()?)
 }
 
 fn remove_maps(directory: &Path, removed: &mut Vec<PathBuf>) -> io::Result<()> {
