@@ -8,6 +8,7 @@ mod kernel_support;
 
 use std::net::UdpSocket;
 
+use kernel_support::bench::until;
 use kernel_support::net::{Net, exchange, knock, socket};
 use kernel_support::{Call, above, config, is_root, report, rtp};
 use voxlane_common::outcome::Outcome;
@@ -201,7 +202,8 @@ fn dropping_the_lane_detaches_it() {
     let lane = net.gateway.lane(&["g0"]);
     assert!(attached(&net));
     drop(lane);
-    assert!(!attached(&net));
+    // A process that another test is about to start may hold copies of the lane's descriptors for a moment.
+    until("the program is gone", || !attached(&net));
 }
 
 #[test]

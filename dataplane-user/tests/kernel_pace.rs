@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use aya::programs::SchedClassifier;
 use aya::programs::tc::TcAttachType;
-use kernel_support::bench::{Bench, monotonic_ns};
+use kernel_support::bench::{Bench, monotonic_ns, until};
 use kernel_support::frames::{XDP_PASS, XDP_REDIRECT};
 use kernel_support::net::{Net, socket};
 use kernel_support::tap::Tap;
@@ -219,7 +219,8 @@ fn the_program_that_paces_comes_and_goes_with_the_lane() {
     let Bench { lane, gateway, .. } = bench;
     let lane = Arc::into_inner(lane).unwrap();
     gateway.run(move || drop(lane));
-    assert_eq!(attached(&gateway), 0);
+    // A process that another test is about to start may hold copies of the lane's descriptors for a moment.
+    until("it is gone", || attached(&gateway) == 0);
 }
 
 #[test]

@@ -10,8 +10,9 @@ pub mod frames;
 pub mod net;
 pub mod tap;
 
+use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Sender, bounded, unbounded};
@@ -92,16 +93,19 @@ impl Namespace {
 
     /// Runs commands, one a line, in the namespace.
     pub fn sh(&self, commands: &str) {
-        let commands = commands.to_owned();
+        let lines = commands.lines().map(str::trim).filter(|line| !line.is_empty());
+        let lines: Vec<String> = lines.map(str::to_owned).collect();
         self.run(move || {
-            for line in commands.lines().map(str::trim).filter(|line| !line.is_empty()) {
-                let mut words = line.split_whitespace();
-                let output = Command::new(words.next().unwrap()).args(words).output().expect(line);
-                assert!(
-                    output.status.success(),
-                    "{line}: {}",
-                    String::from_utf8_lossy(&output.stderr)
-                );
+            // A process for each line of `ip` is most of the time of a test in an emulated machine.
+            let of_ip = |line: &String| line.strip_prefix("ip ").map(str::to_owned);
+            for lines in lines.chunk_by(|one, next| of_ip(one).is_some() && of_ip(next).is_some()) {
+                match lines {
+                    [line] => run(line, String::new()),
+                    lines => run(
+                        "ip -batch -",
+                        lines.iter().filter_map(of_ip).collect::<Vec<_>>().join("\n"),
+                    ),
+                }
             }
         });
     }
@@ -146,6 +150,25 @@ impl Namespace {
     pub fn start(&self, config: KernelConfig) -> KernelLane {
         self.run(move || KernelLane::start(&config, |_| {})).unwrap()
     }
+}
+
+/// Runs one command to its end.
+fn run(line: &str, input: String) {
+    let mut words = line.split_whitespace();
+    let mut command = Command::new(words.next().unwrap());
+    command.args(words);
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().expect(line);
+    // Dropped at once: the command sees its end.
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(input.as_bytes()).unwrap();
+    drop(stdin);
+    let output = child.wait_with_output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{line}: {errors}");
 }
 
 impl Drop for Namespace {
