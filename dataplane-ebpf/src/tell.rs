@@ -100,11 +100,13 @@ fn mirror_into<const ROOM: usize>(ctx: &XdpContext, seen: Seen, length: usize) -
 /// Copies part of the frame into room for `ROOM` bytes; whether it is all there.
 #[inline(always)]
 fn load<const ROOM: usize>(ctx: &XdpContext, offset: usize, to: *mut u8, length: usize) -> bool {
-    // The compiler knows that the length is in bounds, the eBPF verifier wants to see it.
-    let length = core::hint::black_box(length);
-    if length == 0 || length > ROOM {
+    // The compiler knows that the length is in bounds, the eBPF verifier wants to see it; before Linux 6.8 it learns nothing
+    // from a comparison with zero.
+    let last = core::hint::black_box(length.wrapping_sub(1));
+    if last >= ROOM {
         return false;
     }
+    let length = last + 1;
     // SAFETY: `to` has room for `length` bytes, by its callers and by the verifier.
     unsafe { bpf_xdp_load_bytes(ctx.as_ptr().cast(), offset as u32, to.cast(), length as u32) == 0 }
 }

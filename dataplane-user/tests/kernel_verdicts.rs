@@ -1,87 +1,279 @@
-//! The verdicts that depend on what is around a flow rather than on the packet: hold, routes, neighbours, path size.
-//! (Those that depend on the packet are in `kernel_oracle`.)
+//! How a frame can end: for each way the program knows there is a frame that ends so, over both IPs.
+//!
+//! (What becomes of arbitrary frames is `kernel_oracle`'s business, what flows remember `kernel_flows`'s.)
 #![cfg(feature = "ebpf")]
 #![allow(clippy::unwrap_used, reason = "in a test, an assertion")]
+#![allow(unsafe_code, reason = "the support code has packet sockets")]
 
 mod kernel_support;
 
-use kernel_support::frames::{Header, XDP_DROP, XDP_REDIRECT, frame};
-use kernel_support::{Call, Lanes, Namespace, above, gateway, is_root, neighbour, report, rtp};
-use voxlane_common::drops::DropReason;
-use voxlane_dataplane::kernel::{KernelLane, RelayPair};
-use voxlane_dataplane::media_plane::Direction;
+use std::net::SocketAddr;
 
-/// A gateway on whose interface `a0` frames of the caller arrive.
-struct Bench {
-    lane: KernelLane,
-    mac: [u8; 6],
-    ifindex: u32,
-    // Last: the lane goes before the namespace it lives in.
-    gateway: Namespace,
+use kernel_support::bench::{Bench, Judged, until};
+use kernel_support::frames::{XDP_DROP, XDP_PASS, XDP_REDIRECT, XDP_TX};
+use kernel_support::{Call, above, config, is_root, report, rtp};
+use voxlane_common::drops::DropReason;
+use voxlane_common::outcome::{Outcome, PassReason};
+use voxlane_dataplane::flows::Rules;
+use voxlane_dataplane::kernel::{KernelConfig, RelayPair};
+use voxlane_dataplane::media_plane::{Direction, Unallocated};
+
+/// How often a story is told until it ends as it should.
+enum Tries {
+    One,
+    /// What the host is told, the lane notices later; and how fast a flood is depends on the machine.
+    Many,
 }
 
-impl Bench {
-    fn new() -> Self {
-        let gateway = gateway();
-        let lane = gateway.lane(&["a0", "b0"]);
-        let (mac, ifindex) = gateway.interface("a0");
+/// What brings a frame to a certain end.
+struct Story {
+    tries: Tries,
+    /// What is unusual about the call.
+    pair: RelayPair,
+    /// A port of ours that a socket has.
+    reserved: Option<SocketAddr>,
+    /// Commands that make the host unusual.
+    before: &'static str,
+    /// Commands that undo them.
+    after: &'static str,
+    /// What arrives before.
+    first: Vec<Vec<u8>>,
+    frame: Vec<u8>,
+    /// Where it arrives.
+    local: SocketAddr,
+}
+
+/// A bench and a call on it.
+struct Stage {
+    bench: Bench,
+    call: Call,
+}
+
+impl Stage {
+    fn new(call: Call, unallocated: Unallocated) -> Self {
+        let config = KernelConfig {
+            unallocated,
+            rules: Rules::default(),
+            ..config()
+        };
         Self {
-            lane,
-            mac,
-            ifindex,
-            gateway,
+            bench: Bench::with(config),
+            call,
         }
     }
 
-    /// Lets a packet of the caller arrive; returns the verdict, and the frame if it was changed.
-    fn arrives(self, call: &Call, payload: &[u8], rtcp: bool) -> (Self, u32, bool) {
-        let [from, to] = [call.caller, call.caller_side].map(|end| if rtcp { above(end) } else { end });
-        let header = Header {
-            ttl: 9,
-            tos: 0,
-            id: 7,
-            dont_fragment: false,
-            macs: [neighbour(from), self.mac],
-            vlan: None,
-        };
-        let arriving = frame(&header, from, to, payload, true);
-        let Self {
-            lane,
-            mac,
-            ifindex,
-            gateway,
-        } = self;
-        let (lane, action, same) = gateway.run(move || {
-            let run = lane.test_run(&arriving, ifindex).unwrap();
-            (lane, run.action, run.frame == arriving)
-        });
-        (
-            Self {
-                lane,
-                mac,
-                ifindex,
-                gateway,
-            },
-            action,
-            same,
-        )
+    fn is_v6(&self) -> bool {
+        self.call.caller.is_ipv6()
     }
 
-    /// A media packet of the caller is dropped for `reason`, and left as it was.
-    fn drops(self, call: &Call, payload: &[u8], reason: DropReason) -> Self {
-        let (bench, action, same) = self.arrives(call, payload, false);
-        let record = bench.lane.read(call.caller_side).unwrap();
-        assert_eq!((action, same), (XDP_DROP, true), "{record:?}");
-        assert_eq!(record.drops, [(reason, 1)]);
-        assert_eq!(record.forwarded_packets, 0);
-        bench
+    /// A media packet of the caller.
+    fn media(&self, sequence: u16) -> Vec<u8> {
+        self.from_caller(&rtp(0, sequence, 1))
+    }
+
+    fn from_caller(&self, payload: &[u8]) -> Vec<u8> {
+        self.bench.frame(self.call.caller, self.call.caller_side, payload)
+    }
+
+    /// A media packet from the caller's host, but another port.
+    fn from_elsewhere(&self) -> Vec<u8> {
+        let elsewhere = SocketAddr::new(self.call.caller.ip(), 61_000);
+        self.bench.frame(elsewhere, self.call.caller_side, &rtp(0, 9, 1))
+    }
+
+    /// A media packet of the caller to another of our ports.
+    fn to_port(&self, port: u16) -> Vec<u8> {
+        let local = SocketAddr::new(self.call.caller_side.ip(), port);
+        self.bench.frame(self.call.caller, local, &rtp(0, 1, 1))
+    }
+
+    /// A media packet of the caller with one byte changed, over IPv4 or IPv6.
+    fn spoilt(&self, v4: (usize, u8), v6: (usize, u8)) -> Vec<u8> {
+        let mut frame = self.media(1);
+        let (place, byte) = if self.is_v6() { v6 } else { v4 };
+        frame[place] = byte;
+        frame
+    }
+
+    /// Nothing is unusual but the frame.
+    fn plain(&self, frame: Vec<u8>) -> Story {
+        Story {
+            tries: Tries::One,
+            pair: self.call.pair(),
+            reserved: None,
+            before: "",
+            after: "",
+            first: vec![],
+            frame,
+            local: self.call.caller_side,
+        }
+    }
+
+    /// Nothing is unusual but the call.
+    fn with(&self, change: impl FnOnce(&mut RelayPair)) -> Story {
+        let mut story = self.plain(self.media(1));
+        change(&mut story.pair);
+        story
+    }
+
+    /// The callee has another address.
+    fn with_callee(&self, v4: &str, v6: &str) -> Story {
+        let callee = if self.is_v6() { v6 } else { v4 };
+        self.with(|pair| pair.1.session.remote_rtp = callee.parse().unwrap())
+    }
+
+    /// Nothing is unusual but the host.
+    fn around(&self, v4: [&'static str; 2], v6: [&'static str; 2]) -> Story {
+        let [before, after] = if self.is_v6() { v6 } else { v4 };
+        Story {
+            tries: Tries::Many,
+            before,
+            after,
+            ..self.plain(self.media(1))
+        }
+    }
+
+    /// The story of an outcome; none if it takes more than a frame.
+    fn story(&self, outcome: Outcome) -> Option<Story> {
+        use DropReason as Drop;
+        use PassReason as Pass;
+        let story = match outcome {
+            Outcome::Passed(Pass::NotUdp) => self.plain(self.spoilt((23, 6), (20, 6))),
+            Outcome::Passed(Pass::Options) => self.plain(self.spoilt((14, 0x46), (20, 60))),
+            Outcome::Passed(Pass::Fragment) => self.plain(self.spoilt((20, 0x20), (20, 44))),
+            Outcome::Passed(Pass::BadLength) => self.plain(self.spoilt((39, 0), (59, 0))),
+            Outcome::Passed(Pass::OtherPort) => self.plain(self.to_port(9_998)),
+            Outcome::Passed(Pass::NoFlow) | Outcome::Dropped(Drop::Unallocated) => self.plain(self.to_port(10_050)),
+            Outcome::Passed(Pass::Worker) => Story {
+                reserved: Some(SocketAddr::new(self.call.caller_side.ip(), 10_060)),
+                ..self.plain(self.to_port(10_060))
+            },
+            Outcome::Reflected => {
+                let on_our_side = SocketAddr::new(self.call.caller_side.ip(), 10_002);
+                let mut story = self.with_callee("10.200.1.8:5000", "[2001:db8:1::8]:5000");
+                story.pair.1.local = on_our_side;
+                story
+            }
+            Outcome::Redirected => self.plain(self.media(1)),
+            // Needs `fq`: the tests of `kernel_pace` are about it.
+            Outcome::Paced => return None,
+            Outcome::Dropped(Drop::TooShort) => self.plain(self.from_caller(&rtp(0, 1, 1)[..11])),
+            Outcome::Dropped(Drop::NotRtp) => self.plain(self.from_caller(&[0; 20])),
+            Outcome::Dropped(Drop::NotRtcp) => {
+                let [from, local] = [self.call.caller, self.call.caller_side].map(above);
+                self.plain(self.bench.frame(from, local, &rtp(0, 1, 1)))
+            }
+            Outcome::Dropped(Drop::PayloadType) => self.plain(self.from_caller(&rtp(8, 1, 1))),
+            Outcome::Dropped(Drop::WrongSource) => Story {
+                first: vec![self.media(1)],
+                ..self.plain(self.from_elsewhere())
+            },
+            Outcome::Dropped(Drop::Probation) => self.plain(self.from_elsewhere()),
+            Outcome::Dropped(Drop::Held) => self.with(|pair| pair.1.session.direction = Direction::RecvOnly),
+            Outcome::Dropped(Drop::NoDestination) => self.with_callee("0.0.0.0:5000", "[::]:5000"),
+            Outcome::Dropped(Drop::NoRoute) => self.around(
+                [
+                    "ip route del 10.200.2.0/24 dev b0",
+                    "ip route add 10.200.2.0/24 dev b0 src 10.200.2.1",
+                ],
+                [
+                    "ip route del 2001:db8:2::/64 dev b0",
+                    "ip route add 2001:db8:2::/64 dev b0",
+                ],
+            ),
+            Outcome::Dropped(Drop::NoNeighbour) => self.with_callee("10.200.2.77:5000", "[2001:db8:2::77]:5000"),
+            Outcome::Dropped(Drop::TooBig) => {
+                let commands = ["ip link set b0 mtu 1300", "ip link set b0 mtu 1500"];
+                let mut large = rtp(0, 1, 1);
+                large.resize(1300, 0);
+                Story {
+                    frame: self.from_caller(&large),
+                    ..self.around(commands, commands)
+                }
+            }
+            Outcome::Dropped(Drop::Policed) => Story {
+                tries: Tries::Many,
+                first: (2..1000).map(|sequence| self.media(sequence)).collect(),
+                ..self.plain(self.media(1000))
+            },
+        };
+        Some(story)
+    }
+
+    fn tell(&self, story: &Story) -> Judged {
+        self.bench.all_arrive(story.first.clone(), story.local);
+        self.bench.arrives(story.frame.clone(), story.local)
+    }
+
+    fn play(&self, outcome: Outcome, story: &Story) {
+        let lane = &self.bench.lane;
+        lane.program(&story.pair, None).unwrap();
+        if let Some(local) = story.reserved {
+            lane.reserve(local).unwrap();
+        }
+        self.bench.gateway.sh(story.before);
+        let mut told = self.tell(story);
+        if let Tries::Many = story.tries {
+            until(outcome.name(), || {
+                told = self.tell(story);
+                told.outcome == outcome
+            });
+        }
+        let Judged { outcome: seen, run } = told;
+        assert_eq!(seen, outcome);
+        let (action, is_left_alone) = match outcome {
+            Outcome::Passed(_) => (XDP_PASS, true),
+            Outcome::Dropped(_) => (XDP_DROP, true),
+            Outcome::Reflected => (XDP_TX, false),
+            Outcome::Redirected => (XDP_REDIRECT, false),
+            Outcome::Paced => (XDP_PASS, false),
+        };
+        let is_same = run.frame == story.frame;
+        assert_eq!((run.action, is_same), (action, is_left_alone), "{}", outcome.name());
+        if let Outcome::Dropped(reason) = outcome {
+            // The flow has counted it, too, if there is one.
+            let drops = lane.read(self.call.caller_side).unwrap().drops;
+            let is_counted = drops.iter().any(|(known, _)| *known == reason);
+            assert_eq!(is_counted, reason != DropReason::Unallocated, "{}", reason.name());
+        }
+        self.bench.gateway.sh(story.after);
+        if !story.after.is_empty() {
+            until("all is as before", || {
+                let media = self.bench.arrives(self.media(1), self.call.caller_side);
+                media.outcome == Outcome::Redirected
+            });
+        }
+        lane.remove(self.call.caller_side);
+        lane.remove(self.call.callee_side);
+        lane.remove(story.pair.1.local);
     }
 }
 
-fn changed(change: impl FnOnce(&mut RelayPair)) -> RelayPair {
-    let mut pair = Call::across().pair();
-    change(&mut pair);
-    pair
+fn every_way(call: Call) {
+    if !is_root() {
+        return;
+    }
+    let (dropping, passing) = (Stage::new(call, Unallocated::Drop), Stage::new(call, Unallocated::Pass));
+    for outcome in Outcome::all() {
+        let stage = match outcome {
+            Outcome::Passed(PassReason::NoFlow) => &passing,
+            _ => &dropping,
+        };
+        match stage.story(outcome) {
+            Some(story) => stage.play(outcome, &story),
+            None => assert_eq!(outcome, Outcome::Paced, "a frame that ends so is missing"),
+        }
+    }
+}
+
+#[test]
+fn every_way_a_frame_can_end_over_ipv4() {
+    every_way(Call::across());
+}
+
+#[test]
+fn every_way_a_frame_can_end_over_ipv6() {
+    every_way(Call::across_v6());
 }
 
 #[test]
@@ -89,96 +281,13 @@ fn on_hold_media_stops_and_reports_go_on() {
     if !is_root() {
         return;
     }
-    let bench = Bench::new();
-    bench
-        .lane
-        .program(&changed(|pair| pair.1.session.direction = Direction::RecvOnly), None)
-        .unwrap();
-    let bench = bench.drops(&Call::across(), &rtp(0, 1, 1), DropReason::Held);
-    let (_, action, _) = bench.arrives(&Call::across(), &report(1), true);
-    assert_eq!(action, XDP_REDIRECT);
-}
-
-#[test]
-fn a_callee_that_has_not_said_where_it_listens_is_sent_nothing() {
-    if !is_root() {
-        return;
-    }
-    let bench = Bench::new();
-    bench
-        .lane
-        .program(
-            &changed(|pair| pair.1.session.remote_rtp = "0.0.0.0:5000".parse().unwrap()),
-            None,
-        )
-        .unwrap();
-    bench.drops(&Call::across(), &rtp(0, 1, 1), DropReason::NoDestination);
-}
-
-#[test]
-fn a_route_that_goes_away_is_noticed() {
-    if !is_root() {
-        return;
-    }
-    let bench = Bench::new();
-    bench.lane.program(&Call::across().pair(), None).unwrap();
-    bench.gateway.sh("ip route del 10.200.2.0/24 dev b0");
-    bench.drops(&Call::across(), &rtp(0, 1, 1), DropReason::NoRoute);
-}
-
-#[test]
-fn a_route_that_moves_to_an_interface_outside_the_lane_is_noticed() {
-    if !is_root() {
-        return;
-    }
-    let bench = Bench::new();
-    bench.lane.program(&Call::across().pair(), None).unwrap();
-    bench.gateway.sh("ip link add c0 type veth peer name c1
-         ip link set c0 up
-         ip link set c1 up
-         ip neigh replace 10.200.2.9 lladdr 02:00:00:00:02:09 dev c0
-         ip route add 10.200.2.9/32 dev c0");
-    bench.drops(&Call::across(), &rtp(0, 1, 1), DropReason::NoRoute);
-}
-
-#[test]
-fn a_neighbour_nobody_has_heard_of_is_waited_for() {
-    if !is_root() {
-        return;
-    }
-    let bench = Bench::new();
-    let call = Call {
-        callee: "10.200.2.77:5000".parse().unwrap(),
-        ..Call::across()
-    };
-    bench.lane.program(&call.pair(), None).unwrap();
-    bench.drops(&call, &rtp(0, 1, 1), DropReason::NoNeighbour);
-}
-
-#[test]
-fn what_does_not_fit_the_path_is_dropped() {
-    if !is_root() {
-        return;
-    }
-    let bench = Bench::new();
-    bench.gateway.sh("ip link set b0 mtu 600");
-    bench.lane.program(&Call::across().pair(), None).unwrap();
-    let mut large = rtp(0, 1, 1);
-    large.resize(700, 0);
-    bench.drops(&Call::across(), &large, DropReason::TooBig);
-}
-
-#[test]
-fn after_the_call_its_ports_are_nobodys() {
-    if !is_root() {
-        return;
-    }
-    let bench = Bench::new();
-    bench.lane.program(&Call::across().pair(), None).unwrap();
-    let (bench, action, _) = bench.arrives(&Call::across(), &rtp(0, 1, 1), false);
-    assert_eq!(action, XDP_REDIRECT);
-    // Either leg's end is the end of the pair.
-    bench.lane.remove(Call::across().callee_side).unwrap();
-    let (_, action, same) = bench.arrives(&Call::across(), &rtp(0, 2, 1), false);
-    assert_eq!((action, same), (XDP_DROP, true));
+    let (bench, call) = (Bench::new(), Call::across());
+    let mut pair = call.pair();
+    pair.1.session.direction = Direction::RecvOnly;
+    bench.lane.program(&pair, None).unwrap();
+    let media = bench.packet(call.caller, call.caller_side, &rtp(0, 1, 1));
+    assert_eq!(media.outcome, Outcome::Dropped(DropReason::Held));
+    let report = bench.packet(above(call.caller), above(call.caller_side), &report(1));
+    assert_eq!(report.outcome, Outcome::Redirected);
+    assert_eq!(bench.lane.read(call.caller_side).unwrap().forwarded_packets, 0);
 }

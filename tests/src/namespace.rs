@@ -1,7 +1,8 @@
 //! A network namespace as a thread: sockets made there stay there and can be used from any thread, so a test of what is
 //! inside a process is written in one place, as one story. (For programs, see [`crate::netns`].)
 
-use std::process::Command;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 
@@ -77,16 +78,26 @@ impl Namespace {
     /// # Panics
     /// If one fails.
     pub fn sh(&self, commands: &str) {
-        let commands = commands.to_owned();
+        let lines = commands.lines().map(str::trim).filter(|line| !line.is_empty());
+        let lines: Vec<String> = lines.map(str::to_owned).collect();
         self.run(move || {
-            for line in commands.lines().map(str::trim).filter(|line| !line.is_empty()) {
-                let mut words = line.split_whitespace();
-                let program = words.next().expect("the line is not empty");
-                let output = Command::new(program).args(words).output().expect(line);
-                let complaint = String::from_utf8_lossy(&output.stderr);
-                assert!(output.status.success(), "{line}: {complaint}");
+            // A process for each line of `ip` is most of the time of a test in an emulated machine.
+            let of_ip = |line: &String| line.strip_prefix("ip ").map(str::to_owned);
+            for lines in lines.chunk_by(|one, next| of_ip(one).is_some() && of_ip(next).is_some()) {
+                match lines {
+                    [line] => run(line, ""),
+                    lines => {
+                        let batch: Vec<String> = lines.iter().filter_map(of_ip).collect();
+                        run("ip -batch -", &batch.join("\n"));
+                    }
+                }
             }
         });
+    }
+
+    /// The thread that is in it.
+    pub fn thread_id(&self) -> i32 {
+        self.tid.as_raw()
     }
 
     /// Moves an interface of this namespace to another one.
@@ -107,6 +118,25 @@ impl Namespace {
             interface_of(&line).unwrap_or_else(|| panic!("{name}: no such interface: {line}"))
         })
     }
+}
+
+/// Runs one command to its end.
+fn run(line: &str, input: &str) {
+    let mut words = line.split_whitespace();
+    let mut command = Command::new(words.next().expect("the line is not empty"));
+    command
+        .args(words)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().expect(line);
+    if let Some(mut stdin) = child.stdin.take() {
+        // A command that does not read has its reasons; dropped here, the other one sees its end.
+        let _ = stdin.write_all(input.as_bytes());
+    }
+    let output = child.wait_with_output().expect(line);
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{line}: {complaint}\n{input}");
 }
 
 /// Hardware address and index in a line `7: a0@a1: <…> … link/ether 02:00:00:00:01:09 brd …`.

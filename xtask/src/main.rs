@@ -4,11 +4,13 @@
 //! * [`steps`]: how progress is shown, and how a command is run quietly
 //! * [`prepare`]: fetches what is missing: eBPF toolchain, test peers, Python
 //! * [`build`], [`test`], [`bench`]: build, check and measure; [`tally`] adds up test results
+//! * [`fuzz`]: feeds the parsers with what nobody has thought of
 //! * [`vm`]: boots other kernels and runs the tests of the kernel lane on them
 //! * [`run`]: starts the gateway in a lab, places real calls and goes through the pre-production checklist
 
 mod bench;
 mod build;
+mod fuzz;
 mod prepare;
 mod run;
 mod steps;
@@ -60,6 +62,8 @@ enum Task {
     Test(test::Arguments),
     /// Boot Debian's own kernels under qemu and run the tests of the kernel lane there
     Vm(vm::Arguments),
+    /// Feed arbitrary input to a parser, beginning with a corpus of named packets
+    Fuzz(fuzz::Arguments),
     /// Measure, as ratios against a baseline taken in the same run
     Bench(bench::Arguments),
 }
@@ -73,6 +77,7 @@ fn main() -> ExitCode {
         Task::Test(arguments) => test::run(&mut workspace, &arguments),
         Task::Vm(arguments) => vm::run(&mut workspace, &arguments),
         Task::Bench(arguments) => bench::run(&mut workspace, &arguments),
+        Task::Fuzz(arguments) => fuzz::run(&mut workspace, &arguments),
     };
     match outcome {
         Ok(code) => code,

@@ -22,6 +22,11 @@ impl Workspace {
         }
     }
 
+    /// The repository.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// Tools fetched for this repository. Independent of `CARGO_TARGET_DIR`, so that they are fetched once.
     pub fn tools(&self) -> PathBuf {
         self.root.join("target/tools")

@@ -2,9 +2,11 @@
 
 #![allow(unsafe_code, dead_code, reason = "each test crate uses a part")]
 
+pub mod bench;
 pub mod frames;
 pub mod net;
 pub mod pinned;
+pub mod tap;
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -187,6 +189,7 @@ pub fn gateway() -> Namespace {
          ip neigh replace 10.200.2.9 lladdr 02:00:00:00:02:09 dev b0
          ip neigh replace 10.200.2.7 lladdr 02:00:00:00:02:07 dev b0
          ip neigh replace 2001:db8:1::9 lladdr 02:00:00:00:01:09 dev a0
+         ip neigh replace 2001:db8:1::8 lladdr 02:00:00:00:01:08 dev a0
          ip neigh replace 2001:db8:2::9 lladdr 02:00:00:00:02:09 dev b0
          ip neigh replace 2001:db8:2::7 lladdr 02:00:00:00:02:07 dev b0
          ip route add 203.0.113.0/24 via 10.200.2.7

@@ -2,10 +2,12 @@
 //!
 //! * [`toolchain`]: rustup's part: nightly with `rust-src` for the eBPF target, rustfmt and clippy for the checks
 //! * [`linker`]: `bpf-linker`, into the tools directory
+//! * [`fuzzer`]: `cargo-fuzz`, into the tools directory
 //! * [`debian`]: packages of the peers the tests call with, and of what runs VMs
 //! * [`python`]: a virtual environment with the WebSocket library of the test agents
 
 pub mod debian;
+mod fuzzer;
 mod linker;
 mod python;
 mod toolchain;
@@ -21,6 +23,13 @@ pub fn ebpf(workspace: &mut Workspace) -> Result<()> {
     let toolchain = toolchain::nightly(workspace)?;
     workspace.build_ebpf_with(toolchain);
     linker::bpf_linker(workspace)
+}
+
+/// What fuzzing needs; returns the toolchain.
+pub fn fuzzer(workspace: &Workspace) -> Result<&'static str> {
+    let toolchain = toolchain::nightly(workspace)?;
+    fuzzer::cargo_fuzz(workspace)?;
+    Ok(toolchain)
 }
 
 /// What booting other kernels needs.
