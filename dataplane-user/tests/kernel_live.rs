@@ -8,52 +8,12 @@ mod kernel_support;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use kernel_support::{Call, Namespace, above, config, is_root, report, rtp};
+use kernel_support::net::{Net, socket};
+use kernel_support::{Call, above, config, is_root, report, rtp};
 use voxlane_common::outcome::Outcome;
 use voxlane_dataplane::kernel::{KernelConfig, KernelError, KernelLane};
 use voxlane_dataplane::lane::Reason;
 use voxlane_dataplane::media_plane::{AttachMode, AttachPolicy, Direction};
-
-/// A gateway `g0`/`g1` between a caller's network and a callee's, joined by veth pairs.
-struct Net {
-    gateway: Namespace,
-    caller: Namespace,
-    callee: Namespace,
-}
-
-impl Net {
-    fn new() -> Self {
-        let net = Self {
-            gateway: Namespace::new(),
-            caller: Namespace::new(),
-            callee: Namespace::new(),
-        };
-        net.gateway.sh("ip link add g0 type veth peer name e0
-             ip link add g1 type veth peer name e1");
-        net.gateway.give("e0", &net.caller);
-        net.gateway.give("e1", &net.callee);
-        // Frames that XDP hands to a veth are taken in only by a peer with GRO (or XDP); frames it is to rewrite need
-        // whole checksums.
-        net.caller.sh("ethtool -K e0 gro on tx off
-             ip addr add 10.200.1.9/24 dev e0
-             ip addr add 10.200.1.8/24 dev e0
-             ip link set e0 up");
-        net.callee.sh("ethtool -K e1 gro on tx off
-             ip addr add 10.200.2.9/24 dev e1
-             ip link set e1 up");
-        net.gateway.sh("ip addr add 10.200.1.1/24 dev g0
-             ip addr add 10.200.2.1/24 dev g1
-             ip link set g0 up
-             ip link set g1 up");
-        net
-    }
-}
-
-fn socket(namespace: &Namespace, address: SocketAddr) -> UdpSocket {
-    let socket = namespace.run(move || UdpSocket::bind(address)).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-    socket
-}
 
 /// Sends one packet and waits for it at the other end.
 fn exchange(from: &UdpSocket, via: SocketAddr, to: &UdpSocket, packet: &[u8]) -> (Vec<u8>, SocketAddr) {

@@ -114,6 +114,7 @@ impl Table {
                     live: true,
                     orphan: true,
                     late: Late::default(),
+                    sent_by_peer: 0,
                 },
             ));
         }
@@ -153,7 +154,7 @@ impl Table {
             .collect();
         let last_heard = |table: &Self, local: SocketAddr| {
             let state = table.leg_state(local).unwrap_or_default();
-            let LegState { rtp, rtcp } = state;
+            let LegState { rtp, rtcp, heard: _ } = state;
             rtp.account.last_seen_ns.max(rtcp.account.last_seen_ns)
         };
         for local in orphans {
