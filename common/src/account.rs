@@ -144,6 +144,13 @@ impl StreamAccount {
         self.last_seen_ns = arrival_ns;
     }
 
+    /// Counts packets of this stream that another has heard, `unexpected` of which came before its first one here.
+    pub fn add(&mut self, packets: u64, bytes: u64, unexpected: u64) {
+        self.packets += packets;
+        self.bytes += bytes;
+        self.expected_before += unexpected;
+    }
+
     /// Packets expected from the sequence numbers seen.
     pub fn expected(&self) -> u64 {
         if self.packets == 0 {

@@ -532,12 +532,55 @@ impl Beside {
     };
 }
 
+/// What was counted in a while.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    packets: u64,
+    bytes: u64,
+    /// Packets that a state which had seen none before does not know to expect.
+    unexpected: u64,
+    forwarded: u64,
+    drops: [u64; DropReason::COUNT],
+}
+
 impl FlowState {
-    /// Goes on from what somebody else has left: who owns the flow, where its peer was found, the stream that was sent.
-    pub fn take_up(&mut self, latch: Latch, found_destination: TransportAddress, sent: SentStream) {
-        self.latch = latch;
-        self.found_destination = found_destination;
+    /// What has been counted since the state was `earlier`.
+    pub fn counted_since(&self, earlier: &Self) -> Counts {
+        let (account, before) = (&self.account, &earlier.account);
+        let mut drops = self.drops;
+        for (count, before) in drops.iter_mut().zip(earlier.drops) {
+            *count = count.saturating_sub(before);
+        }
+        Counts {
+            packets: account.packets.saturating_sub(before.packets),
+            bytes: account.bytes.saturating_sub(before.bytes),
+            unexpected: if before.packets == 0 { account.expected() } else { 0 },
+            forwarded: self.forwarded.saturating_sub(earlier.forwarded),
+            drops,
+        }
+    }
+
+    /// Adds what was counted elsewhere of the same flow.
+    pub fn add(&mut self, counts: &Counts) {
+        self.account.add(counts.packets, counts.bytes, counts.unexpected);
+        self.forwarded += counts.forwarded;
+        for (count, more) in self.drops.iter_mut().zip(counts.drops) {
+            *count += more;
+        }
+    }
+
+    /// The far end is to be found anew, here and in the other direction: signalling has moved it.
+    #[inline(always)]
+    pub fn open_latch(&mut self) {
+        self.latch = Latch::default();
+        self.found_destination = TransportAddress::NONE;
+    }
+
+    /// Goes on to another leg: where that leg was found, the stream it has been sent, and how many packets of it.
+    pub fn lead_to(&mut self, found: TransportAddress, sent: SentStream, packets: u64) {
+        self.found_destination = found;
         self.sent = sent;
+        self.forwarded = packets;
     }
 
     /// The same state as that of another flow: of the same leg in another lane.
@@ -559,8 +602,7 @@ impl FlowState {
             self.epoch = flow.epoch;
         } else if self.epoch != flow.epoch {
             self.epoch = flow.epoch;
-            self.latch = Latch::default();
-            self.found_destination = TransportAddress::NONE;
+            self.open_latch();
         }
     }
 
@@ -782,14 +824,45 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_another_lane_left_is_gone_on_from() {
+    fn a_flow_that_leads_to_another_leg_goes_on_from_what_that_leg_was_sent() {
         let flow = Flow::new(&spec());
         let found = address("203.0.113.5:2313");
         let sent = SentStream::left_at(9, 8, 7, 6);
         let mut state = FlowState::default();
-        state.take_up(Latch::default(), found, sent);
+        state.lead_to(found, sent, 3);
         let mut state = state.moved_to(&flow);
         state.enter(&flow);
-        assert_eq!((state.destination(&flow), state.sent), (found, sent));
+        assert_eq!(
+            (state.destination(&flow), state.sent, state.forwarded),
+            (found, sent, 3)
+        );
+        state.open_latch();
+        assert_eq!((state.destination(&flow), state.sent), (flow.destination(), sent));
+    }
+
+    #[test]
+    fn what_two_lanes_have_counted_adds_up() {
+        let packet = |sequence: u8| {
+            let bytes = [0x80, 0, 0, sequence, 0, 0, 0, 0, 0, 0, 0, 1];
+            crate::rtp::RtpHeader::parse(&bytes).unwrap()
+        };
+        let hear = |state: &mut FlowState, sequence: u8| {
+            state.account.on_packet(&packet(sequence), 172, 1, Tick::of_rate(8000));
+            state.on_forwarded();
+        };
+        // The third packet is heard by the one, the fourth by the other.
+        for first in [1, 3] {
+            let mut before = FlowState::default();
+            (first..3).for_each(|sequence| hear(&mut before, sequence));
+            let (mut one, mut other) = (before, before);
+            hear(&mut one, 3);
+            one.on_dropped(DropReason::Held);
+            hear(&mut other, 4);
+            other.add(&one.counted_since(&before));
+            let all = u64::from(5 - first);
+            assert_eq!((other.account.packets, other.account.bytes), (all, all * 172));
+            assert_eq!((other.account.lost(), other.forwarded), (0, all));
+            assert_eq!(other.dropped(DropReason::Held), 1);
+        }
     }
 }

@@ -10,6 +10,7 @@ use crate::pace::Departure;
 use crate::rewrite::NewHeaders;
 use crate::rtcp;
 use crate::rtp::{self, Head, RtpHeader};
+use crate::splice::Content;
 
 /// What the decision needs to see of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,16 +171,18 @@ fn admit_rtp(flow: &Flow, state: &mut FlowState, packet: &PacketView, now_ns: u6
     }
     let tick = flow.tick();
     state.account.on_packet(&header, packet.length, now_ns, tick);
+    let is_event = flow.is_event(payload_type);
+    let content = if is_event { Content::Event } else { Content::Media };
     let head = match flow.forwarding() {
         Forwarding::On => state
             .sent
-            .on_packet(flow.continuity(), &header, now_ns, tick, flow.ptime_ns()),
+            .on_packet(flow.continuity(), content, &header, now_ns, tick, flow.ptime_ns()),
         Forwarding::Held => packet.head,
     };
     Ok(Admitted {
         head: rtp::with_payload_type(head, flow.outgoing_payload_type(payload_type)),
         found,
-        copy: flow.is_event(payload_type).then_some(EventKind::TelephoneEvent),
+        copy: is_event.then_some(EventKind::TelephoneEvent),
     })
 }
 

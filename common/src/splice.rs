@@ -19,11 +19,21 @@ pub enum Continuity {
     Spliced = 1,
 }
 
+/// What a packet carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// Media of the time that its timestamp says.
+    Media,
+    /// A telephone event, whose timestamp says when it began.
+    Event,
+}
+
 /// The stream that a flow sends on. All zero: nothing was sent yet.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct SentStream {
-    /// When the newest packet was sent, ns on the monotonic clock; 0: none was.
+    /// When the newest timestamp was sent first, ns on the monotonic clock; 0: none was. (All packets of a telephone event
+    /// carry the one of its beginning.)
     pub at_ns: u64,
     /// SSRC.
     pub ssrc: u32,
@@ -37,13 +47,24 @@ pub struct SentStream {
     pub sequence: u16,
     /// What is added to the source's sequence numbers.
     sequence_ahead: u16,
-    /// 1 once the differences are known.
-    joined: u32,
+    /// Whether the differences are known: [`APART`], [`BY_EVENT`], [`JOINED`].
+    joined: u16,
+    /// How far the timestamps run ahead of real time, in 2^15 ns: each source's packets come at times of their own, and
+    /// what is rounded for one is made good with the next.
+    ahead: i16,
 }
+
+const APART: u16 = 0;
+/// That of the timestamps only until the source's next media: a telephone event does not say what time it is now.
+const BY_EVENT: u16 = 1;
+const JOINED: u16 = 2;
+
+/// A power of two, as eBPF has no division of signed numbers.
+const AHEAD_SHIFT: u32 = 15;
 
 impl SentStream {
     /// The stream as another sender has left it: what is sent on after this goes on from here. `at_ns` is when its last
-    /// packet was sent.
+    /// timestamp was sent first.
     pub const fn left_at(ssrc: u32, sequence: u16, timestamp: u32, at_ns: u64) -> Self {
         Self {
             at_ns,
@@ -53,7 +74,17 @@ impl SentStream {
             timestamp_ahead: 0,
             sequence,
             sequence_ahead: 0,
-            joined: 0,
+            joined: APART,
+            ahead: 0,
+        }
+    }
+
+    /// The stream as it is, for a source that joins it: the next packet goes on from here, whoever sends it.
+    #[must_use]
+    pub const fn left(&self) -> Self {
+        Self {
+            ahead: self.ahead,
+            ..Self::left_at(self.ssrc, self.sequence, self.timestamp, self.at_ns)
         }
     }
 
@@ -62,12 +93,13 @@ impl SentStream {
         self.at_ns != 0
     }
 
-    /// The header with which a packet is sent on. `now_ns` is the time, `tick` that of the stream's media clock, and its
+    /// The header with which a packet of this `content` is sent on. `now_ns` is the time, `tick` that of the stream's media clock, and its
     /// packets hold `ptime_ns`.
     #[inline(always)]
     pub fn on_packet(
         &mut self,
         continuity: Continuity,
+        content: Content,
         header: &RtpHeader,
         now_ns: u64,
         tick: Tick,
@@ -75,35 +107,40 @@ impl SentStream {
     ) -> Head {
         match continuity {
             Continuity::Transparent => {
-                if self.joined == 0 || self.ssrc != header.ssrc() || self.is_newer(header.sequence()) {
+                if self.joined == APART || self.ssrc != header.ssrc() || self.is_newer(header.sequence()) {
                     self.advance(header.ssrc(), header.sequence(), header.timestamp(), now_ns);
                 }
                 self.source_ssrc = header.ssrc();
                 self.sequence_ahead = 0;
                 self.timestamp_ahead = 0;
-                self.joined = 1;
+                self.joined = JOINED;
                 header.head()
             }
-            Continuity::Spliced => self.splice(header, now_ns, tick, ptime_ns),
+            Continuity::Spliced => self.splice(content, header, now_ns, tick, ptime_ns),
         }
     }
 
     #[inline(always)]
-    fn splice(&mut self, header: &RtpHeader, now_ns: u64, tick: Tick, ptime_ns: u32) -> Head {
-        let joins = self.joined == 0 || self.source_ssrc != header.ssrc();
-        if joins {
-            if self.at_ns == 0 {
-                self.ssrc = header.ssrc();
-                self.sequence_ahead = 0;
-                self.timestamp_ahead = 0;
-            } else {
-                let now = self.next_timestamp(now_ns, tick, ptime_ns);
+    fn splice(&mut self, content: Content, header: &RtpHeader, now_ns: u64, tick: Tick, ptime_ns: u32) -> Head {
+        let joins = self.joined == APART || self.source_ssrc != header.ssrc();
+        let now_joined = match content {
+            Content::Media => JOINED,
+            Content::Event => BY_EVENT,
+        };
+        if joins && self.at_ns == 0 {
+            self.ssrc = header.ssrc();
+            self.sequence_ahead = 0;
+            self.timestamp_ahead = 0;
+            self.joined = JOINED;
+        } else if joins || self.joined < now_joined {
+            let now = self.resume(now_ns, tick, ptime_ns);
+            self.timestamp_ahead = now.wrapping_sub(header.timestamp());
+            if joins {
                 self.sequence_ahead = self.sequence.wrapping_add(1).wrapping_sub(header.sequence());
-                self.timestamp_ahead = now.wrapping_sub(header.timestamp());
             }
-            self.source_ssrc = header.ssrc();
-            self.joined = 1;
+            self.joined = now_joined;
         }
+        self.source_ssrc = header.ssrc();
         let sequence = header.sequence().wrapping_add(self.sequence_ahead);
         let timestamp = header.timestamp().wrapping_add(self.timestamp_ahead);
         if joins || self.is_newer(sequence) {
@@ -117,11 +154,38 @@ impl SentStream {
     /// last packet, in whole packet times, since the two sources' packets have nothing to do with each other; at least one,
     /// so that nothing is heard twice.
     #[inline(always)]
-    pub fn next_timestamp(&self, now_ns: u64, tick: Tick, ptime_ns: u32) -> u32 {
+    pub fn resume(&mut self, now_ns: u64, tick: Tick, ptime_ns: u32) -> u32 {
         let ptime_ns = if ptime_ns == 0 { 1 } else { u64::from(ptime_ns) };
-        let frames = (now_ns.saturating_sub(self.at_ns) + ptime_ns / 2) / ptime_ns;
+        let elapsed_ns = now_ns.saturating_sub(self.at_ns);
+        let due_ns = self.due_ns(now_ns, ptime_ns);
+        let frames = if due_ns > 0 { due_ns as u64 / ptime_ns } else { 0 };
         let frames = if frames == 0 { 1 } else { frames };
-        self.timestamp.wrapping_add(tick.ticks(frames * ptime_ns))
+        let media_ns = frames * ptime_ns;
+        let ahead = i64::from(self.ahead) + ((media_ns as i64 - elapsed_ns as i64) >> AHEAD_SHIFT);
+        self.ahead = if ahead > i64::from(i16::MAX) {
+            i16::MAX
+        } else {
+            ahead as i16
+        };
+        self.timestamp.wrapping_add(tick.ticks(media_ns))
+    }
+
+    /// Whether real time has come as far as the stream would be with one more packet: a source that can wait should.
+    pub fn is_due(&self, now_ns: u64, ptime_ns: u32) -> bool {
+        self.due_ns(now_ns, ptime_ns.into()) >= i64::from(ptime_ns)
+    }
+
+    /// Media that is due, and half a packet.
+    #[inline(always)]
+    fn due_ns(&self, now_ns: u64, ptime_ns: u64) -> i64 {
+        let elapsed_ns = now_ns.saturating_sub(self.at_ns);
+        (elapsed_ns + ptime_ns / 2) as i64 - (i64::from(self.ahead) << AHEAD_SHIFT)
+    }
+
+    /// A packet that its sender has numbered itself was sent.
+    #[inline(always)]
+    pub fn sent(&mut self, ssrc: u32, sequence: u16, timestamp: u32, now_ns: u64) {
+        self.advance(ssrc, sequence, timestamp, now_ns);
     }
 
     #[inline(always)]
@@ -131,10 +195,12 @@ impl SentStream {
 
     #[inline(always)]
     fn advance(&mut self, ssrc: u32, sequence: u16, timestamp: u32, now_ns: u64) {
+        if timestamp != self.timestamp || self.at_ns == 0 {
+            self.at_ns = now_ns;
+        }
         self.ssrc = ssrc;
         self.sequence = sequence;
         self.timestamp = timestamp;
-        self.at_ns = now_ns;
     }
 }
 
@@ -160,7 +226,24 @@ mod tests {
     }
 
     fn sent(stream: &mut SentStream, continuity: Continuity, from: RtpHeader, now_ms: u64) -> (u16, u32, u32) {
-        let head = stream.on_packet(continuity, &from, now_ms * MS, Tick::of_rate(CLOCK), 20_000_000);
+        sent_as(stream, continuity, Content::Media, from, now_ms)
+    }
+
+    fn sent_as(
+        stream: &mut SentStream,
+        continuity: Continuity,
+        content: Content,
+        from: RtpHeader,
+        now_ms: u64,
+    ) -> (u16, u32, u32) {
+        let head = stream.on_packet(
+            continuity,
+            content,
+            &from,
+            now_ms * MS,
+            Tick::of_rate(CLOCK),
+            20_000_000,
+        );
         let header = RtpHeader::new(head).unwrap();
         (header.sequence(), header.timestamp(), header.ssrc())
     }
@@ -203,7 +286,23 @@ mod tests {
         sent(&mut stream, spliced, header(1, 1000, 1), 100);
         assert_eq!(sent(&mut stream, spliced, header(9, 9, 2), 107), (2, 1160, 1));
         assert_eq!(sent(&mut stream, spliced, header(9, 9, 3), 120), (3, 1320, 1));
-        assert_eq!(sent(&mut stream, spliced, header(9, 9, 4), 151), (4, 1640, 1));
+        // 51 ms after the first: the 20 ms that the two before were ahead are made good.
+        assert_eq!(sent(&mut stream, spliced, header(9, 9, 4), 151), (4, 1480, 1));
+    }
+
+    #[test]
+    fn a_source_that_comes_after_a_held_key_goes_on_at_its_time() {
+        let mut stream = SentStream::default();
+        let spliced = Continuity::Spliced;
+        for place in 0..50 {
+            sent(
+                &mut stream,
+                spliced,
+                header(place, 1000, 1),
+                100 + 20 * u64::from(place),
+            );
+        }
+        assert_eq!(sent(&mut stream, spliced, header(9, 9, 2), 1100), (50, 9000, 1));
     }
 
     #[test]
@@ -218,12 +317,68 @@ mod tests {
         assert_eq!(stream, {
             let mut left = SentStream::left_at(1, 4, 163, 1040 * MS);
             left.source_ssrc = 1;
-            left.joined = 1;
+            left.joined = JOINED;
             left
         });
     }
 
+    #[test]
+    fn a_source_that_comes_while_a_key_is_held_is_at_its_time_when_it_is_released() {
+        let mut stream = SentStream::default();
+        let spliced = Continuity::Spliced;
+        sent(&mut stream, spliced, header(1, 1000, 1), 100);
+        // The key has been held for a second.
+        for place in 0..3 {
+            let got = sent_as(
+                &mut stream,
+                spliced,
+                Content::Event,
+                header(50 + place, 0, 2),
+                120 + 20 * u64::from(place),
+            );
+            assert_eq!(got, (2 + place, 1160, 1));
+        }
+        assert_eq!(sent(&mut stream, spliced, header(53, 8480, 2), 180), (5, 1640, 1));
+        assert_eq!(sent(&mut stream, spliced, header(54, 8640, 2), 200), (6, 1800, 1));
+        // The next key is where it belongs.
+        let next = sent_as(&mut stream, spliced, Content::Event, header(55, 8800, 2), 220);
+        assert_eq!(next, (7, 1960, 1));
+    }
+
+    #[test]
+    fn a_source_that_comes_back_goes_on_where_it_left() {
+        let mut stream = SentStream::default();
+        let spliced = Continuity::Spliced;
+        sent(&mut stream, spliced, header(10, 1000, 1), 100);
+        let mut left = stream.left();
+        // It has gone on for a second meanwhile, for somebody else.
+        assert_eq!(sent(&mut left, spliced, header(60, 9000, 1), 1100), (11, 9000, 1));
+        assert_eq!(sent(&mut stream, spliced, header(60, 9000, 1), 1100), (60, 9000, 1));
+    }
+
     proptest! {
+        /// Timestamps stay with real time, wherever in a packet time a source comes and goes.
+        #[test]
+        fn timestamps_do_not_run_away(sources in prop::collection::vec((0u64..60, 1u64..9), 1..50)) {
+            let mut stream = SentStream::default();
+            sent(&mut stream, Continuity::Spliced, header(0, 0, 1), 1000);
+            let (mut last, mut now) = (0, 1000);
+            for (ssrc, (pause, packets)) in sources.into_iter().chain([(2000, 1)]).enumerate() {
+                now += pause;
+                for place in 0..packets {
+                    let from = header(place as u16, place as u32 * 160, ssrc as u32 + 2);
+                    let (_, timestamp, _) = sent(&mut stream, Continuity::Spliced, from, now + 20 * place);
+                    prop_assert!(timestamp >= last + 160);
+                    last = timestamp;
+                }
+                now += 20 * (packets - 1);
+                let ahead_ms = i64::from(last) / 8 - (now as i64 - 1000);
+                prop_assert!(ahead_ms >= -11, "{ahead_ms}");
+                // What was sent too early is made good in the next pause.
+                prop_assert!(pause < 2000 || ahead_ms <= 11, "{ahead_ms}");
+            }
+        }
+
         /// However often the source changes, a stream of steady packets stays one.
         #[test]
         fn no_gap_and_no_jump(sources in prop::collection::vec((any::<u16>(), any::<u32>(), 1usize..8), 1..40)) {

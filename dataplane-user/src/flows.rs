@@ -1,6 +1,7 @@
 //! What two sessions mean for the four flows of a relayed call, in whichever lane.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use voxlane_common::account::Tick;
 use voxlane_common::flow::{
@@ -9,9 +10,12 @@ use voxlane_common::flow::{
 use voxlane_common::next_hop::NextHopId;
 use voxlane_common::pace::Pacing;
 use voxlane_common::police::Police;
+use voxlane_common::rtp::{RtpHeader, media};
 use voxlane_common::splice::Continuity;
 
+use crate::dtmf::{self, Press};
 use crate::media_plane::{Direction, Session};
+use crate::rtcp::RoundTrip;
 
 /// Comfort noise (RFC 3389), a static payload type that senders of G.711 use without announcing it.
 const COMFORT_NOISE: u8 = 13;
@@ -82,13 +86,68 @@ pub struct LegFlows {
     pub rtcp: FlowSpec,
 }
 
-/// The states of the two flows that arrive at a leg: what one lane leaves to another.
+/// What one lane leaves to another of a leg: the states of the two flows that arrive at it, and what was heard on them.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct LegState {
     /// RTP.
     pub rtp: FlowState,
     /// RTCP.
     pub rtcp: FlowState,
+    /// What was heard.
+    pub heard: Heard,
+}
+
+impl LegState {
+    /// The far ends are to be found anew: signalling has moved one of them.
+    pub fn open_latches(&mut self) {
+        self.rtp.open_latch();
+        self.rtcp.open_latch();
+    }
+}
+
+/// What userspace has heard of a leg, in whichever lane.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Heard {
+    /// Datagrams that a socket of the leg has received.
+    pub datagrams: u64,
+    /// Keys pressed by its far end.
+    pub digits: u64,
+    /// The key that is pressed, and the one before.
+    pub keys: dtmf::Receiver,
+    /// Its reports.
+    pub reports: RoundTrip,
+}
+
+impl Heard {
+    /// Takes a whole packet of telephone events, at `now_ns` on the monotonic clock; returns a press that it ends.
+    pub(crate) fn on_event_packet(&mut self, packet: &[u8], now_ns: u64) -> Option<Press> {
+        let (header, media) = RtpHeader::parse(packet).zip(media(packet))?;
+        let press = self.keys.on_packet(&header, media, Duration::from_nanos(now_ns));
+        self.counted(press)
+    }
+
+    /// A press whose end was lost and which is over by `now_ns`.
+    pub(crate) fn on_time(&mut self, now_ns: u64) -> Option<Press> {
+        let press = self.keys.poll(Duration::from_nanos(now_ns));
+        self.counted(press)
+    }
+
+    /// Somebody else had heard `before` when this went on from it, and `after` when it had worked off what was left.
+    pub(crate) fn add_late(&mut self, before: &Self, after: &Self) {
+        self.datagrams += after.datagrams.saturating_sub(before.datagrams);
+        self.digits += after.digits.saturating_sub(before.digits);
+        if after.keys != before.keys {
+            self.keys = after.keys;
+        }
+        if after.reports != before.reports {
+            self.reports = after.reports;
+        }
+    }
+
+    fn counted(&mut self, press: Option<Press>) -> Option<Press> {
+        self.digits += u64::from(press.is_some());
+        press
+    }
 }
 
 /// The flows of a relayed pair, by the leg they arrive at. What only the kernel lane knows is left for it to fill in:

@@ -58,6 +58,13 @@ pub struct Session {
     pub pacing: Pacing,
 }
 
+impl Session {
+    /// Where its far end said it is: its RTP and its RTCP.
+    pub fn remote(&self) -> [SocketAddr; 2] {
+        [self.remote_rtp, self.remote_rtcp]
+    }
+}
+
 /// Payload types of telephone-event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TelephoneEvent {
@@ -390,11 +397,13 @@ pub trait MediaPlane: Send + Sync {
     /// Tells what offer/answer agreed; again when a re-INVITE changed it.
     fn program(&self, endpoint: EndpointId, session: Session) -> Result<(), MediaError>;
 
-    /// Joins two programmed endpoints; returns the lane of the flow arriving at `a` and of the one arriving at `b`.
+    /// Joins two programmed endpoints, whoever has them; returns the lane of the flow arriving at `a` and of the one
+    /// arriving at `b`. A leg that an agent has spoken to goes on with that stream. Whoever was relayed to one of them keeps
+    /// its ports, and can be joined anew.
     fn relay(&self, a: EndpointId, b: EndpointId) -> Result<[Lane; 2], MediaError>;
 
-    /// Gives an endpoint to an agent and starts connecting it. Allowed before [`Self::program`]; audio flows once both
-    /// are there.
+    /// Gives an endpoint to an agent, whoever has it, and starts connecting it. Allowed before [`Self::program`]; audio flows
+    /// once both are there.
     fn attach(&self, endpoint: EndpointId, agent: AgentSpec) -> Result<(), MediaError>;
 
     /// Moves a relayed endpoint, and the one it is relayed to, to a lane while media flows; returns the lane they are in

@@ -10,7 +10,7 @@ use std::net::UdpSocket;
 
 use kernel_support::bench::until;
 use kernel_support::net::{Net, exchange, knock, socket};
-use kernel_support::{Call, above, config, is_root, report, rtp};
+use kernel_support::{Call, Lanes, above, config, is_root, report, rtp};
 use voxlane_common::outcome::Outcome;
 use voxlane_dataplane::kernel::{KernelConfig, KernelError, KernelLane};
 use voxlane_dataplane::lane::Reason;

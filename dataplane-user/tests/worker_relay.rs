@@ -7,10 +7,11 @@ mod worker_support;
 use std::net::SocketAddr;
 
 use crossbeam_channel::unbounded;
-use voxlane_common::splice::Continuity;
+use voxlane_common::rtp::RtpHeader;
+use voxlane_common::splice::{Continuity, SentStream};
 use voxlane_dataplane::flows::{Policing, Rules, TOS_EF};
 use voxlane_dataplane::media_plane::{Direction, EndpointId, TelephoneEvent};
-use voxlane_dataplane::worker::{Handle, NewRelay, RelayLeg, Sockets, Workers};
+use voxlane_dataplane::worker::{Handle, Left, NewRelay, RelayLeg, Sockets, Workers};
 use worker_support::{EVENT, Phone, eventually, rtcp_of, sockets};
 
 fn workers() -> Workers {
@@ -155,6 +156,132 @@ fn a_removed_pair_leaves_its_ports_free() {
     for rtp in ports {
         Sockets::bind(rtp, TOS_EF).unwrap();
     }
+}
+
+#[test]
+fn what_comes_while_a_pair_is_handed_over_waits() {
+    let mut call = call();
+    call.a.send(0, &[1; 160]);
+    call.b.receive();
+    let known = call.workers.hand_over(&call.handle).unwrap();
+    let waits = call.a.send(0, &[2; 160]);
+    // Commands are taken before datagrams: the second answer comes after the packet.
+    let [one, _] = call.workers.hand_over(&call.handle).unwrap();
+    assert_eq!((one.rtp, one.rtp.account.packets), (known[0].rtp, 1));
+    assert_eq!(call.b.try_receive(), None);
+    call.workers.resume(&call.handle);
+    assert_eq!(call.b.receive().0, waits);
+    let after = call.a.send(0, &[3; 160]);
+    assert_eq!(call.b.receive().0, after);
+}
+
+#[test]
+fn a_pair_that_was_handed_over_ends_with_what_has_waited() {
+    let mut call = call();
+    let [before, _] = call.workers.hand_over(&call.handle).unwrap();
+    let waits = [0; 5].map(|_| call.a.send(0, &[2; 160]));
+    let gateway = [call.a.gateway, call.b.gateway];
+    let parted = call.workers.finish(call.handle).unwrap();
+    for packet in waits {
+        assert_eq!(call.b.receive().0, packet);
+    }
+    let [a, b] = parted.states;
+    assert_eq!(
+        (before.rtp.account.packets, a.rtp.account.packets, a.rtp.forwarded),
+        (0, 5, 5)
+    );
+    assert_eq!((a.heard.datagrams, b.heard.datagrams), (5, 0));
+    assert_eq!(parted.sockets.map(|sockets| sockets.rtp.local_addr().unwrap()), gateway);
+}
+
+#[test]
+fn a_pair_goes_on_from_what_another_has_known() {
+    let mut call = call();
+    let press = |end: u8| [5, end, 0, 160];
+    // The key is released in the first pair; the second hears the repetitions.
+    call.a.send_at(1000, EVENT, &press(0x8a));
+    call.b.receive();
+    let session = |phone: &Phone| phone.session();
+    let mut session_b = session(&call.b);
+    session_b.telephone_event = Some(TelephoneEvent {
+        send: EVENT_OF_B,
+        receive: EVENT_OF_B,
+    });
+    let parted = call.workers.finish(call.handle).unwrap();
+    let [sockets_a, sockets_b] = parted.sockets;
+    let leg = |number, sockets, session| RelayLeg {
+        endpoint: EndpointId(number),
+        sockets,
+        session,
+        continuity: Continuity::Transparent,
+    };
+    let handle = call.workers.add_relay(NewRelay {
+        legs: [leg(1, sockets_a, session(&call.a)), leg(2, sockets_b, session_b)],
+        rules: UNPOLICED,
+        states: Some(parted.states),
+    });
+    call.a.send_at(1000, EVENT, &press(0x8a));
+    call.b.receive();
+    let stats = handle.stats().clone();
+    eventually("both packets are counted", || stats[0].stream().packets == 2);
+    assert_eq!((stats[0].digits(), stats[0].userspace_packets()), (1, 2));
+    assert_eq!((stats[1].sent_packets(), stats[0].stream().lost), (2, 0));
+    assert_eq!(stats[0].stream().source, Some(call.a.rtp_address()));
+}
+
+#[test]
+fn a_far_end_that_signalling_has_moved_is_not_taken_along() {
+    let mut call = call();
+    call.a.send(0, &[1; 160]);
+    call.b.receive();
+    let moved = Phone::new(call.a.gateway);
+    call.workers
+        .set_relay_sessions(&call.handle, [moved.session(), call.b.session()]);
+    let [a, b] = call.workers.hand_over(&call.handle).unwrap();
+    assert_eq!(a.rtp.latch.source().get(), None);
+    assert_eq!((b.rtp.found_destination().get(), a.rtp.account.packets), (None, 1));
+}
+
+#[test]
+fn what_a_leg_is_sent_after_an_agent_is_the_agents_stream() {
+    let workers = workers();
+    let (sockets_a, gateway_a) = sockets();
+    let (sockets_b, gateway_b) = sockets();
+    let (a, mut b) = (Phone::new(gateway_a), Phone::new(gateway_b));
+    let leg = |number, sockets, session, continuity| RelayLeg {
+        endpoint: EndpointId(number),
+        sockets,
+        session,
+        continuity,
+    };
+    let of_agent = Left {
+        sent: SentStream::left_at(77, 65_535, 5000, 1),
+        sent_packets: 30,
+        ..Left::default()
+    };
+    let handle = workers.add_relay(NewRelay {
+        legs: [
+            leg(1, sockets_a, a.session(), Continuity::Spliced),
+            leg(2, sockets_b, b.session(), Continuity::Transparent),
+        ],
+        rules: UNPOLICED,
+        states: Some(Left::paired([of_agent, Left::default()])),
+    });
+    let header = |packet: &[u8]| {
+        let header = RtpHeader::parse(packet).unwrap();
+        (header.ssrc(), header.sequence(), header.timestamp())
+    };
+    b.send(0, &[1; 160]);
+    let (ssrc, first, begin) = header(&a.receive().0);
+    assert_eq!((ssrc, first), (77, 0));
+    // A key, told by its own time whatever its packets say on the other leg.
+    b.send(EVENT, &[5, 0x8a, 0, 160]);
+    assert_eq!(header(&a.receive().0), (77, 1, begin + 160));
+    let stats = handle.stats().clone();
+    eventually("the key is heard", || stats[1].digits() == 1);
+    eventually("both packets are counted", || stats[0].sent_packets() == 32);
+    b.send_rtcp(&[0x80, 201, 0, 1, 1, 2, 3, 4]);
+    assert_eq!(a.receive_rtcp().0, [0x80, 201, 0, 1, 0, 0, 0, 77]);
 }
 
 #[test]

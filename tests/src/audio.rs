@@ -40,6 +40,58 @@ pub fn purity(samples: &[i16], frequency: u32) -> Sound {
     Sound { seconds, share }
 }
 
+/// How often a tone of this frequency breaks off: windows amid the sound that are less than pure, or that do not go on
+/// where the one before has ended, because something is missing, or is there twice. Frequencies for which a packet of 20 ms
+/// is not whole periods show it.
+pub fn breaks(samples: &[i16], frequency: u32) -> usize {
+    let windows: Vec<&[i16]> = samples.chunks_exact(WINDOW).collect();
+    let loud = |window: &&[i16]| phase(window, frequency, 0).is_some();
+    let Some((first, last)) = windows.iter().position(loud).zip(windows.iter().rposition(loud)) else {
+        return 0;
+    };
+    // The sound begins somewhere in the first loud window and ends in the last.
+    let Some(amid) = windows.get(first + 1..last) else {
+        return 0;
+    };
+    let impure = amid.iter().filter(|window| purity(window, frequency).share < PURE);
+    let phases: Vec<f64> = amid
+        .iter()
+        .enumerate()
+        .filter_map(|(number, window)| phase(window, frequency, number * WINDOW))
+        .collect();
+    let jumps = phases.windows(2).filter(|pair| {
+        let turn = pair[1] - pair[0];
+        ((turn + TAU / 2.0).rem_euclid(TAU) - TAU / 2.0).abs() > BREAK
+    });
+    impure.count() + jumps.count()
+}
+
+/// Share of a tone that G.711 leaves pure.
+const PURE: f64 = 0.95;
+
+/// Turn of the phase, radians, that is a break: 1 ms of 300 Hz.
+const BREAK: f64 = 0.3;
+
+/// Phase of a tone in a window that begins at a sample of the recording, unless the window is silent.
+fn phase(window: &[i16], frequency: u32, begin: usize) -> Option<f64> {
+    let step = TAU * f64::from(frequency) / f64::from(RATE);
+    let energy: f64 = window.iter().map(|&sample| f64::from(sample).powi(2)).sum();
+    if (energy / WINDOW as f64).sqrt() <= SILENCE {
+        return None;
+    }
+    let (sine, cosine) = window
+        .iter()
+        .enumerate()
+        .fold((0.0, 0.0), |(sine, cosine), (n, &sample)| {
+            let angle = step * (begin + n) as f64;
+            (
+                sine + f64::from(sample) * angle.sin(),
+                cosine + f64::from(sample) * angle.cos(),
+            )
+        });
+    Some(cosine.atan2(sine))
+}
+
 /// Sound found in a recording.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sound {
@@ -128,6 +180,20 @@ mod tests {
         assert!(sound.share > 0.99, "{sound:?}");
         assert_eq!(sound.seconds, 1.0);
         assert!(purity(&samples, 1000).share < 0.01);
+    }
+
+    #[test]
+    fn a_packet_that_is_missing_or_there_twice_breaks_a_tone() {
+        let whole = tone(440, 2000);
+        assert_eq!(breaks(&whole, 440), 0);
+        let missing = [&whole[..8000], &whole[8160..]].concat();
+        let twice = [&whole[..8000], &whole[7840..]].concat();
+        let silent = [&whole[..8000], &[0; 160], &whole[8160..]].concat();
+        for broken in [missing, twice, silent] {
+            assert!(breaks(&broken, 440) > 0);
+        }
+        let begins = [&[0; 100], &whole[..], &[0; 4000]].concat();
+        assert_eq!(breaks(&begins, 440), 0);
     }
 
     #[test]

@@ -160,6 +160,18 @@ impl Gateway {
         })
     }
 
+    /// `voxlane lane`: moves a call to `kernel` or `worker`.
+    ///
+    /// # Errors
+    /// If it is not there afterwards; what it said is in the error.
+    pub fn lane(&self, call: &str, lane: &str) -> Result<()> {
+        let output = asking(&self.binary, self.directory.path(), "lane")
+            .args([call, lane])
+            .output()?;
+        ensure!(output.status.success(), "voxlane lane {call} {lane}: {output:?}");
+        Ok(())
+    }
+
     /// `voxlane flows`, as people read it.
     ///
     /// # Errors

@@ -17,7 +17,7 @@ const FULL: u32 = 0xf000;
 /// All packets of an event carry the timestamp of its beginning, which names the event: a second press of the same key
 /// has another. So it does not matter which of an event's packets are lost, as long as one arrives. A key held for longer
 /// than a duration can say goes on under a new timestamp, from where the full segment ends (section 2.5.1.3).
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Receiver {
     clock_rate: u32,
     current: Option<Event>,
@@ -25,7 +25,7 @@ pub struct Receiver {
     reported: Option<u32>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Event {
     digit: char,
     timestamp: u32,
@@ -41,6 +41,13 @@ impl Event {
     fn goes_on(&self, digit: char, timestamp: u32) -> bool {
         let since = timestamp.wrapping_sub(self.timestamp);
         digit == self.digit && (FULL..=u32::from(u16::MAX)).contains(&since) && u32::from(self.duration) >= FULL
+    }
+}
+
+impl Default for Receiver {
+    /// For the clock that telephone events have beside G.711 and G.722.
+    fn default() -> Self {
+        Self::new(8000)
     }
 }
 

@@ -220,6 +220,7 @@ fn legs_of(ports: &PortMap, flows: &HashMap<u32, FlowSpec>) -> Vec<(SocketAddr, 
             live: true,
             orphan: true,
             late: Late::default(),
+            sent_by_peer: 0,
         };
         Some((local, leg))
     };

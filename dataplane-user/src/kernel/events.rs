@@ -17,13 +17,12 @@ use aya::maps::{MapData, RingBuf};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use voxlane_common::event::{Event, EventKind, MirrorHeader};
 use voxlane_common::flow::Mirror;
-use voxlane_common::rtp::{RtpHeader, media};
 
 use super::error::KernelError;
 use super::{Shared, lock};
-use crate::dtmf::{self, Press};
+use crate::dtmf::Press;
+use crate::flows::Heard;
 use crate::media_plane::MirroredFrame;
-use crate::rtcp::RoundTrip;
 use crate::worker::monotonic_ns;
 
 /// How often keys whose end was lost are looked for.
@@ -44,15 +43,6 @@ pub enum Told {
     },
 }
 
-/// What is heard of one leg.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Heard {
-    /// Keys pressed by its far end.
-    pub(super) digits: u64,
-    /// To its far end and back.
-    pub(super) round_trip: Option<Duration>,
-}
-
 /// The thread. Ends when dropped.
 pub(super) struct EventReader {
     stop: Option<OwnedFd>,
@@ -63,7 +53,9 @@ pub(super) struct EventReader {
 /// What the thread shares with those who ask.
 #[derive(Default)]
 struct Readers {
+    /// By RTP address. Locked after the flow table, if both are.
     mirrors: Mutex<HashMap<SocketAddr, Vec<Sender<MirroredFrame>>>>,
+    /// By RTP address; of legs that are in the flow table. Locked after it.
     heard: Mutex<HashMap<SocketAddr, Heard>>,
     /// Mirrored frames that a reader did not take in time.
     not_taken: AtomicU64,
@@ -85,7 +77,6 @@ impl EventReader {
             mirror,
             told,
             readers: Arc::clone(&readers),
-            calls: HashMap::new(),
         };
         let thread = std::thread::Builder::new()
             .name("kernel-events".to_owned())
@@ -98,6 +89,12 @@ impl EventReader {
         })
     }
 
+    /// The other had heard `before` then, and `after` when it had worked off what was left.
+    pub(super) fn add_late(&self, local: SocketAddr, before: &Heard, after: &Heard) {
+        let mut heard = lock(&self.readers.heard);
+        heard.entry(local).or_default().add_late(before, after);
+    }
+
     /// Frames that arrive at a leg, from now on, until the receiver is dropped.
     pub(super) fn mirror(&self, leg: SocketAddr) -> Receiver<MirroredFrame> {
         let (sender, receiver) = bounded(MIRRORED);
@@ -108,6 +105,11 @@ impl EventReader {
     /// What was heard of a leg.
     pub(super) fn heard(&self, local: SocketAddr) -> Heard {
         lock(&self.readers.heard).get(&local).copied().unwrap_or_default()
+    }
+
+    /// Another has heard this of a leg: what is heard from now on goes on from there.
+    pub(super) fn hear_on(&self, local: SocketAddr, heard: Heard) {
+        lock(&self.readers.heard).insert(local, heard);
     }
 
     /// A leg has ended, or left the lane: what is known of it goes, and its mirrors end.
@@ -139,17 +141,6 @@ struct Loop<T> {
     mirror: RingBuf<MapData>,
     told: T,
     readers: Arc<Readers>,
-    /// By the smaller of the two legs' addresses.
-    calls: HashMap<SocketAddr, Call>,
-}
-
-/// What is followed of a call.
-struct Call {
-    generation: u32,
-    /// The smaller first.
-    legs: [SocketAddr; 2],
-    keys: [dtmf::Receiver; 2],
-    trips: RoundTrip,
 }
 
 impl<T: FnMut(Told)> Loop<T> {
@@ -190,65 +181,47 @@ impl<T: FnMut(Told)> Loop<T> {
             Some(kind @ (EventKind::TelephoneEvent | EventKind::Rtcp)) => kind,
             None => return,
         };
-        let Some((local, peer)) = self.legs_of(event) else {
-            return;
-        };
-        let legs = if local < peer { [local, peer] } else { [peer, local] };
-        let side = usize::from(legs[0] != local);
-        let call = self
-            .calls
-            .entry(legs[0])
-            .or_insert_with(|| Call::new(event.generation, legs));
-        if call.generation != event.generation || call.legs != legs {
-            *call = Call::new(event.generation, legs);
-        }
-        let now = Duration::from_nanos(event.at_ns);
-        let mut press = None;
-        match kind {
-            EventKind::Rtcp => call.trips.on_packet(side, event.payload(), event.at_ns),
-            EventKind::TelephoneEvent | EventKind::Found => {
-                if let (Some(header), Some(media)) = (RtpHeader::parse(event.payload()), media(event.payload())) {
-                    press = call.keys[side].on_packet(&header, media, now);
+        let press = {
+            let inner = lock(&self.shared.inner);
+            let Some((local, _)) = inner.table.leg_at(event.index, event.generation) else {
+                return;
+            };
+            // Of an orphan nobody here knows the call.
+            let peer = inner.table.peer_of(local).filter(|_| !inner.table.holds_orphan(local));
+            let Some(peer) = peer else {
+                return;
+            };
+            let mut heard = lock(&self.readers.heard);
+            let there = heard.get(&peer).copied().unwrap_or_default();
+            let here = heard.entry(local).or_default();
+            let press = match kind {
+                EventKind::Rtcp => {
+                    here.reports.on_packet(&there.reports, event.payload(), event.at_ns);
+                    None
                 }
-            }
-        }
-        let round_trip = call.trips.round_trip_ns(side).map(Duration::from_nanos);
-        lock(&self.readers.heard).entry(local).or_default().round_trip = round_trip;
-        if let Some(press) = press {
-            self.tell(local, press);
+                EventKind::TelephoneEvent | EventKind::Found => here.on_event_packet(event.payload(), event.at_ns),
+            };
+            press.map(|press| Told::Press { local, press })
+        };
+        if let Some(told) = press {
+            (self.told)(told);
         }
     }
 
-    /// The legs a packet came from and goes to.
-    fn legs_of(&self, event: &Event) -> Option<(SocketAddr, SocketAddr)> {
-        let inner = lock(&self.shared.inner);
-        let (local, _) = inner.table.leg_at(event.index, event.generation)?;
-        if inner.table.holds_orphan(local) {
-            // Nobody here knows the call.
-            return None;
-        }
-        Some((local, inner.table.peer_of(local)?))
-    }
-
-    /// Presses whose end was lost; calls that are over are forgotten.
+    /// Presses whose end was lost; legs that are gone are forgotten.
     fn end_presses(&mut self) {
-        let now = Duration::from_nanos(monotonic_ns());
+        let now_ns = monotonic_ns();
         let mut ended = Vec::new();
-        for call in self.calls.values_mut() {
-            for (leg, keys) in call.legs.into_iter().zip(&mut call.keys) {
-                ended.extend(keys.poll(now).map(|press| (leg, press)));
-            }
+        {
+            let inner = lock(&self.shared.inner);
+            let mut heard = lock(&self.readers.heard);
+            heard.retain(|local, heard| {
+                let press = heard.on_time(now_ns);
+                ended.extend(press.map(|press| Told::Press { local: *local, press }));
+                inner.table.peer_of(*local).is_some()
+            });
         }
-        for (leg, press) in ended {
-            self.tell(leg, press);
-        }
-        let inner = lock(&self.shared.inner);
-        self.calls.retain(|leg, _| inner.table.peer_of(*leg).is_some());
-    }
-
-    fn tell(&mut self, local: SocketAddr, press: Press) {
-        lock(&self.readers.heard).entry(local).or_default().digits += 1;
-        (self.told)(Told::Press { local, press });
+        ended.into_iter().for_each(&mut self.told);
     }
 
     fn read_mirror(&mut self) {
@@ -288,19 +261,6 @@ impl<T: FnMut(Told)> Loop<T> {
                     tracing::warn!(%local, %error, "cannot end the mirroring of a flow");
                 }
             }
-        }
-    }
-}
-
-impl Call {
-    fn new(generation: u32, legs: [SocketAddr; 2]) -> Self {
-        // Every codec of the kernel lane has telephone events on an 8 kHz clock.
-        let keys = || dtmf::Receiver::new(8000);
-        Self {
-            generation,
-            legs,
-            keys: [keys(), keys()],
-            trips: RoundTrip::default(),
         }
     }
 }

@@ -52,8 +52,8 @@ use self::next_hops::NextHops;
 pub use self::pair::{Leg, RelayPair};
 use self::pins::Pins;
 pub use self::pins::detach;
+pub use self::table::FlowRecord;
 use self::table::Table;
-pub use self::table::{FlowRecord, Late};
 use self::watcher::{Changes, Watcher};
 use crate::flows::{LegState, Rules};
 use crate::lane::Reason;
@@ -197,7 +197,11 @@ impl KernelLane {
         }
         table
             .program(flows, states, |path| hops.of_path(path).unwrap_or(NextHopId::UNKNOWN))
-            .map_err(|error| Refusal::new(Reason::FlowTable, error.to_string()))
+            .map_err(|error| Refusal::new(Reason::FlowTable, error.to_string()))?;
+        for (leg, state) in [&pair.0, &pair.1].into_iter().zip(states.iter().flatten()) {
+            self.events.hear_on(leg.local, state.heard);
+        }
+        Ok(())
     }
 
     /// Ends the flows of the pair that the leg at `local` (its RTP address) belongs to, and returns the leg's last
@@ -209,21 +213,41 @@ impl KernelLane {
     }
 
     /// Leaves the packets of a pair to sockets, which must be bound to its ports by now, and returns what was known of
-    /// its legs, that of `local` first. `None` if it is not in this lane.
+    /// its legs, that of `local` first. `None` if it is not in this lane. Whoever mirrors it sees its end.
     pub fn hand_back(&self, local: SocketAddr) -> Result<Option<[LegState; 2]>, KernelError> {
         let mut inner = self.inner();
-        let peer = inner.table.peer_of(local);
+        let Some(peer) = inner.table.peer_of(local) else {
+            return Ok(None);
+        };
         let states = inner.table.hand_back(local)?;
+        let states = states.map(|states| self.with_all_heard([local, peer], states));
         drop(inner);
-        for leg in [local].into_iter().chain(peer) {
+        for leg in [local, peer] {
             self.events.forget(leg);
         }
         Ok(states)
     }
 
-    /// Counts what another lane has handled of a leg after it had handed it over.
-    pub fn add_late(&self, local: SocketAddr, late: Late) {
-        self.inner().table.add_late(local, late);
+    /// What is known of the leg at `local` and of its peer; `None` unless both are in this lane.
+    pub fn states(&self, local: SocketAddr) -> Option<[LegState; 2]> {
+        let inner = self.inner();
+        let peer = inner.table.peer_of(local)?;
+        let states = inner.table.states(local)?;
+        Some(self.with_all_heard([local, peer], states))
+    }
+
+    fn with_all_heard(&self, legs: [SocketAddr; 2], mut states: [LegState; 2]) -> [LegState; 2] {
+        for (state, leg) in states.iter_mut().zip(legs) {
+            state.heard = self.events.heard(leg);
+        }
+        states
+    }
+
+    /// Another lane knew `before` of a leg when it was programmed here, and `after` when it had worked off what was left
+    /// in its sockets: that is taken into account.
+    pub fn add_late(&self, local: SocketAddr, before: &LegState, after: &LegState) -> Result<(), KernelError> {
+        self.events.add_late(local, &before.heard, &after.heard);
+        self.inner().table.add_late(local, before, after)
     }
 
     /// What was seen of the leg at `local` (its RTP address). `None` if it is not in this lane.
@@ -234,8 +258,9 @@ impl KernelLane {
     fn with_heard(&self, local: SocketAddr, record: Option<FlowRecord>) -> Option<FlowRecord> {
         let heard = self.events.heard(local);
         record.map(|record| FlowRecord {
+            datagrams: heard.datagrams,
             digits: heard.digits,
-            round_trip: heard.round_trip,
+            round_trip: heard.reports.measured(),
             ..record
         })
     }

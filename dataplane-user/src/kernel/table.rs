@@ -8,7 +8,7 @@ use aya::maps::{Array, MapData, PerCpuArray};
 use voxlane_common::address::TransportAddress;
 use voxlane_common::drops::DropReason;
 use voxlane_common::duration;
-use voxlane_common::flow::{Flow, FlowKind, FlowSpec, FlowState, Mirror};
+use voxlane_common::flow::{Counts, Flow, FlowKind, FlowSpec, FlowState, Mirror};
 use voxlane_common::next_hop::NextHopId;
 use voxlane_common::outcome::{Loss, Outcome};
 use voxlane_common::ports::PortMap;
@@ -16,7 +16,7 @@ use voxlane_common::ports::PortMap;
 use super::error::KernelError;
 use super::next_hops::Path;
 use super::pair::LegFlows;
-use crate::flows::{LegState, above};
+use crate::flows::{Heard, LegState, above};
 use crate::media_plane::StreamStats;
 use crate::worker::monotonic_ns;
 
@@ -41,6 +41,8 @@ pub struct FlowRecord {
     pub drops: Vec<(DropReason, u64)>,
     /// Whether what is sent on leaves at its times.
     pub paced: bool,
+    /// Datagrams of the leg that sockets have received, in another lane.
+    pub datagrams: u64,
     /// Keys pressed by the leg's far end.
     pub digits: u64,
     /// To the leg's far end and back.
@@ -65,31 +67,14 @@ pub(super) struct LegEntry {
     pub(super) live: bool,
     /// Left by an earlier process: no call of this one.
     pub(super) orphan: bool,
-    /// What another lane handled after it had handed the leg over.
+    /// Packets that were in the sockets of another lane when it handed the leg over.
     pub(super) late: Late,
+    /// RTP packets that its peer's flow had sent to it, once the peer is gone.
+    pub(super) sent_by_peer: u64,
 }
 
-/// Packets of a leg that another lane handled after it had handed the leg over: those that were in its sockets already.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Late {
-    packets: u64,
-    bytes: u64,
-    forwarded: u64,
-    dropped: u64,
-}
-
-impl Late {
-    /// What has been handled between two looks at a leg.
-    pub fn between(before: &LegState, after: &LegState) -> Self {
-        let (before, after) = (&before.rtp, &after.rtp);
-        Self {
-            packets: after.account.packets.saturating_sub(before.account.packets),
-            bytes: after.account.bytes.saturating_sub(before.account.bytes),
-            forwarded: after.forwarded.saturating_sub(before.forwarded),
-            dropped: after.dropped_in_all().saturating_sub(before.dropped_in_all()),
-        }
-    }
-}
+/// What another lane has counted of a leg's flows, RTP and RTCP, after it had handed the leg over.
+pub(super) type Late = [Counts; 2];
 
 impl LegEntry {
     pub(super) fn entries(&self) -> [Entry; 2] {
@@ -210,7 +195,9 @@ impl Table {
         for leg in [&first, &second] {
             self.add_address(leg.local.ip())?;
         }
-        let (generation, epoch, mirror) = match self.joined(&first, &second) {
+        let current = self.joined(&first, &second);
+        let goes_on = current.is_some();
+        let (generation, epoch, mirror) = match current {
             Some(current) => (
                 current.generation,
                 next_epoch(self, &first, &second, current),
@@ -224,14 +211,20 @@ impl Table {
         };
         let [first_rtp, first_rtcp] = self.indices(first.local)?;
         let [second_rtp, second_rtcp] = self.indices(second.local)?;
-        for (spec, peer) in [
-            (&mut first.rtp, second_rtp),
-            (&mut first.rtcp, second_rtcp),
-            (&mut second.rtp, first_rtp),
-            (&mut second.rtcp, first_rtcp),
+        let found =
+            states.map(|states| states.map(|state| [state.rtp, state.rtcp].map(|flow| flow.found_destination())));
+        let [[to_second, to_second_rtcp], [to_first, to_first_rtcp]] = found.unwrap_or_default();
+        for (spec, peer, found) in [
+            (&mut first.rtp, second_rtp, to_second),
+            (&mut first.rtcp, second_rtcp, to_second_rtcp),
+            (&mut second.rtp, first_rtp, to_first),
+            (&mut second.rtcp, first_rtcp, to_first_rtcp),
         ] {
             (spec.generation, spec.epoch, spec.peer) = (generation, epoch, peer);
             spec.mirror = mirror;
+            if !found.is_none() {
+                spec.destination = found;
+            }
             spec.next_hop = path_of(spec).map_or(NextHopId::UNKNOWN, &mut next_hop);
         }
         let mut written = Vec::with_capacity(4);
@@ -251,7 +244,12 @@ impl Table {
                 peer,
                 live: true,
                 orphan: false,
-                late: Late::default(),
+                late: self
+                    .legs
+                    .get(&leg.local)
+                    .filter(|_| goes_on)
+                    .map_or(Late::default(), |leg| leg.late),
+                sent_by_peer: 0,
             };
             self.legs.insert(leg.local, entry);
             self.by_index.extend([(rtp, leg.local), (rtcp, leg.local)]);
@@ -273,6 +271,10 @@ impl Table {
         let record = self.read(local);
         self.retire(local);
         if let Some(leg) = self.legs.remove(&local) {
+            let sent = self.state(&leg.rtp, &leg.late[0]).forwarded;
+            if let Some(peer) = self.legs.get_mut(&leg.peer).filter(|peer| peer.peer == local) {
+                peer.sent_by_peer = sent;
+            }
             for entry in leg.entries() {
                 self.by_index.remove(&entry.index);
             }
@@ -297,9 +299,10 @@ impl Table {
             };
             self.maps.flows.set(entry.index, Flow::new(&spec), 0)?;
         }
-        // A packet that was on its way through the program when the flow was changed is counted by then.
+        // A packet that was on its way through the program when the flow was changed is counted by then. One that is not,
+        // because its core stood still meanwhile, is missing in the counts only.
         std::thread::sleep(Duration::from_micros(200));
-        let states = [local, leg.peer].map(|local| self.leg_state(local).unwrap_or_default());
+        let states = [local, leg.peer].map(|local| self.last_state(local).unwrap_or_default());
         for local in [local, leg.peer] {
             if let Some(leg) = self.legs.remove(&local) {
                 for entry in leg.entries() {
@@ -312,18 +315,10 @@ impl Table {
 
     pub(super) fn read(&self, local: SocketAddr) -> Option<FlowRecord> {
         let leg = self.legs.get(&local)?;
-        let LegState { rtp, rtcp } = self.leg_state(local)?;
-        let late = leg.late;
-        let sent_packets = match self.legs.get(&leg.peer) {
-            Some(peer) => self.state(&peer.rtp).forwarded + peer.late.forwarded,
-            // The peer was removed first: its last state is still in the map.
-            None => {
-                self.state(&Entry {
-                    index: leg.rtp.spec.peer,
-                    spec: leg.rtp.spec,
-                })
-                .forwarded
-            }
+        let LegState { rtp, rtcp, heard: _ } = self.leg_state(local)?;
+        let sent_packets = match self.legs.get(&leg.peer).filter(|peer| peer.peer == local) {
+            Some(peer) => self.state(&peer.rtp, &peer.late[0]).forwarded,
+            None => leg.sent_by_peer,
         };
         let drops = DropReason::ALL
             .into_iter()
@@ -331,14 +326,15 @@ impl Table {
         Some(FlowRecord {
             local,
             forwarded_to: rtp.destination(&Flow::new(&leg.rtp.spec)).get(),
-            received: stats(&rtp, late),
+            received: stats(&rtp),
             sent_packets,
-            forwarded_packets: rtp.forwarded + late.forwarded,
+            forwarded_packets: rtp.forwarded,
             rtcp_packets: rtcp.account.packets,
             rtcp_forwarded: rtcp.forwarded,
             drops: drops.filter(|(_, count)| *count > 0).collect(),
             paced: rtp.is_paced(&Flow::new(&leg.rtp.spec)),
             // The reader of events knows.
+            datagrams: 0,
             digits: 0,
             round_trip: None,
         })
@@ -357,11 +353,32 @@ impl Table {
         self.legs.get(&local).map(|leg| leg.peer)
     }
 
-    /// Counts what another lane has handled after it had handed these legs over.
-    pub(super) fn add_late(&mut self, local: SocketAddr, late: Late) {
-        if let Some(leg) = self.legs.get_mut(&local) {
-            leg.late = late;
+    /// Another lane knew `before` of a leg when this one got it, and knows `after` now that it has let go: what it has
+    /// handled in between is taken into account.
+    pub(super) fn add_late(
+        &mut self,
+        local: SocketAddr,
+        before: &LegState,
+        after: &LegState,
+    ) -> Result<(), KernelError> {
+        let Some(leg) = self.legs.get(&local).copied().filter(|leg| leg.live) else {
+            return Ok(());
+        };
+        let flows = [(leg.rtp, before.rtp, after.rtp), (leg.rtcp, before.rtcp, after.rtcp)];
+        for (place, (entry, before, after)) in flows.into_iter().enumerate() {
+            let flow = Flow::new(&entry.spec);
+            if after == before {
+                continue;
+            }
+            // While the program has seen nothing the state can be replaced whole; that matters to a stream whose source
+            // was heard for the first time.
+            if self.maps.states.get(&entry.index, 0)? == before.moved_to(&flow) {
+                self.maps.states.set(entry.index, after.moved_to(&flow), 0)?;
+            } else if let Some(leg) = self.legs.get_mut(&local) {
+                leg.late[place] = after.counted_since(&before);
+            }
         }
+        Ok(())
     }
 
     /// Gives userspace copies of all that arrives at a leg, or no longer.
@@ -396,7 +413,7 @@ impl Table {
             FlowKind::Rtp => leg.rtp,
             FlowKind::Rtcp | FlowKind::Worker => leg.rtcp,
         };
-        let found = self.state(&entry).found_destination();
+        let found = self.state(&entry, &Counts::default()).found_destination();
         if found.is_none() || found.is(entry.spec.destination) {
             return Ok(());
         }
@@ -548,25 +565,45 @@ impl Table {
         Ok(self.maps.flows.set(entry.index, flow, 0)?)
     }
 
-    /// What the program has seen of a leg's flows.
+    /// What is known of a leg's flows.
     pub(super) fn leg_state(&self, local: SocketAddr) -> Option<LegState> {
         let leg = self.legs.get(&local)?;
+        let [rtp, rtcp] = leg.late;
         Some(LegState {
-            rtp: self.state(&leg.rtp),
-            rtcp: self.state(&leg.rtcp),
+            rtp: self.state(&leg.rtp, &rtp),
+            rtcp: self.state(&leg.rtcp, &rtcp),
+            // The reader of events knows.
+            heard: Heard::default(),
         })
     }
 
-    /// What the program has seen of a flow; nothing if the state in the map is an earlier call's.
-    fn state(&self, entry: &Entry) -> FlowState {
-        match self.maps.states.get(&entry.index, 0) {
+    /// The same for somebody who goes on from it: without what signalling has made void since the last packet.
+    fn last_state(&self, local: SocketAddr) -> Option<LegState> {
+        let leg = self.legs.get(&local)?;
+        let mut state = self.leg_state(local)?;
+        state.rtp.enter(&Flow::new(&leg.rtp.spec));
+        state.rtcp.enter(&Flow::new(&leg.rtcp.spec));
+        Some(state)
+    }
+
+    /// What is known of the leg at `local` and of its peer, while both are joined.
+    pub(super) fn states(&self, local: SocketAddr) -> Option<[LegState; 2]> {
+        let leg = self.legs.get(&local).filter(|leg| leg.live)?;
+        Some([self.last_state(local)?, self.last_state(leg.peer)?])
+    }
+
+    /// What the program has seen of a flow, nothing if the state in the map is an earlier call's, and what is `late`.
+    fn state(&self, entry: &Entry, late: &Counts) -> FlowState {
+        let mut state = match self.maps.states.get(&entry.index, 0) {
             Ok(state) if state.belongs_to(&Flow::new(&entry.spec)) => state,
             Ok(_) => FlowState::default(),
             Err(error) => {
                 tracing::error!(%error, "cannot read a flow of the kernel lane");
                 FlowState::default()
             }
-        }
+        };
+        state.add(late);
+        state
     }
 }
 
@@ -603,15 +640,15 @@ fn next_epoch(table: &Table, first: &LegFlows, second: &LegFlows, current: FlowS
     }
 }
 
-fn stats(state: &FlowState, late: Late) -> StreamStats {
+fn stats(state: &FlowState) -> StreamStats {
     let account = &state.account;
     StreamStats {
-        packets: account.packets + late.packets,
-        bytes: account.bytes + late.bytes,
-        lost: account.lost() - late.packets as i64,
+        packets: account.packets,
+        bytes: account.bytes,
+        lost: account.lost(),
         reordered: account.reordered,
         duplicates: account.duplicates,
-        dropped: state.dropped_in_all() + late.dropped,
+        dropped: state.dropped_in_all(),
         jitter_ms: account.jitter_ns() as f64 / 1e6,
         mean_jitter_ms: account.mean_jitter_ns() as f64 / 1e6,
         max_jitter_ms: account.max_jitter_ns() as f64 / 1e6,

@@ -11,7 +11,7 @@ use voxlane_common::splice::Continuity;
 use super::kernel::Seen;
 use crate::lane::{Lane, Reason};
 use crate::media_plane::{EndpointId, FlowReport, MediaError, Session};
-use crate::worker::{Handle, LegStats, Sockets};
+use crate::worker::{Handle, Left, LegStats, Sockets};
 
 /// Names what a worker carries, in this book.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,9 +61,29 @@ pub(super) struct Row {
     /// Whether what it is sent goes on with a stream it has been sent before.
     pub(super) continuity: Continuity,
     pub(super) carrier: Carrier,
+    /// Where its far end is, as its carrier, or who was the last, was told.
+    pub(super) told: Option<[SocketAddr; 2]>,
+    /// What is known of it by nobody but this book: whoever carries it next goes on from there.
+    pub(super) left: Option<Left>,
+    /// What was to be said of it when it was somebody's.
+    pub(super) last: Option<FlowReport>,
 }
 
 impl Row {
+    /// The side of a worker's pair that it is, if it is one.
+    pub(super) fn side(&self) -> Option<usize> {
+        match self.carrier {
+            Carrier::Pair { side, .. } => Some(side),
+            Carrier::Nobody(_) | Carrier::Agent { .. } | Carrier::Kernel => None,
+        }
+    }
+
+    /// Whether its far end has been moved by signalling since its carrier was told.
+    pub(super) fn has_moved(&self) -> bool {
+        let now = self.session.as_ref().map(Session::remote);
+        self.told.is_some() && now.is_some() && self.told != now
+    }
+
     pub(super) fn worker_report(
         &self,
         endpoint: EndpointId,
@@ -97,8 +117,8 @@ impl Row {
             reason: None,
             received: seen.received,
             sent_packets: seen.sent_packets,
-            // No socket is open on its ports.
-            userspace_packets: 0,
+            // From before: no socket is open on its ports.
+            userspace_packets: seen.datagrams,
             drops: by_name(seen.drops),
             digits: seen.digits,
             paced: seen.paced,
@@ -138,6 +158,9 @@ impl Endpoints {
             requested: None,
             continuity: Continuity::Transparent,
             carrier: Carrier::Nobody(Some(held)),
+            told: None,
+            left: None,
+            last: None,
         };
         self.rows.insert(id, row);
         id
@@ -234,14 +257,6 @@ impl Endpoints {
                 .is_some_and(|row| matches!(row.carrier, Carrier::Kernel))
         };
         in_kernel(a) && in_kernel(b) && self.rows.get(&a).is_some_and(|row| row.peer == Some(b))
-    }
-
-    /// What a worker carries of the pair an endpoint is in, to end it.
-    pub(super) fn take_pair(&mut self, endpoint: EndpointId) -> Option<Handle> {
-        match self.rows.get(&endpoint)?.carrier {
-            Carrier::Pair { resident, .. } => self.take_handle(resident),
-            Carrier::Nobody(_) | Carrier::Agent { .. } | Carrier::Kernel => None,
-        }
     }
 
     /// Why a pair is in the worker lane, now.

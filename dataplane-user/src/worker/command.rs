@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
-use voxlane_common::latch::Latch;
 use voxlane_common::splice::{Continuity, SentStream};
 
 use super::io::Sockets;
@@ -26,15 +25,43 @@ pub struct NewLeg {
     pub left: Option<Left>,
 }
 
-/// What is left of a leg when it goes from one to another: whoever takes it goes on from there.
+/// What is known of a leg when it goes from one to another: whoever takes it goes on from there.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Left {
-    /// Who owns its RTP flow.
-    pub rtp_latch: Latch,
-    /// Who owns its RTCP flow.
-    pub rtcp_latch: Latch,
+    /// What arrived at it.
+    pub received: LegState,
     /// The stream that was sent to it.
     pub sent: SentStream,
+    /// RTP packets that were sent to it.
+    pub sent_packets: u64,
+}
+
+impl Left {
+    /// What is known of two legs once they are relayed to each other no more; each in its place.
+    pub fn of_pair(states: [LegState; 2]) -> [Self; 2] {
+        let [first, second] = states;
+        [(first, second), (second, first)].map(|(here, there)| Self {
+            received: here,
+            sent: there.rtp.sent.left(),
+            sent_packets: there.rtp.forwarded,
+        })
+    }
+
+    /// What a pair of these two begins with.
+    pub fn paired(legs: [Self; 2]) -> [LegState; 2] {
+        let [first, second] = legs;
+        [(first, second), (second, first)].map(|(here, there)| {
+            let mut state = here.received;
+            let found = there.received;
+            state
+                .rtp
+                .lead_to(found.rtp.latch.source(), there.sent, there.sent_packets);
+            state
+                .rtcp
+                .lead_to(found.rtcp.latch.source(), SentStream::default(), state.rtcp.forwarded);
+            state
+        })
+    }
 }
 
 /// One leg of a relayed pair.
@@ -66,8 +93,24 @@ pub struct NewRelay {
 pub struct Removed {
     /// What the softphone recorded, if the resident was one.
     pub recording: Option<Recording>,
-    /// What it leaves to whoever takes its leg next, if it was a leg that has been sent anything.
+}
+
+/// A leg without its agent.
+#[derive(Debug)]
+pub struct Released {
+    /// What is known of it; nothing if it was not up.
     pub left: Option<Left>,
+    /// Its sockets, with what waits in them.
+    pub sockets: Sockets,
+}
+
+/// The legs of a pair that is one no more.
+#[derive(Debug)]
+pub struct Parted {
+    /// What is known of them.
+    pub states: [LegState; 2],
+    /// Their sockets, with what came in since.
+    pub sockets: [Sockets; 2],
 }
 
 /// Names a resident of the worker lane. Never reused while the process lives.
@@ -85,9 +128,10 @@ pub(super) enum Command {
     HandOver(ResidentId, Sender<Option<[LegState; 2]>>),
     /// A pair takes packets again.
     Resume(ResidentId),
-    /// Works off what is in a pair's sockets and answers with what is known of its legs then; the pair is gone, and its
-    /// ports are free.
-    Finish(ResidentId, Sender<Option<[LegState; 2]>>),
+    /// Works off what is in a pair's sockets and answers with them and what is known of its legs then; the pair is gone.
+    Finish(ResidentId, Sender<Option<Parted>>),
+    /// Ends a leg's agent and answers with what is left of the leg; `None` if there is no such leg.
+    Release(ResidentId, Sender<Option<Released>>),
     /// Answered once the ports are free.
     Remove(ResidentId, Sender<Removed>),
     Stop,
@@ -107,6 +151,7 @@ impl Command {
             | Self::HandOver(..)
             | Self::Resume(..)
             | Self::Finish(..)
+            | Self::Release(..)
             | Self::Remove(..)
             | Self::Stop => Vec::new(),
             #[cfg(test)]

@@ -12,6 +12,10 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 const TTL: u32 = 64;
 
+/// Datagrams that fit into a socket's receive buffer at most: a small one takes half a kilobyte of it, and the system gives
+/// 208 KiB.
+pub(super) const LONGEST_QUEUE: usize = 512;
+
 /// The two sockets of a leg (RFC 3550 section 11).
 #[derive(Debug)]
 pub struct Sockets {
@@ -34,6 +38,20 @@ impl Sockets {
             rtp: bind(rtp, tos)?,
             rtcp: bind(rtcp, tos)?,
         })
+    }
+}
+
+impl Sockets {
+    /// Forgets what waits in them: media that nobody was there for.
+    pub(crate) fn empty(&self) {
+        for socket in [&self.rtp, &self.rtcp] {
+            // A flood cannot keep this from ending: no queue is longer.
+            for _ in 0..LONGEST_QUEUE {
+                if socket.recv(&mut [0]).is_err() {
+                    break;
+                }
+            }
+        }
     }
 }
 

@@ -27,7 +27,7 @@ mod stats;
 mod token;
 mod wheel;
 
-pub use command::{Left, NewLeg, NewRelay, RelayLeg, Removed};
+pub use command::{Left, NewLeg, NewRelay, Parted, RelayLeg, Released, Removed};
 pub use io::Sockets;
 #[cfg(feature = "ebpf")]
 pub(crate) use io::monotonic_ns;

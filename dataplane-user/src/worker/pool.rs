@@ -9,7 +9,7 @@ use crossbeam_channel::{Sender, bounded, unbounded};
 use mio::Waker;
 
 use super::clock::Clock;
-use super::command::{Command, NewLeg, NewRelay, Removed, ResidentId};
+use super::command::{Command, NewLeg, NewRelay, Parted, Released, Removed, ResidentId};
 use super::io::{pin_to, usable_cores};
 use super::run::Worker;
 use super::stats::LegStats;
@@ -120,18 +120,22 @@ impl Workers {
         self.threads[handle.worker].tell(Command::Resume(handle.id));
     }
 
-    /// Ends a pair that was handed over: what waits in its sockets is worked off. Returns what is known of its legs then.
-    pub fn finish(&self, handle: Handle) -> Option<[LegState; 2]> {
-        let states = self.ask(&handle, Command::Finish);
+    /// Ends a pair, handed over or not: what waits in its sockets is worked off. Returns what is known of its legs then, and
+    /// the sockets.
+    pub fn finish(&self, handle: Handle) -> Option<Parted> {
+        let parted = self.ask(&handle, Command::Finish);
         self.threads[handle.worker].residents.fetch_sub(1, Relaxed);
-        states
+        parted
     }
 
-    fn ask(
-        &self,
-        handle: &Handle,
-        command: impl FnOnce(ResidentId, Sender<Option<[LegState; 2]>>) -> Command,
-    ) -> Option<[LegState; 2]> {
+    /// Ends a leg's agent, whose connection is closed in good order after that. Returns what is left of the leg.
+    pub fn release(&self, handle: Handle) -> Option<Released> {
+        let released = self.ask(&handle, Command::Release);
+        self.threads[handle.worker].residents.fetch_sub(1, Relaxed);
+        released
+    }
+
+    fn ask<A>(&self, handle: &Handle, command: impl FnOnce(ResidentId, Sender<Option<A>>) -> Command) -> Option<A> {
         let (answer, answered) = bounded(1);
         self.threads[handle.worker].tell(command(handle.id, answer));
         // A worker that is gone has let go of everything.

@@ -45,6 +45,19 @@ impl Ports {
         }
     }
 
+    /// Gives the sockets away, with what waits in them.
+    pub(super) fn into_sockets(mut self, registry: &Registry) -> Sockets {
+        for socket in [&mut self.rtp, &mut self.rtcp] {
+            if let Err(error) = registry.deregister(socket) {
+                tracing::warn!(%error, "a socket that is given away was not watched");
+            }
+        }
+        Sockets {
+            rtp: self.rtp.into(),
+            rtcp: self.rtcp.into(),
+        }
+    }
+
     /// Asks to be told when a datagram has arrived.
     pub(super) fn register(&mut self, registry: &Registry, rtp: Token, rtcp: Token) -> io::Result<()> {
         registry.register(&mut self.rtp, rtp, Interest::READABLE)?;

@@ -8,23 +8,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
+use mio::Registry;
 use voxlane_common::address::TransportAddress;
 use voxlane_common::drops::DropReason;
 use voxlane_common::event::EventKind;
 use voxlane_common::flow::{Flow, FlowState};
 use voxlane_common::relay::{Forward, PacketView, Verdict, decide};
-use voxlane_common::rtp::{self, RtpHeader, media};
+use voxlane_common::rtp;
 use voxlane_common::splice::Continuity;
 
 use super::clock::Clock;
-use super::command::NewRelay;
+use super::command::{NewRelay, Parted};
 use super::io::send_to;
 use super::ports::{Kind, Ports};
 use super::stats::LegStats;
 use crate::dtmf;
-use crate::flows::{self, Leg, LegState, Rules};
+use crate::flows::{self, Heard, Leg, LegState, Rules};
 use crate::media_plane::{EndpointId, MediaEvent, Session};
-use crate::rtcp::RoundTrip;
 
 /// The sockets are new, and so are the flows: there is no earlier call to be told from.
 const GENERATION: u32 = 1;
@@ -72,8 +72,7 @@ pub(super) struct RelayPair {
     stats: Arc<[LegStats]>,
     clock: Clock,
     events: Sender<MediaEvent>,
-    keys: [dtmf::Receiver; 2],
-    trips: RoundTrip,
+    heard: [Heard; 2],
     taking: Taking,
 }
 
@@ -94,13 +93,12 @@ impl RelayPair {
         events: Sender<MediaEvent>,
     ) -> io::Result<Self> {
         let [a, b] = pair.legs;
-        let keys = |session: &Session| dtmf::Receiver::new(session.codec.clock_rate());
         let mut relay = Self {
             endpoints: [a.endpoint, b.endpoint],
             ports: [Ports::new(a.sockets)?, Ports::new(b.sockets)?],
             rtp: Default::default(),
             rtcp: Default::default(),
-            keys: [keys(&a.session), keys(&b.session)],
+            heard: Default::default(),
             sessions: [a.session, b.session],
             continuity: [a.continuity, b.continuity],
             rules: pair.rules,
@@ -108,13 +106,14 @@ impl RelayPair {
             stats,
             clock,
             events,
-            trips: RoundTrip::default(),
             taking: Taking::On,
         };
         relay.program();
         for (side, state) in pair.states.into_iter().flatten().enumerate() {
             relay.rtp[side].state = state.rtp.moved_to(&relay.rtp[side].flow);
             relay.rtcp[side].state = state.rtcp.moved_to(&relay.rtcp[side].flow);
+            relay.heard[side] = state.heard;
+            relay.stats[side].begin(&state.heard);
         }
         for side in [Side::A, Side::B] {
             relay.publish(side);
@@ -156,11 +155,28 @@ impl RelayPair {
         self.taking == Taking::Paused
     }
 
-    /// What is known of the legs.
-    pub(super) fn states(&self) -> [LegState; 2] {
+    /// Ends it; what is known of the legs, and their sockets.
+    pub(super) fn part(self, registry: &Registry) -> Parted {
+        Parted {
+            states: self.states(),
+            sockets: self.ports.map(|ports| ports.into_sockets(registry)),
+        }
+    }
+
+    /// What is known of the legs, without what signalling has made void since their last packets.
+    fn states(&self) -> [LegState; 2] {
+        let entered = |half: &Half| {
+            let mut state = half.state;
+            state.enter(&half.flow);
+            state
+        };
         [0, 1].map(|side| LegState {
-            rtp: self.rtp[side].state,
-            rtcp: self.rtcp[side].state,
+            rtp: entered(&self.rtp[side]),
+            rtcp: entered(&self.rtcp[side]),
+            heard: Heard {
+                datagrams: self.stats[side].userspace_packets(),
+                ..self.heard[side]
+            },
         })
     }
 
@@ -216,7 +232,14 @@ impl RelayPair {
                 let flow = *flow;
                 halves[there].state.peer_found(&flow, decision.found);
             }
-            let state = &mut halves[here].state;
+            // Before its header is the other leg's.
+            if let Some(copy) = decision.copy {
+                self.hear(side, copy, datagram, now_ns);
+            }
+            let state = match kind {
+                Kind::Rtp => &mut self.rtp[here].state,
+                Kind::Rtcp => &mut self.rtcp[here].state,
+            };
             match decision.verdict {
                 // Counted by the decision, or nobody's.
                 Verdict::Drop(_) | Verdict::NoFlow | Verdict::Worker => {}
@@ -225,52 +248,44 @@ impl RelayPair {
                     Err(reason) => state.on_dropped(reason),
                 },
             }
-            if let Some(copy) = decision.copy {
-                self.hear(side, copy, datagram, now_ns);
-            }
         }
         self.publish(side);
     }
 
-    /// Looks into what the kernel lane would have copied. The numbers in its header may be the other leg's by now: they
-    /// differ from this one's by a constant.
+    /// Looks into what the kernel lane would have copied.
     fn hear(&mut self, side: Side, copy: EventKind, datagram: &[u8], now_ns: u64) {
-        let here = side.index();
-        match copy {
+        let (here, there) = (side.index(), side.other().index());
+        let press = match copy {
             EventKind::Rtcp => {
-                self.trips.on_packet(here, datagram, now_ns);
-                self.stats[here].set_round_trip(self.trips.round_trip_ns(here));
+                let other = self.heard[there].reports;
+                self.heard[here].reports.on_packet(&other, datagram, now_ns);
+                None
             }
-            EventKind::TelephoneEvent | EventKind::Found => {
-                let header = RtpHeader::parse(datagram);
-                let press = header.zip(media(datagram)).and_then(|(header, media)| {
-                    self.keys[here].on_packet(&header, media, Duration::from_nanos(now_ns))
-                });
-                if let Some(press) = press {
-                    self.tell(here, press);
-                }
-            }
-        }
+            EventKind::TelephoneEvent | EventKind::Found => self.heard[here].on_event_packet(datagram, now_ns),
+        };
+        self.tell(here, press);
     }
 
     /// Tells of presses whose end was lost.
     fn poll_keys(&mut self, now: Duration) {
-        let now = Duration::from_nanos(self.clock.monotonic_ns(now));
+        let now_ns = self.clock.monotonic_ns(now);
         for here in [0, 1] {
-            if let Some(press) = self.keys[here].poll(now) {
-                self.tell(here, press);
+            if let Some(press) = self.heard[here].on_time(now_ns) {
+                self.tell(here, Some(press));
             }
         }
     }
 
-    fn tell(&self, here: usize, press: dtmf::Press) {
-        self.stats[here].on_digit();
-        // Without a reader nobody minds.
-        let _ = self.events.send(MediaEvent::Digit {
-            endpoint: self.endpoints[here],
-            digit: press.digit,
-            duration: press.duration,
-        });
+    fn tell(&self, here: usize, press: Option<dtmf::Press>) {
+        self.stats[here].set_heard(&self.heard[here]);
+        if let Some(press) = press {
+            // Without a reader nobody minds.
+            let _ = self.events.send(MediaEvent::Digit {
+                endpoint: self.endpoints[here],
+                digit: press.digit,
+                duration: press.duration,
+            });
+        }
     }
 
     fn publish(&self, side: Side) {

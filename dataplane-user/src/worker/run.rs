@@ -9,8 +9,8 @@ use mio::{Events, Poll, Token, Waker};
 use slab::Slab;
 
 use super::clock::Clock;
-use super::command::{Command, NewLeg, Removed, ResidentId};
-use super::io::{Received, receive_from};
+use super::command::{Command, NewLeg, Parted, Released, Removed, ResidentId};
+use super::io::{LONGEST_QUEUE, Received, receive_from};
 use super::leg::{AgentLeg, Voice};
 use super::ports::{Kind, Ports};
 use super::relay::{RelayPair, Side};
@@ -18,7 +18,7 @@ use super::resident::Resident;
 use super::stats::LegStats;
 use super::token::{COMMAND, Source};
 use super::wheel::Wheel;
-use crate::media_plane::{AgentFailure, EndpointId, MediaEvent};
+use crate::media_plane::{AgentFailure, EndpointId, MediaEvent, Recording};
 
 /// Most descriptors that one look at the poll reports; the rest are reported by the next.
 const EVENTS: usize = 1024;
@@ -140,24 +140,23 @@ impl Worker {
                     }
                 }
                 Command::HandOver(id, answer) => {
-                    let states = self.work_off(id).map(RelayPair::pause);
+                    self.work_off(id);
                     // Whoever asked may be gone.
-                    let _ = answer.send(states);
+                    let _ = answer.send(self.pair(id).map(RelayPair::pause));
                 }
                 Command::Resume(id) => {
-                    if let Some(Resident::Relay(pair)) = self.resident(id) {
-                        pair.resume();
-                    }
+                    self.pair(id).map(RelayPair::resume);
                     self.work_off(id);
                 }
                 Command::Finish(id, answer) => {
-                    if let Some(Resident::Relay(pair)) = self.resident(id) {
-                        pair.resume();
-                    }
-                    let states = self.work_off(id).map(|pair| pair.states());
-                    self.remove(id);
+                    self.pair(id).map(RelayPair::resume);
+                    self.work_off(id);
                     // Whoever asked may be gone.
-                    let _ = answer.send(states);
+                    let _ = answer.send(self.part(id));
+                }
+                Command::Release(id, answer) => {
+                    // Whoever asked may be gone.
+                    let _ = answer.send(self.release(id));
                 }
                 Command::Remove(id, answer) => {
                     // Whoever asked may be gone.
@@ -218,42 +217,81 @@ impl Worker {
         self.residents.get_mut(*self.keys.get(&id)?)
     }
 
-    /// Takes all that waits in the sockets of a pair, now: the poll tells of each change once, and may have told before.
-    fn work_off(&mut self, id: ResidentId) -> Option<&mut RelayPair> {
-        let key = *self.keys.get(&id)?;
-        for side in [Side::A, Side::B] {
-            for kind in [Kind::Rtp, Kind::Rtcp] {
-                while self.receive_from(Source::Port(side, kind).token(key)) {}
-            }
-        }
-        match self.residents.get_mut(key)? {
+    fn pair(&mut self, id: ResidentId) -> Option<&mut RelayPair> {
+        match self.resident(id)? {
             Resident::Relay(pair) => Some(pair),
             Resident::Leg(_) | Resident::Closing(_) => None,
         }
     }
 
-    fn remove(&mut self, id: ResidentId) -> Removed {
-        let Some(key) = self.keys.remove(&id) else {
-            return Removed::default();
+    /// Takes all that waits in the sockets of a pair, now: the poll tells of each change once, and may have told before.
+    fn work_off(&mut self, id: ResidentId) {
+        let Some(key) = self.keys.get(&id).copied() else {
+            return;
         };
-        let now = self.clock.now();
-        // Dropping the sockets frees the ports and takes them out of the poll.
-        let Some(Resident::Leg(leg)) = self.residents.try_remove(key) else {
-            return Removed::default();
-        };
+        for side in [Side::A, Side::B] {
+            for kind in [Kind::Rtp, Kind::Rtcp] {
+                let token = Source::Port(side, kind).token(key);
+                let mut turns = 0..LONGEST_QUEUE / BURST;
+                let emptied = turns.any(|_| !self.receive_from(token));
+                if !emptied {
+                    // A flood must not keep the others waiting.
+                    self.ready.push(token);
+                }
+            }
+        }
+    }
+
+    /// Ends a pair; what is known of its legs, and their sockets.
+    fn part(&mut self, id: ResidentId) -> Option<Parted> {
+        self.pair(id)?;
+        let key = self.keys.remove(&id)?;
+        match self.residents.try_remove(key)? {
+            Resident::Relay(pair) => Some(pair.part(self.poll.registry())),
+            Resident::Leg(_) | Resident::Closing(_) => None,
+        }
+    }
+
+    /// Ends the agent of a leg; what is left of the leg.
+    fn release(&mut self, id: ResidentId) -> Option<Released> {
+        let (key, leg) = self.take_leg(id)?;
         let left = leg.left();
-        let (voice, slot) = leg.hang_up(now);
-        if voice.is_done(now) {
+        let (ports, voice, slot) = leg.hang_up(self.clock.now());
+        let sockets = ports.into_sockets(self.poll.registry());
+        self.close(key, voice, slot);
+        Some(Released { left, sockets })
+    }
+
+    fn remove(&mut self, id: ResidentId) -> Removed {
+        let Some((key, leg)) = self.take_leg(id) else {
+            return Removed::default();
+        };
+        // Dropping the sockets frees the ports and takes them out of the poll.
+        let (_, voice, slot) = leg.hang_up(self.clock.now());
+        Removed {
+            recording: self.close(key, voice, slot),
+        }
+    }
+
+    /// Takes a resident out; what it was, if it was a leg.
+    fn take_leg(&mut self, id: ResidentId) -> Option<(usize, AgentLeg)> {
+        let key = self.keys.remove(&id)?;
+        match self.residents.try_remove(key)? {
+            Resident::Leg(leg) => Some((key, *leg)),
+            Resident::Relay(_) | Resident::Closing(_) => None,
+        }
+    }
+
+    /// Lets an agent whose leg was taken from `key` just now close its connection; what it recorded, if it is done.
+    fn close(&mut self, key: usize, voice: Voice, slot: usize) -> Option<Recording> {
+        if voice.is_done(self.clock.now()) {
             self.wheel.remove(slot, key);
-            return Removed {
-                recording: voice.into_recording(),
-                left,
-            };
+            return voice.into_recording();
         }
         // The slab hands out the key that was vacated last, so the agent keeps its tokens and its place on the grid.
         let kept = self.residents.insert(Resident::Closing(Box::new(voice)));
         debug_assert_eq!(kept, key, "the slab reuses the last vacated key first");
-        Removed { recording: None, left }
+        None
     }
 
     /// Takes what has arrived.

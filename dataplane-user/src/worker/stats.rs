@@ -7,6 +7,7 @@ use voxlane_common::account::StreamAccount;
 use voxlane_common::address::TransportAddress;
 use voxlane_common::drops::DropReason;
 
+use crate::flows::Heard;
 use crate::media_plane::StreamStats;
 
 /// The counters of one leg.
@@ -85,6 +86,20 @@ impl LegStats {
         Some(Duration::from_nanos(time))
     }
 
+    /// Goes on from what another has heard of the leg.
+    pub(super) fn begin(&self, heard: &Heard) {
+        self.userspace.store(heard.datagrams, Relaxed);
+        self.set_heard(heard);
+    }
+
+    /// What was heard of the leg so far.
+    pub(super) fn set_heard(&self, heard: &Heard) {
+        self.digits.store(heard.digits, Relaxed);
+        let nanoseconds = heard.reports.measured().map(|time| time.as_nanos() as u64);
+        self.round_trip_ns
+            .store(nanoseconds.map_or(0, |time| time.saturating_add(1)), Relaxed);
+    }
+
     /// A datagram was taken from one of the leg's sockets.
     pub(super) fn on_received(&self) {
         // One writer: no read-modify-write is needed.
@@ -114,17 +129,6 @@ impl LegStats {
         for (place, reason) in self.drops.iter().zip(DropReason::ALL) {
             place.store(dropped(reason), Relaxed);
         }
-    }
-
-    /// The far end has pressed a key.
-    pub(super) fn on_digit(&self) {
-        self.digits.store(self.digits.load(Relaxed) + 1, Relaxed);
-    }
-
-    /// To the far end and back, ns.
-    pub(super) fn set_round_trip(&self, nanoseconds: Option<u64>) {
-        self.round_trip_ns
-            .store(nanoseconds.map_or(0, |time| time.saturating_add(1)), Relaxed);
     }
 
     /// How many RTP packets were sent so far.

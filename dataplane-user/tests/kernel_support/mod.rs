@@ -3,6 +3,7 @@
 #![allow(unsafe_code, dead_code, reason = "each test crate uses a part")]
 
 pub mod bench;
+pub mod far;
 pub mod frames;
 pub mod net;
 pub mod pinned;
@@ -233,4 +234,13 @@ pub fn report(ssrc: u32) -> Vec<u8> {
     let mut packet = vec![0x80, 201, 0, 1];
     packet.extend(ssrc.to_be_bytes());
     packet
+}
+
+/// Asks again until the answer is yes.
+pub fn eventually(mut holds: impl FnMut() -> bool) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while !holds() {
+        assert!(std::time::Instant::now() < deadline, "it does not come to that");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
 }

@@ -8,7 +8,7 @@ use voxlane_common::outcome::Loss;
 
 use super::{KernelLeg, Seen};
 use crate::flows::LegState;
-use crate::kernel::{FlowRecord, KernelConfig, KernelError, KernelLane, Late, Leg, RelayPair, Told};
+use crate::kernel::{FlowRecord, KernelConfig, KernelError, KernelLane, Leg, RelayPair, Told};
 use crate::lane::Reason;
 use crate::media_plane::{EndpointId, InterfaceStatus, KernelStatus, MediaError, MediaEvent, MirroredFrame, Session};
 use crate::plane::{KernelChoice, PlaneConfig};
@@ -166,10 +166,17 @@ impl Kernel {
         }
     }
 
-    /// Counts what a worker handled of a leg between two looks at it.
+    /// What is known of the leg at this RTP address and of its peer, if both are in the lane.
+    pub(in crate::plane) fn states(&self, local: SocketAddr) -> Option<[LegState; 2]> {
+        self.lane.as_ref().ok()?.states(local)
+    }
+
+    /// Takes into account what a worker has handled of a leg between two looks at it.
     pub(in crate::plane) fn add_late(&self, local: SocketAddr, before: &LegState, after: &LegState) {
-        if let Ok(lane) = &self.lane {
-            lane.add_late(local, Late::between(before, after));
+        if let Ok(lane) = &self.lane
+            && let Err(error) = lane.add_late(local, before, after)
+        {
+            tracing::error!(%local, %error, "cannot count what a worker handled last");
         }
     }
 
@@ -215,6 +222,7 @@ impl Kernel {
             sent_packets: record.sent_packets,
             drops: record.drops,
             paced: record.paced,
+            datagrams: record.datagrams,
             digits: record.digits,
             round_trip: record.round_trip,
         })

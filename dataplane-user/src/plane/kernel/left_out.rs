@@ -70,6 +70,10 @@ impl Kernel {
         None
     }
 
+    pub(in crate::plane) fn states(&self, _local: SocketAddr) -> Option<[LegState; 2]> {
+        None
+    }
+
     pub(in crate::plane) fn add_late(&self, _local: SocketAddr, _before: &LegState, _after: &LegState) {}
 
     pub(in crate::plane) fn mirror(&self, _local: SocketAddr) -> Result<Receiver<MirroredFrame>, String> {

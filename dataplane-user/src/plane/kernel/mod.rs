@@ -42,6 +42,8 @@ pub(super) struct Seen {
     pub(super) drops: Vec<(DropReason, u64)>,
     /// Whether what is sent on leaves at its times.
     pub(super) paced: bool,
+    /// Datagrams that sockets have received, in another lane.
+    pub(super) datagrams: u64,
     /// Keys pressed by its far end.
     pub(super) digits: u64,
     /// To its far end and back.

@@ -15,7 +15,7 @@ use super::packetize::{Packetizer, Sound};
 use super::report::{self, Cname, Sent, sender_report};
 use crate::codec::g711::{from_ulaw, to_ulaw};
 use crate::dtmf::{self, Press};
-use crate::flows::{receives, sends};
+use crate::flows::{LegState, receives, sends};
 use crate::media_plane::{RtcpPort, Session};
 use crate::playout::Playout;
 use crate::worker::clock::Clock;
@@ -52,6 +52,8 @@ pub(super) struct Line {
     sequencer: Sequencer,
     keys: dtmf::Receiver,
     unused: u64,
+    /// What was known of the leg when it became this line's.
+    before: LegState,
     audio: [u8; MAX_AUDIO],
     packetizer: Packetizer,
     frame: Vec<u8>,
@@ -72,8 +74,9 @@ impl Line {
             rtcp_latch: Latch::default(),
             account: StreamAccount::default(),
             sequencer: Sequencer::default(),
-            keys: dtmf::Receiver::new(8000),
+            keys: dtmf::Receiver::default(),
             unused: 0,
+            before: LegState::default(),
             audio: [0; MAX_AUDIO],
             packetizer: Packetizer::new(samples),
             frame: vec![0; samples],
@@ -84,21 +87,43 @@ impl Line {
 
     /// Goes on from where another has left the leg.
     pub(super) fn take_up(&mut self, left: Left) {
-        self.rtp_latch = left.rtp_latch;
-        self.rtcp_latch = left.rtcp_latch;
-        if left.sent.has_begun() {
-            self.packetizer.take_up(left.sent);
+        let LegState { rtp, rtcp, heard } = left.received;
+        self.rtp_latch = rtp.latch;
+        self.rtcp_latch = rtcp.latch;
+        self.account = rtp.account;
+        self.unused = rtp.dropped_in_all();
+        self.keys = heard.keys;
+        self.before = left.received;
+        self.packetizer.take_up(&left);
+        if let Some(stats) = self.stats.first() {
+            stats.begin(&heard);
+            stats.set_stream(&self.account, self.rtp_latch.source(), self.unused);
+            stats.set_drops(|reason| rtp.dropped(reason) + rtcp.dropped(reason));
+            stats.set_sent(left.sent_packets);
         }
     }
 
     /// What it leaves to another; nothing if the leg was not up.
     pub(super) fn left(&self) -> Option<Left> {
         self.session.as_ref()?;
+        let mut received = self.before;
+        received.rtp.latch = self.rtp_latch;
+        received.rtp.account = self.account;
+        received.rtcp.latch = self.rtcp_latch;
+        received.heard.keys = self.keys;
+        if let Some(stats) = self.stats.first() {
+            received.heard.datagrams = stats.userspace_packets();
+        }
         Some(Left {
-            rtp_latch: self.rtp_latch,
-            rtcp_latch: self.rtcp_latch,
+            received,
             sent: self.packetizer.sent(),
+            sent_packets: self.packetizer.packets(),
         })
+    }
+
+    /// Its sockets, when it is no more.
+    pub(super) fn into_ports(self) -> Ports {
+        self.ports
     }
 
     /// Its sockets.
@@ -151,7 +176,12 @@ impl Line {
 
     /// A press whose end was lost.
     pub(super) fn lost_end(&mut self, now: Duration) -> Option<Press> {
-        self.keys.poll(now)
+        self.keys.poll(self.key_time(now))
+    }
+
+    /// The time as keys are followed by, in every lane.
+    fn key_time(&self, now: Duration) -> Duration {
+        Duration::from_nanos(self.clock.monotonic_ns(now))
     }
 
     fn on_rtcp(&mut self, datagram: &[u8], from: SocketAddr) {
@@ -208,13 +238,14 @@ impl Line {
         let bytes = u32::try_from(datagram.len()).unwrap_or(u32::MAX);
         let tick = Tick::of_rate(session.codec.clock_rate());
         let now_ns = self.clock.monotonic_ns(now);
+        let key_time = self.key_time(now);
         self.account.on_packet(&header, bytes, now_ns, tick);
         if !receives(session.direction) {
             return None;
         }
         if is_event {
             self.sequencer.on_event(&header).ok()?;
-            return Some(Taken::Event(self.keys.on_packet(&header, payload, now)));
+            return Some(Taken::Event(self.keys.on_packet(&header, payload, key_time)));
         }
         let audio = self.audio.get_mut(..payload.len())?;
         let samples = u32::try_from(audio.len()).unwrap_or(u32::MAX);
@@ -234,7 +265,9 @@ impl Line {
         };
         let now_ns = self.clock.monotonic_ns(now);
         let tick = Tick::of_rate(session.codec.clock_rate());
-        self.packetizer.begin(frame, now_ns, tick);
+        if !self.packetizer.begin(frame, now_ns, tick) {
+            return;
+        }
         let timestamp = self.packetizer.timestamp(frame);
         let sending = sends(session.direction);
         let event = session.telephone_event.filter(|_| sending);

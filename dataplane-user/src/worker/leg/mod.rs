@@ -113,10 +113,10 @@ impl AgentLeg {
         self.voice.settle(registry, token);
     }
 
-    /// Frees the ports; what is left is the agent, and its place on the grid.
-    pub(super) fn hang_up(self, now: Duration) -> (Voice, usize) {
+    /// Ends the call for the agent; what is left is the ports, the agent, and its place on the grid.
+    pub(super) fn hang_up(self, now: Duration) -> (Ports, Voice, usize) {
         let mut voice = self.voice;
         voice.stop(now);
-        (voice, self.slot)
+        (self.line.into_ports(), voice, self.slot)
     }
 }

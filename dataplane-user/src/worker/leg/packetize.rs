@@ -4,6 +4,8 @@ use voxlane_common::account::Tick;
 use voxlane_common::rtp::HEADER_LEN;
 use voxlane_common::splice::SentStream;
 
+use crate::worker::command::Left;
+
 /// Longest payload: 100 ms of G.711.
 const MAX_PAYLOAD: usize = 800;
 
@@ -21,16 +23,16 @@ pub(super) enum Sound {
 pub(super) struct Packetizer {
     ssrc: u32,
     sequence: u16,
-    /// Timestamp of frame 0.
-    origin: u32,
+    /// Timestamp of frame 0; `None` until a stream that another has sent is gone on with.
+    origin: Option<u32>,
     samples_a_frame: u32,
     last: Sound,
     packets: u64,
     octets: u64,
-    /// Timestamp of the newest packet, and when it was sent.
-    newest: (u32, u64),
-    /// The stream of another that this one goes on with, until its first packet.
-    takes_up: Option<SentStream>,
+    /// Timestamp of the newest packet.
+    newest: u32,
+    /// The stream so far.
+    sent: SentStream,
     packet: [u8; HEADER_LEN + MAX_PAYLOAD],
 }
 
@@ -40,44 +42,52 @@ impl Packetizer {
         Self {
             ssrc: rand::random(),
             sequence: rand::random(),
-            origin: rand::random(),
+            origin: Some(rand::random()),
             samples_a_frame: u32::try_from(samples_a_frame).unwrap_or(u32::MAX),
             last: Sound::Silence,
             packets: 0,
             octets: 0,
-            newest: (0, 0),
-            takes_up: None,
+            newest: 0,
+            sent: SentStream::default(),
             packet: [0; HEADER_LEN + MAX_PAYLOAD],
         }
     }
 
-    /// Goes on with the stream that another has sent.
-    pub(super) fn take_up(&mut self, sent: SentStream) {
-        self.ssrc = sent.ssrc;
-        self.sequence = sent.sequence.wrapping_add(1);
-        self.newest = (sent.timestamp, sent.at_ns);
-        self.takes_up = Some(sent);
+    /// Goes on with the stream that another has sent, if anything was.
+    pub(super) fn take_up(&mut self, left: &Left) {
+        self.packets = left.sent_packets;
+        self.sent = left.sent;
+        if self.sent.has_begun() {
+            self.ssrc = self.sent.ssrc;
+            self.sequence = self.sent.sequence.wrapping_add(1);
+            self.origin = None;
+        }
     }
 
     /// To be called before the packet of a frame is written, with the time and the media clock's tick: a stream that goes
-    /// on with another's learns where it is.
-    pub(super) fn begin(&mut self, frame: u64, now_ns: u64, tick: Tick) {
-        if let Some(sent) = self.takes_up.take() {
+    /// on with another's learns where it is. Whether a packet is due: not yet if the other has sent one just now, or more
+    /// than real time allows.
+    pub(super) fn begin(&mut self, frame: u64, now_ns: u64, tick: Tick) -> bool {
+        if self.origin.is_none() {
             let ptime_ns = tick.span_ns(self.samples_a_frame);
-            let timestamp = sent.next_timestamp(now_ns, tick, ptime_ns);
-            self.origin = timestamp.wrapping_sub((frame as u32).wrapping_mul(self.samples_a_frame));
+            if !self.sent.is_due(now_ns, ptime_ns) {
+                return false;
+            }
+            let timestamp = self.sent.resume(now_ns, tick, ptime_ns);
+            self.origin = Some(timestamp.wrapping_sub((frame as u32).wrapping_mul(self.samples_a_frame)));
         }
+        true
     }
 
     /// The packet that was written last was sent at this time.
     pub(super) fn sent_at(&mut self, now_ns: u64) {
-        self.newest.1 = now_ns;
+        let sequence = self.sequence.wrapping_sub(1);
+        self.sent.sent(self.ssrc, sequence, self.newest, now_ns);
     }
 
     /// The stream as it is, for another to go on with.
     pub(super) fn sent(&self) -> SentStream {
-        let (timestamp, at_ns) = self.newest;
-        SentStream::left_at(self.ssrc, self.sequence.wrapping_sub(1), timestamp, at_ns)
+        self.sent.left()
     }
 
     /// SSRC of the stream.
@@ -99,6 +109,7 @@ impl Packetizer {
     pub(super) fn timestamp(&self, frame: u64) -> u32 {
         // Media time wraps, and so may the frame number.
         self.origin
+            .unwrap_or_default()
             .wrapping_add((frame as u32).wrapping_mul(self.samples_a_frame))
     }
 
@@ -124,7 +135,7 @@ impl Packetizer {
         header[4..8].copy_from_slice(&timestamp.to_be_bytes());
         header[8..12].copy_from_slice(&self.ssrc.to_be_bytes());
         body[..length].copy_from_slice(&payload[..length]);
-        self.newest.0 = timestamp;
+        self.newest = timestamp;
         self.sequence = self.sequence.wrapping_add(1);
         self.packets += 1;
         self.octets += length as u64;
@@ -165,5 +176,65 @@ mod tests {
             (event.payload_type(), event.timestamp(), event.marker()),
             (101, 77, true)
         );
+    }
+
+    const TICK: Tick = Tick::of_rate(8000);
+    const MS: u64 = 1_000_000;
+
+    fn header(packet: &[u8]) -> RtpHeader {
+        RtpHeader::parse(packet).unwrap()
+    }
+
+    #[test]
+    fn a_stream_that_another_has_sent_goes_on_at_its_time() {
+        let left = Left {
+            sent: SentStream::left_at(9, 65_535, 8000, 1000 * MS),
+            sent_packets: 70,
+            ..Left::default()
+        };
+        let mut packetizer = Packetizer::new(160);
+        packetizer.take_up(&left);
+        assert_eq!((packetizer.ssrc(), packetizer.sent()), (9, left.sent));
+        // Right after the other's last packet it waits.
+        assert!(!packetizer.begin(697, 1003 * MS, TICK));
+        // 61 ms after it, in whatever frame that is here.
+        assert!(packetizer.begin(700, 1061 * MS, TICK));
+        let first = header(packetizer.audio(700, 0, Sound::Talk, &[0; 160]));
+        packetizer.sent_at(1061 * MS);
+        assert!(packetizer.begin(702, 1101 * MS, TICK));
+        let second = header(packetizer.audio(702, 0, Sound::Talk, &[0; 160]));
+        packetizer.sent_at(1101 * MS);
+        assert_eq!((first.ssrc(), first.sequence(), first.timestamp()), (9, 0, 8480));
+        assert_eq!((second.ssrc(), second.sequence(), second.timestamp()), (9, 1, 8800));
+        assert_eq!(packetizer.packets(), 72);
+
+        // And back.
+        let mut back = packetizer.sent();
+        assert_eq!((back.ssrc, back.sequence, back.timestamp), (9, 1, 8800));
+        assert_eq!(back.resume(1121 * MS, TICK, 20_000_000), 8960);
+    }
+
+    #[test]
+    fn a_leg_that_was_sent_nothing_begins_a_stream_of_its_own() {
+        let mut packetizer = Packetizer::new(160);
+        let before = (packetizer.ssrc(), packetizer.timestamp(3));
+        packetizer.take_up(&Left::default());
+        assert!(packetizer.begin(3, 5, TICK));
+        assert_eq!((packetizer.ssrc(), packetizer.timestamp(3)), before);
+        assert!(!packetizer.sent().has_begun());
+    }
+
+    #[test]
+    fn a_key_that_is_held_does_not_hold_the_time() {
+        let mut packetizer = Packetizer::new(160);
+        packetizer.audio(0, 0, Sound::Talk, &[0; 160]);
+        packetizer.sent_at(100 * MS);
+        let origin = packetizer.timestamp(0);
+        for frame in 1..51u64 {
+            packetizer.event(101, frame == 1, origin.wrapping_add(160), &[5, 0, 0, 160]);
+            packetizer.sent_at((100 + 20 * frame) * MS);
+        }
+        let next = packetizer.sent().resume(1120 * MS, TICK, 20_000_000);
+        assert_eq!(next.wrapping_sub(origin), 51 * 160);
     }
 }
