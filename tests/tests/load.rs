@@ -28,12 +28,22 @@ const AT_ONCE: u64 = 200;
 const SLACK_KIB: u64 = 2 * 1024;
 
 /// What the gateway holds.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 struct Held {
     files: usize,
     tasks: u64,
     threads: usize,
     flows: usize,
+}
+
+impl Held {
+    /// Nothing more than before. It may be less: a question to the gateway that had just been answered was counted then.
+    fn is_within(&self, before: &Self) -> bool {
+        self.files <= before.files
+            && self.tasks <= before.tasks
+            && self.threads <= before.threads
+            && self.flows <= before.flows
+    }
 }
 
 fn held(gateway: &Gateway) -> Result<Held> {
@@ -92,7 +102,7 @@ fn two_hundred_calls_at_once_leave_nothing_behind() {
     let (before, memory_before) = (held(&gateway).unwrap(), resident_kib(&gateway).unwrap());
     load(&net, &gateway, LOAD).unwrap();
     gateway
-        .wait_until(PATIENCE, held, |now| *now == before)
+        .wait_until(PATIENCE, held, |now| now.is_within(&before))
         .unwrap_or_else(|error| panic!("before the load {before:?}; {error:#}"));
     let memory_after = resident_kib(&gateway).unwrap();
     assert!(
