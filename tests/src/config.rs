@@ -1,5 +1,7 @@
 //! Configurations for the lab of [`crate::netns`].
 
+use std::path::Path;
+
 /// The echo agent.
 pub const ECHO: &str = "+15550001";
 /// The WebSocket agent.
@@ -74,6 +76,12 @@ trunk = "far"
 caller_id = "+15550100"
 "#
     )
+}
+
+/// [`lab`] with a kernel lane that outlives the gateway: pinned in this directory of a BPF file system.
+pub fn pinned(bot: &str, pin: &Path) -> String {
+    let pin = format!("pin = \"{}\"", pin.display());
+    lab(Xdp::Auto, bot).replace("pin = \"off\"", &pin)
 }
 
 /// A URL for tests that call no WebSocket agent.

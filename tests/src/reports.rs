@@ -39,6 +39,27 @@ pub struct Plane {
     pub unavailable: Option<String>,
     /// Port pairs in use.
     pub ports_in_use: usize,
+    /// The kernel lane, if there is one.
+    pub kernel: Option<Kernel>,
+}
+
+/// The kernel lane as a whole.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Kernel {
+    /// Frames by how they ended.
+    pub outcomes: Vec<(String, u64)>,
+    /// Whether what an earlier process had left was taken over.
+    pub adopted: bool,
+    /// Legs of an earlier process's calls.
+    pub orphans: usize,
+}
+
+impl Kernel {
+    /// Frames that ended so.
+    pub fn outcome(&self, name: &str) -> u64 {
+        let found = self.outcomes.iter().find(|(outcome, _)| outcome == name);
+        found.map_or(0, |(_, count)| *count)
+    }
 }
 
 /// The XDP program on one interface.
