@@ -20,7 +20,8 @@ use crate::pace::{Departure, Pacer, Pacing};
 use crate::police::Police;
 use crate::splice::{Continuity, SentStream};
 
-/// Changes whenever a type of a map changes: a gateway adopts the maps of another only if both agree on it.
+/// Changes whenever a type of a pinned map changes, or what it means: a gateway adopts the maps of another only if both
+/// agree on it (docs/kernel-lane.md).
 pub const LAYOUT: u32 = 3;
 
 /// What arrives on a flow.

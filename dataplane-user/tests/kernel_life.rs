@@ -15,6 +15,7 @@ use kernel_support::net::{Net, exchange, knock, socket};
 use kernel_support::pinned::{BpfFs, Killed, Stream, WORKER, be_killed, pinned};
 use kernel_support::{Call, Lanes, Namespace, is_root, rtp};
 use voxlane_common::drops::DropReason;
+use voxlane_common::flow::LAYOUT;
 use voxlane_common::outcome::Outcome;
 use voxlane_dataplane::kernel::{KernelConfig, KernelError, KernelLane, detach};
 use voxlane_dataplane::media_plane::{AttachMode, AttachPolicy};
@@ -355,6 +356,9 @@ fn generic_mode_stays_while_there_are_calls_unless_it_is_told_to_go() {
     assert_eq!(links.count(), 2);
 }
 
+/// Spoils what is pinned; given the name of the maps' directory.
+type Damage<'a> = &'a dyn Fn(&str);
+
 #[test]
 fn whatever_is_found_it_starts() {
     if !is_root() {
@@ -363,7 +367,7 @@ fn whatever_is_found_it_starts() {
     let story = Story::new();
     let pin = story.bpf.pin();
     let (_, g0) = story.net.gateway.interface("g0");
-    let damages: [(&str, &dyn Fn(&str)); 6] = [
+    let damages: [(&str, Damage<'_>); 6] = [
         ("a map is missing", &|maps| {
             fs::remove_file(pin.join(maps).join("FLOWS")).unwrap()
         }),
@@ -377,7 +381,7 @@ fn whatever_is_found_it_starts() {
             fs::rename(directory.join("PORT_MAP"), directory.join("FLOWS")).unwrap();
         }),
         ("maps are for other ports", &|maps| {
-            fs::rename(pin.join(maps), pin.join("v2-10000-10009")).unwrap();
+            fs::rename(pin.join(maps), pin.join(format!("v{LAYOUT}-10000-10009"))).unwrap();
         }),
         ("a link is a map", &|maps| {
             let link = pin.join(format!("relay-native-{g0}"));

@@ -68,15 +68,15 @@ impl Stage {
 
     /// A media packet of the caller.
     fn media(&self, sequence: u16) -> Vec<u8> {
-        self.from_caller(&rtp(0, sequence, 1))
+        self.of_caller(&rtp(0, sequence, 1))
     }
 
-    fn from_caller(&self, payload: &[u8]) -> Vec<u8> {
+    fn of_caller(&self, payload: &[u8]) -> Vec<u8> {
         self.bench.frame(self.call.caller, self.call.caller_side, payload)
     }
 
     /// A media packet from the caller's host, but another port.
-    fn from_elsewhere(&self) -> Vec<u8> {
+    fn of_another(&self) -> Vec<u8> {
         let elsewhere = SocketAddr::new(self.call.caller.ip(), 61_000);
         self.bench.frame(elsewhere, self.call.caller_side, &rtp(0, 9, 1))
     }
@@ -157,18 +157,18 @@ impl Stage {
             Outcome::Redirected => self.plain(self.media(1)),
             // Needs `fq`: the tests of `kernel_pace` are about it.
             Outcome::Paced => return None,
-            Outcome::Dropped(Drop::TooShort) => self.plain(self.from_caller(&rtp(0, 1, 1)[..11])),
-            Outcome::Dropped(Drop::NotRtp) => self.plain(self.from_caller(&[0; 20])),
+            Outcome::Dropped(Drop::TooShort) => self.plain(self.of_caller(&rtp(0, 1, 1)[..11])),
+            Outcome::Dropped(Drop::NotRtp) => self.plain(self.of_caller(&[0; 20])),
             Outcome::Dropped(Drop::NotRtcp) => {
                 let [from, local] = [self.call.caller, self.call.caller_side].map(above);
                 self.plain(self.bench.frame(from, local, &rtp(0, 1, 1)))
             }
-            Outcome::Dropped(Drop::PayloadType) => self.plain(self.from_caller(&rtp(8, 1, 1))),
+            Outcome::Dropped(Drop::PayloadType) => self.plain(self.of_caller(&rtp(8, 1, 1))),
             Outcome::Dropped(Drop::WrongSource) => Story {
                 first: vec![self.media(1)],
-                ..self.plain(self.from_elsewhere())
+                ..self.plain(self.of_another())
             },
-            Outcome::Dropped(Drop::Probation) => self.plain(self.from_elsewhere()),
+            Outcome::Dropped(Drop::Probation) => self.plain(self.of_another()),
             Outcome::Dropped(Drop::Held) => self.with(|pair| pair.1.session.direction = Direction::RecvOnly),
             Outcome::Dropped(Drop::NoDestination) => self.with_callee("0.0.0.0:5000", "[::]:5000"),
             Outcome::Dropped(Drop::NoRoute) => self.around(
@@ -187,7 +187,7 @@ impl Stage {
                 let mut large = rtp(0, 1, 1);
                 large.resize(1300, 0);
                 Story {
-                    frame: self.from_caller(&large),
+                    frame: self.of_caller(&large),
                     ..self.around(commands, commands)
                 }
             }

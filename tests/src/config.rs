@@ -1,5 +1,7 @@
 //! Configurations for the lab of [`crate::netns`].
 
+use std::path::Path;
+
 /// The echo agent.
 pub const ECHO: &str = "+15550001";
 /// The WebSocket agent.
@@ -112,6 +114,12 @@ pub fn below(config: &str, line: &str, added: &str) -> String {
     let line = format!("\n{line}\n");
     assert_eq!(config.matches(&line).count(), 1, "{line:?} in {config}");
     config.replace(&line, &format!("{line}{added}\n"))
+}
+
+/// [`lab`] with a kernel lane that outlives the gateway: pinned in this directory of a BPF file system.
+pub fn pinned(bot: &str, pin: &Path) -> String {
+    let pin = format!("pin = \"{}\"", pin.display());
+    lab(Xdp::Auto, bot).replace("pin = \"off\"", &pin)
 }
 
 /// A URL for tests that call no WebSocket agent.

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -78,9 +78,21 @@ impl Gateway {
     /// # Errors
     /// If it does not start: something of the first is in its way.
     pub fn crash_and_start_again(self) -> Result<Self> {
+        self.crash()?.start_again()
+    }
+
+    /// Kills it, as a crash would.
+    ///
+    /// # Errors
+    /// If it cannot be killed.
+    pub fn crash(self) -> Result<Crashed> {
         self.process.signal("KILL")?;
         self.process.wait(START)?;
-        Self::run(&self.binary, &self.place, self.directory, &[])
+        Ok(Crashed {
+            binary: self.binary,
+            place: self.place,
+            directory: self.directory,
+        })
     }
 
     /// Its process id.
@@ -251,6 +263,33 @@ impl Capture {
             fs::metadata(&file).is_ok_and(|file| file.len() >= bytes)
         })
     }
+}
+
+/// What is left of a gateway that was killed.
+#[derive(Debug)]
+pub struct Crashed {
+    binary: PathBuf,
+    place: Place,
+    directory: TempDir,
+}
+
+impl Crashed {
+    /// Starts it again in the same place, on the same files.
+    ///
+    /// # Errors
+    /// If it does not start: something of the first is in its way.
+    pub fn start_again(self) -> Result<Gateway> {
+        Gateway::run(&self.binary, &self.place, self.directory, &[])
+    }
+}
+
+/// `voxlane detach --pin`
+///
+/// # Errors
+/// If it cannot be started.
+pub fn detach(binary: &Path, place: &Place, pin: &Path) -> Result<Output> {
+    let mut command = place.command(binary);
+    Ok(command.arg("detach").arg("--pin").arg(pin).output()?)
 }
 
 /// A gateway that has not been started: on the configuration in its runtime directory, if there is one.

@@ -1,7 +1,7 @@
 //! The lab that voxlane is tested and shown in. The end-to-end tests in `tests/` and `cargo xtask run` share it.
 //!
 //! * [`netns`]: network namespaces joined by veth: a carrier, the gateway, a far side; [`namespace`]: one
-//!   namespace as a thread, for tests of what is inside a process
+//!   namespace as a thread, for tests of what is inside a process; [`bpf_fs`], where a test pins
 //! * [`process`]: a program that is started, watched and always ended
 //! * [`config`]: configurations for the lab
 //! * [`gateway`]: the real `voxlane serve`, and [`reports`], what it tells of itself
@@ -13,6 +13,7 @@
 //! Nothing here knows how voxlane works inside: it speaks the command line, SIP, RTP and WebSocket only.
 
 pub mod audio;
+pub mod bpf_fs;
 pub mod config;
 pub mod gateway;
 pub mod namespace;

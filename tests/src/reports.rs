@@ -51,6 +51,10 @@ pub struct Kernel {
     pub outcomes: Vec<(String, u64)>,
     /// Mirrored frames that were lost.
     pub mirrored_lost: u64,
+    /// Whether what an earlier process had left was taken over.
+    pub adopted: bool,
+    /// Legs of an earlier process's calls.
+    pub orphans: usize,
 }
 
 impl Kernel {

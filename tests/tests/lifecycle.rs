@@ -7,10 +7,13 @@ use std::process::Output;
 use std::time::Duration;
 
 use anyhow::Result;
-use voxlane_tests::config::{ECHO, NO_BOT, RELAYED, Xdp, lab};
+use voxlane_tests::bpf_fs::BpfFs;
+use voxlane_tests::config::{ECHO, NO_BOT, RELAYED, Xdp, lab, pinned};
 use voxlane_tests::gateway::{self, Gateway};
 use voxlane_tests::netns::{CARRIER, FAR, GATEWAY_TO_CARRIER, Lab, Place};
 use voxlane_tests::peers::sipp::{Scenario, Sipp};
+use voxlane_tests::phone::Phone;
+use voxlane_tests::reports::Status;
 use voxlane_tests::requirements;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -76,6 +79,115 @@ fn after_a_crash_it_starts_again_as_if_nothing_had_been() {
     let caller = Sipp::caller(&net.carrier, Scenario::Uac, CARRIER, GATEWAY, ECHO).unwrap();
     let caller = caller.options(&["-m", "1", "-d", "500"]).start().unwrap();
     caller.succeed(PATIENCE).unwrap();
+}
+
+/// Frames the kernel lane has sent on.
+fn relayed(status: &Status) -> u64 {
+    let kernel = status.plane.kernel.as_ref();
+    kernel.map_or(0, |kernel| kernel.count("redirected"))
+}
+
+#[test]
+fn calls_outlive_a_crash_and_the_next_gateway_carries_them_on() {
+    let Some(binary) = requirements::gateway_in_namespaces() else {
+        return;
+    };
+    let (net, bpf) = (Lab::new().unwrap(), BpfFs::new().unwrap());
+    let gateway = Gateway::start_with(&binary, &net.gateway, &pinned(NO_BOT, &bpf.pin())).unwrap();
+    let far = SocketAddr::new(FAR, 5060);
+    let far = Phone::answer(&binary, &net.far, far, &["--tone", "1000", "--duration", "15s"]).unwrap();
+    let options = ["--tone", "440", "--duration", "15s"];
+    let caller = Phone::call(&binary, &net.carrier, &format!("sip:{RELAYED}@{GATEWAY}"), &options).unwrap();
+    let flowing = |status: &Status| relayed(status) > 50;
+    let before = gateway.wait_until(PATIENCE, Gateway::status, flowing).unwrap();
+    assert!(
+        before.plane.kernel.as_ref().is_some_and(|kernel| !kernel.adopted),
+        "{before:?}"
+    );
+
+    let crashed = gateway.crash().unwrap();
+    assert_eq!(with_xdp(&net.gateway).unwrap(), INTERFACES);
+    let gateway = crashed.start_again().unwrap();
+    let found = gateway.status().unwrap();
+    let kernel = found.plane.kernel.as_ref().unwrap();
+    assert_eq!((kernel.adopted, kernel.orphans), (true, 2), "{found:?}");
+    let goes_on = |status: &Status| relayed(status) > relayed(&found) + 50;
+    gateway.wait_until(PATIENCE, Gateway::status, goes_on).unwrap();
+
+    // A new call has its own ports.
+    let elsewhere = Sipp::caller(&net.carrier, Scenario::Uac, CARRIER, GATEWAY, ECHO).unwrap();
+    let elsewhere = elsewhere.options(&["-m", "1", "-d", "500"]).start().unwrap();
+    elsewhere.succeed(PATIENCE).unwrap();
+
+    for phone in [caller, far] {
+        let report = phone.report(PATIENCE).unwrap();
+        let received = report.received.clone().unwrap();
+        // Nothing was lost, and it went on to the end: the two do not hang up in the same moment.
+        assert_eq!(received.lost, 0, "{report:?}");
+        assert!(received.packets + 100 > report.sent_packets.unwrap(), "{report:?}");
+    }
+
+    let output = gateway::detach(&binary, &net.gateway, &bpf.pin()).unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        !output.status.success() && said.contains("a gateway is running"),
+        "{said}"
+    );
+    // Orphans are waited for.
+    let ended = gateway.terminate().unwrap();
+    assert!(ended.status.success(), "{ended:?}");
+    assert_eq!(with_xdp(&net.gateway).unwrap(), INTERFACES, "{ended:?}");
+    let output = gateway::detach(&binary, &net.gateway, &bpf.pin()).unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert!(
+        String::from_utf8_lossy(&output.stdout).contains("/relay-native-"),
+        "{output:?}"
+    );
+    assert_eq!(with_xdp(&net.gateway).unwrap(), [""; 0]);
+    assert!(!bpf.pin().exists());
+}
+
+#[test]
+fn sigterm_leaves_nothing_pinned() {
+    let Some(binary) = requirements::gateway_in_namespaces() else {
+        return;
+    };
+    let (net, bpf) = (Lab::new().unwrap(), BpfFs::new().unwrap());
+    let gateway = Gateway::start_with(&binary, &net.gateway, &pinned(NO_BOT, &bpf.pin())).unwrap();
+    let far = Sipp::answerer(&net.far, FAR).unwrap();
+    let far = far.options(&["-rtp_echo", "-m", "1"]).listen().unwrap();
+    let caller = Sipp::caller(&net.carrier, Scenario::HungUpOn, CARRIER, GATEWAY, RELAYED).unwrap();
+    let caller = caller.options(&["-m", "1"]).start().unwrap();
+    gateway
+        .wait_until(PATIENCE, Gateway::status, |status| status.calls.answered == 1)
+        .unwrap();
+    assert!(bpf.pin().exists());
+
+    let ended = gateway.terminate().unwrap();
+    assert!(ended.status.success(), "{ended:?}");
+    caller.succeed(PATIENCE).unwrap();
+    far.succeed(PATIENCE).unwrap();
+    assert_eq!(with_xdp(&net.gateway).unwrap(), [""; 0]);
+    assert!(!bpf.pin().exists(), "{ended:?}");
+}
+
+#[test]
+fn two_gateways_cannot_have_the_same_pins() {
+    let Some(binary) = requirements::gateway_in_namespaces() else {
+        return;
+    };
+    let (net, bpf) = (Lab::new().unwrap(), BpfFs::new().unwrap());
+    let config = pinned(NO_BOT, &bpf.pin());
+    let _gateway = Gateway::start_with(&binary, &net.gateway, &config).unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let config = config.replace("udp:0.0.0.0:5060", "udp:0.0.0.0:5062");
+    let output = refused(&binary, &net.gateway, elsewhere.path(), &config).unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    for word in ["another gateway", "media.pin"] {
+        assert!(said.contains(word), "{word:?} is not in\n{said}");
+    }
+    assert_eq!(with_xdp(&net.gateway).unwrap(), INTERFACES);
 }
 
 #[test]

@@ -65,7 +65,6 @@ pub struct KernelLane {
     interfaces: Vec<InterfaceStatus>,
     rules: Rules,
     adopted: bool,
-    pins: Option<Pins>,
     /// Ends its thread when dropped.
     _watcher: Watcher,
     /// Ends its thread when dropped.
@@ -74,6 +73,8 @@ pub struct KernelLane {
     held: Vec<FdLink>,
     /// Holds the programs and those of their links that are not pinned: dropping it detaches.
     ebpf: Mutex<Ebpf>,
+    /// Last: whoever waits for the lock finds nobody writing to the maps.
+    pins: Option<Pins>,
 }
 
 /// What the threads need, too.
@@ -119,11 +120,11 @@ impl KernelLane {
             interfaces: loaded.interfaces,
             rules: config.rules,
             adopted: loaded.adopted,
-            pins: loaded.pins,
             _watcher: watcher,
             events,
             held: loaded.held,
             ebpf: Mutex::new(loaded.ebpf),
+            pins: loaded.pins,
         })
     }
 

@@ -109,7 +109,7 @@ pub fn recording(heard: &[Vec<u8>]) -> usize {
         .map(|packet| (timestamp(packet).wrapping_sub(first), packet))
         .collect();
     packets.sort_unstable_by_key(|(at, _)| *at);
-    let (mut end, mut last, mut played) = (0, None, 0);
+    let (mut end, mut last, mut played) = (0, None::<i32>, 0);
     for (at, packet) in packets {
         assert!(
             at == end || at == end + PRESS as u32 * SAMPLES,
@@ -120,10 +120,7 @@ pub fn recording(heard: &[Vec<u8>]) -> usize {
             let sample = i32::from(ulaw_to_linear(*code));
             // Six packets are 24 whole periods: the sine goes on where it was when the key was pressed.
             if let Some(last) = last {
-                assert!(
-                    (sample - last as i32).abs() <= STEP,
-                    "a jump from {last} to {sample} at {at}"
-                );
+                assert!((sample - last).abs() <= STEP, "a jump from {last} to {sample} at {at}");
             }
             last = Some(sample);
             played += 1;
@@ -155,13 +152,16 @@ pub fn ssrc(packet: &[u8]) -> u32 {
     u32::from_be_bytes([packet[8], packet[9], packet[10], packet[11]])
 }
 
+/// A packet and when it came.
+pub type Arrival = (Instant, Vec<u8>);
+
 /// A far end at work: it sends its stream, and keeps what it hears.
 pub struct Far {
     pub stream: Stream,
     hushed: Arc<AtomicBool>,
     gone: Arc<AtomicBool>,
     sent: Arc<AtomicU64>,
-    heard: Arc<Mutex<Vec<(Instant, Vec<u8>)>>>,
+    heard: Arc<Mutex<Vec<Arrival>>>,
     sender: Option<JoinHandle<()>>,
     receiver: Option<JoinHandle<()>>,
 }
@@ -231,7 +231,7 @@ impl Far {
     }
 
     /// The same, with the times of arrival.
-    pub fn arrivals(&self) -> Vec<(Instant, Vec<u8>)> {
+    pub fn arrivals(&self) -> Vec<Arrival> {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
