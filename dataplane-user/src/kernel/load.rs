@@ -41,7 +41,7 @@ const LOOPBACK_FORWARDING: [&str; 2] = [
 /// What the kernel lane is to do.
 #[derive(Clone, Debug)]
 pub struct KernelConfig {
-    /// Interfaces to attach to. Of a VLAN interface, the one below it.
+    /// Interfaces to attach to; in the place of a VLAN the one below it.
     pub interfaces: Vec<String>,
     /// How.
     pub policy: AttachPolicy,
@@ -102,6 +102,13 @@ pub(super) fn load(config: &KernelConfig) -> Result<Loaded, KernelError> {
             last: config.last_port,
         });
     }
+    let interfaces = Netlink::open()?
+        .below_vlans(&config.interfaces)
+        .map_err(|error| KernelError::io("list the network interfaces", error))?;
+    let config = &KernelConfig {
+        interfaces,
+        ..config.clone()
+    };
     let Some(pins) = open_pins(config)? else {
         return assemble(config, ports, None);
     };

@@ -147,6 +147,24 @@ impl Netlink {
             .collect())
     }
 
+    /// These interfaces, with those below them in the place of VLANs: only there frames can be met in the driver.
+    pub(super) fn below_vlans(&mut self, names: &[String]) -> io::Result<Vec<String>> {
+        let links = self.links()?;
+        let below = |name: &String| {
+            let (ifindex, _) = links.iter().find(|link| link.name == *name)?.vlan?;
+            let below = links.iter().find(|link| link.ifindex == ifindex)?;
+            Some(below.name.clone())
+        };
+        let mut found = Vec::with_capacity(names.len());
+        for name in names {
+            let name = below(name).unwrap_or_else(|| name.clone());
+            if !found.contains(&name) {
+                found.push(name);
+            }
+        }
+        Ok(found)
+    }
+
     /// Whether packets that leave by this interface pass queues that keep departure times: `fq`, as the root or under
     /// every queue of `mq`.
     pub(super) fn keeps_departure_times(&mut self, ifindex: u32) -> io::Result<bool> {

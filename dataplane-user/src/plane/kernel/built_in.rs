@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crossbeam_channel::{Receiver, Sender};
 use voxlane_common::outcome::Loss;
+use voxlane_common::ports::MAX_ADDRESSES;
 
 use super::{KernelLeg, Seen};
 use crate::flows::LegState;
@@ -41,10 +42,14 @@ impl Kernel {
             [] => interfaces_of(&config.addresses),
             [..] => interfaces,
         };
+        let addresses = match config.addresses.as_slice() {
+            [] => addresses_of(&interfaces),
+            addresses => addresses.to_vec(),
+        };
         let kernel = KernelConfig {
             interfaces,
             policy,
-            addresses: config.addresses.clone(),
+            addresses,
             first_port: config.first_port,
             last_port: config.last_port,
             unallocated: config.unallocated,
@@ -255,6 +260,24 @@ fn remove_earlier(pin: &Path) -> Result<(), MediaError> {
             Ok(())
         }
     }
+}
+
+/// The addresses of these interfaces, if the flow table has room for all of them: so its ports are nobody's before the
+/// first call. Otherwise an address is served from its first call on.
+fn addresses_of(interfaces: &[String]) -> Vec<IpAddr> {
+    let mut addresses: Vec<IpAddr> = if_addrs::get_if_addrs()
+        .unwrap_or_default()
+        .into_iter()
+        .filter(|interface| interfaces.contains(&interface.name))
+        .map(|interface| interface.ip())
+        .filter(|address| !matches!(address, IpAddr::V6(address) if address.is_unicast_link_local()))
+        .collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    if addresses.len() > MAX_ADDRESSES {
+        addresses.clear();
+    }
+    addresses
 }
 
 /// The interfaces that hold `addresses`; without any, all but loopback.
