@@ -516,6 +516,23 @@ const _: () = assert!(size_of::<Flow>() == 2 * LINE && size_of::<FlowState>() ==
 const _: () = assert!(offset_of!(FlowState, latch) + Latch::SOURCE == LINE);
 const _: () = assert!(offset_of!(FlowState, account) + StreamAccount::TOUCHED == 4 * LINE);
 
+/// Zeroes a value in place, word by word. A second value would not fit the stack of an eBPF program, and `memset` is a call
+/// and a loop there: the verifier follows it byte by byte, and before Linux 6.8 it takes all it has seen before a call for
+/// important, and never comes to an end.
+#[inline(always)]
+pub(crate) fn clear<T: Pod>(value: &mut T) {
+    const {
+        assert!(size_of::<T>().is_multiple_of(8) && align_of::<T>().is_multiple_of(8));
+    }
+    let words: *mut u64 = core::ptr::from_mut(value).cast();
+    let mut place = 0;
+    while place < size_of::<T>() / 8 {
+        // SAFETY: a word of the value, by the bound and the assertion above; zero is a value of every Pod.
+        unsafe { words.add(place).write_volatile(0) };
+        place += 1;
+    }
+}
+
 /// What an RTCP packet needs to know of the RTP flow beside it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Beside {
@@ -573,8 +590,8 @@ impl FlowState {
     /// The far end is to be found anew, here and in the other direction: signalling has moved it.
     #[inline(always)]
     pub fn open_latch(&mut self) {
-        self.latch = Latch::default();
-        self.found_destination = TransportAddress::NONE;
+        clear(&mut self.latch);
+        clear(&mut self.found_destination);
     }
 
     /// Goes on to another leg: where that leg was found, the stream it has been sent, and how many packets of it.
@@ -597,8 +614,7 @@ impl FlowState {
     #[inline(always)]
     pub fn enter(&mut self, flow: &Flow) {
         if self.generation != flow.generation {
-            // In place: a second state would not fit the stack of an eBPF program.
-            *self = Self::zeroed();
+            clear(self);
             self.generation = flow.generation;
             self.epoch = flow.epoch;
         } else if self.epoch != flow.epoch {

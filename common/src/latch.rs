@@ -12,6 +12,7 @@ use core::mem::offset_of;
 use bytemuck::{Pod, Zeroable};
 
 use crate::address::TransportAddress;
+use crate::flow::clear;
 use crate::rtp::RtpHeader;
 
 /// Who may own a flow beside the source that was signalled.
@@ -136,9 +137,7 @@ impl Latch {
 
     #[inline(always)]
     fn belongs_to(&mut self, source: TransportAddress) -> Admission {
-        self.candidate = TransportAddress::NONE;
-        self.candidate_ssrc = 0;
-        self.candidate_next = 0;
+        clear(self);
         self.source.publish(source);
         Admission::NewOwner
     }

@@ -1,5 +1,7 @@
 //! Sends a packet on: next hop, then headers and checksums, then the way out.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::bpf_fib_lookup as FibLookup;
 use aya_ebpf::bindings::{BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_SUCCESS};
@@ -95,9 +97,16 @@ struct Question {
 #[inline(never)]
 fn look_up(ctx: &XdpContext, question: &Question) -> Result<(), DropReason> {
     let (source, destination) = (question.source, question.destination);
+    let mut lookup = MaybeUninit::<Aligned>::uninit();
+    let start: *mut u64 = lookup.as_mut_ptr().cast();
+    let mut place = 0;
+    while place < size_of::<Aligned>() / 8 {
+        // SAFETY: a word of the structure. Not by `memset`, a call of which old verifiers make too much.
+        unsafe { start.add(place).write_volatile(0) };
+        place += 1;
+    }
     // SAFETY: integers, byte arrays and unions of them, for all of which zero is a value.
-    let mut lookup = Aligned(unsafe { core::mem::zeroed::<FibLookup>() });
-    let lookup = &mut lookup.0;
+    let lookup = unsafe { &mut lookup.assume_init_mut().0 };
     lookup.l4_protocol = PROTOCOL_UDP;
     lookup.sport = u16::from_ne_bytes(source.port_bytes());
     lookup.dport = u16::from_ne_bytes(destination.port_bytes());

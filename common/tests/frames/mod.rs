@@ -87,9 +87,15 @@ impl Table {
         };
         let view = PacketView::new(datagram.source, payload);
         assert_eq!(view.head, rtp::head(payload));
-        let index = index as usize + usize::from(view.is_rtcp_on(&self.flows[index as usize].0));
+        let index = match view.is_rtcp_on(&self.flows[index as usize].0) {
+            true => self.ports.rtcp_beside(index) as usize,
+            false => index as usize,
+        };
         let beside = match self.flows[index].0.kind() {
-            FlowKind::Rtcp => self.flows[index - 1].1.beside(&self.flows[index].0),
+            FlowKind::Rtcp => {
+                let rtp = self.ports.rtp_beside(index as u32) as usize;
+                self.flows[rtp].1.beside(&self.flows[index].0)
+            }
             FlowKind::Rtp | FlowKind::Worker => Beside::NOTHING,
         };
         let (flow, state) = &mut self.flows[index];
