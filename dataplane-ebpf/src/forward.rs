@@ -94,7 +94,10 @@ struct Question {
 }
 
 /// Asks the kernel for the next hop, and leaves it in [`maps::looked_up`].
-#[inline(never)]
+///
+/// Not a function of its own, rare as it is: before Linux 6.8 the verifier takes all it has seen before a call for important
+/// and tells every path through the program from every other, more than it has patience for.
+#[inline(always)]
 fn look_up(ctx: &XdpContext, question: &Question) -> Result<(), DropReason> {
     let (source, destination) = (question.source, question.destination);
     let mut lookup = MaybeUninit::<Aligned>::uninit();
