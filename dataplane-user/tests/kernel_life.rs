@@ -62,8 +62,13 @@ impl Story {
         let lane = self.net.gateway.start(config);
         lane.program(&self.call.pair(), None).unwrap();
         let streams = self.streams();
-        drop(lane);
+        self.end(lane);
         streams
+    }
+
+    /// Ends a lane where it lives: a filter of clsact is removed by who is there.
+    fn end(&self, lane: KernelLane) {
+        self.net.gateway.run(move || drop(lane));
     }
 
     fn streams(&self) -> [Stream; 2] {
@@ -162,7 +167,7 @@ fn after_kill_9_media_goes_on_and_is_adopted_without_losing_a_packet() {
     assert_eq!(lane.read(story.call.caller_side).unwrap().received.packets, 1);
     lane.remove(story.call.caller_side);
     lane.remove(story.call.callee_side);
-    drop(lane);
+    story.end(lane);
     assert_eq!(attached(&story.net.gateway), NOTHING);
     assert!(!story.bpf.pin().exists());
 }
@@ -180,7 +185,7 @@ fn quiet_orphans_end() {
     lane.drop_quiet_orphans(Duration::ZERO);
     assert_eq!(lane.orphans(), 0);
     assert!(!lane.holds_orphan(story.call.caller_side));
-    drop(lane);
+    story.end(lane);
     assert!(!story.bpf.pin().exists());
 }
 
@@ -193,7 +198,7 @@ fn a_lane_without_calls_takes_everything_with_it_and_one_with_calls_nothing() {
     let lane = story.start();
     assert!(!lane.adopted());
     assert_eq!(attached(&story.net.gateway), (vec!["g0", "g1"], 2));
-    drop(lane);
+    story.end(lane);
     assert_eq!(attached(&story.net.gateway), NOTHING);
     assert!(!story.bpf.pin().exists());
 
@@ -231,7 +236,7 @@ fn another_port_range_carries_the_calls_over_without_losing_a_packet() {
     assert_eq!(there.received.source, Some(story.call.caller));
     assert!(after.len() == 1 && before != after, "{before:?} {after:?}");
     are_whole(streams);
-    drop(lane);
+    story.end(lane);
 
     // One that has none of the calls' ports.
     let lane = story.net.gateway.start(KernelConfig {
@@ -313,7 +318,7 @@ fn interfaces_may_go_and_come_back_meanwhile() {
         assert_eq!(lane.orphans(), 2);
         // The call goes on.
         are_whole(story.streams());
-        drop(lane);
+        story.end(lane);
     }
     let links = story.bpf.names().into_iter().filter(|name| name.starts_with("relay"));
     assert_eq!(links.count(), 2);
@@ -324,7 +329,7 @@ fn interfaces_may_go_and_come_back_meanwhile() {
         ..story.config()
     });
     assert_eq!(attached(gateway), (vec!["g1"], 1));
-    drop(lane);
+    story.end(lane);
 }
 
 #[test]
@@ -343,12 +348,12 @@ fn generic_mode_stays_while_there_are_calls_unless_it_is_told_to_go() {
     assert_eq!(modes(&lane), [AttachMode::Generic; 2]);
     go_on(&streams);
     are_whole(streams);
-    drop(lane);
+    story.end(lane);
     let lane = story.net.gateway.start(with(AttachPolicy::Native));
     assert_eq!(modes(&lane), [AttachMode::Native; 2]);
     assert_eq!(lane.orphans(), 2);
     are_whole(story.streams());
-    drop(lane);
+    story.end(lane);
     let lane = story.net.gateway.start(with(AttachPolicy::Generic));
     assert_eq!(modes(&lane), [AttachMode::Generic; 2]);
     knock(&story.caller, story.call.caller_side, &story.callee, &rtp(0, 0, 1));
@@ -402,7 +407,7 @@ fn whatever_is_found_it_starts() {
         lane.remove(story.call.caller_side);
         lane.remove(story.call.callee_side);
         lane.drop_quiet_orphans(Duration::ZERO);
-        drop(lane);
+        story.end(lane);
         assert_eq!(
             (attached(&story.net.gateway), story.bpf.names()),
             (NOTHING, vec![]),
@@ -421,6 +426,6 @@ fn without_a_bpf_file_system_the_lane_ends_with_the_process() {
     let lane = story.net.gateway.start(pinned(elsewhere.clone()));
     assert!(!elsewhere.exists());
     assert_eq!(attached(&story.net.gateway), (vec!["g0", "g1"], 2));
-    drop(lane);
+    story.end(lane);
     assert_eq!(attached(&story.net.gateway), NOTHING);
 }
