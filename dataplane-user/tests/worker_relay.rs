@@ -98,11 +98,13 @@ fn a_phone_that_sends_from_elsewhere_is_found_and_strangers_stay_out() {
     let answer = call.b.send(0, &[3; 160]);
     assert_eq!(moved.receive(), (answer, call.a.gateway));
 
-    // Even the signalled address is a stranger now.
-    call.a.send(0, &[4; 160]);
-    let third = moved.send(0, &[5; 160]);
+    // Who was signalled takes the flow back, and the other is a stranger then.
+    let third = call.a.send(0, &[4; 160]);
     assert_eq!(call.b.receive().0, third);
-    assert_eq!(call.handle.stats()[0].stream().source, Some(moved.rtp_address()));
+    moved.send(0, &[5; 160]);
+    let fourth = call.a.send(0, &[6; 160]);
+    assert_eq!(call.b.receive().0, fourth);
+    assert_eq!(call.handle.stats()[0].stream().source, Some(call.a.rtp_address()));
 }
 
 #[test]

@@ -101,7 +101,16 @@ impl Workers {
 
     /// Gives a pair to the least loaded worker, which relays from then on.
     pub fn add_relay(&self, pair: NewRelay) -> Handle {
-        self.add(2, |id, stats| Command::AddRelay(id, Box::new(pair), stats))
+        self.add(2, |id, stats| {
+            // Known at once, not when the worker has come to it.
+            if let (Some([a, b]), [stats_a, stats_b]) = (&pair.states, &*stats) {
+                for (stats, here, there) in [(stats_a, a, b), (stats_b, b, a)] {
+                    stats.set(here);
+                    stats.set_sent(there.rtp.forwarded);
+                }
+            }
+            Command::AddRelay(id, Box::new(pair), stats)
+        })
     }
 
     /// Tells a pair what a re-INVITE has changed.

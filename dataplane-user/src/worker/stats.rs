@@ -8,6 +8,7 @@ use voxlane_common::address::TransportAddress;
 use voxlane_common::drops::DropReason;
 
 use crate::flows::Heard;
+use crate::flows::LegState;
 use crate::media_plane::StreamStats;
 
 /// The counters of one leg.
@@ -122,6 +123,13 @@ impl LegStats {
         for (place, word) in self.source.iter().zip(words) {
             place.store(word, Relaxed);
         }
+    }
+
+    /// What is known of the leg.
+    pub(super) fn set(&self, state: &LegState) {
+        let (rtp, rtcp) = (&state.rtp, &state.rtcp);
+        self.set_stream(&rtp.account, rtp.latch.source(), rtp.dropped_in_all());
+        self.set_drops(|reason| rtp.dropped(reason) + rtcp.dropped(reason));
     }
 
     /// Packets, RTP and RTCP, dropped so far, by reason.

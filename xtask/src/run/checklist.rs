@@ -315,7 +315,7 @@ mod tests {
     fn flow(leg: &str, lane: &str, reason: Option<&str>) -> Value {
         json!({
             "local": "10.200.1.1:10000", "forwarded_to": null, "lane": lane, "reason": reason, "received": stream(),
-            "userspace_packets": 0, "call": "1", "leg": leg,
+            "userspace_packets": 0, "call": "1", "leg": leg, "sent_packets": 200, "drops": [], "digits": 0, "rtt_ms": null,
         })
     }
 
