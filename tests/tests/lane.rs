@@ -40,7 +40,7 @@ fn a_call_that_is_moved_dozens_of_times_sounds_as_if_it_had_not_been() {
     let gateway = Gateway::start_with(&binary, &net.gateway, &lab(Xdp::Auto, NO_BOT)).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let heard = directory.path().join("heard.wav");
-    let options = ["--record", heard.to_str().unwrap()];
+    let options = ["--record", heard.to_str().unwrap(), "--duration", "60s"];
     let far = Phone::answer(&binary, &net.far, SocketAddr::new(FAR, 5060), &options).unwrap();
     let caller = Sipp::caller(&net.carrier, Scenario::Play, CARRIER, GATEWAY, RELAYED).unwrap();
     assert_eq!(u64::from(caller.sound(&tone(440, TONE)).unwrap()), PACKETS);
