@@ -51,7 +51,8 @@ pub struct AnswerArgs {
     /// Where to wait for calls (SIP over UDP)
     #[arg(long, value_name = "IP:PORT")]
     pub listen: SocketAddr,
-    /// Hang up this long after answering [default: leave it to the caller]
+    /// Hang up this long after answering, if the caller has not [default: a second after everything is played and
+    /// pressed; a tone lasts 5 s]
     #[arg(long, value_parser = duration::parse)]
     pub duration: Option<Duration>,
     /// What to play, record and press.
