@@ -264,6 +264,8 @@ fn a_hundred_moves_of_a_relayed_call_are_not_heard() {
         .unwrap();
     let length = reporters[0].recv(&mut buffer).unwrap();
     assert_eq!(buffer[..length], report(CALLEE.ssrc, 78, 77));
+    // The program has told of the answer by now, and the reader of events may not have come to it yet.
+    eventually(|| lab.flow(lab.b).rtt_ms.is_some());
     lab.prefer(lab.a, Lane::Worker);
     lab.move_often(&fars, MOVES / 2);
     let late = lab.check(&mut fars);
