@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 /// How many tests ended how.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,6 +49,16 @@ impl Tally {
         self.ignored += other.ignored;
     }
 
+    /// Fails if a filter left no test to run: a name that was mistyped is no success.
+    pub fn require_any(&self, filter: &[String]) -> Result<()> {
+        ensure!(
+            filter.is_empty() || self.passed + self.failed > 0,
+            "no test has {} in its name, so none was run",
+            filter.join(" or ")
+        );
+        Ok(())
+    }
+
     /// The counts, in the words of `cargo test`.
     pub fn counts(&self, sound: bool) -> String {
         let Self {
@@ -69,6 +79,17 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::Tally;
+
+    #[test]
+    fn a_filter_that_leaves_nothing_is_an_error() {
+        let (mut tally, filter) = (Tally::default(), ["flod".to_owned()]);
+        tally.add("test result: ok. 0 passed; 0 failed; 0 ignored; 0 measured; 9 filtered out");
+        assert!(tally.require_any(&[]).is_ok());
+        let error = tally.require_any(&filter).unwrap_err().to_string();
+        assert_eq!(error, "no test has flod in its name, so none was run");
+        tally.add("test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 8 filtered out");
+        assert!(tally.require_any(&filter).is_ok());
+    }
 
     #[test]
     fn results_add_up() {

@@ -82,6 +82,9 @@ pub fn run(workspace: &mut Workspace, arguments: &Arguments) -> Result<ExitCode>
     if !kernels.is_empty() {
         sound &= vm::test_on(&kernels, workspace, &[], &mut tally)?;
     }
+    if sound {
+        tally.require_any(&arguments.filter)?;
+    }
     println!("\n{}", tally.line(sound));
     Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -53,7 +53,7 @@ dataplane-user/tests/kernel_* are run, including those that this machine's kerne
 to run and that are therefore marked #[ignore = \"needs fq: cargo xtask vm\"].
 
 Examples:
-  cargo xtask vm                        all of it, about half a minute a kernel
+  cargo xtask vm                        all of it, two to four minutes a kernel
   cargo xtask vm --kernel 6.12 fq       the tests with \"fq\" in their name, on one kernel
 
 Exit status: 0 if every test passes on every kernel."
@@ -80,6 +80,9 @@ pub fn run(workspace: &mut Workspace, arguments: &Arguments) -> Result<ExitCode>
     let kernels = fetch(workspace, &arguments.kernel)?;
     let mut tally = Tally::default();
     let sound = test_on(&kernels, workspace, &arguments.filter, &mut tally)?;
+    if sound {
+        tally.require_any(&arguments.filter)?;
+    }
     println!("\n{}", tally.line(sound));
     Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
