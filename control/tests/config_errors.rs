@@ -215,8 +215,7 @@ fn one_mistake_one_line() {
         ),
         (
             "[media]\npin = \"/sys/fs/bpf/\"",
-            ":2: media.pin: \"/sys/fs/bpf/\" is shared with other programs, and all in the directory is taken for \
-             voxlane's; write \"/sys/fs/bpf/voxlane/NAME\" or \"off\"",
+            ":2: media.pin: \"/sys/fs/bpf/\" is shared with other programs; write \"/sys/fs/bpf/voxlane/NAME\" or \"off\"",
         ),
         (
             "[sip]\nlisten = [\n  \"udp:0.0.0.0:5060\",\n  \"udp:0.0.0.0:15060\",\n]",

@@ -264,7 +264,7 @@ async fn metrics_are_computed_from_the_reports() {
         "voxlane_xdp_events_lost_total 1",
         "voxlane_xdp_mirrored_lost_total 2",
         "voxlane_xdp_adopted 1",
-        "voxlane_xdp_orphan_flows 4",
+        "voxlane_xdp_orphan_legs 4",
         "voxlane_xdp_pacing{interface=\"eth0\"} 1",
         "voxlane_xdp_pacing{interface=\"eth1\"} 0",
         "# EOF",
@@ -424,7 +424,10 @@ async fn a_capture_is_written_to_a_file_of_its_owner() {
     let file = directory.path().join("call.pcap");
     let path = file.to_str().unwrap();
     for (arguments, end) in [
-        (&["capture", "c1", "-w", path][..], "; the call has ended"),
+        (
+            &["capture", "c1", "-w", path][..],
+            "; the call has ended or left the kernel lane",
+        ),
         (&["capture", "e0", "-w", path, "--seconds", "1"], ""),
     ] {
         let said = voxlane(arguments, directory.path()).await;

@@ -1,8 +1,8 @@
 //! `voxlane capture`
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{ErrorKind, Write, stdout};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -25,8 +25,8 @@ use crate::ops::report::StatusReport;
   Watch 10 seconds of it as they come:
     voxlane capture 5be8 -w - --seconds 10 | tshark -r -
 
-What arrives from both far ends is copied, RTP and RTCP; the packets themselves stay in the kernel lane. The file holds
-what was said: only its owner may read it. \"voxlane calls\" shows the names of calls; the first characters will do.")]
+What arrives from both far ends is copied, RTP and RTCP; the packets themselves stay in the kernel lane. Only calls in that
+lane can be captured, and a capture ends when its call leaves it. The file holds what was said: only its owner may read it. \"voxlane calls\" shows the names of calls; the first characters will do.")]
 pub(super) struct Args {
     /// The call, as "voxlane calls" names it
     #[arg(value_parser = ask::call)]
@@ -34,7 +34,7 @@ pub(super) struct Args {
     /// The file to write (pcap); "-" is standard output
     #[arg(short = 'w', long = "write", value_name = "FILE.pcap")]
     write: PathBuf,
-    /// End after this many seconds [default: with the call, or when Ctrl-C is pressed]
+    /// End after this many seconds [default: when the call ends or leaves the kernel lane, or Ctrl-C is pressed]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     seconds: Option<u32>,
     /// The runtime directory of the gateway, as given to "voxlane serve" or as node.runtime_dir
@@ -68,7 +68,7 @@ async fn capture(args: &Args) -> anyhow::Result<()> {
         args.write.display(),
         match end {
             End::Asked => "",
-            End::Call => "; the call has ended",
+            End::Call => "; the call has ended or left the kernel lane",
             End::Broken => "; the gateway is gone",
         }
     );
@@ -76,7 +76,7 @@ async fn capture(args: &Args) -> anyhow::Result<()> {
         && after > before
     {
         eprintln!(
-            "{} frames found no room on their way here and are missing",
+            "{} frames of this or another capture found no room on their way here and are missing",
             after - before
         );
     }
@@ -150,6 +150,11 @@ impl Output {
             .mode(0o600)
             .open(path)
             .with_context(|| format!("cannot write {}", path.display()))?;
+        // The mode above is that of a file which was not there before.
+        if file.metadata()?.is_file() {
+            file.set_permissions(Permissions::from_mode(0o600))
+                .with_context(|| format!("cannot keep {} from others", path.display()))?;
+        }
         Ok(Self::File(file, path.to_owned()))
     }
 

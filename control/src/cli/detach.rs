@@ -17,7 +17,7 @@ use crate::config::{Config, pin};
 Examples:
   Remove what the gateway of this configuration has left in the kernel:
     voxlane detach --config /etc/voxlane/voxlane.toml
-  The same by the directory, as media.pin or the log of \"voxlane serve\" says:
+  The same by the directory, as media.pin says:
     voxlane detach --pin /sys/fs/bpf/voxlane/pop1-a"
 )]
 pub(super) struct Args {

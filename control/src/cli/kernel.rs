@@ -22,9 +22,12 @@ pub(super) fn lines(kernel: &KernelStatus) -> Vec<String> {
     second.push(format!("lost: {events_lost} events, {mirrored_lost} captured frames"));
     let mut third = Vec::new();
     if *adopted {
-        third.push(format!(
-            "taken over from an earlier process, {orphans} flows of whose calls still run"
-        ));
+        let carrying = match orphans {
+            0 => String::new(),
+            1 => ", 1 leg of its calls still carries media".to_owned(),
+            legs => format!(", {legs} legs of its calls still carry media"),
+        };
+        third.push(format!("taken over from an earlier process{carrying}"));
     }
     let can: Vec<String> = pacing
         .iter()
@@ -89,7 +92,7 @@ mod tests {
             [
                 "forwarded 1000, unallocated 3",
                 "time in the program: half under 128 ns, 99 % under 256 ns; lost: 1 events, 2 captured frames",
-                "taken over from an earlier process, 4 flows of whose calls still run; eth0 can pace, eth1 cannot pace \
+                "taken over from an earlier process, 4 legs of its calls still carry media; eth0 can pace, eth1 cannot pace \
                  (no fq)",
             ]
         );

@@ -174,9 +174,9 @@ pub(crate) fn pin(text: &str) -> Result<Option<PathBuf>, String> {
         path if path.components().any(dotted) => Err(format!(
             "{text:?} has a dot, which the BPF file system keeps for itself; {example}"
         )),
-        path if path == Path::new(BPF_FS) || path.parent().is_none() => Err(format!(
-            "{text:?} is shared with other programs, and all in the directory is taken for voxlane's; {example}"
-        )),
+        path if path == Path::new(BPF_FS) || path.parent().is_none() => {
+            Err(format!("{text:?} is shared with other programs; {example}"))
+        }
         _ => Ok(Some(path)),
     }
 }

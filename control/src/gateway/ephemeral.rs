@@ -24,11 +24,20 @@ pub(super) fn check(media: &Media) {
         first_port, last_port, ..
     } = *media;
     if let Some((first, last)) = shared(&range, &reserved, first_port, last_port) {
+        let all = all_reserved(&reserved, first_port, last_port);
         warn!(
             "the system gives ports {first}-{last} to any program, and media.ports {first_port}-{last_port} has them, too: \
-             what programs receive there is dropped; run \"sysctl net.ipv4.ip_local_reserved_ports={first_port}-{last_port}\", \
+             what programs receive there is dropped; run \"sysctl -w net.ipv4.ip_local_reserved_ports={all}\", \
              choose other media.ports, or write [media] unallocated = \"pass\""
         );
+    }
+}
+
+/// What to reserve so that these ports are, too: the list is written whole.
+fn all_reserved(reserved: &str, first: u16, last: u16) -> String {
+    match reserved.trim() {
+        "" => format!("{first}-{last}"),
+        reserved => format!("{reserved},{first}-{last}"),
     }
 }
 
@@ -54,6 +63,15 @@ fn shared(range: &str, reserved: &str, first: u16, last: u16) -> Option<(u16, u1
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_reserved_already_stays_so() {
+        assert_eq!(all_reserved("\n", 10_000, 20_000), "10000-20000");
+        assert_eq!(
+            all_reserved("80,9000-9100\n", 10_000, 20_000),
+            "80,9000-9100,10000-20000"
+        );
+    }
 
     #[test]
     fn ports_that_both_have() {

@@ -1,7 +1,7 @@
 //! Mirrored frames as the body of an HTTP answer: a capture file that grows until somebody has enough.
 //!
 //! Frames come from the data plane's threads, over channels that block; the answer is read by a task. Between them is a
-//! thread for each capture. It ends when the endpoints are closed, that is, with the call, or when the reader is gone;
+//! thread for each capture. It ends when the call ends or leaves the kernel lane, or when the reader is gone;
 //! with it end the channels, and so the mirroring. A reader that is too slow loses frames in the data plane, which counts
 //! them: nothing here holds more than a few batches.
 

@@ -46,8 +46,8 @@ pub trait Operate: Inspect {
     /// Why there is nothing to move.
     fn prefer(&self, call: &str, lane: Lane) -> Result<LaneReport, OperateError>;
 
-    /// Begins to mirror what arrives at the legs of a call: a channel for each, closed when the call ends. Dropping it
-    /// ends the mirroring.
+    /// Begins to mirror what arrives at the legs of a call: a channel for each, closed when the call ends or leaves the
+    /// kernel lane. Dropping it ends the mirroring.
     ///
     /// # Errors
     /// Why there is nothing to mirror.

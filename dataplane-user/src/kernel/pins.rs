@@ -1,7 +1,7 @@
 //! What outlives the process: maps and links pinned in a directory of the BPF file system.
 //!
 //! ```text
-//! ROOT/v2-10000-20000/FLOWS      maps, by the layout of their types and the port range they are for
+//! ROOT/v3-10000-20000/FLOWS      maps, by the layout of their types and the port range they are for
 //!                    /STATES …
 //!     /relay-native-3            links: program, mode, interface
 //!     /pace-native-3
@@ -59,11 +59,7 @@ impl Pins {
         let failed = |source| failed(root, source);
         let lock = loop {
             // Before anything is made in another.
-            let there = root.ancestors().find(|path| path.exists()).unwrap_or(root);
-            if !is_bpf_fs(there).map_err(failed)? {
-                let text = "it is not in a BPF file system; mount one: mount -t bpf bpf /sys/fs/bpf";
-                return Err(failed(io::Error::other(text)));
-            }
+            require_bpf_fs(root)?;
             fs::create_dir_all(root).map_err(failed)?;
             match lock(root)? {
                 Some(lock) => break lock,
@@ -195,11 +191,14 @@ impl Earlier {
 /// Returns what was removed; nothing if there was nothing.
 ///
 /// # Errors
-/// [`KernelError::InUse`] if a running gateway has it; or if something could not be removed. What could be is.
+/// [`KernelError::InUse`] if a running gateway has it; [`KernelError::Pin`] if it is not in a BPF file system, or if
+/// something could not be removed. What could be is.
 pub fn detach(root: &Path) -> Result<Vec<PathBuf>, KernelError> {
     if !root.exists() {
         return Ok(Vec::new());
     }
+    // Files elsewhere are no pins, whatever their names.
+    require_bpf_fs(root)?;
     // Unlocked only when all is removed.
     let _lock = lock(root)?;
     remove_all(root)
@@ -294,13 +293,16 @@ fn is_ours(path: &Path) -> bool {
 }
 
 fn is_link(path: &Path) -> bool {
-    let program = name(path).and_then(|name| name.split('-').next());
-    program.is_some_and(|program| PROGRAMS.contains(&program)) && !path.is_dir()
+    interface_of(path).is_some() && !path.is_dir()
 }
 
-/// The interface that a link is of.
+/// The interface that a link is of, by its name: program, mode, interface.
 fn interface_of(link: &Path) -> Option<u32> {
-    name(link)?.rsplit('-').next()?.parse().ok()
+    let mut parts = name(link)?.splitn(3, '-');
+    let program = parts.next()?;
+    let _mode = parts.next().filter(|mode| *mode == "native" || *mode == "generic")?;
+    let interface = parts.next()?.parse().ok()?;
+    PROGRAMS.contains(&program).then_some(interface)
 }
 
 fn clsact(path: &Path) -> Option<Clsact> {
@@ -317,6 +319,18 @@ fn parse(name: &str) -> Option<(u32, (u16, u16))> {
     let first = parts.next()?.parse().ok()?;
     let last = parts.next()?.parse().ok()?;
     Some((layout, (first, last)))
+}
+
+/// # Errors
+/// [`KernelError::Pin`] if this directory, or where it would be made, is not in a BPF file system.
+fn require_bpf_fs(root: &Path) -> Result<(), KernelError> {
+    let failed = |source| failed(root, source);
+    let there = root.ancestors().find(|path| path.exists()).unwrap_or(root);
+    if !is_bpf_fs(there).map_err(failed)? {
+        let text = "it is not in a BPF file system; mount one: mount -t bpf bpf /sys/fs/bpf";
+        return Err(failed(io::Error::other(text)));
+    }
+    Ok(())
 }
 
 fn is_bpf_fs(path: &Path) -> io::Result<bool> {
@@ -344,12 +358,25 @@ mod tests {
 
     #[test]
     fn what_others_have_pinned_is_left_alone() {
-        for other in ["tc", "relays-1", "cilium", "v1-1-70000"] {
+        for other in ["tc", "relays-1", "relay-x", "relay-native-x", "cilium", "v1-1-70000"] {
             assert!(!is_ours(&Path::new("/nonexistent").join(other)), "{other}");
         }
-        for ours in ["relay-native-3", "pace-clsact-3-49152-1", "v2-10000-20000"] {
+        for ours in ["relay-native-3", "pace-clsact-3-49152-1", "v3-10000-20000"] {
             assert!(is_ours(&Path::new("/nonexistent").join(ours)), "{ours}");
         }
+    }
+
+    #[test]
+    fn files_elsewhere_are_left_alone_whatever_their_names() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = ["relay-native-3", "v1-2-3/FLOWS"].map(|name| directory.path().join(name));
+        fs::create_dir(directory.path().join("v1-2-3")).unwrap();
+        for file in &files {
+            fs::write(file, "precious").unwrap();
+        }
+        let error = detach(directory.path()).unwrap_err();
+        assert!(matches!(error, KernelError::Pin { .. }), "{error}");
+        assert!(files.iter().all(|file| file.exists()));
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub(super) fn register(metrics: &mut Metrics, kernel: &KernelStatus) {
     metrics.0.register_collector(Box::new(Durations(durations.clone())));
     metrics.counter(
         "xdp_events_lost",
-        "Events of the XDP program, keys and RTCP, that found no room on their way to userspace",
+        "Events of the XDP program (keys, RTCP, addresses found) that found no room on their way to userspace",
         *events_lost,
     );
     metrics.counter(
@@ -53,8 +53,8 @@ pub(super) fn register(metrics: &mut Metrics, kernel: &KernelStatus) {
         u64::from(*adopted),
     );
     metrics.gauge(
-        "xdp_orphan_flows",
-        "Flows of calls of an earlier process that still run",
+        "xdp_orphan_legs",
+        "Legs of calls of an earlier process that still carry media",
         *orphans as u64,
     );
     let paces = Family::<OnInterface, Gauge>::default();
@@ -94,7 +94,7 @@ impl Collector for Durations {
         }
         let mut metric = encoder.encode_descriptor(
             "xdp_duration",
-            "Time inside the XDP program; the sum is an estimate, as if each run had taken the middle of its bucket.",
+            "Time inside the XDP program, of one forwarded packet in 64; the sum is an estimate, as if each run had taken the middle of its bucket.",
             Some(&Unit::Seconds),
             MetricType::Histogram,
         )?;
