@@ -183,12 +183,6 @@ impl TransportAddress {
         [high, low]
     }
 
-    /// The port as a word of memory.
-    #[inline(always)]
-    pub const fn port_word(self) -> u16 {
-        u16::from_ne_bytes(self.port_bytes())
-    }
-
     /// The address in host types; `None` for [`Self::NONE`].
     pub fn get(self) -> Option<SocketAddr> {
         if self.is_none() {

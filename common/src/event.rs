@@ -3,8 +3,6 @@
 //! The packets themselves have gone their way when an event is read; nothing on the packet path waits for userspace. An
 //! event that finds the ring full is lost and counted.
 
-#![allow(unsafe_code)]
-
 use bytemuck::{Pod, Zeroable};
 
 /// Most bytes of a packet that an event carries: a compound RTCP packet of a call is shorter.
@@ -14,11 +12,11 @@ pub const COPIED: usize = 256;
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EventKind {
-    /// A telephone-event packet (RFC 4733) was sent on.
+    /// A telephone-event packet (RFC 4733) was accepted.
     TelephoneEvent = 1,
-    /// An RTCP packet was sent on.
+    /// An RTCP packet was accepted.
     Rtcp = 2,
-    /// A flow has been found to come from somewhere else than was signalled.
+    /// A flow has a new owner: where it comes from has been found.
     Found = 3,
 }
 

@@ -325,12 +325,6 @@ impl Flow {
         self.generation
     }
 
-    /// How often signalling has opened the latch again.
-    #[inline(always)]
-    pub const fn epoch(&self) -> u32 {
-        self.epoch
-    }
-
     /// What arrives.
     #[inline(always)]
     pub const fn kind(&self) -> FlowKind {

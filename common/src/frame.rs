@@ -6,18 +6,17 @@
 //! Headers are structures of words as they stand in memory, at their natural alignment: the program loads them whole, and
 //! its copies keep to the alignment the verifier wants of the stack.
 
-#![allow(unsafe_code)]
-
 use bytemuck::{Pod, Zeroable};
 
 use crate::address::{Family, Host, TransportAddress};
 use crate::outcome::PassReason;
+use crate::rtp::Head;
 
 /// Length of an Ethernet header, bytes.
 pub const ETHERNET: usize = 14;
 
 /// Where the type of the packet stands in it.
-const TYPE: usize = 12;
+pub const TYPE: usize = 12;
 
 /// Length of an 802.1Q tag, bytes.
 pub const TAG: usize = 4;
@@ -123,10 +122,11 @@ pub struct Datagram {
 /// Types of packets, as they stand in memory.
 const TYPE_IPV4: u16 = u16::from_ne_bytes([0x08, 0x00]);
 const TYPE_IPV6: u16 = u16::from_ne_bytes([0x86, 0xdd]);
-const TYPE_VLAN: u16 = u16::from_ne_bytes([0x81, 0x00]);
+/// Type of an 802.1Q tag, as it stands in memory.
+pub const TYPE_VLAN: u16 = u16::from_ne_bytes([0x81, 0x00]);
 
 /// Protocol number of UDP.
-const PROTOCOL_UDP: u8 = 17;
+pub const PROTOCOL_UDP: u8 = 17;
 
 /// The IPv6 fragment header.
 const FRAGMENT_HEADER: u8 = 44;
@@ -200,18 +200,31 @@ fn ipv6<F: Frame + ?Sized>(frame: &F, ip_offset: usize) -> Result<Datagram, Pass
             _ => PassReason::NotUdp,
         });
     }
+    let (source, local) = (Host::of_words(ip.source), Host::of_words(ip.destination));
+    // On a wire an IPv4-mapped address (RFC 4291 section 2.5.5.2) is nobody's; here it would be taken for the IPv4 one.
+    if matches!((source.family(), local.family()), (Family::V4, _) | (_, Family::V4)) {
+        return Err(PassReason::OtherPort);
+    }
     let headers = Headers {
         family: Family::V6,
         ip_offset,
         udp_offset: ip_offset + IPV6,
         rest: u32::from(u16::from_be(ip.length)),
     };
-    udp(
-        frame,
-        headers,
-        Host::of_words(ip.source),
-        Host::of_words(ip.destination),
-    )
+    udp(frame, headers, source, local)
+}
+
+/// The first bytes of the payload, as far as the relay decision looks: those behind the end of a shorter payload are what
+/// follows it in the frame, or zero.
+#[inline(always)]
+pub fn head<F: Frame + ?Sized>(frame: &F, datagram: &Datagram) -> Head {
+    if let Some(head) = frame.read::<Head>(datagram.payload_offset) {
+        return head;
+    }
+    match frame.read::<[u32; 2]>(datagram.payload_offset) {
+        Some([first, second]) => [first, second, 0],
+        None => [0; 3],
+    }
 }
 
 /// IPv6 extension headers (RFC 7045): hop-by-hop, routing, authentication, destination options, mobility, HIP, shim6.

@@ -49,11 +49,6 @@ impl VlanTag {
     pub const fn bytes(self) -> [u8; 2] {
         self.0.to_ne_bytes()
     }
-
-    /// The VLAN identifier.
-    pub const fn identifier(self) -> u16 {
-        u16::from_be_bytes(self.bytes()) & 0x0fff
-    }
 }
 
 /// A neighbour and the way to it. All zero: not known.
@@ -153,7 +148,7 @@ mod tests {
     #[test]
     fn tags_are_those_of_802_1q() {
         assert_eq!(VlanTag::of(100).bytes(), [0, 100]);
-        assert_eq!(VlanTag::of(0x123).identifier(), 0x123);
+        assert_eq!(VlanTag::of(0x123).bytes(), [1, 0x23]);
         assert!(VlanTag::of(0).is_none() && VlanTag::of(4095).is_none() && !VlanTag::of(1).is_none());
     }
 

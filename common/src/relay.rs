@@ -17,7 +17,7 @@ use crate::splice::Content;
 pub struct PacketView {
     /// Where it comes from.
     pub source: TransportAddress,
-    /// The first bytes of the UDP payload; zero where the payload is shorter.
+    /// The first bytes of the UDP payload; where the payload is shorter, zero or what follows it in the frame.
     pub head: Head,
     /// Length of the UDP payload, bytes.
     pub length: u32,
@@ -47,7 +47,9 @@ impl PacketView {
     #[inline(always)]
     pub fn is_rtcp_on(&self, flow: &Flow) -> bool {
         let [first, second] = rtp::first_bytes(&self.head);
-        matches!((flow.kind(), flow.rtcp_port()), (FlowKind::Rtp, RtcpPort::Shared)) && rtcp::is_rtcp(first, second)
+        matches!((flow.kind(), flow.rtcp_port()), (FlowKind::Rtp, RtcpPort::Shared))
+            && self.length >= rtcp::MIN_LEN as u32
+            && rtcp::is_rtcp(first, second)
     }
 }
 
@@ -445,6 +447,7 @@ mod tests {
         });
         assert!(packet(CALLER, &REPORT).is_rtcp_on(&shared));
         assert!(!packet(CALLER, &RTP).is_rtcp_on(&shared));
+        assert!(!packet(CALLER, &REPORT[..7]).is_rtcp_on(&shared));
         assert!(!packet(CALLER, &REPORT).is_rtcp_on(&Flow::new(&spec())));
     }
 

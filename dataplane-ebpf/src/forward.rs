@@ -10,7 +10,9 @@ use aya_ebpf::programs::XdpContext;
 use voxlane_common::address::{Family, TransportAddress};
 use voxlane_common::drops::DropReason;
 use voxlane_common::flow::FlowKind;
-use voxlane_common::frame::{Datagram, ETHERNET, Frame, IPV4, IPV6, Ipv4Header, Ipv6Header, TAG, UDP, UdpHeader};
+use voxlane_common::frame::{
+    Datagram, ETHERNET, Frame, IPV4, IPV6, Ipv4Header, Ipv6Header, PROTOCOL_UDP, TAG, TYPE, TYPE_VLAN, UDP, UdpHeader,
+};
 use voxlane_common::next_hop::{HardwareAddresses, NextHop};
 use voxlane_common::pace::Departure;
 use voxlane_common::relay::Forward;
@@ -22,11 +24,6 @@ use crate::{SendResult, Sent, hand_over, maps};
 
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
-const PROTOCOL_UDP: u8 = 17;
-
-/// Type of an 802.1Q tag.
-const TYPE_VLAN: [u8; 2] = [0x81, 0x00];
-
 /// The loopback interface of every network namespace. A lookup "from" it is the lookup of a locally sent packet, and
 /// needs no router to be made of the host: only `lo` must have forwarding on, where nothing is ever forwarded.
 const LOOPBACK: u32 = 1;
@@ -233,6 +230,6 @@ fn address(ctx: &XdpContext, next_hop: &NextHop) -> Option<()> {
     if next_hop.vlan.is_none() {
         return Some(());
     }
-    store(ctx, 12, TYPE_VLAN)?;
-    store(ctx, 14, next_hop.vlan.bytes())
+    store(ctx, TYPE, TYPE_VLAN)?;
+    store(ctx, TYPE + 2, next_hop.vlan.bytes())
 }

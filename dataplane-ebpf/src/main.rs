@@ -68,7 +68,7 @@ fn handle(ctx: &XdpContext) -> Result<Outcome, PassReason> {
 
     let mut view = PacketView {
         source: datagram.source,
-        head: parse::head(ctx, &datagram),
+        head: frame::head(&parse::XdpFrame(ctx), &datagram),
         length: datagram.length,
         beside: Beside::NOTHING,
     };

@@ -1,8 +1,7 @@
 //! The frame as the shared parser sees it, and how its bytes are written.
 
 use aya_ebpf::programs::XdpContext;
-use voxlane_common::frame::{Datagram, Frame};
-use voxlane_common::rtp::Head;
+use voxlane_common::frame::Frame;
 
 /// The frame of a context.
 pub struct XdpFrame<'a>(pub &'a XdpContext);
@@ -28,20 +27,6 @@ pub fn store<T: bytemuck::Pod>(ctx: &XdpContext, offset: usize, value: T) -> Opt
     // SAFETY: in the frame, which belongs to this program while it runs; no reference into it is held.
     unsafe { place.write_unaligned(value) };
     Some(())
-}
-
-/// The first bytes of the payload, as far as the relay decision can look: it rejects a packet by its length before it
-/// reads further.
-#[inline(always)]
-pub fn head(ctx: &XdpContext, datagram: &Datagram) -> Head {
-    let frame = XdpFrame(ctx);
-    if let Some(head) = frame.read::<Head>(datagram.payload_offset) {
-        return head;
-    }
-    match frame.read::<[u32; 2]>(datagram.payload_offset) {
-        Some([first, second]) => [first, second, 0],
-        None => [0; 3],
-    }
 }
 
 /// A pointer to a `T` that lies wholly in the frame.

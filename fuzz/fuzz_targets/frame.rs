@@ -11,7 +11,7 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|frame: &[u8]| {
     let mut table = Table::new();
-    // Again, so that it meets what it has left behind.
+    // Again, a packet time and an hour later, so that it meets what it has left behind.
     for now_ns in [1, 20_000_000, 3_600_000_000_000] {
         table.judge(frame, now_ns);
     }

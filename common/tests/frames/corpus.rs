@@ -45,6 +45,20 @@ fn udp(ip: Ip, port: u16, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
+/// A packet of the IPv4 far end, as no network may carry it: over IPv6, with IPv4-mapped addresses.
+fn mapped() -> Vec<u8> {
+    let mut frame = udp(V6, PLAIN, &RTP);
+    for (at, address) in [(IP + 8, FAR_END[0]), (IP + 24, OURS[0])] {
+        let address: SocketAddr = address.parse().unwrap();
+        let IpAddr::V4(ip) = address.ip() else {
+            unreachable!("the first of each is of IPv4")
+        };
+        frame = with(frame, at, &ip.to_ipv6_mapped().octets());
+    }
+    let port = FAR_END[0].parse::<SocketAddr>().unwrap().port();
+    with(frame, UDP_V6, &port.to_be_bytes())
+}
+
 /// A frame with some bytes changed.
 fn with(mut frame: Vec<u8>, at: usize, bytes: &[u8]) -> Vec<u8> {
     frame[at..at + bytes.len()].copy_from_slice(bytes);
@@ -135,6 +149,7 @@ pub fn corpus() -> Vec<(&'static str, Vec<u8>, Ending)> {
             with(media(V6), UDP_V6 - 1, &[7]),
             Passed(Pass::OtherPort),
         ),
+        ("ipv6_mapped_addresses", mapped(), Passed(Pass::OtherPort)),
         ("ipv4_tcp", with(media(V4), IP + 9, &[6]), Passed(Pass::NotUdp)),
         ("ipv6_icmp", with(media(V6), IP + 6, &[58]), Passed(Pass::NotUdp)),
         ("arp", with(cut(media(V4), 42), 12, &[8, 6]), Passed(Pass::NotUdp)),

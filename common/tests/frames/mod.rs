@@ -18,7 +18,7 @@ use voxlane_common::pace::Pacing;
 use voxlane_common::police::Police;
 use voxlane_common::ports::{PortMap, Unallocated};
 use voxlane_common::relay::{PacketView, Verdict, decide};
-use voxlane_common::rtp;
+use voxlane_common::rtp::Head;
 use voxlane_common::splice::Continuity;
 
 /// How a frame ends.
@@ -85,8 +85,17 @@ impl Table {
         let Some(index) = self.ports.index(datagram.local) else {
             return Ending::Passed(PassReason::OtherPort);
         };
-        let view = PacketView::new(datagram.source, payload);
-        assert_eq!(view.head, rtp::head(payload));
+        let mut view = PacketView::new(datagram.source, payload);
+        let head = frame::head(frame, &datagram);
+        // As far as the decision may look, the frame and the payload alone say the same.
+        let seen = match payload.len() {
+            0..8 => 0,
+            8..12 => 8,
+            _ => 12,
+        };
+        let bytes = |head: Head| head.map(u32::to_ne_bytes).concat();
+        assert_eq!(bytes(head)[..seen], bytes(view.head)[..seen]);
+        view.head = head;
         let index = match view.is_rtcp_on(&self.flows[index as usize].0) {
             true => self.ports.rtcp_beside(index) as usize,
             false => index as usize,
