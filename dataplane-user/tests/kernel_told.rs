@@ -147,6 +147,39 @@ fn mirrored_frames_are_those_that_arrived() {
     }
 }
 
+#[test]
+fn a_leg_that_alone_is_mirrored_is_so_after_a_re_invite() {
+    if !is_root() {
+        return;
+    }
+    let call = Call::across();
+    for (mirrored, other) in [
+        (call.caller_side, call.callee_side),
+        (call.callee_side, call.caller_side),
+    ] {
+        let bench = Bench::new();
+        bench.lane.program(&call.pair(), None).unwrap();
+        let copies = bench.lane.mirror(mirrored).unwrap();
+        bench.lane.program(&call.pair(), None).unwrap();
+        for local in [other, mirrored] {
+            let from = if local == call.caller_side {
+                call.caller
+            } else {
+                call.callee
+            };
+            bench.arrives(bench.frame(from, local, &rtp(0, 1, 1)), local);
+        }
+        let copy = copies.recv_timeout(PATIENCE).unwrap();
+        let from = if mirrored == call.caller_side {
+            call.caller
+        } else {
+            call.callee
+        };
+        assert_eq!(copy.bytes, bench.frame(from, mirrored, &rtp(0, 1, 1)));
+        assert!(copies.is_empty());
+    }
+}
+
 /// A bench whose reader of events is held up, in the middle of telling of a key, until it is let go.
 struct HeldUp {
     // First: the reader goes on before its lane ends.

@@ -11,7 +11,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use aya::maps::{MapData, RingBuf};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
@@ -145,6 +145,7 @@ struct Loop<T> {
 
 impl<T: FnMut(Told)> Loop<T> {
     fn run(&mut self, stopped: &impl AsRawFd) {
+        let mut looked = Instant::now();
         loop {
             match wait([stopped.as_raw_fd(), self.events.as_raw_fd(), self.mirror.as_raw_fd()]) {
                 Ok(true) => return,
@@ -156,7 +157,10 @@ impl<T: FnMut(Told)> Loop<T> {
             }
             self.read_events();
             self.read_mirror();
-            self.end_presses();
+            if looked.elapsed() >= PERIOD {
+                self.end_presses();
+                looked = Instant::now();
+            }
         }
     }
 

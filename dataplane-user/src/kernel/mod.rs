@@ -9,8 +9,8 @@
 //! 5. [`events`]: a thread reads what the program tells: telephone events, reports, addresses that were found.
 //! 6. [`watcher`]: a thread follows routes and neighbours while the call lives, by [`netlink`].
 //!
-//! [`KernelLane`] joins these. Its functions may be called from any thread; they make a few system calls and wait for
-//! nothing. It belongs to the network namespace of the thread that started it. Dropping it detaches the programs, unless
+//! [`KernelLane`] joins these. Its functions may be called from any thread; they make a few system calls, and
+//! but for [`KernelLane::hand_back`] wait for nothing. It belongs to the network namespace of the thread that started it. Dropping it detaches the programs, unless
 //! they are pinned and carry calls.
 
 #![allow(unsafe_code)]
@@ -39,7 +39,7 @@ use std::time::Duration;
 
 use aya::Ebpf;
 use aya::programs::links::FdLink;
-use voxlane_common::flow::Mirror;
+use voxlane_common::flow::{FlowSpec, Mirror};
 use voxlane_common::next_hop::NextHopId;
 use voxlane_common::outcome::{Loss, Outcome};
 use voxlane_common::pace::Pacing;
@@ -48,16 +48,19 @@ pub use self::error::{KernelError, Refusal};
 use self::events::EventReader;
 pub use self::events::Told;
 pub use self::load::{KernelConfig, TestRun};
-use self::next_hops::NextHops;
+use self::next_hops::{NextHops, Path};
 pub use self::pair::{Leg, RelayPair};
 use self::pins::Pins;
 pub use self::pins::detach;
 pub use self::table::FlowRecord;
-use self::table::Table;
+use self::table::{Table, path_of};
 use self::watcher::{Changes, Watcher};
 use crate::flows::{LegState, Rules};
 use crate::lane::Reason;
 use crate::media_plane::{InterfaceStatus, MirroredFrame};
+
+/// Longest that a packet is taken to be inside the program.
+const IN_THE_PROGRAM: Duration = Duration::from_micros(200);
 
 /// The XDP relay, attached.
 pub struct KernelLane {
@@ -186,14 +189,14 @@ impl KernelLane {
             paces,
         } = &mut *inner;
         for path in pair.destinations() {
-            let id = hops.of_path(path)?;
-            for flow in flows.iter_mut().map(|leg| &mut leg.rtp) {
-                if flow.pacing != Pacing::Off
-                    && flow.destination.get().is_some_and(|to| to.ip() == path.1)
-                    && !(keeps_departure_times(hops, keeps_times, id) && *paces)
-                {
-                    flow.pacing = Pacing::Off;
-                }
+            hops.of_path(path)?;
+        }
+        let wish = |flow: &&mut FlowSpec| flow.pacing != Pacing::Off;
+        for flow in flows.iter_mut().map(|leg| &mut leg.rtp).filter(wish) {
+            let mut keeps = |path| keeps_departure_times(hops, keeps_times, path);
+            // Where a far end is still to be found, the times are given: no queue, no delay, but nothing is lost.
+            if !*paces || !path_of(flow).is_none_or(&mut keeps) {
+                flow.pacing = Pacing::Off;
             }
         }
         table
@@ -216,17 +219,19 @@ impl KernelLane {
     /// Leaves the packets of a pair to sockets, which must be bound to its ports by now, and returns what was known of
     /// its legs, that of `local` first. `None` if it is not in this lane. Whoever mirrors it sees its end.
     pub fn hand_back(&self, local: SocketAddr) -> Result<Option<[LegState; 2]>, KernelError> {
-        let mut inner = self.inner();
-        let Some(peer) = inner.table.peer_of(local) else {
+        let Some(pair) = self.inner().table.let_go(local)? else {
             return Ok(None);
         };
-        let states = inner.table.hand_back(local)?;
-        let states = states.map(|states| self.with_all_heard([local, peer], states));
-        drop(inner);
-        for leg in [local, peer] {
+        // A packet that was on its way through the program when the flows were changed is counted by then, and what the
+        // program told of it is being read. One that is not, because its core stood still meanwhile, is missing in the
+        // counts only.
+        std::thread::sleep(IN_THE_PROGRAM);
+        let states = self.inner().table.last_states(pair);
+        let states = self.with_all_heard(pair, states);
+        for leg in pair {
             self.events.forget(leg);
         }
-        Ok(states)
+        Ok(Some(states))
     }
 
     /// What is known of the leg at `local` and of its peer; `None` unless both are in this lane.
@@ -389,8 +394,9 @@ impl Inner {
     }
 }
 
-/// Whether the interface towards a next hop keeps departure times; the first that does not is told.
-fn keeps_departure_times(hops: &mut NextHops, known: &mut HashMap<String, bool>, id: NextHopId) -> bool {
+/// Whether the interface a path leads through keeps departure times; the first that does not is told.
+fn keeps_departure_times(hops: &mut NextHops, known: &mut HashMap<String, bool>, path: Path) -> bool {
+    let id = hops.of_path(path).unwrap_or(NextHopId::UNKNOWN);
     let Some((interface, keeps)) = hops.keeps_departure_times(id) else {
         return false;
     };

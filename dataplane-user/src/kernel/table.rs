@@ -197,28 +197,28 @@ impl Table {
         }
         let current = self.joined(&first, &second);
         let goes_on = current.is_some();
-        let (generation, epoch, mirror) = match current {
-            Some(current) => (
-                current.generation,
-                next_epoch(self, &first, &second, current),
-                current.mirror,
-            ),
+        let (generation, epoch) = match current {
+            Some(current) => (current.generation, next_epoch(self, &first, &second, current)),
             None => {
                 self.retire(first.local);
                 self.retire(second.local);
-                (self.next_generation(), 0, Mirror::Off)
+                (self.next_generation(), 0)
             }
         };
+        let [first_mirror, second_mirror] = [first.local, second.local].map(|local| {
+            let before = self.legs.get(&local).filter(|_| goes_on);
+            before.map_or(Mirror::Off, |leg| leg.rtp.spec.mirror)
+        });
         let [first_rtp, first_rtcp] = self.indices(first.local)?;
         let [second_rtp, second_rtcp] = self.indices(second.local)?;
         let found =
             states.map(|states| states.map(|state| [state.rtp, state.rtcp].map(|flow| flow.found_destination())));
         let [[to_second, to_second_rtcp], [to_first, to_first_rtcp]] = found.unwrap_or_default();
-        for (spec, peer, found) in [
-            (&mut first.rtp, second_rtp, to_second),
-            (&mut first.rtcp, second_rtcp, to_second_rtcp),
-            (&mut second.rtp, first_rtp, to_first),
-            (&mut second.rtcp, first_rtcp, to_first_rtcp),
+        for (spec, mirror, peer, found) in [
+            (&mut first.rtp, first_mirror, second_rtp, to_second),
+            (&mut first.rtcp, first_mirror, second_rtcp, to_second_rtcp),
+            (&mut second.rtp, second_mirror, first_rtp, to_first),
+            (&mut second.rtcp, second_mirror, first_rtcp, to_first_rtcp),
         ] {
             (spec.generation, spec.epoch, spec.peer) = (generation, epoch, peer);
             spec.mirror = mirror;
@@ -275,22 +275,21 @@ impl Table {
             if let Some(peer) = self.legs.get_mut(&leg.peer).filter(|peer| peer.peer == local) {
                 peer.sent_by_peer = sent;
             }
-            for entry in leg.entries() {
-                self.by_index.remove(&entry.index);
-            }
+            self.forget_entries(&leg);
         }
         record
     }
 
-    /// Leaves the packets of a pair to sockets on its ports, at once, and returns what the program knew of its legs: that
-    /// of `local` and that of its peer.
-    pub(super) fn hand_back(&mut self, local: SocketAddr) -> Result<Option<[LegState; 2]>, KernelError> {
+    /// Leaves the packets of a pair to sockets on its ports, at once, and returns the two legs, that of `local` first:
+    /// [`Self::last_states`] is to follow. `None` if the pair is not in the table.
+    pub(super) fn let_go(&mut self, local: SocketAddr) -> Result<Option<[SocketAddr; 2]>, KernelError> {
         let Some(leg) = self.legs.get(&local).copied().filter(|leg| leg.live) else {
             return Ok(None);
         };
         let Some(peer) = self.legs.get(&leg.peer).copied() else {
             return Ok(None);
         };
+        let pair = [local, leg.peer];
         for entry in leg.entries().into_iter().chain(peer.entries()) {
             // One field changes: a program that is looking sees the flow or the worker's port.
             let spec = FlowSpec {
@@ -299,18 +298,29 @@ impl Table {
             };
             self.maps.flows.set(entry.index, Flow::new(&spec), 0)?;
         }
-        // A packet that was on its way through the program when the flow was changed is counted by then. One that is not,
-        // because its core stood still meanwhile, is missing in the counts only.
-        std::thread::sleep(Duration::from_micros(200));
-        let states = [local, leg.peer].map(|local| self.last_state(local).unwrap_or_default());
-        for local in [local, leg.peer] {
-            if let Some(leg) = self.legs.remove(&local) {
-                for entry in leg.entries() {
-                    self.by_index.remove(&entry.index);
-                }
+        for local in pair {
+            if let Some(leg) = self.legs.get_mut(&local) {
+                leg.live = false;
             }
         }
-        Ok(Some(states))
+        Ok(Some(pair))
+    }
+
+    /// What the program knew of two legs that it was let go of; they are forgotten here.
+    pub(super) fn last_states(&mut self, pair: [SocketAddr; 2]) -> [LegState; 2] {
+        let states = pair.map(|local| self.last_state(local).unwrap_or_default());
+        for local in pair {
+            if let Some(leg) = self.legs.remove(&local) {
+                self.forget_entries(&leg);
+            }
+        }
+        states
+    }
+
+    fn forget_entries(&mut self, leg: &LegEntry) {
+        for entry in leg.entries() {
+            self.by_index.remove(&entry.index);
+        }
     }
 
     pub(super) fn read(&self, local: SocketAddr) -> Option<FlowRecord> {
@@ -622,7 +632,7 @@ fn addresses(spec: &FlowSpec) -> [TransportAddress; 3] {
 }
 
 /// The path a flow is sent on; `None` while nobody knows where it goes.
-fn path_of(spec: &FlowSpec) -> Option<Path> {
+pub(super) fn path_of(spec: &FlowSpec) -> Option<Path> {
     Some((spec.outgoing.get()?.ip(), spec.destination.get()?.ip()))
 }
 
