@@ -11,16 +11,9 @@ use std::net::{SocketAddrV4, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
+use kernel_support::bench::monotonic_ns;
 use kernel_support::{Namespace, is_root};
 use socket2::{MsgHdr, SockRef};
-
-/// Nanoseconds of the clock that `fq` goes by.
-fn monotonic() -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the time is written to a variable of ours.
-    assert_eq!(unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) }, 0);
-    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
-}
 
 /// Lets each packet of this socket carry its departure time.
 fn with_departure_times(socket: &UdpSocket) {
@@ -78,7 +71,7 @@ fn fq_holds_packets_until_they_are_to_leave() {
     let sender = near.run(|| UdpSocket::bind("10.200.1.1:0")).unwrap();
     with_departure_times(&sender);
 
-    let now = monotonic();
+    let now = monotonic_ns();
     let departures: Vec<u64> = (1..=10).map(|step| now + step * 100_000_000).collect();
     for departure in &departures {
         send_at(&sender, to, *departure, &departure.to_ne_bytes());
@@ -86,7 +79,7 @@ fn fq_holds_packets_until_they_are_to_leave() {
     for departure in departures {
         let mut packet = [0; 8];
         assert_eq!(receiver.recv(&mut packet).unwrap(), packet.len());
-        let arrival = monotonic();
+        let arrival = monotonic_ns();
         assert_eq!(u64::from_ne_bytes(packet), departure, "in the order they were to leave");
         assert!(arrival >= departure, "{} ns too early", departure - arrival);
     }

@@ -11,9 +11,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, unbounded};
+use kernel_support::bench::until;
 use kernel_support::far::{Far, Stream, recording, sequence, ssrc, timestamp};
 use kernel_support::net::{Net, socket};
-use kernel_support::{Call, above, eventually, is_root, leg};
+use kernel_support::{Call, above, is_root, leg};
 use voxlane_common::drops::DropReason;
 use voxlane_dataplane::lane::{Lane, Reason};
 use voxlane_dataplane::media_plane::{
@@ -143,7 +144,7 @@ impl Lab {
     /// Both far ends send from now on: the callee once it is known where the caller is.
     fn talk(&self, spacing: Duration) -> [Far; 2] {
         let caller = Far::start(&self.caller, self.a.rtp, CALLER, spacing);
-        eventually(|| self.flow(self.a).received.source.is_some());
+        until("the caller is found", || self.flow(self.a).received.source.is_some());
         [caller, Far::start(&self.callee, self.b.rtp, CALLEE, spacing)]
     }
 
@@ -265,7 +266,7 @@ fn a_hundred_moves_of_a_relayed_call_are_not_heard() {
     let length = reporters[0].recv(&mut buffer).unwrap();
     assert_eq!(buffer[..length], report(CALLEE.ssrc, 78, 77));
     // The program has told of the answer by now, and the reader of events may not have come to it yet.
-    eventually(|| lab.flow(lab.b).rtt_ms.is_some());
+    until("the round trip is known", || lab.flow(lab.b).rtt_ms.is_some());
     lab.prefer(lab.a, Lane::Worker);
     lab.move_often(&fars, MOVES / 2);
     let late = lab.check(&mut fars);
@@ -300,7 +301,8 @@ fn moves_of_a_flood_lose_and_repeat_nothing() {
     lab.move_often(&fars, MOVES);
     // A packet whose core stands still for more than 200 us in the middle of the program, as emulated cores do, is sent on
     // after the figures were read: it arrives, and is not counted.
-    let late = lab.check_but(&mut fars, u64::from(MOVES / 10));
+    let emulated = std::env::var_os("VOXLANE_VM").is_some();
+    let late = lab.check_but(&mut fars, if emulated { u64::from(MOVES / 10) } else { 0 });
     println!("{late:?} packets were overtaken while their call moved");
 }
 
@@ -362,11 +364,15 @@ fn an_agent_leaves_and_comes_back_a_hundred_times_in_one_stream() {
     // The agent never stops: what was heard until now.
     one_stream(&fars[0].arrivals());
     one_stream(&fars[1].arrivals());
-    let flow = lab.flow(lab.a);
     // All that the caller has sent was heard by the agent or by the callee: only its first packet was on probation.
-    eventually(|| lab.flow(lab.a).received.packets == sent - 1);
-    assert_eq!(lab.flow(lab.a).received.lost, 0, "{flow:?}");
-    assert!(flow.sent_packets >= fars[0].count() as u64 - 1);
+    until("all packets are counted", || {
+        lab.flow(lab.a).received.packets == sent - 1
+    });
+    // In this order: the agent goes on.
+    let heard = fars[0].count() as u64;
+    let flow = lab.flow(lab.a);
+    assert_eq!(flow.received.lost, 0, "{flow:?}");
+    assert!(flow.sent_packets >= heard - 1, "{flow:?}");
     let (a, b) = (lab.a, lab.b);
     let (report_a, report_b) = lab.run(move |plane| (plane.close(a.id), plane.close(b.id)));
     assert!(report_a.unwrap().flow.received.packets >= sent - 1);

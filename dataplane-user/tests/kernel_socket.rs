@@ -2,16 +2,16 @@
 //! Ethernet header on, what a userspace relay's socket puts on the wire.
 #![cfg(feature = "ebpf")]
 #![allow(clippy::unwrap_used, reason = "in a test, an assertion")]
-#![allow(unsafe_code, reason = "a packet socket is bound by sockaddr_ll")]
+#![allow(unsafe_code, reason = "no library sets IP_MTU_DISCOVER")]
 
 mod kernel_support;
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use kernel_support::frames::{Header, XDP_REDIRECT, frame};
+use kernel_support::tap::Tap;
 use kernel_support::{Call, Lanes, Namespace, gateway, is_root, neighbour, rtp};
-use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 
 /// A socket that sends as the userspace relay's do.
 fn relay_socket(namespace: &Namespace, local: SocketAddr) -> Socket {
@@ -36,37 +36,6 @@ fn relay_socket(namespace: &Namespace, local: SocketAddr) -> Socket {
     })
 }
 
-/// A socket that sees every frame that arrives on an interface.
-fn tap(namespace: &Namespace, ifindex: u32) -> Socket {
-    namespace.run(move || {
-        let every = (libc::ETH_P_ALL as u16).to_be();
-        let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(i32::from(every)))).unwrap();
-        let mut storage = SockAddrStorage::zeroed();
-        // SAFETY: sockaddr_ll is the address of this domain and fits the storage.
-        let address = unsafe { storage.view_as::<libc::sockaddr_ll>() };
-        address.sll_family = libc::AF_PACKET as u16;
-        address.sll_protocol = every;
-        address.sll_ifindex = ifindex as i32;
-        // SAFETY: the storage holds a whole sockaddr_ll.
-        let address = unsafe { SockAddr::new(storage, size_of::<libc::sockaddr_ll>() as libc::socklen_t) };
-        socket.bind(&address).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-        socket
-    })
-}
-
-/// The next UDP frame that the tap sees.
-fn next_udp(tap: &Socket) -> Vec<u8> {
-    loop {
-        let mut frame = vec![0; 2048];
-        let length = std::io::Read::read(&mut &*tap, &mut frame).expect("a frame arrives");
-        frame.truncate(length);
-        if frame.len() > 23 && frame[12..14] == [8, 0] && frame[23] == 17 {
-            return frame;
-        }
-    }
-}
-
 #[test]
 fn program_and_socket_send_the_same_frame() {
     if !is_root() {
@@ -76,7 +45,7 @@ fn program_and_socket_send_the_same_frame() {
     let lane = gateway.lane(&["a0", "b0"]);
     lane.program(&call.pair(), None).unwrap();
     let (mac, ifindex) = gateway.interface("a0");
-    let tap = tap(&gateway, gateway.interface("b1").1);
+    let tap = Tap::new(&gateway, "b1");
     let socket = relay_socket(&gateway, call.callee_side);
 
     let mut arriving = Vec::new();
@@ -98,7 +67,7 @@ fn program_and_socket_send_the_same_frame() {
             payload[1] = 96;
         }
         socket.send_to(&payload, &call.callee.into()).unwrap();
-        sent.push(next_udp(&tap));
+        sent.push(tap.next_udp(call.callee.port()).frame);
     }
     gateway.run(move || {
         for (arriving, sent) in arriving.iter().zip(&sent) {

@@ -140,6 +140,7 @@ fn a_key_is_reported_once_and_not_heard() {
         duration: Duration::from_millis(100),
     };
     assert_eq!(call.event(), expected);
+    assert_eq!(call.handle.stats()[0].digits(), 1);
     let stats = call.handle.stats()[0].stream();
     assert_eq!(call.events.try_recv().ok(), None);
     assert_eq!(stats.dropped, 0);

@@ -19,21 +19,7 @@ use voxlane_dataplane::media_plane::{
     AttachPolicy, Direction, LatchMode, Pacing, RtcpPort, Session, TelephoneEvent, Unallocated,
 };
 pub use voxlane_tests::namespace::Namespace;
-
-/// Whether the test can run. Without root it is skipped, except in CI, where a skipped test is a failed one.
-pub fn is_root() -> bool {
-    // SAFETY: takes no arguments and cannot fail.
-    if unsafe { libc::geteuid() } == 0 {
-        return true;
-    }
-    assert_ne!(
-        std::env::var("CI").as_deref(),
-        Ok("true"),
-        "tests of the kernel lane need root in CI"
-    );
-    println!("skipped: tests of the kernel lane need root");
-    false
-}
+pub use voxlane_tests::requirements::namespaces as is_root;
 
 /// Starts kernel lanes in a namespace.
 pub trait Lanes {
@@ -234,13 +220,4 @@ pub fn report(ssrc: u32) -> Vec<u8> {
     let mut packet = vec![0x80, 201, 0, 1];
     packet.extend(ssrc.to_be_bytes());
     packet
-}
-
-/// Asks again until the answer is yes.
-pub fn eventually(mut holds: impl FnMut() -> bool) {
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
-    while !holds() {
-        assert!(std::time::Instant::now() < deadline, "it does not come to that");
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
 }

@@ -46,27 +46,6 @@ impl Net {
         net
     }
 
-    /// The same, and everybody knows everybody's hardware address beforehand: no packet waits for one.
-    pub fn introduced() -> Self {
-        let net = Self::new();
-        let mac = |namespace: &Namespace, interface| {
-            let (mac, _) = namespace.interface(interface);
-            mac.map(|octet| format!("{octet:02x}")).join(":")
-        };
-        let [g0, g1] = ["g0", "g1"].map(|interface| mac(&net.gateway, interface));
-        let (e0, e1) = (mac(&net.caller, "e0"), mac(&net.callee, "e1"));
-        net.caller
-            .sh(&format!("ip neigh replace 10.200.1.1 lladdr {g0} dev e0"));
-        net.callee
-            .sh(&format!("ip neigh replace 10.200.2.1 lladdr {g1} dev e1"));
-        net.gateway.sh(&format!(
-            "ip neigh replace 10.200.1.9 lladdr {e0} dev g0
-             ip neigh replace 10.200.1.8 lladdr {e0} dev g0
-             ip neigh replace 10.200.2.9 lladdr {e1} dev g1"
-        ));
-        net
-    }
-
     /// Adds a VLAN to the callee's network, 10.200.3.0/24. Needs a kernel with 8021q.
     pub fn add_vlan(&self) {
         // A tag that stands beside a frame, as between veths, is not seen by XDP; on an Ethernet there is no such thing.

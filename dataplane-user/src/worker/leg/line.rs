@@ -15,7 +15,7 @@ use super::packetize::{Packetizer, Sound};
 use super::report::{self, Cname, Sent, sender_report};
 use crate::codec::g711::{from_ulaw, to_ulaw};
 use crate::dtmf::{self, Press};
-use crate::flows::{LegState, receives, sends};
+use crate::flows::{self, LegState, receives, sends};
 use crate::media_plane::{RtcpPort, Session};
 use crate::playout::Playout;
 use crate::worker::clock::Clock;
@@ -50,7 +50,8 @@ pub(super) struct Line {
     rtcp_latch: Latch,
     account: StreamAccount,
     sequencer: Sequencer,
-    keys: dtmf::Receiver,
+    /// The keys of its far end, among what was heard in all.
+    keys: flows::Heard,
     unused: u64,
     /// What was known of the leg when it became this line's.
     before: LegState,
@@ -74,7 +75,7 @@ impl Line {
             rtcp_latch: Latch::default(),
             account: StreamAccount::default(),
             sequencer: Sequencer::default(),
-            keys: dtmf::Receiver::default(),
+            keys: flows::Heard::default(),
             unused: 0,
             before: LegState::default(),
             audio: [0; MAX_AUDIO],
@@ -92,7 +93,7 @@ impl Line {
         self.rtcp_latch = rtcp.latch;
         self.account = rtp.account;
         self.unused = rtp.dropped_in_all();
-        self.keys = heard.keys;
+        self.keys = heard;
         self.before = left.received;
         self.packetizer.take_up(&left);
         if let Some(stats) = self.stats.first() {
@@ -110,7 +111,7 @@ impl Line {
         received.rtp.latch = self.rtp_latch;
         received.rtp.account = self.account;
         received.rtcp.latch = self.rtcp_latch;
-        received.heard.keys = self.keys;
+        received.heard = self.keys;
         if let Some(stats) = self.stats.first() {
             received.heard.datagrams = stats.userspace_packets();
         }
@@ -176,12 +177,16 @@ impl Line {
 
     /// A press whose end was lost.
     pub(super) fn lost_end(&mut self, now: Duration) -> Option<Press> {
-        self.keys.poll(self.key_time(now))
+        let press = self.keys.on_time(self.clock.monotonic_ns(now));
+        self.counted(press)
     }
 
-    /// The time as keys are followed by, in every lane.
-    fn key_time(&self, now: Duration) -> Duration {
-        Duration::from_nanos(self.clock.monotonic_ns(now))
+    /// A press is told, and counted.
+    fn counted(&self, press: Option<Press>) -> Option<Press> {
+        if let (Some(_), Some(stats)) = (press, self.stats.first()) {
+            stats.set_heard(&self.keys);
+        }
+        press
     }
 
     fn on_rtcp(&mut self, datagram: &[u8], from: SocketAddr) {
@@ -238,14 +243,14 @@ impl Line {
         let bytes = u32::try_from(datagram.len()).unwrap_or(u32::MAX);
         let tick = Tick::of_rate(session.codec.clock_rate());
         let now_ns = self.clock.monotonic_ns(now);
-        let key_time = self.key_time(now);
         self.account.on_packet(&header, bytes, now_ns, tick);
         if !receives(session.direction) {
             return None;
         }
         if is_event {
             self.sequencer.on_event(&header).ok()?;
-            return Some(Taken::Event(self.keys.on_packet(&header, payload, key_time)));
+            let press = self.keys.on_event_packet(datagram, now_ns);
+            return Some(Taken::Event(self.counted(press)));
         }
         let audio = self.audio.get_mut(..payload.len())?;
         let samples = u32::try_from(audio.len()).unwrap_or(u32::MAX);
