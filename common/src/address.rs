@@ -212,14 +212,6 @@ impl From<SocketAddr> for TransportAddress {
     }
 }
 
-// SAFETY: repr(transparent) over plain integers, without padding or invalid values (bytemuck::Pod is derived above).
-#[cfg(feature = "user")]
-unsafe impl aya::Pod for Host {}
-
-// SAFETY: as for `Host`, repr(C).
-#[cfg(feature = "user")]
-unsafe impl aya::Pod for TransportAddress {}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,8 +5,6 @@
 //! flow: from then on everything else is dropped, so that media can neither be injected nor lured away. Only signalling
 //! opens the latch again.
 
-#![allow(unsafe_code)]
-
 use core::mem::offset_of;
 
 use bytemuck::{Pod, Zeroable};
@@ -142,10 +140,6 @@ impl Latch {
         Admission::NewOwner
     }
 }
-
-// SAFETY: repr(C) of plain integers, without padding or invalid values (bytemuck::Pod is derived above).
-#[cfg(feature = "user")]
-unsafe impl aya::Pod for Latch {}
 
 #[cfg(test)]
 mod tests {

@@ -133,10 +133,6 @@ pub struct Device {
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for Device {}
 
-// SAFETY: repr(transparent) over a plain integer (bytemuck::Pod is derived above).
-#[cfg(feature = "user")]
-unsafe impl aya::Pod for NextHopId {}
-
 // SAFETY: repr(C) of plain integers and bytes, without padding (bytemuck::Pod is derived above).
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for NextHop {}

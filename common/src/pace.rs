@@ -3,8 +3,6 @@
 //! XDP cannot hold a packet; this decides the time, and the tc program `pace` and the `fq` queue of the interface keep
 //! it (earliest departure time).
 
-#![allow(unsafe_code)]
-
 use bytemuck::{Pod, Zeroable};
 
 /// Whether a flow is paced.
@@ -81,10 +79,6 @@ impl Pacer {
         Departure::At(departure)
     }
 }
-
-// SAFETY: repr(C) of a plain integer (bytemuck::Pod is derived above).
-#[cfg(feature = "user")]
-unsafe impl aya::Pod for Pacer {}
 
 #[cfg(test)]
 mod tests {

@@ -4,8 +4,6 @@
 //! packet moves it on by its cost, and a packet that finds it too far in the future is in excess. One word of state, no
 //! refill.
 
-#![allow(unsafe_code)]
-
 use bytemuck::{Pod, Zeroable};
 
 /// A flow may come at this many times the rate that was agreed: a sender that resends, or adds telephone events, is not
@@ -90,10 +88,6 @@ impl Police {
         true
     }
 }
-
-// SAFETY: repr(C) of plain integers, without padding (bytemuck::Pod is derived above).
-#[cfg(feature = "user")]
-unsafe impl aya::Pod for Police {}
 
 #[cfg(test)]
 mod tests {

@@ -1,8 +1,6 @@
 //! One stream out of several: what a flow sends on keeps its SSRC and goes on in sequence number and timestamp when its
 //! source changes, so that the far end does not hear it (a translator's and mixer's right, RFC 3550 section 7.2).
 
-#![allow(unsafe_code)]
-
 use bytemuck::{Pod, Zeroable};
 
 use crate::account::Tick;
@@ -203,10 +201,6 @@ impl SentStream {
         self.timestamp = timestamp;
     }
 }
-
-// SAFETY: repr(C) of plain integers, without padding (bytemuck::Pod is derived above).
-#[cfg(feature = "user")]
-unsafe impl aya::Pod for SentStream {}
 
 #[cfg(test)]
 mod tests {

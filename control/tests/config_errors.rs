@@ -190,11 +190,11 @@ fn one_mistake_one_line() {
         ),
         (
             "[media]\ndscp = \"AF44\"",
-            ":2: media.dscp: \"AF44\" is not a DSCP; write \"EF\", \"CS0\" to \"CS7\", \"AF11\" to \"AF43\" or 0 to 63",
+            ":2: media.dscp: \"AF44\" is not a DSCP; write \"EF\", \"VA\", \"CS0\" to \"CS7\", \"AF11\" to \"AF43\" or 0 to 63",
         ),
         (
             "[media]\ndscp = 64",
-            ":2: media.dscp: \"64\" is not a DSCP; write \"EF\", \"CS0\" to \"CS7\", \"AF11\" to \"AF43\" or 0 to 63",
+            ":2: media.dscp: \"64\" is not a DSCP; write \"EF\", \"VA\", \"CS0\" to \"CS7\", \"AF11\" to \"AF43\" or 0 to 63",
         ),
         (
             "[media]\ndscp = []",

@@ -84,6 +84,7 @@ struct Books {
     /// Whether relays are refused.
     out_of_order: AtomicBool,
     attached: AtomicU64,
+    mirrored: Mutex<Vec<EndpointId>>,
 }
 
 impl MediaPlane for Books {
@@ -129,8 +130,9 @@ impl MediaPlane for Books {
         Ok(lane)
     }
 
-    fn mirror(&self, _: EndpointId) -> Result<crossbeam_channel::Receiver<MirroredFrame>, MediaError> {
-        Ok(crossbeam_channel::never())
+    fn mirror(&self, endpoint: EndpointId, _: crossbeam_channel::Sender<MirroredFrame>) -> Result<(), MediaError> {
+        self.mirrored.lock().unwrap().push(endpoint);
+        Ok(())
     }
 
     fn flow(&self, _: EndpointId) -> Option<FlowReport> {
@@ -585,7 +587,11 @@ fn an_operator_moves_and_captures_a_call_by_its_name() {
     for named in [name.as_str(), &name[..15], &name.to_uppercase()] {
         let report = world.core.prefer(named, Lane::Worker).unwrap();
         assert_eq!((report.call.as_str(), report.lane), (name.as_str(), Lane::Worker));
-        assert_eq!(world.core.mirror(named).unwrap().len(), 2);
+        world.core.mirror(named).unwrap();
+        let mut mirrored = std::mem::take(&mut *world.books.mirrored.lock().unwrap());
+        mirrored.sort_unstable();
+        let open: std::collections::BTreeSet<_> = world.books.open.lock().unwrap().keys().copied().collect();
+        assert_eq!(mirrored, Vec::from_iter(open), "both legs, each once");
     }
     let error = |call: &str| world.core.mirror(call).unwrap_err().to_string();
     for unknown in ["", "x", "00000000000000000"] {

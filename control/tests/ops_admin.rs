@@ -148,13 +148,16 @@ impl Operate for Gateway {
         }
     }
 
-    /// One frame from a leg, whose channel is then closed; `e0` has another leg, on which nothing ever arrives.
-    fn mirror(&self, call: &str) -> Result<Vec<Receiver<MirroredFrame>>, OperateError> {
-        let (sender, leg) = crossbeam_channel::bounded(1);
+    /// One frame, after which the channel is closed; that of `e0` stays open, but nothing more ever arrives.
+    fn mirror(&self, call: &str) -> Result<Receiver<MirroredFrame>, OperateError> {
+        let (sender, mirrored) = crossbeam_channel::bounded(1);
         sender.try_send(frame()).expect("there is room");
         match call {
-            "c1" => Ok(vec![leg]),
-            "e0" => Ok(vec![leg, crossbeam_channel::never()]),
+            "c1" => Ok(mirrored),
+            "e0" => {
+                std::mem::forget(sender);
+                Ok(mirrored)
+            }
             _ => Err(OperateError::NoMedia(call.into())),
         }
     }

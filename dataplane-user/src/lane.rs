@@ -1,5 +1,6 @@
 //! Which lane a flow takes, and why.
 
+use std::fmt;
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
@@ -35,6 +36,22 @@ pub enum Reason {
     FlowTable,
     /// An operator asked for the worker lane.
     Requested,
+}
+
+/// In words, for people.
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Agent => "an agent hears this leg",
+            Self::XdpOff => "media.xdp is \"off\"",
+            Self::XdpUnavailable => "XDP could not be attached to any interface",
+            Self::BuiltWithoutEbpf => "built without eBPF",
+            Self::InterfaceNotAttached => "its interface has no XDP program",
+            Self::MixedFamilies => "its legs are of different IP versions",
+            Self::FlowTable => "the kernel's flow table refused it",
+            Self::Requested => "an operator asked for it",
+        })
+    }
 }
 
 /// Whether two legs can be relayed in the kernel lane, given what each has (its local address and its far end's), why

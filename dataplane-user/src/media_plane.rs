@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::Sender;
 use serde::{Deserialize, Serialize};
 pub use voxlane_common::flow::RtcpPort;
 pub use voxlane_common::latch::LatchMode;
@@ -149,7 +149,7 @@ pub enum MediaEvent {
     AgentFailed(EndpointId, AgentFailure),
     /// The agent ended the conversation itself (closed the socket normally).
     AgentEnded(EndpointId),
-    /// A key was pressed by the far end of a worker-lane leg; reported once, when it ended.
+    /// A key was pressed by the far end of a leg, in either lane; reported once, when it ended.
     Digit {
         /// The leg that sent it.
         endpoint: EndpointId,
@@ -228,7 +228,8 @@ pub struct FlowReport {
     pub received: StreamStats,
     /// RTP packets sent from this endpoint to its far end.
     pub sent_packets: u64,
-    /// Packets of this endpoint that a userspace socket of the gateway received (0 in the kernel lane).
+    /// Packets of this endpoint that a userspace socket of the gateway received: of a call that was
+    /// always in the kernel lane, none.
     pub userspace_packets: u64,
     /// Packets, RTP and RTCP, that were dropped, by reason; reasons that never occurred are left out.
     pub drops: Vec<(String, u64)>,
@@ -411,9 +412,9 @@ pub trait MediaPlane: Send + Sync {
     /// kernel lane is asked for.
     fn prefer(&self, endpoint: EndpointId, lane: Lane) -> Result<Lane, MediaError>;
 
-    /// Copies of all that arrives at an endpoint in the kernel lane, until the receiver is dropped, or the endpoint is
-    /// closed or leaves that lane. Frames that are not taken in time are lost and counted.
-    fn mirror(&self, endpoint: EndpointId) -> Result<Receiver<MirroredFrame>, MediaError>;
+    /// Sends copies of all that arrives at an endpoint in the kernel lane, until the receiver is dropped, or the endpoint is
+    /// closed or leaves that lane; then the sender is dropped. Frames that are not taken in time are lost and counted.
+    fn mirror(&self, endpoint: EndpointId, into: Sender<MirroredFrame>) -> Result<(), MediaError>;
 
     /// Ends an endpoint and frees its ports. `None` if it was not open, or nothing ever carried it.
     fn close(&self, endpoint: EndpointId) -> Option<LegReport>;

@@ -16,10 +16,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const GATEWAY: SocketAddr = SocketAddr::new(GATEWAY_TO_CARRIER, 5060);
 
 /// How long the caller's tone is, ms, and how many packets.
-const TONE: u32 = 16_000;
+const TONE: u32 = 24_000;
 const PACKETS: u64 = TONE as u64 / 20;
 
-const MOVES: usize = 40;
+const MOVES: usize = 100;
 
 /// Packets that have arrived from the caller.
 fn of_caller(flows: &Flows) -> u64 {
@@ -32,7 +32,7 @@ fn of_caller(flows: &Flows) -> u64 {
 }
 
 #[test]
-fn a_call_that_is_moved_dozens_of_times_sounds_as_if_it_had_not_been() {
+fn a_call_that_is_moved_a_hundred_times_sounds_as_if_it_had_not_been() {
     let Some(binary) = requirements::gateway_in_namespaces() else {
         return;
     };

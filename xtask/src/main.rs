@@ -45,6 +45,8 @@ const EXAMPLES: &str = "Examples:
   The tests of the kernel lane on Debian's own kernels, or on one of them
     cargo xtask vm
     cargo xtask vm --kernel 6.1
+  Frames that nobody has thought of, for a minute
+    cargo xtask fuzz
   A gateway to install; the second one for hosts without the eBPF toolchain
     cargo xtask build --release
     cargo xtask build --release --no-ebpf

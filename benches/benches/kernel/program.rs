@@ -33,7 +33,7 @@ enum At {
 
 type Case = (At, Run, Program);
 
-const CASES: [Case; 13] = [
+const CASES: [Case; 18] = [
     (At::Few, Run::Alone, Program::Relay),
     (At::Few, Run::Alone, Program::Reflect),
     (At::Few, Run::Alone, Program::Pass),
@@ -47,6 +47,11 @@ const CASES: [Case; 13] = [
     (At::Many, Run::Spread, Program::FindInHash),
     (At::Across, Run::Spread, Program::Relay),
     (At::Across, Run::Spread, Program::Pass),
+    (At::Few, Run::Alone, Program::ReflectTimed),
+    (At::Few, Run::Spread, Program::TouchTwo),
+    (At::Many, Run::Spread, Program::TouchTwo),
+    (At::Few, Run::Spread, Program::TouchFive),
+    (At::Many, Run::Spread, Program::TouchFive),
 ];
 
 /// Adds the rows.
@@ -80,6 +85,22 @@ pub fn measure(report: &mut Report) -> Result<()> {
     report.add(Row::new("map memory a flow", entry, "B").goal(Goal::AtMost(512.0)));
 
     report.add(Row::new("entering a program", entering, "ns"));
+    // What any relay pays that knows the time of a packet and has something to remember of its flow.
+    report.add(
+        Row::new(
+            "floor: swapping MACs and one clock reading",
+            alone(Program::ReflectTimed),
+            "ns",
+        )
+        .against(alone(Program::Reflect)),
+    );
+    for (name, program) in [
+        ("floor: two lines of memory, 10,000 against 100", Program::TouchTwo),
+        ("floor: five lines of memory, 10,000 against 100", Program::TouchFive),
+    ] {
+        let row = Row::new(name, entering + fresh(At::Many, program), "ns");
+        report.add(row.against(entering + fresh(At::Few, program)));
+    }
     report.add(
         Row::new(
             "relay, fresh packets, against swapping MACs",

@@ -38,7 +38,7 @@ pub(super) fn text(report: &FlowsReport) -> String {
             flow.local.to_string(),
             flow.forwarded_to.map(|to| to.to_string()).unwrap_or_default(),
             lane(flow),
-            flow.reason.map(say::reason).unwrap_or_default().to_owned(),
+            flow.reason.map(|reason| reason.to_string()).unwrap_or_default(),
             received.packets.to_string(),
             received.lost.to_string(),
             milliseconds(received.jitter_ms),
@@ -102,7 +102,10 @@ mod tests {
             userspace_packets: 0,
             rtt_ms: forwarded_to.map(|_| 12.34),
             digits: 3,
-            drops: forwarded_to.into_iter().map(|_| ("stranger".to_owned(), 2)).collect(),
+            drops: forwarded_to
+                .into_iter()
+                .map(|_| ("wrong_source".to_owned(), 2))
+                .collect(),
             paced: forwarded_to.is_some(),
         }
     }
@@ -146,7 +149,7 @@ mod tests {
              CALL  LEG  ARRIVES AT          FORWARDED TO       LANE           WHY NOT THE KERNEL LANE  PACKETS  LOST  \
              JITTER MS  MEAN  MAX  RTT MS  KEYS  DROPPED\n\
              c1    a    203.0.113.50:10000  198.51.100.7:4000  kernel, paced  -                           1500    -2        \
-             0.2   0.5  4.0    12.3     3  stranger 2\n\
+             0.2   0.5  4.0    12.3     3  wrong_source 2\n\
              -     -    203.0.113.50:10002  -                  worker         an agent hears this leg     1500    -2        \
              0.2   0.5  4.0       -     3  -\n"
         );

@@ -72,8 +72,8 @@ mod tests {
     fn kernel() -> KernelStatus {
         KernelStatus {
             outcomes: vec![
-                ("forwarded".into(), 1000),
-                ("stranger".into(), 0),
+                ("redirected".into(), 1000),
+                ("wrong_source".into(), 0),
                 ("unallocated".into(), 3),
             ],
             durations: vec![(128, 600), (256, 395), (u64::MAX, 8)],
@@ -90,7 +90,7 @@ mod tests {
         assert_eq!(
             lines(&kernel()),
             [
-                "forwarded 1000, unallocated 3",
+                "redirected 1000, unallocated 3",
                 "time in the program: half under 128 ns, 99 % under 256 ns; lost: 1 events, 2 captured frames",
                 "taken over from an earlier process, 4 legs of its calls still carry media; eth0 can pace, eth1 cannot pace \
                  (no fq)",

@@ -64,7 +64,7 @@ fn text(report: &LaneReport, wanted: Lane) -> String {
     let LaneReport { call, lane, reason } = report;
     let verb = if *lane == wanted { "is in" } else { "stays in" };
     let why = match reason {
-        Some(reason) if *lane != wanted => format!(": {}", words::reason(*reason)),
+        Some(reason) if *lane != wanted => format!(": {reason}"),
         _ => String::new(),
     };
     format!("call {call} {verb} the {} lane{why}\n", words::lane(*lane))

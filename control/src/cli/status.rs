@@ -60,11 +60,7 @@ pub(super) fn xdp(plane: &PlaneStatus) -> String {
             None => format!("{name} {}", words::mode(*mode)),
         });
     let mut parts: Vec<String> = interfaces.collect();
-    parts.extend(
-        plane
-            .unavailable
-            .map(|reason| format!("no kernel lane: {}", words::reason(reason))),
-    );
+    parts.extend(plane.unavailable.map(|reason| format!("no kernel lane: {reason}")));
     if parts.is_empty() {
         "on no interface".to_owned()
     } else {

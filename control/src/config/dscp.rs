@@ -19,7 +19,8 @@ impl Dscp {
 /// # Errors
 /// A sentence saying what is wrong and what to write.
 pub(super) fn parse(text: &str) -> Result<Dscp, String> {
-    let wrong = || format!("{text:?} is not a DSCP; write \"EF\", \"CS0\" to \"CS7\", \"AF11\" to \"AF43\" or 0 to 63");
+    let wrong =
+        || format!("{text:?} is not a DSCP; write \"EF\", \"VA\", \"CS0\" to \"CS7\", \"AF11\" to \"AF43\" or 0 to 63");
     let name = text.to_ascii_uppercase();
     let value = match name.as_bytes() {
         b"EF" => Some(Dscp::EF.0),

@@ -1,6 +1,6 @@
 //! What operators tell the gateway to do with a call: [`ops::Operate`](crate::ops::Operate) over the core.
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, bounded};
 use tracing::info;
 use voxlane_dataplane::lane::Lane;
 use voxlane_dataplane::media_plane::MirroredFrame;
@@ -12,12 +12,15 @@ use super::lock;
 use crate::ops::report::LaneReport;
 use crate::ops::{Operate, OperateError};
 
+/// Mirrored frames that wait for a reader; more are lost, and counted.
+const MIRRORED: usize = 4096;
+
 impl Operate for Inspector {
     fn prefer(&self, call: &str, lane: Lane) -> Result<LaneReport, OperateError> {
         lock(&self.core).prefer(call, lane)
     }
 
-    fn mirror(&self, call: &str) -> Result<Vec<Receiver<MirroredFrame>>, OperateError> {
+    fn mirror(&self, call: &str) -> Result<Receiver<MirroredFrame>, OperateError> {
         lock(&self.core).mirror(call)
     }
 }
@@ -50,15 +53,17 @@ impl Core {
     ///
     /// # Errors
     /// Why there is nothing to mirror.
-    pub fn mirror(&self, call: &str) -> Result<Vec<Receiver<MirroredFrame>>, OperateError> {
+    pub fn mirror(&self, call: &str) -> Result<Receiver<MirroredFrame>, OperateError> {
         let live = self.named(call)?;
         let call = live.id().to_string();
-        let endpoints = live.legs().into_iter().filter_map(|(_, leg)| leg.endpoint);
-        let mirrored: Vec<_> = endpoints
-            .map(|endpoint| self.plane.mirror(endpoint.id))
-            .collect::<Result<_, _>>()?;
-        if mirrored.is_empty() {
+        let endpoints: Vec<_> = live.legs().into_iter().filter_map(|(_, leg)| leg.endpoint).collect();
+        if endpoints.is_empty() {
             return Err(OperateError::NoMedia(call));
+        }
+        // One channel for both legs: the frames come in the order in which they arrived.
+        let (into, mirrored) = bounded(MIRRORED);
+        for endpoint in endpoints {
+            self.plane.mirror(endpoint.id, into.clone())?;
         }
         info!(call, "an operator captures the call");
         Ok(mirrored)

@@ -46,12 +46,12 @@ pub trait Operate: Inspect {
     /// Why there is nothing to move.
     fn prefer(&self, call: &str, lane: Lane) -> Result<LaneReport, OperateError>;
 
-    /// Begins to mirror what arrives at the legs of a call: a channel for each, closed when the call ends or leaves the
-    /// kernel lane. Dropping it ends the mirroring.
+    /// Begins to mirror what arrives at the legs of a call, in the order of its arrival. The channel is closed when the call
+    /// ends or leaves the kernel lane; dropping it ends the mirroring.
     ///
     /// # Errors
     /// Why there is nothing to mirror.
-    fn mirror(&self, call: &str) -> Result<Vec<Receiver<MirroredFrame>>, OperateError>;
+    fn mirror(&self, call: &str) -> Result<Receiver<MirroredFrame>, OperateError>;
 }
 
 /// Why the gateway did not do as told.

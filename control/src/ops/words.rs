@@ -49,20 +49,6 @@ pub fn reason_label(reason: Reason) -> &'static str {
     }
 }
 
-/// A reason in words.
-pub fn reason(reason: Reason) -> &'static str {
-    match reason {
-        Reason::Agent => "an agent hears this leg",
-        Reason::XdpOff => "media.xdp is \"off\"",
-        Reason::XdpUnavailable => "XDP could not be attached to any interface",
-        Reason::BuiltWithoutEbpf => "built without eBPF",
-        Reason::InterfaceNotAttached => "its interface has no XDP program",
-        Reason::MixedFamilies => "its legs are of different IP versions",
-        Reason::FlowTable => "the kernel's flow table refused it",
-        Reason::Requested => "an operator asked for it",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -29,10 +29,7 @@ fn read_key(ctx: XdpContext) -> u32 {
 /// Finds the flow in the array.
 #[xdp]
 fn find_in_array(ctx: XdpContext) -> u32 {
-    let line = local(&ctx).and_then(|(address, port)| {
-        let place = PLACES.get(0)?.of(address, u16::from_be(port))?;
-        ARRAY.get(place)
-    });
+    let line = local(&ctx).and_then(|local| ARRAY.get(place(local)?));
     verdict(line.map(|line| line[0]))
 }
 
@@ -46,9 +43,15 @@ fn find_in_hash(ctx: XdpContext) -> u32 {
     verdict(line.map(|line| line[0]))
 }
 
+/// The place of a flow in an array.
+#[inline(always)]
+pub fn place((address, port): (u32, u16)) -> Option<u32> {
+    PLACES.get(0)?.of(address, u16::from_be(port))
+}
+
 /// Where the packet was sent to, as it lies in the frame.
 #[inline(always)]
-fn local(ctx: &XdpContext) -> Option<(u32, u16)> {
+pub fn local(ctx: &XdpContext) -> Option<(u32, u16)> {
     let address = at::<[u16; 2]>(ctx, 30)?;
     let port = at::<u16>(ctx, 36)?;
     // SAFETY: both are in the frame, which is aligned to 2.

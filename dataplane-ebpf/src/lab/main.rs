@@ -4,12 +4,14 @@
 //! * `reflect`: the smallest that sends a frame back, which the relay is compared with
 //! * `spread`: makes the frame a packet of a flow chosen at random, then runs the program under test. A test run with
 //!   repetitions does not restore the frame, and a relay rewrites it
+//! * `reflect_timed`, `touch_two`, `touch_five`: parts of the relay's work, by themselves
 //! * `read_key`, `find_in_array`, `find_in_hash`: run after `spread`; the difference is what finding a flow costs
 #![no_std]
 #![no_main]
 #![allow(unsafe_code)]
 
 mod find;
+mod floor;
 mod spread;
 
 use aya_ebpf::bindings::xdp_action;
@@ -25,7 +27,12 @@ fn pass(_ctx: XdpContext) -> u32 {
 /// Swaps the hardware addresses and sends the frame back.
 #[xdp]
 fn reflect(ctx: XdpContext) -> u32 {
-    let Some(addresses) = at::<[[u16; 3]; 2]>(&ctx, 0) else {
+    reflect_frame(&ctx)
+}
+
+#[inline(always)]
+fn reflect_frame(ctx: &XdpContext) -> u32 {
+    let Some(addresses) = at::<[[u16; 3]; 2]>(ctx, 0) else {
         return xdp_action::XDP_ABORTED;
     };
     // SAFETY: the bytes are in the frame, which is aligned to 2, and belong to this program while it runs.

@@ -138,7 +138,7 @@ impl From<ProgramError> for KernelError {
     }
 }
 
-/// The last three lines of a verifier log: the failing instruction and why.
+/// The last lines of a verifier log: the failing instruction and why.
 fn last_lines(log: &str) -> String {
     let told = |line: &&str| !line.trim().is_empty() && !line.contains("verification time");
     let lines: Vec<&str> = log.lines().filter(told).collect();

@@ -14,7 +14,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use aya::maps::{MapData, RingBuf};
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam_channel::{Sender, TrySendError};
 use voxlane_common::event::{Event, EventKind, MirrorHeader};
 use voxlane_common::flow::Mirror;
 
@@ -27,9 +27,6 @@ use crate::worker::monotonic_ns;
 
 /// How often keys whose end was lost are looked for.
 const PERIOD: Duration = Duration::from_millis(100);
-
-/// Mirrored frames that wait for their reader: five seconds of one call.
-const MIRRORED: usize = 2048;
 
 /// Something the program has told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,11 +92,9 @@ impl EventReader {
         heard.entry(local).or_default().add_late(before, after);
     }
 
-    /// Frames that arrive at a leg, from now on, until the receiver is dropped.
-    pub(super) fn mirror(&self, leg: SocketAddr) -> Receiver<MirroredFrame> {
-        let (sender, receiver) = bounded(MIRRORED);
-        lock(&self.readers.mirrors).entry(leg).or_default().push(sender);
-        receiver
+    /// Frames that arrive at a leg are sent, from now on, until the receiver is dropped.
+    pub(super) fn mirror(&self, leg: SocketAddr, into: Sender<MirroredFrame>) {
+        lock(&self.readers.mirrors).entry(leg).or_default().push(into);
     }
 
     /// What was heard of a leg.
@@ -242,9 +237,7 @@ impl<T: FnMut(Told)> Loop<T> {
                 continue;
             };
             let mut mirrors = lock(&self.readers.mirrors);
-            let Some(senders) = mirrors.get_mut(&local) else {
-                continue;
-            };
+            let senders = mirrors.entry(local).or_default();
             let age = Duration::from_nanos(monotonic_ns().saturating_sub(header.at_ns));
             let frame = MirroredFrame {
                 at: SystemTime::now() - age,

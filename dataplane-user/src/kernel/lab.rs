@@ -40,10 +40,26 @@ pub enum Program {
     FindInArray,
     /// Finds the flow in a hash, by [`key`].
     FindInHash,
+    /// [`Self::Reflect`], and reads the clock once.
+    ReflectTimed,
+    /// Reads and writes two cache lines of the flow.
+    TouchTwo,
+    /// Reads and writes five cache lines of the flow.
+    TouchFive,
 }
 
 impl Program {
-    const LOADED: [&'static str; 6] = ["spread", "reflect", "pass", "read_key", "find_in_array", "find_in_hash"];
+    const LOADED: [&'static str; 9] = [
+        "spread",
+        "reflect",
+        "pass",
+        "read_key",
+        "find_in_array",
+        "find_in_hash",
+        "reflect_timed",
+        "touch_two",
+        "touch_five",
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -53,6 +69,9 @@ impl Program {
             Self::ReadKey => "read_key",
             Self::FindInArray => "find_in_array",
             Self::FindInHash => "find_in_hash",
+            Self::ReflectTimed => "reflect_timed",
+            Self::TouchTwo => "touch_two",
+            Self::TouchFive => "touch_five",
         }
     }
 }
@@ -83,6 +102,7 @@ impl Lab {
         let places = places(flows);
         let mut ebpf = EbpfLoader::new()
             .map_max_entries("ARRAY", places.addresses.len() as u32 * places.count)
+            .map_max_entries("ROOMS", places.addresses.len() as u32 * places.count)
             .map_max_entries("HASH", flows.len() as u32)
             .load(OBJECT)?;
         for name in Program::LOADED {

@@ -39,6 +39,7 @@ use std::time::Duration;
 
 use aya::Ebpf;
 use aya::programs::links::FdLink;
+use crossbeam_channel::Sender;
 use voxlane_common::flow::{FlowSpec, Mirror};
 use voxlane_common::next_hop::NextHopId;
 use voxlane_common::outcome::{Loss, Outcome};
@@ -139,11 +140,6 @@ impl KernelLane {
     /// Whether what an earlier process had left was taken over.
     pub fn adopted(&self) -> bool {
         self.adopted
-    }
-
-    /// Serves one more local address; does nothing if it is served already.
-    pub fn add_address(&self, address: IpAddr) -> Result<(), KernelError> {
-        self.inner().table.add_address(address)
     }
 
     /// The ports of a leg, given by its RTP address, are a socket's from now on: the program leaves them alone.
@@ -319,12 +315,11 @@ impl KernelLane {
         interfaces
     }
 
-    /// Gives copies of all that arrives at the leg at `local`, until the receiver is dropped or the leg leaves this lane.
+    /// Sends copies of all that arrives at the leg at `local`, until the receiver is dropped or the leg leaves this lane.
     /// Frames that it does not take in time are lost.
-    pub fn mirror(&self, local: SocketAddr) -> Result<crossbeam_channel::Receiver<MirroredFrame>, KernelError> {
-        let receiver = self.events.mirror(local);
-        self.inner().table.set_mirror(local, Mirror::On)?;
-        Ok(receiver)
+    pub fn mirror(&self, local: SocketAddr, into: Sender<MirroredFrame>) -> Result<(), KernelError> {
+        self.events.mirror(local, into);
+        self.inner().table.set_mirror(local, Mirror::On)
     }
 
     /// Runs the program once over `frame` as if it had come in through the interface `ingress` (BPF_PROG_TEST_RUN), for

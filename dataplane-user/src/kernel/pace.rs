@@ -1,4 +1,4 @@
-//! Attaches `pace` to the tc ingress of interfaces whose queues keep departure times: by TCX, a link like any other; before
+//! Attaches `pace` to the tc ingress of every interface that has `relay`: by TCX, a link like any other; before
 //! Linux 6.6 by clsact, whose filters stay until somebody removes them.
 
 use std::ffi::{CStr, c_char};

@@ -29,7 +29,7 @@ use crate::media_plane::{
     MirroredFrame, PlaneStatus, Session, Unallocated,
 };
 use crate::worker::{Left, Sockets, Workers};
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::Sender;
 
 /// What the data plane has to work with.
 #[derive(Clone, Debug)]
@@ -208,7 +208,7 @@ impl MediaPlane for Plane {
         self.join(state, endpoint, peer).map(|[lane, _]| lane)
     }
 
-    fn mirror(&self, endpoint: EndpointId) -> Result<Receiver<MirroredFrame>, MediaError> {
+    fn mirror(&self, endpoint: EndpointId, into: Sender<MirroredFrame>) -> Result<(), MediaError> {
         let state = self.state();
         let row = state.endpoints.get(endpoint)?;
         let refused = |reason: String| MediaError::NotInKernel {
@@ -216,9 +216,9 @@ impl MediaPlane for Plane {
             reason,
         };
         match &row.carrier {
-            Carrier::Kernel => self.kernel.mirror(row.local).map_err(refused),
-            Carrier::Agent { .. } => Err(refused("an agent hears it".to_owned())),
-            Carrier::Pair { reason, .. } => Err(refused(format!("{reason:?}"))),
+            Carrier::Kernel => self.kernel.mirror(row.local, into).map_err(refused),
+            Carrier::Agent { .. } => Err(refused(Reason::Agent.to_string())),
+            Carrier::Pair { reason, .. } => Err(refused(reason.to_string())),
             Carrier::Nobody(_) => Err(refused("it has no media yet".to_owned())),
         }
     }

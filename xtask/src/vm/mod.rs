@@ -15,7 +15,7 @@ mod report;
 
 use std::fs::{self, File};
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -24,7 +24,7 @@ use clap::Args;
 
 use self::initramfs::TestExecutable;
 pub use self::kernels::Kernel;
-use self::machine::End;
+use self::machine::{Clock, End};
 use self::report::Report;
 use crate::tally::Tally;
 use crate::workspace::Workspace;
@@ -111,18 +111,19 @@ pub fn test_on(kernels: &[Kernel], workspace: &Workspace, filter: &[String], tal
     };
     let mut arguments = vec!["--include-ignored".to_owned(), colour.to_owned()];
     arguments.extend_from_slice(filter);
+    let tests = Tests {
+        executables,
+        arguments,
+        clock: Clock::Host,
+    };
 
     let _lock = lock(workspace)?;
     let mut sound = true;
     let mut summary = Vec::new();
     for kernel in kernels {
         let started = Instant::now();
-        let mut report = boot(workspace, kernel, &executables, &arguments, |_| {})?;
-        if report.boot.is_none() {
-            steps::note("it did not boot, which an emulated machine does now and then: once more");
-            report = boot(workspace, kernel, &executables, &arguments, |_| {})?;
-        }
-        let well = report.sound(executables.len());
+        let report = boot(workspace, kernel, &tests, |_| {})?;
+        let well = report.sound(tests.executables.len());
         summary.push(format!(
             "kernel {}: {}; {}, {} s in all",
             kernel.release,
@@ -145,22 +146,36 @@ pub fn test_on(kernels: &[Kernel], workspace: &Workspace, filter: &[String], tal
 pub fn measure(workspace: &mut Workspace, executable: &str, test: &str, name: &str) -> Result<Option<f64>> {
     prepare::ebpf(workspace)?;
     let [_, current] = KERNELS;
+    let kernels = fetch(workspace, &[current])?;
     let mut executables = test_executables(workspace)?;
     executables.retain(|built| built.name == executable);
     if executables.is_empty() {
         return Ok(None);
     }
-    let arguments = ["--include-ignored", "--nocapture", test].map(str::to_owned);
+    let tests = Tests {
+        executables,
+        arguments: ["--include-ignored", "--nocapture", test].map(str::to_owned).into(),
+        clock: Clock::Instructions,
+    };
     let mut figure = None;
     let _lock = lock(workspace)?;
-    for kernel in fetch(workspace, &[current])? {
-        boot(workspace, &kernel, &executables, &arguments, |line| {
+    for kernel in kernels {
+        let report = boot(workspace, &kernel, &tests, |line| {
             figure = figure::in_line(line, name).or(figure);
         })?;
+        ensure!(report.sound(tests.executables.len()), "the test {test} failed");
     }
     figure
         .map(Some)
         .with_context(|| format!("the test {test} did not print `{name}=...`"))
+}
+
+/// What is run in a VM.
+struct Tests {
+    executables: Vec<TestExecutable>,
+    /// What each is started with.
+    arguments: Vec<String>,
+    clock: Clock,
 }
 
 /// Waits until no other xtask uses the VM's files.
@@ -180,19 +195,28 @@ fn home(workspace: &Workspace) -> PathBuf {
 }
 
 /// Runs one VM, printing what its tests say; when it breaks off, also the last the console said.
-fn boot(
-    workspace: &Workspace,
-    kernel: &Kernel,
-    executables: &[TestExecutable],
-    arguments: &[String],
-    mut on_line: impl FnMut(&str),
-) -> Result<Report> {
+fn boot(workspace: &Workspace, kernel: &Kernel, tests: &Tests, mut on_line: impl FnMut(&str)) -> Result<Report> {
     let modules = modules::in_load_order(workspace, kernel, MODULES)?;
     let home = home(workspace).join(&kernel.release);
-    let initramfs = initramfs::build(workspace, &home, &modules, executables, arguments)?;
+    let initramfs = initramfs::build(workspace, &home, &modules, &tests.executables, &tests.arguments)?;
+    let mut report = boot_once(workspace, kernel, &initramfs, tests.clock, &mut on_line)?;
+    if report.boot.is_none() {
+        steps::note("it did not boot, which an emulated machine does now and then: once more");
+        report = boot_once(workspace, kernel, &initramfs, tests.clock, &mut on_line)?;
+    }
+    Ok(report)
+}
+
+fn boot_once(
+    workspace: &Workspace,
+    kernel: &Kernel,
+    initramfs: &Path,
+    clock: Clock,
+    mut on_line: impl FnMut(&str),
+) -> Result<Report> {
     steps::begin(&format!("kernel {}", kernel.release));
     let mut report = Report::new();
-    let end = machine::run(workspace, kernel, &initramfs, |line| {
+    let end = machine::run(workspace, kernel, initramfs, clock, |line| {
         on_line(line);
         if let Some(line) = report.take(line) {
             println!("{line}");

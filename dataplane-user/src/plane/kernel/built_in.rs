@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::Sender;
 use voxlane_common::outcome::Loss;
 use voxlane_common::ports::MAX_ADDRESSES;
 
@@ -185,10 +185,10 @@ impl Kernel {
         }
     }
 
-    /// Copies of what arrives at a leg and its peer.
-    pub(in crate::plane) fn mirror(&self, local: SocketAddr) -> Result<Receiver<MirroredFrame>, String> {
-        let lane = self.lane.as_ref().map_err(|reason| format!("{reason:?}"))?;
-        lane.mirror(local).map_err(|error| error.to_string())
+    /// Sends copies of what arrives at a leg.
+    pub(in crate::plane) fn mirror(&self, local: SocketAddr, into: Sender<MirroredFrame>) -> Result<(), String> {
+        let lane = self.lane.as_ref().map_err(ToString::to_string)?;
+        lane.mirror(local, into).map_err(|error| error.to_string())
     }
 
     /// The lane as a whole.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::Sender;
 
 use super::{KernelLeg, Seen};
 use crate::flows::LegState;
@@ -76,8 +76,8 @@ impl Kernel {
 
     pub(in crate::plane) fn add_late(&self, _local: SocketAddr, _before: &LegState, _after: &LegState) {}
 
-    pub(in crate::plane) fn mirror(&self, _local: SocketAddr) -> Result<Receiver<MirroredFrame>, String> {
-        Err(format!("{:?}", self.reason))
+    pub(in crate::plane) fn mirror(&self, _local: SocketAddr, _into: Sender<MirroredFrame>) -> Result<(), String> {
+        Err(self.reason.to_string())
     }
 
     pub(in crate::plane) fn status(&self) -> Option<KernelStatus> {
