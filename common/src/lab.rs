@@ -183,13 +183,7 @@ pub const fn key(address: u32, port: u16) -> u64 {
 }
 
 /// A flow for the comparison of array and hash: one cache line.
-pub type Line = [u64; LINE_WORDS];
-
-/// Words in a cache line.
-pub const LINE_WORDS: usize = 8;
-
-/// As much memory as a flow of the relay has.
-pub type Room = [u64; 64];
+pub type Line = [u64; 8];
 
 /// Declares map values.
 #[cfg(feature = "user")]

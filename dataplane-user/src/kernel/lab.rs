@@ -102,7 +102,8 @@ impl Lab {
         let places = places(flows);
         let mut ebpf = EbpfLoader::new()
             .map_max_entries("ARRAY", places.addresses.len() as u32 * places.count)
-            .map_max_entries("ROOMS", places.addresses.len() as u32 * places.count)
+            .map_max_entries("TWO_LINES", places.addresses.len() as u32 * places.count)
+            .map_max_entries("FIVE_LINES", places.addresses.len() as u32 * places.count)
             .map_max_entries("HASH", flows.len() as u32)
             .load(OBJECT)?;
         for name in Program::LOADED {
