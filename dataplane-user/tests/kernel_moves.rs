@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, unbounded};
 use kernel_support::bench::until;
-use kernel_support::far::{Far, Stream, recording, sequence, ssrc, timestamp};
+use kernel_support::far::{Far, Stream, Window, recording, sequence, ssrc, timestamp};
 use kernel_support::net::{Net, socket};
 use kernel_support::{Call, above, is_root, leg};
 use voxlane_common::drops::DropReason;
@@ -142,17 +142,23 @@ impl Lab {
     }
 
     /// Both far ends send from now on: the callee once it is known where the caller is.
-    fn talk(&self, spacing: Duration) -> [Far; 2] {
-        let caller = Far::start(&self.caller, self.a.rtp, CALLER, spacing);
+    fn talk(&self, spacing: Duration, window: Option<&Window>) -> [Far; 2] {
+        let caller = Far::start(&self.caller, self.a.rtp, CALLER, spacing, window);
         until("the caller is found", || self.flow(self.a).received.source.is_some());
-        [caller, Far::start(&self.callee, self.b.rtp, CALLEE, spacing)]
+        let other = window.map(Window::other);
+        [
+            caller,
+            Far::start(&self.callee, self.b.rtp, CALLEE, spacing, other.as_ref()),
+        ]
     }
 
     /// A call that is relayed in the worker lane, both of whose ends are heard: everybody's hardware address is known.
     fn talk_in_worker(&self, spacing: Duration) -> [Far; 2] {
         self.relay();
         assert_eq!(self.prefer(self.a, Lane::Worker), Lane::Worker);
-        let fars = self.talk(spacing);
+        // Media comes when it comes; a flood comes as fast as it is taken.
+        let window = (spacing < PTIME).then(Window::default);
+        let fars = self.talk(spacing, window.as_ref());
         fars.iter().for_each(|far| far.wait_for(3, |_| true));
         fars
     }
@@ -341,7 +347,7 @@ fn an_agent_leaves_and_comes_back_a_hundred_times_in_one_stream() {
         lab.events.recv_timeout(Duration::from_secs(30)),
         Ok(MediaEvent::AgentReady(lab.a.id))
     );
-    let mut fars = lab.talk(PTIME);
+    let mut fars = lab.talk(PTIME, None);
     fars[0].wait_for(3, |_| true);
     for number in 0..MOVES / 2 {
         std::thread::sleep(PTIME * (number * 7 % 20) / 20);
@@ -460,6 +466,7 @@ fn a_far_end_that_moves_with_its_call_is_found_anew() {
                 ..CALLEE
             },
             PTIME,
+            None,
         );
         far.wait_for(3, |packet| ssrc(packet) == CALLER.ssrc);
         fars[0].wait_for(3, |packet| ssrc(packet) == number as u32 + 1);

@@ -18,6 +18,27 @@ const PRESS: u64 = 6;
 
 const SAMPLES: u32 = 160;
 
+/// Packets that may be under way from one far end to the other, so that a machine too slow for them loses none in its
+/// sockets.
+const UNDER_WAY: u64 = 64;
+
+/// How many packets of each of two far ends the other has heard.
+#[derive(Clone, Debug, Default)]
+pub struct Window {
+    heard_of_me: Arc<AtomicU64>,
+    heard_by_me: Arc<AtomicU64>,
+}
+
+impl Window {
+    /// The same, seen from the other far end.
+    pub fn other(&self) -> Self {
+        Self {
+            heard_of_me: Arc::clone(&self.heard_by_me),
+            heard_by_me: Arc::clone(&self.heard_of_me),
+        }
+    }
+}
+
 /// A stream as it is sent: a sine, and a key now and then. Every packet can be made again, to be compared.
 #[derive(Clone, Copy, Debug)]
 pub struct Stream {
@@ -167,8 +188,15 @@ pub struct Far {
 }
 
 impl Far {
-    /// Sends a packet every `spacing` from `socket` to `to`, and hears what comes there.
-    pub fn start(socket: &UdpSocket, to: SocketAddr, stream: Stream, spacing: Duration) -> Self {
+    /// Sends a packet every `spacing` from `socket` to `to`, and hears what comes there. With a window it waits while too
+    /// many are under way.
+    pub fn start(
+        socket: &UdpSocket,
+        to: SocketAddr,
+        stream: Stream,
+        spacing: Duration,
+        window: Option<&Window>,
+    ) -> Self {
         let hushed = Arc::new(AtomicBool::new(false));
         let gone = Arc::new(AtomicBool::new(false));
         let sent = Arc::new(AtomicU64::new(0));
@@ -177,10 +205,19 @@ impl Far {
         let (out, inwards) = (socket.try_clone().unwrap(), socket.try_clone().unwrap());
         let sender = std::thread::spawn({
             let (hushed, sent) = (Arc::clone(&hushed), Arc::clone(&sent));
+            let arrived = window.map(|window| Arc::clone(&window.heard_of_me));
             move || {
                 let mut due = Instant::now();
                 while !hushed.load(Relaxed) {
                     let n = sent.load(Relaxed);
+                    if arrived
+                        .as_ref()
+                        .is_some_and(|arrived| n >= arrived.load(Relaxed) + UNDER_WAY)
+                    {
+                        std::thread::sleep(spacing);
+                        due = Instant::now();
+                        continue;
+                    }
                     out.send_to(&stream.packet(n, stream.event), to).unwrap();
                     sent.store(n + 1, Relaxed);
                     due += spacing;
@@ -190,14 +227,18 @@ impl Far {
         });
         let receiver = std::thread::spawn({
             let (gone, heard) = (Arc::clone(&gone), Arc::clone(&heard));
+            let count = window.map(|window| Arc::clone(&window.heard_by_me));
             move || {
                 let mut buffer = [0; 2048];
                 loop {
                     match inwards.recv(&mut buffer) {
-                        Ok(length) => heard
-                            .lock()
-                            .unwrap_or_else(PoisonError::into_inner)
-                            .push((Instant::now(), buffer[..length].to_vec())),
+                        Ok(length) => {
+                            let arrival = (Instant::now(), buffer[..length].to_vec());
+                            heard.lock().unwrap_or_else(PoisonError::into_inner).push(arrival);
+                            if let Some(count) = &count {
+                                count.fetch_add(1, Relaxed);
+                            }
+                        }
                         Err(_) if gone.load(Relaxed) => return,
                         Err(_) => {}
                     }
