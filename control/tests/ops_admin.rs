@@ -9,7 +9,8 @@ use crossbeam_channel::Receiver;
 use http_body_util::BodyExt;
 use voxlane::call::Side;
 use voxlane::ops::report::{
-    AgentCounts, CallCounts, CallReport, CallsReport, FlowRow, FlowsReport, LaneReport, LegRow, StatusReport,
+    AgentCounts, CallCounts, CallReport, CallsReport, FlowRow, FlowsReport, LaneReport, LegRow, QualityCounts,
+    StatusReport,
 };
 use voxlane::ops::server::AdminServer;
 use voxlane::ops::{Inspect, Operate, OperateError, client, pcap, socket};
@@ -17,7 +18,8 @@ use voxlane::sip::Counters;
 use voxlane_dataplane::codec::Codec;
 use voxlane_dataplane::lane::{Lane, Reason};
 use voxlane_dataplane::media_plane::{
-    AttachMode, EndpointId, FlowReport, InterfaceStatus, KernelStatus, MirroredFrame, PlaneStatus, StreamStats,
+    AttachMode, BufferStats, EndpointId, FlowReport, InterfaceStatus, KernelStatus, MirroredFrame, PlaneStatus,
+    Quality, StreamStats, WorkerHealth, WorkerStatus,
 };
 
 /// A gateway with one call to an agent.
@@ -35,7 +37,15 @@ fn plane() -> PlaneStatus {
             interface("eth1", AttachMode::Generic, Some("the driver has no XDP")),
         ],
         unavailable: None,
-        workers: vec![Some(1)],
+        workers: vec![WorkerStatus {
+            core: Some(1),
+            health: WorkerHealth::Stalled,
+            residents: 3,
+            load: 0.25,
+            late_ms: 1.5,
+            given_up: 2,
+            commands: 4,
+        }],
         ports_in_use: 1,
         ports_total: 5000,
         kernel: Some(KernelStatus {
@@ -69,6 +79,10 @@ impl Inspect for Gateway {
                 failed: 1,
             },
             agents: AgentCounts { active: 1, failed: 2 },
+            quality: QualityCounts {
+                media_timeouts: 5,
+                crossings: vec![("loss".into(), 6)],
+            },
             tasks: 9,
         }
     }
@@ -84,6 +98,9 @@ impl Inspect for Gateway {
             lane: Some(Lane::Worker),
             reason: Some(Reason::Agent),
             digits: "12".into(),
+            mos: Some(4.4),
+            far_mos: None,
+            limits_crossed: Vec::new(),
         };
         let call = CallReport {
             id: "c1".into(),
@@ -124,6 +141,15 @@ impl Inspect for Gateway {
             digits: 2,
             drops: vec![("stranger".into(), 3)],
             paced: false,
+            quality: Quality {
+                mos: Some(4.25),
+                buffer: Some(BufferStats {
+                    delay_ms: 30.0,
+                    late: 7,
+                    ..BufferStats::default()
+                }),
+                ..Quality::default()
+            },
         };
         FlowsReport {
             status: plane(),
@@ -217,7 +243,8 @@ async fn the_json_has_the_shape_that_is_promised() {
             "cause": null, "digits": "12",
             "legs": [{
                 "side": "a", "call_id": "x@y", "local": "203.0.113.50:10000", "remote": null, "codec": "PCMU",
-                "lane": "worker", "reason": "agent", "digits": "12"
+                "lane": "worker", "reason": "agent", "digits": "12",
+                "mos": 4.4, "far_mos": null, "limits_crossed": []
             }],
         })
     );
@@ -257,6 +284,18 @@ async fn metrics_are_computed_from_the_reports() {
         "voxlane_xdp_attached{interface=\"eth1\",mode=\"native\"} 0",
         "voxlane_xdp_attached{interface=\"eth1\",mode=\"generic\"} 1",
         "voxlane_flows_paced 0",
+        "voxlane_worker_up{worker=\"0\"} 0.0",
+        "voxlane_worker_calls{worker=\"0\"} 3.0",
+        "voxlane_worker_load{worker=\"0\"} 0.25",
+        "voxlane_worker_late_seconds{worker=\"0\"} 0.0015",
+        "voxlane_worker_commands{worker=\"0\"} 4.0",
+        "voxlane_worker_frames_given_up_total{worker=\"0\"} 2",
+        "voxlane_media_timeouts_total 5",
+        "voxlane_limit_crossings_total{limit=\"loss\"} 6",
+        "voxlane_mos_mean{lane=\"worker\",way=\"received\"} 4.25",
+        "voxlane_mos_lowest{lane=\"worker\",way=\"received\"} 4.25",
+        "voxlane_jitter_buffer_late 7",
+        "voxlane_jitter_buffer_longest_seconds 0.03",
         "voxlane_xdp_packets_total{outcome=\"forwarded\"} 1000",
         "voxlane_xdp_packets_total{outcome=\"unallocated\"} 3",
         "# TYPE voxlane_xdp_duration_seconds histogram",

@@ -14,6 +14,7 @@ use voxlane_dataplane::media_plane::{
     Unallocated,
 };
 use voxlane_dataplane::plane::{KernelChoice, Plane, PlaneConfig, Policing, Rules};
+use voxlane_dataplane::reception::Limits;
 
 const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -25,6 +26,7 @@ fn config(address: IpAddr, (first_port, last_port): (u16, u16)) -> PlaneConfig {
         first_port,
         last_port,
         ptime: 20,
+        jitter: Limits::default(),
         worker_cores: None,
         kernel: KernelChoice::Off,
         unallocated: Unallocated::Drop,

@@ -7,6 +7,7 @@
 //! From the outside in:
 //! - `pool`: [`Workers`], the threads as the media plane sees them; [`Handle`], one resident of theirs.
 //! - `command`: what the pool tells a worker. Events come back over the channel given to [`Workers::start`].
+//! - `pulse`: what a worker says of itself, and the thread that sees when it says nothing more.
 //! - `run`: the loop. It asks `wheel` who is due when, and `token` which descriptor is ready.
 //! - `resident`: what a worker carries, one of the next two.
 //! - `relay`: a relayed pair.
@@ -20,12 +21,34 @@ mod io;
 mod leg;
 mod pool;
 mod ports;
+mod pulse;
 mod relay;
 mod resident;
 mod run;
 mod stats;
 mod token;
 mod wheel;
+
+use crate::reception::Limits;
+
+/// How the workers treat every call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Packet time of what agents say and hear, milliseconds.
+    pub ptime: u8,
+    /// How long packets may wait before an agent hears them.
+    pub jitter: Limits,
+}
+
+impl From<u8> for Settings {
+    /// The usual, with this packet time.
+    fn from(ptime: u8) -> Self {
+        Self {
+            ptime,
+            jitter: Limits::default(),
+        }
+    }
+}
 
 pub use command::{Left, NewLeg, NewRelay, Parted, RelayLeg, Released, Removed};
 pub use io::Sockets;

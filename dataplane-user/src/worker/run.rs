@@ -8,11 +8,13 @@ use crossbeam_channel::{Receiver, Sender};
 use mio::{Events, Poll, Token, Waker};
 use slab::Slab;
 
+use super::Settings;
 use super::clock::Clock;
 use super::command::{Command, NewLeg, Parted, Released, Removed, ResidentId};
 use super::io::{LONGEST_QUEUE, Received, receive_from};
 use super::leg::{AgentLeg, Voice};
 use super::ports::{Kind, Ports};
+use super::pulse::{IDLE, Pulse};
 use super::relay::{RelayPair, Side};
 use super::resident::Resident;
 use super::stats::LegStats;
@@ -36,7 +38,7 @@ pub(super) struct Worker {
     inbox: Receiver<Command>,
     events: Sender<MediaEvent>,
     clock: Clock,
-    ptime: u8,
+    settings: Settings,
     wheel: Wheel,
     residents: Slab<Resident>,
     keys: HashMap<ResidentId, usize>,
@@ -47,6 +49,7 @@ pub(super) struct Worker {
     due: Vec<usize>,
     /// Frames given up that the log knows of.
     given_up: u64,
+    pulse: Arc<Pulse>,
 }
 
 /// Whether the loop goes on.
@@ -59,10 +62,11 @@ enum Next {
 impl Worker {
     /// A worker that takes its commands from `inbox`, and what wakes it when there is one.
     pub(super) fn new(
-        ptime: u8,
+        settings: Settings,
         clock: Clock,
         inbox: Receiver<Command>,
         events: Sender<MediaEvent>,
+        pulse: Arc<Pulse>,
     ) -> io::Result<(Self, Arc<Waker>)> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), COMMAND)?);
@@ -71,14 +75,15 @@ impl Worker {
             inbox,
             events,
             clock,
-            ptime,
-            wheel: Wheel::new(ptime),
+            settings,
+            wheel: Wheel::new(settings.ptime),
             residents: Slab::new(),
             keys: HashMap::new(),
             ready: Vec::with_capacity(EVENTS),
             datagram: vec![0; DATAGRAM].into_boxed_slice(),
             due: Vec::new(),
             given_up: 0,
+            pulse,
         };
         Ok((worker, waker))
     }
@@ -87,12 +92,16 @@ impl Worker {
     pub(super) fn run(mut self) {
         let mut reported = Events::with_capacity(EVENTS);
         loop {
+            self.pulse.beat(self.clock.now());
             self.wait(&mut reported);
+            let began = self.clock.now();
+            self.pulse.beat(began);
             if self.obey() == Next::Stop {
                 return;
             }
             self.receive();
             self.send_due();
+            self.pulse.worked(began, self.clock.now());
         }
     }
 
@@ -100,11 +109,12 @@ impl Worker {
     fn wait(&mut self, reported: &mut Events) {
         let timeout = if self.ready.is_empty() {
             let now = self.clock.now();
-            self.wheel.next_due().map(|due| due.saturating_sub(now))
+            let due = self.wheel.next_due().map(|due| due.saturating_sub(now));
+            due.map_or(IDLE, |due| due.min(IDLE))
         } else {
-            Some(std::time::Duration::ZERO)
+            std::time::Duration::ZERO
         };
-        if let Err(error) = self.poll.poll(reported, timeout)
+        if let Err(error) = self.poll.poll(reported, Some(timeout))
             && error.kind() != io::ErrorKind::Interrupted
         {
             tracing::error!(%error, "a media worker cannot poll its sockets");
@@ -119,9 +129,8 @@ impl Worker {
             match command {
                 Command::AddLeg(id, leg, stats) => self.add_leg(id, *leg, stats),
                 Command::SetSession(id, session) => {
-                    let now = self.clock.now();
                     if let Some(Resident::Leg(leg)) = self.resident(id) {
-                        leg.set_session(*session, now);
+                        leg.set_session(*session);
                     }
                 }
                 Command::AddRelay(id, pair, stats) => {
@@ -164,6 +173,11 @@ impl Worker {
                 }
                 Command::Stop => return Next::Stop,
                 #[cfg(test)]
+                Command::Hang(release) => {
+                    // Until the test lets go.
+                    let _ = release.recv();
+                }
+                #[cfg(test)]
                 Command::Panic => panic!("told to"),
             }
         }
@@ -193,14 +207,14 @@ impl Worker {
             }
         };
         let now = self.clock.now();
-        let voice = Voice::start(endpoint, leg.agent, self.ptime, self.events.clone(), now);
+        let voice = Voice::start(endpoint, leg.agent, self.settings.ptime, self.events.clone(), now);
         let slot = self.wheel.insert(self.residents.vacant_key(), now);
-        let mut resident = AgentLeg::new(ports, self.ptime, voice, slot, stats, self.clock);
+        let mut resident = AgentLeg::new(ports, &self.settings, voice, slot, stats, self.clock);
         if let Some(left) = leg.left {
             resident.take_up(left);
         }
         if let Some(session) = leg.session {
-            resident.set_session(session, now);
+            resident.set_session(session);
         }
         self.admit(id, Resident::Leg(Box::new(resident)));
     }
@@ -263,9 +277,10 @@ impl Worker {
     }
 
     fn remove(&mut self, id: ResidentId) -> Removed {
-        let Some((key, leg)) = self.take_leg(id) else {
+        let Some((key, mut leg)) = self.take_leg(id) else {
             return Removed::default();
         };
+        leg.leave(self.clock.now());
         // Dropping the sockets frees the ports and takes them out of the poll.
         let (_, voice, slot) = leg.hang_up(self.clock.now());
         Removed {
@@ -340,6 +355,7 @@ impl Worker {
     /// Works off the frames that are due.
     fn send_due(&mut self) {
         while let Some(due) = self.wheel.take_due(self.clock.now()) {
+            self.pulse.frame(self.wheel.time_of(due), self.clock.now());
             self.due.clear();
             self.due.extend_from_slice(self.wheel.slot(due.slot));
             for place in 0..self.due.len() {
@@ -363,6 +379,7 @@ impl Worker {
                 "a media worker is late: frames were not sent"
             );
             self.given_up = given_up;
+            self.pulse.set_given_up(given_up);
         }
     }
 }
