@@ -50,6 +50,13 @@ impl Rate {
     /// Every rate.
     pub const ALL: [Self; 4] = [Self::Khz8, Self::Khz16, Self::Khz24, Self::Khz48];
 
+    /// The rate of so many samples a second.
+    pub fn of_hz(hz: u32) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|rate| rate.samples_a_millisecond() * 1000 == hz as usize)
+    }
+
     /// Samples a millisecond.
     pub const fn samples_a_millisecond(self) -> usize {
         match self {
