@@ -1,8 +1,10 @@
 //! The worker lane in numbers. Each group of figures is a module that adds its rows to one report:
 //! - [`codecs`]: what a packet costs in each codec, against ffmpeg;
+//! - [`speech`]: how speech comes through each way between codecs, against ffmpeg's;
 //! - [`transcoded`]: calls a core that are transcoded, over real sockets.
 
 mod codecs;
+mod speech;
 mod transcoded;
 
 use std::process::ExitCode;
@@ -25,6 +27,7 @@ fn run() -> Result<()> {
     let arguments = Arguments::of_this_process().map_err(anyhow::Error::msg)?;
     let mut report = Report::default();
     codecs::measure(&mut report)?;
+    speech::measure(&mut report)?;
     transcoded::measure(&mut report)?;
     print!("{}", report.table());
     if let Some(file) = arguments.json {

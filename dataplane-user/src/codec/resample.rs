@@ -199,13 +199,18 @@ impl Resampler {
         for block in input.chunks(BLOCK) {
             self.line[past..past + block.len()].copy_from_slice(block);
             let mut count = 0;
-            while self.next < block.len() * up {
-                let (sample, phase) = (self.next / up, self.next % up);
+            let (mut sample, mut phase) = (self.next / up, self.next % up);
+            while sample < block.len() {
                 made[count] = round(dot(&self.line[sample..sample + taps], self.filter.phase(phase)));
                 count += 1;
-                self.next += down;
+                phase += down;
+                // Dividing would cost more than the filter.
+                while phase >= up {
+                    phase -= up;
+                    sample += 1;
+                }
             }
-            self.next -= block.len() * up;
+            self.next = (sample - block.len()) * up + phase;
             self.line.copy_within(block.len()..block.len() + past, 0);
             output(&made[..count]);
         }
