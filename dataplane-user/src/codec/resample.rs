@@ -2,7 +2,7 @@
 //!
 //! A fixed linear-phase filter in as many phases as there are output samples between input samples (polyphase FIR,
 //! designed with Kaiser's window). Up to 0.425 of the lower rate (3.4 kHz of 8 kHz) levels stay within 0.02 dB; what is
-//! above half of the lower rate is down by more than 60 dB. Sound is delayed by 27 samples of the lower rate (3.4 ms at
+//! above half of the lower rate is down by more than 60 dB. Sound is delayed by 28 samples of the lower rate (3.5 ms at
 //! 8 kHz), whichever the rates are.
 
 use std::f64::consts::PI;
@@ -11,12 +11,12 @@ use std::sync::OnceLock;
 /// Input samples that are worked off together.
 const BLOCK: usize = 80;
 
-/// Taps of the filter in samples of the lower rate: what Kaiser's formula gives for 66 dB between 0.425 and 0.5 of the
-/// lower rate, 53.9, rounded up to an even number.
-const SPAN: usize = 54;
+/// Taps of the filter in samples of the lower rate: what Kaiser's formula gives for 67 dB between 0.425 and 0.5 of the
+/// lower rate, 55, rounded up to whole groups and an even number.
+const SPAN: usize = 56;
 
-/// Shape of Kaiser's window for 66 dB.
-const BETA: f64 = 0.1102 * (66.0 - 8.7);
+/// Shape of Kaiser's window for 67 dB.
+const BETA: f64 = 0.1102 * (67.0 - 8.7);
 
 /// Middle between the end of the pass band and the beginning of the stop band, as part of the lower rate.
 const CORNER: f64 = (0.425 + 0.5) / 2.0;
@@ -105,10 +105,14 @@ impl Filter {
         let spread = up.max(down);
         let taps = SPAN * spread / up;
         let length = taps * up;
-        let middle = (length - 1) as f64 / 2.0;
-        let tap = |place: usize| {
-            let distance = place as f64 - middle;
-            sinc(2.0 * CORNER / spread as f64 * distance) * kaiser(distance / (length as f64 / 2.0))
+        // A whole number, so that the delay is one; the first tap, which has no counterpart, is none.
+        let middle = (length / 2) as f64;
+        let tap = |place: usize| match place {
+            0 => 0.0,
+            place => {
+                let distance = place as f64 - middle;
+                sinc(2.0 * CORNER / spread as f64 * distance) * kaiser(distance / middle)
+            }
         };
         let whole = taps.next_multiple_of(GROUP);
         let mut phases = Vec::with_capacity(whole * up);
