@@ -1,5 +1,5 @@
-//! The media of an agent leg: what arrives is judged and counted, what is said becomes packets on the grid, and both are
-//! reported.
+//! The media of a leg that ends at a worker: what arrives is judged and counted, what is to be sent becomes packets, and both
+//! are reported.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,14 +11,12 @@ use voxlane_common::latch::{Admission, Latch};
 use voxlane_common::rtcp;
 use voxlane_common::rtp::{RtpHeader, media};
 
-use super::packetize::{Packetizer, Sound};
+use super::packetize::{Marker, Packetizer, Sound};
 use super::report::{Goes, Reporter, Sent};
 use crate::codec::Codec;
-use crate::codec::g711::from_ulaw;
 use crate::dtmf::{self, Press};
 use crate::flows::{self, COMFORT_NOISE, LegState, receives, sends};
 use crate::media_plane::{RtcpPort, Session};
-use crate::playout::Playout;
 use crate::reception::{Figures, Inserted, Kind as Carries};
 use crate::worker::clock::Clock;
 use crate::worker::command::Left;
@@ -27,24 +25,35 @@ use crate::worker::ports::{Kind, Ports};
 use crate::worker::stats::LegStats;
 
 /// Most audio taken from one packet: 200 ms. No sender of telephony audio puts more into one.
-const MAX_AUDIO: usize = 1600;
+pub(in crate::worker) const MAX_AUDIO: usize = 1600;
 
 /// µ-law bytes in a millisecond.
 const BYTES_A_MILLISECOND: usize = 8;
 
 /// A packet that is to be heard.
-pub(super) struct Arrived<'a> {
-    pub(super) header: RtpHeader,
-    pub(super) carries: Carries,
+pub(in crate::worker) struct Arrived<'a> {
+    pub(in crate::worker) header: RtpHeader,
+    pub(in crate::worker) carries: Carries,
     /// What follows the header.
-    pub(super) payload: &'a [u8],
+    pub(in crate::worker) payload: &'a [u8],
+}
+
+/// What a line is to send.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::worker) enum Content<'a> {
+    /// Audio of the leg's codec.
+    Audio(&'a [u8]),
+    /// What follows the RTP header in a telephone event's packet.
+    Key(&'a [u8; 4]),
 }
 
 /// The line of one leg.
-pub(super) struct Line {
+pub(in crate::worker) struct Line {
     ports: Ports,
     session: Option<Session>,
     stats: Arc<[LegStats]>,
+    /// Its place in them.
+    place: usize,
     clock: Clock,
     rtp_latch: Latch,
     rtcp_latch: Latch,
@@ -60,13 +69,21 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// A line that is silent until it has a session.
-    pub(super) fn new(ports: Ports, ptime: u8, stats: Arc<[LegStats]>, clock: Clock, now: Duration) -> Self {
+    /// A line that is silent until it has a session. `place` is that of its counters in `stats`.
+    pub(in crate::worker) fn new(
+        ports: Ports,
+        ptime: u8,
+        stats: Arc<[LegStats]>,
+        place: usize,
+        clock: Clock,
+        now: Duration,
+    ) -> Self {
         let samples = usize::from(ptime) * BYTES_A_MILLISECOND;
         Self {
             ports,
             session: None,
             stats,
+            place,
             clock,
             rtp_latch: Latch::default(),
             rtcp_latch: Latch::default(),
@@ -81,7 +98,7 @@ impl Line {
     }
 
     /// Goes on from where another has left the leg.
-    pub(super) fn take_up(&mut self, left: Left) {
+    pub(in crate::worker) fn take_up(&mut self, left: Left) {
         let LegState { rtp, rtcp, heard } = left.received;
         self.rtp_latch = rtp.latch;
         self.rtcp_latch = rtcp.latch;
@@ -90,7 +107,7 @@ impl Line {
         self.keys = heard;
         self.before = left.received;
         self.packetizer.take_up(&left);
-        if let Some(stats) = self.stats.first() {
+        if let Some(stats) = self.stats.get(self.place) {
             stats.begin(&heard);
             stats.set_stream(&self.account, self.rtp_latch.source(), self.unused);
             stats.set_drops(|reason| rtp.dropped(reason) + rtcp.dropped(reason));
@@ -99,14 +116,14 @@ impl Line {
     }
 
     /// What it leaves to another; nothing if the leg was not up.
-    pub(super) fn left(&self) -> Option<Left> {
+    pub(in crate::worker) fn left(&self) -> Option<Left> {
         self.session.as_ref()?;
         let mut received = self.before;
         received.rtp.latch = self.rtp_latch;
         received.rtp.account = self.account;
         received.rtcp.latch = self.rtcp_latch;
         received.heard = self.keys;
-        if let Some(stats) = self.stats.first() {
+        if let Some(stats) = self.stats.get(self.place) {
             received.heard.datagrams = stats.userspace_packets();
         }
         Some(Left {
@@ -117,17 +134,17 @@ impl Line {
     }
 
     /// Its sockets, when it is no more.
-    pub(super) fn into_ports(self) -> Ports {
+    pub(in crate::worker) fn into_ports(self) -> Ports {
         self.ports
     }
 
     /// Its sockets.
-    pub(super) fn ports(&self) -> &Ports {
+    pub(in crate::worker) fn ports(&self) -> &Ports {
         &self.ports
     }
 
     /// Its sockets, to register them.
-    pub(super) fn ports_mut(&mut self) -> &mut Ports {
+    pub(in crate::worker) fn ports_mut(&mut self) -> &mut Ports {
         &mut self.ports
     }
 
@@ -137,7 +154,7 @@ impl Line {
     }
 
     /// Changes what was agreed. If the far end has moved, the latches open again.
-    pub(super) fn set_session(&mut self, session: Session) {
+    pub(in crate::worker) fn set_session(&mut self, session: Session) {
         if let Some(before) = &self.session
             && before.remote() != session.remote()
         {
@@ -154,14 +171,14 @@ impl Line {
     }
 
     /// Takes one datagram; a packet that is to be heard, if it is one.
-    pub(super) fn on_datagram<'a>(
+    pub(in crate::worker) fn on_datagram<'a>(
         &mut self,
         kind: Kind,
         datagram: &'a [u8],
         from: SocketAddr,
         now: Duration,
     ) -> Option<Arrived<'a>> {
-        if let Some(stats) = self.stats.first() {
+        if let Some(stats) = self.stats.get(self.place) {
             stats.on_received();
         }
         let shared = self
@@ -186,7 +203,7 @@ impl Line {
     }
 
     /// What has become of a packet that was to be heard.
-    pub(super) fn on_inserted(&mut self, inserted: Inserted) {
+    pub(in crate::worker) fn on_inserted(&mut self, inserted: Inserted) {
         match inserted {
             Inserted::Waits => {}
             Inserted::Late | Inserted::Duplicate | Inserted::Overflow => {
@@ -197,34 +214,34 @@ impl Line {
     }
 
     /// A telephone event's turn has come, at `due`; a press that it ends.
-    pub(super) fn on_event(&mut self, header: &RtpHeader, payload: &[u8], due: Duration) -> Option<Press> {
+    pub(in crate::worker) fn on_event(&mut self, header: &RtpHeader, payload: &[u8], due: Duration) -> Option<Press> {
         let press = self.keys.on_event(header, payload, self.clock.monotonic_ns(due));
         self.counted(press)
     }
 
     /// A press whose end was lost.
-    pub(super) fn lost_end(&mut self, now: Duration) -> Option<Press> {
+    pub(in crate::worker) fn lost_end(&mut self, now: Duration) -> Option<Press> {
         let press = self.keys.on_time(self.clock.monotonic_ns(now));
         self.counted(press)
     }
 
     /// What the jitter buffer has done.
     pub(super) fn heard_with(&self, figures: &Figures) {
-        if let Some(stats) = self.stats.first() {
+        if let Some(stats) = self.stats.get(self.place) {
             stats.set_buffer(figures);
         }
     }
 
     /// A press is told, and counted.
     fn counted(&self, press: Option<Press>) -> Option<Press> {
-        if let (Some(_), Some(stats)) = (press, self.stats.first()) {
+        if let (Some(_), Some(stats)) = (press, self.stats.get(self.place)) {
             stats.set_heard(&self.keys);
         }
         press
     }
 
     fn publish(&self) {
-        if let Some(stats) = self.stats.first() {
+        if let Some(stats) = self.stats.get(self.place) {
             stats.set_stream(&self.account, self.rtp_latch.source(), self.unused);
         }
     }
@@ -244,7 +261,7 @@ impl Line {
         }
         let now_ns = self.clock.monotonic_ns(now);
         self.reporter.on_packet(&mut self.keys.reports, datagram, now_ns);
-        if let Some(stats) = self.stats.first() {
+        if let Some(stats) = self.stats.get(self.place) {
             stats.set_heard(&self.keys);
         }
     }
@@ -282,7 +299,15 @@ impl Line {
     }
 
     /// Sends what is due in `frame` of the grid: a key that is pressed, else the next audio, else silence.
-    pub(super) fn send(&mut self, frame: u64, playout: &mut Playout, keys: &mut dtmf::Sender, now: Duration) {
+    ///
+    /// `next` fills a frame with audio of the leg's codec.
+    pub(super) fn send(
+        &mut self,
+        frame: u64,
+        next: impl FnOnce(&mut [u8]) -> Sound,
+        keys: &mut dtmf::Sender,
+        now: Duration,
+    ) {
         let Some(session) = &self.session else {
             return;
         };
@@ -299,11 +324,7 @@ impl Line {
             keys.clear();
         }
         // A key takes the place of the audio of its time.
-        let sound = if playout.next(&mut self.frame) {
-            Sound::Talk
-        } else {
-            Sound::Silence
-        };
+        let sound = next(&mut self.frame);
         if !sending {
             return;
         }
@@ -312,18 +333,48 @@ impl Line {
             Some((payload_type, key)) => self
                 .packetizer
                 .event(payload_type, key.marker, key.timestamp, &key.payload),
-            None => {
-                from_ulaw(session.codec, &mut self.frame);
-                self.packetizer
-                    .audio(frame, session.send_payload_type, sound, &self.frame)
-            }
+            None => self
+                .packetizer
+                .audio(frame, session.send_payload_type, sound, &self.frame),
         };
         if let Some(to) = destination(&self.rtp_latch, session.remote_rtp) {
             // A packet the system does not take is lost, as on the way.
             send_to(self.ports.socket(Kind::Rtp), packet, to);
         }
-        self.packetizer.sent_at(now_ns);
-        if let Some(stats) = self.stats.first() {
+        self.sent(now);
+    }
+
+    /// Sends a packet that is not of the grid, at its own media time; nothing where nothing may be sent.
+    pub(in crate::worker) fn send_at(&mut self, timestamp: u32, marker: Marker, content: Content<'_>, now: Duration) {
+        let Some(session) = self.session.as_ref().filter(|session| sends(session.direction)) else {
+            return;
+        };
+        let (payload_type, payload) = match (content, session.telephone_event) {
+            (Content::Audio(audio), _) => (session.send_payload_type, audio),
+            (Content::Key(key), Some(event)) => (event.send, &key[..]),
+            (Content::Key(_), None) => return,
+        };
+        let packet = self.packetizer.at(payload_type, marker, timestamp, payload);
+        if let Some(to) = destination(&self.rtp_latch, session.remote_rtp) {
+            // A packet the system does not take is lost, as on the way.
+            send_to(self.ports.socket(Kind::Rtp), packet, to);
+        }
+        self.sent(now);
+        if self.reporter.is_due(now) {
+            self.send_report(timestamp, Goes::On, now);
+        }
+    }
+
+    /// The media time of what is sent now, after a pause: as much after the last packet as time has gone by, in whole
+    /// packet times.
+    pub(in crate::worker) fn resumed(&mut self, ptime: u8, now: Duration) -> u32 {
+        let now_ns = self.clock.monotonic_ns(now);
+        self.packetizer.resumed(ptime, now_ns)
+    }
+
+    fn sent(&mut self, now: Duration) {
+        self.packetizer.sent_at(self.clock.monotonic_ns(now));
+        if let Some(stats) = self.stats.get(self.place) {
             stats.set_sent(self.packetizer.packets());
         }
     }
@@ -332,6 +383,13 @@ impl Line {
     pub(super) fn report(&mut self, frame: u64, now: Duration) {
         if self.session.is_some() && self.reporter.is_due(now) {
             self.send_report(self.packetizer.timestamp(frame), Goes::On, now);
+        }
+    }
+
+    /// Reports, if a report is overdue because nothing has been sent that it could have followed.
+    pub(in crate::worker) fn report_idle(&mut self, now: Duration) {
+        if self.session.is_some() && self.reporter.is_overdue(now) {
+            self.send_report(self.packetizer.newest(), Goes::On, now);
         }
     }
 

@@ -18,18 +18,24 @@ use mio::net::UdpSocket;
 use mio::{Registry, Token};
 
 use self::ear::Ear;
-use self::line::Line;
+pub(super) use self::line::{Arrived, Content, Line, MAX_AUDIO};
+pub(super) use self::packetize::Marker;
+use self::packetize::Sound;
 pub(super) use self::voice::Voice;
 use super::Settings;
 use super::clock::Clock;
 use super::command::Left;
 use super::ports::{Kind, Ports};
 use super::stats::LegStats;
+use crate::codec::{Codec, Transcoder};
 use crate::dtmf::Press;
 use crate::media_plane::{EndpointId, Session};
 
 /// Presses that one frame may end: as many as packets may wait.
 const PRESSES: usize = 64;
+
+/// What agents hear and speak.
+const AGENT_CODEC: Codec = Codec::Pcmu;
 
 /// A leg and its agent.
 pub(super) struct AgentLeg {
@@ -38,6 +44,8 @@ pub(super) struct AgentLeg {
     presses: Vec<Press>,
     ptime: u8,
     voice: Voice,
+    /// What the agent says, in the leg's codec.
+    said: (Codec, Transcoder),
     /// Its place on the grid.
     slot: usize,
 }
@@ -54,11 +62,12 @@ impl AgentLeg {
     ) -> Self {
         let ptime = settings.ptime;
         Self {
-            line: Line::new(ports, ptime, stats, clock, clock.now()),
+            line: Line::new(ports, ptime, stats, 0, clock, clock.now()),
             ear: Ear::new(settings.jitter, ptime),
             presses: Vec::with_capacity(PRESSES),
             ptime,
             voice,
+            said: (AGENT_CODEC, Transcoder::new(AGENT_CODEC, AGENT_CODEC)),
             slot,
         }
     }
@@ -90,6 +99,9 @@ impl AgentLeg {
 
     /// Changes what was agreed.
     pub(super) fn set_session(&mut self, session: Session) {
+        if session.codec != self.said.0 {
+            self.said = (session.codec, Transcoder::new(AGENT_CODEC, session.codec));
+        }
         self.line.set_session(session);
         match self.line.heard_in() {
             Some(codec) => self.ear.set_codec(codec),
@@ -116,7 +128,17 @@ impl AgentLeg {
         if self.line.is_open() {
             self.voice.tick(now);
             let (playout, keys) = self.voice.output();
-            self.line.send(frame, playout, keys, now);
+            let (_, said) = &mut self.said;
+            let next = |frame: &mut [u8]| {
+                let sound = if playout.next(frame) {
+                    Sound::Talk
+                } else {
+                    Sound::Silence
+                };
+                said.run(frame);
+                sound
+            };
+            self.line.send(frame, next, keys, now);
             self.line.report(frame, now);
         } else {
             self.voice.tick_unheard(now);

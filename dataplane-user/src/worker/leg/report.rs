@@ -89,6 +89,11 @@ impl Reporter {
         due
     }
 
+    /// Whether a report has been due for a second; the next one is then due later.
+    pub(super) fn is_overdue(&mut self, now: Duration) -> bool {
+        now >= self.next + Duration::from_secs(1) && self.is_due(now)
+    }
+
     /// Takes what the far end reports, at `now_ns` on the monotonic clock; what it says of us goes to `theirs`.
     pub(super) fn on_packet(&mut self, theirs: &mut RoundTrip, packet: &[u8], now_ns: u64) {
         for report in rtcp::reports(packet) {
