@@ -147,7 +147,7 @@ impl Gateway {
         &self,
         patience: Duration,
         report: impl Fn(&Self) -> Result<R>,
-        holds: impl Fn(&R) -> bool,
+        mut holds: impl FnMut(&R) -> bool,
     ) -> Result<R> {
         let deadline = Instant::now() + patience;
         loop {
