@@ -109,10 +109,11 @@ fn ulaw_group(samples: &[i16; GROUP], codes: &mut [u8; GROUP]) {
 fn alaw_group(samples: &[i16; GROUP], codes: &mut [u8; GROUP]) {
     for (code, sample) in codes.iter_mut().zip(samples) {
         let sign = sample >> 15;
-        let magnitude = (sample ^ sign) >> 3;
+        // Eighths, as the three lowest bits do not count.
+        let eighths = sample ^ sign;
         // The lowest segment has the steps of the next, and no exponent: it is counted from there.
-        let above = (f32::from(magnitude.max(32)).to_bits() >> BELOW) as i16 - LEAST;
-        let magnitude = above + (magnitude.min(32) >> 1);
+        let above = (f32::from(eighths.max(8 * 32)).to_bits() >> BELOW) as i16 - (LEAST + (3 << 4));
+        let magnitude = above + (eighths.min(8 * 32) >> 4);
         // Every other bit is turned.
         *code = (magnitude ^ 0xd5 ^ (sign & 0x80)) as u8;
     }
