@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use proptest::prelude::*;
 use voxlane::call::{Action, Call, CallId, Cause, Event, Outbound, Party, Phase, Plan, Setup, Side};
-use voxlane::config::model::{HostPort, LegMedia, SdpIdentity};
+use voxlane::config::model::{HostPort, LegMedia, SdpIdentity, Transcode};
 use voxlane::sip::{Address, Termination};
 use voxlane::time::Time;
 use voxlane_dataplane::codec::Codec;
@@ -326,6 +326,88 @@ fn a_relayed_call_agrees_on_one_codec_end_to_end() {
     assert!(text(sdp).contains("RTP/AVP 8 96\r\n"), "{}", text(sdp));
 }
 
+/// SDP with these payload types.
+fn sdp_of(payload_types: &str) -> Vec<u8> {
+    format!(
+        "v=0\r\no=- 2 2 IN IP4 192.0.2.2\r\ns=-\r\nc=IN IP4 192.0.2.2\r\nt=0 0\r\nm=audio 50000 RTP/AVP {payload_types}\r\n\
+         a=rtpmap:96 telephone-event/8000\r\n"
+    )
+    .into_bytes()
+}
+
+fn answered_with(call: &mut Call, payload_types: &str) -> Vec<Action> {
+    let sdp = Some(sdp_of(payload_types));
+    on(call, Event::Answered { sdp })
+}
+
+#[test]
+fn a_callee_that_wants_another_codec_gets_it_and_the_caller_one_of_his() {
+    let mut call = dialled();
+    let actions = answered_with(&mut call, "9 96");
+    let [a, b] = [Side::A, Side::B].map(|side| programmed(&actions, side));
+    assert_eq!((a.codec, b.codec), (Codec::Pcmu, Codec::G722));
+    assert!(actions.contains(&Action::Relay));
+    assert!(matches!(&actions[..], [.., Action::Answer { side: Side::A, sdp }] if text(sdp).contains("RTP/AVP 0 96")));
+}
+
+#[test]
+fn a_reinvite_makes_the_legs_agree_if_it_can() {
+    let mut call = dialled();
+    answered_with(&mut call, "9 96");
+    on(
+        &mut call,
+        Event::Confirmed {
+            side: Side::A,
+            sdp: None,
+        },
+    );
+    // It does not offer the codec of the other leg.
+    let reinvite = |call: &mut Call, side, payload_types| {
+        let sdp = Some(sdp_of(payload_types));
+        programmed(&on(call, Event::Reinvite { side, sdp }), side).codec
+    };
+    assert_eq!(reinvite(&mut call, Side::A, "8 96"), Codec::Pcma);
+    assert_eq!(reinvite(&mut call, Side::A, "0 9 96"), Codec::G722);
+    assert_eq!(reinvite(&mut call, Side::B, "8 9 96"), Codec::G722);
+}
+
+#[test]
+fn where_nothing_is_transcoded_the_callee_is_offered_what_the_caller_has() {
+    let Plan::Trunk(mut outbound) = trunk_plan() else {
+        panic!("a trunk")
+    };
+    outbound.media.transcode = Transcode::Off;
+    let mut call = call(Plan::Trunk(outbound), Some(OFFER));
+    on(&mut call, Event::Start);
+    on(&mut call, opened(Side::A));
+    on(&mut call, Event::Resolved(vec![address("192.0.2.2:5060")]));
+    let actions = on(&mut call, opened(Side::B));
+    let [Action::Invite { sdp, .. }] = &actions[..] else {
+        panic!("{actions:?}")
+    };
+    assert!(text(sdp).contains("RTP/AVP 0 8 96\r\n"), "{}", text(sdp));
+    let actions = answered_with(&mut call, "9 96");
+    assert!(matches!(actions[0], Action::Reject { status: 502, .. }), "{actions:?}");
+}
+
+#[test]
+fn a_caller_without_an_offer_is_offered_the_callees_codec_first() {
+    let mut call = call(trunk_plan(), None);
+    on(&mut call, Event::Start);
+    on(&mut call, opened(Side::A));
+    on(&mut call, Event::Resolved(vec![address("192.0.2.2:5060")]));
+    on(&mut call, opened(Side::B));
+    let actions = answered_with(&mut call, "9 96");
+    let [_, Action::Answer { sdp, .. }] = &actions[..] else {
+        panic!("{actions:?}")
+    };
+    assert!(text(sdp).contains("RTP/AVP 9 0 8 101\r\n"), "{}", text(sdp));
+    let sdp = Some(sdp_of("0 96"));
+    let actions = on(&mut call, Event::Confirmed { side: Side::A, sdp });
+    assert_eq!(programmed(&actions, Side::A).codec, Codec::Pcmu);
+    assert!(actions.contains(&Action::Relay));
+}
+
 #[test]
 fn early_media_is_relayed_and_its_answer_stands() {
     let mut call = dialled();
@@ -360,7 +442,7 @@ fn a_delayed_offer_is_answered_in_the_ack() {
     let [Action::Answer { sdp, .. }] = &actions[..] else {
         panic!("{actions:?}")
     };
-    assert!(text(sdp).contains("RTP/AVP 0 8 101\r\n"), "{}", text(sdp));
+    assert!(text(sdp).contains("RTP/AVP 0 8 9 101\r\n"), "{}", text(sdp));
     let actions = on(
         &mut call,
         Event::Confirmed {

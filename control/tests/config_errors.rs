@@ -267,7 +267,7 @@ fn one_mistake_one_line() {
         ),
         (
             "[[trunk]]\nname = \"a\"\nproxy = \"b\"\ncodecs = [\"OPUS\"]",
-            ":4: trunk.codecs: \"OPUS\" is not a codec; there is \"PCMU\", \"PCMA\"",
+            ":4: trunk.codecs: \"OPUS\" is not a codec; there is \"PCMU\", \"PCMA\", \"G722\"",
         ),
         (
             "[[trunk]]\nname = \"a\"\nproxy = \"b\"\ncaller_ids = [\"15550100\"]",
@@ -293,6 +293,10 @@ fn one_mistake_one_line() {
         (
             "[[trunk]]\nname = \"a\"\nproxy = \"b\"\nrtcp_mux = \"on\"",
             ":4: trunk.rtcp_mux: \"on\" is not a mode; write \"off\", \"accept\" or \"offer\"",
+        ),
+        (
+            "[[trunk]]\nname = \"a\"\nproxy = \"b\"\ntranscode = \"on\"",
+            ":4: trunk.transcode: \"on\" is not a mode; write \"auto\" or \"off\"",
         ),
         (
             "[[trunk]]\nname = \"a\"\nproxy = \"b\"\n[[trunk]]\nname = \"a\"\nproxy = \"c\"",

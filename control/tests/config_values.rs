@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use voxlane::config::Config;
-use voxlane::config::model::{AgentEndpoint, HostPort, LegMedia, RtcpMux, Target, Xdp};
+use voxlane::config::model::{AgentEndpoint, HostPort, LegMedia, RtcpMux, Target, Transcode, Xdp};
 use voxlane_dataplane::media_plane::{LatchMode, Pacing, Unallocated};
 use voxlane_dataplane::plane::Policing;
 
@@ -28,7 +28,8 @@ fn the_embedded_defaults_are_sound_and_the_defaults_of_the_code() {
         LegMedia {
             latch: LatchMode::Nat,
             pacing: Pacing::Off,
-            rtcp_mux: RtcpMux::Accept
+            rtcp_mux: RtcpMux::Accept,
+            transcode: Transcode::Auto,
         }
     );
     assert_eq!(embedded.tenants[0].domains, ["sip.demo.trusst.cloud"]);
@@ -81,6 +82,7 @@ fn every_key() {
         latch = "strict"
         pacing = "auto"
         rtcp_mux = "offer"
+        transcode = "off"
         [[tenant]]
         name = "n"
         domains = ["a.example"]
@@ -116,7 +118,8 @@ fn every_key() {
         LegMedia {
             latch: LatchMode::Strict,
             pacing: Pacing::Auto,
-            rtcp_mux: RtcpMux::Offer
+            rtcp_mux: RtcpMux::Offer,
+            transcode: Transcode::Off,
         }
     );
     assert_eq!(trunk.allow[0], "198.51.100.7/32".parse().unwrap());

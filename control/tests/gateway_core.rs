@@ -15,7 +15,6 @@ use voxlane::sip::{
     Address, DialogId, Endpoint, EndpointConfig, Event, Input, MAX_FORWARDS, Outgoing, Output, Transmit,
 };
 use voxlane::time::Time;
-use voxlane_dataplane::codec::Codec;
 use voxlane_dataplane::lane::Lane;
 use voxlane_dataplane::media_plane::{
     AgentFailure, AgentSpec, Endpoint as MediaEndpoint, EndpointId, FlowReport, LegReport, MediaError, MediaEvent,
@@ -109,7 +108,7 @@ impl MediaPlane for Books {
             "relayed before both legs were programmed"
         );
         if self.out_of_order.load(Ordering::SeqCst) {
-            return Err(MediaError::CodecMismatch(Codec::Pcmu, Codec::Pcma));
+            return Err(MediaError::NoSession(a));
         }
         self.relayed.fetch_add(1, Ordering::SeqCst);
         Ok([Lane::Kernel; 2])
@@ -399,7 +398,7 @@ fn a_call_whose_media_cannot_be_relayed_is_refused_and_not_answered() {
     world.peer(CALLEE).answer(now, invite.dialog, SDP.into());
     world.settle();
     let heard = world.heard(CALLER);
-    assert_eq!(failed(&heard), Some(488), "{heard:?}");
+    assert_eq!(failed(&heard), Some(503), "{heard:?}");
     assert!(!heard.iter().any(|event| matches!(event, Event::Answered { .. })));
     assert!(matches!(world.heard(CALLEE).last(), Some(Event::Bye { .. })));
     world.assert_nothing_left();

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use proptest::prelude::*;
-use voxlane::config::model::{RtcpMux, SdpIdentity};
+use voxlane::config::model::{RtcpMux, SdpIdentity, Transcode};
 use voxlane::sdp::{Capabilities, Description, Local, accept, answer, offer_like};
 use voxlane_dataplane::codec::Codec;
 
@@ -59,7 +59,9 @@ fn check(bytes: &[u8]) {
         rtcp_mux: RtcpMux::Accept,
     };
     let _ = accept(&caps, &theirs);
-    let _ = offer_like(&local, &caps, &theirs);
+    for transcode in [Transcode::Auto, Transcode::Off] {
+        let _ = offer_like(&local, &caps, &theirs, &caps.codecs, transcode);
+    }
     if let Ok((text, session)) = answer(&theirs, &local, &caps) {
         let streams = |text: &[u8]| {
             text.split(|&byte| byte == b'\n')

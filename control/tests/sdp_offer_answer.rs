@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use voxlane::config::model::{RtcpMux, SdpIdentity};
+use voxlane::config::model::{RtcpMux, SdpIdentity, Transcode};
 use voxlane::sdp::{Capabilities, Description, Local, SdpError, accept, answer, offer, offer_like};
 use voxlane_dataplane::codec::Codec;
 use voxlane_dataplane::media_plane::{Direction, LatchMode, Pacing, RtcpPort, Session, TelephoneEvent};
@@ -30,6 +30,22 @@ fn caps() -> Capabilities {
         ptime: 20,
         rtcp_mux: RtcpMux::Accept,
     }
+}
+
+/// The offer of a second leg beside one that has offered `theirs`.
+fn offer_beside(
+    identity: &SdpIdentity,
+    caps: &Capabilities,
+    theirs: &Description,
+    transcode: Transcode,
+) -> Result<(Vec<u8>, Capabilities), SdpError> {
+    offer_like(
+        &local(identity, "203.0.113.50:10000"),
+        caps,
+        theirs,
+        &Codec::ALL,
+        transcode,
+    )
 }
 
 /// Writes the lines with CRLF.
@@ -73,7 +89,12 @@ fn addr(text: &str) -> SocketAddr {
 #[test]
 fn our_offer_is_the_sample_of_i16() {
     let identity = identity();
-    let offer = offer(&local(&identity, "203.0.113.50:10000"), &caps());
+    // Those that the sample has; G.722 follows them where the trunk has it.
+    let caps = Capabilities {
+        codecs: vec![Codec::Pcmu, Codec::Pcma],
+        ..caps()
+    };
+    let offer = offer(&local(&identity, "203.0.113.50:10000"), &caps);
     assert_eq!(
         String::from_utf8(offer).unwrap(),
         sdp(&[
@@ -331,11 +352,11 @@ fn what_we_cannot_do_is_not_acceptable() {
         (&[], "no stream is audio over RTP/AVP with a port (its streams: none)"),
         (
             &["m=audio 4000 RTP/AVP 18 3"],
-            "no common codec (theirs: payload types 18 3; ours: PCMU, PCMA)",
+            "no common codec (theirs: payload types 18 3; ours: PCMU, PCMA, G722)",
         ),
         (
             &["m=audio 4000 RTP/AVP 0", "a=rtpmap:0 OTHER/8000"],
-            "no common codec (theirs: payload types 0; ours: PCMU, PCMA)",
+            "no common codec (theirs: payload types 0; ours: PCMU, PCMA, G722)",
         ),
     ] {
         assert_eq!(
@@ -439,7 +460,7 @@ fn an_answer_of_what_was_not_offered_is_not_accepted() {
 }
 
 #[test]
-fn the_second_legs_offer_needs_no_rewriting() {
+fn the_second_legs_offer_begins_with_what_needs_no_rewriting() {
     let identity = identity();
     let theirs = theirs(&[
         "m=audio 4000 RTP/AVP 18 8 96",
@@ -447,14 +468,16 @@ fn the_second_legs_offer_needs_no_rewriting() {
         "a=ptime:30",
         "a=sendonly",
     ]);
-    let (text, sent) = offer_like(&local(&identity, "203.0.113.50:10000"), &caps(), &theirs).unwrap();
+    let (text, sent) = offer_beside(&identity, &caps(), &theirs, Transcode::Auto).unwrap();
     let text = String::from_utf8(text).unwrap();
     let media: Vec<&str> = text.lines().skip(5).collect();
     assert_eq!(
         media,
         [
-            "m=audio 10000 RTP/AVP 8 96",
+            "m=audio 10000 RTP/AVP 8 0 9 96",
             "a=rtpmap:8 PCMA/8000",
+            "a=rtpmap:0 PCMU/8000",
+            "a=rtpmap:9 G722/8000",
             "a=rtpmap:96 telephone-event/8000",
             "a=fmtp:96 0-16",
             "a=ptime:30",
@@ -464,7 +487,7 @@ fn the_second_legs_offer_needs_no_rewriting() {
     assert_eq!(
         sent,
         Capabilities {
-            codecs: vec![Codec::Pcma],
+            codecs: vec![Codec::Pcma, Codec::Pcmu, Codec::G722],
             telephone_event: Some(96),
             ptime: 30,
             rtcp_mux: RtcpMux::Accept,
@@ -536,10 +559,47 @@ fn rtcp_mux_is_offered_only_where_the_trunk_says_so_and_needs_a_yes() {
 }
 
 #[test]
+fn where_nothing_is_transcoded_the_second_leg_is_offered_what_both_have() {
+    let identity = identity();
+    let wide = theirs(&["m=audio 4000 RTP/AVP 9 0"]);
+    let (_, sent) = offer_beside(&identity, &caps(), &wide, Transcode::Off).unwrap();
+    assert_eq!(sent.codecs, [Codec::Pcmu, Codec::G722]);
+    let narrow = Capabilities {
+        codecs: vec![Codec::Pcma],
+        ..caps()
+    };
+    let refused = offer_beside(&identity, &narrow, &wide, Transcode::Off);
+    assert!(matches!(refused, Err(SdpError::NothingAcceptable(_))), "{refused:?}");
+    let (_, sent) = offer_beside(&identity, &narrow, &wide, Transcode::Auto).unwrap();
+    assert_eq!(sent.codecs, [Codec::Pcma]);
+}
+
+#[test]
+fn a_caller_who_cannot_be_answered_is_found_out_before_the_callee_is_called() {
+    let identity = identity();
+    let theirs = theirs(&["m=audio 4000 RTP/AVP 0"]);
+    let local = local(&identity, "203.0.113.50:10000");
+    let refused = offer_like(&local, &caps(), &theirs, &[Codec::Pcma], Transcode::Auto);
+    assert!(matches!(refused, Err(SdpError::NothingAcceptable(_))), "{refused:?}");
+}
+
+#[test]
+fn g722_has_the_clock_of_8_khz_that_the_rfc_gives_it() {
+    let (lines, session) = answered(&theirs(&["m=audio 4000 RTP/AVP 9 101", "a=rtpmap:9 G722/8000"]));
+    assert!(lines.iter().any(|line| line == "a=rtpmap:9 G722/8000"), "{lines:?}");
+    assert_eq!((session.codec, session.send_payload_type), (Codec::G722, 9));
+    // Named by its number alone, and by another number.
+    assert_eq!(answered(&theirs(&["m=audio 4000 RTP/AVP 9"])).1.codec, Codec::G722);
+    let dynamic = theirs(&["m=audio 4000 RTP/AVP 110", "a=rtpmap:110 G722/8000"]);
+    let (_, session) = answered(&dynamic);
+    assert_eq!((session.codec, session.send_payload_type), (Codec::G722, 110));
+}
+
+#[test]
 fn what_leg_a_offers_of_rtcp_mux_is_not_passed_on_to_leg_b() {
     let identity = identity();
     let theirs = theirs(&["m=audio 4000 RTP/AVP 0", "a=rtcp-mux"]);
-    let (text, sent) = offer_like(&local(&identity, "203.0.113.50:10000"), &caps(), &theirs).unwrap();
+    let (text, sent) = offer_beside(&identity, &caps(), &theirs, Transcode::Auto).unwrap();
     assert!(!String::from_utf8(text).unwrap().contains("rtcp-mux"));
     assert_eq!(sent.rtcp_mux, RtcpMux::Accept);
 }

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::media_plane::Session;
+
 /// Where a flow is handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -32,6 +34,10 @@ pub enum Reason {
     InterfaceNotAttached,
     /// The legs are of different IP versions.
     MixedFamilies,
+    /// The legs have agreed on different codecs: audio is transcoded.
+    Codec,
+    /// The legs have agreed on different packet times.
+    Ptime,
     /// The flow table of the kernel lane refused the entry.
     FlowTable,
     /// An operator asked for the worker lane.
@@ -48,6 +54,8 @@ impl fmt::Display for Reason {
             Self::BuiltWithoutEbpf => "built without eBPF",
             Self::InterfaceNotAttached => "its interface has no XDP program",
             Self::MixedFamilies => "its legs are of different IP versions",
+            Self::Codec => "its legs have different codecs",
+            Self::Ptime => "its legs have different packet times",
             Self::FlowTable => "the kernel's flow table refused it",
             Self::Requested => "an operator asked for it",
         })
@@ -75,9 +83,22 @@ pub fn for_relay(
     }
 }
 
+/// Why the packets of two legs cannot go from one to the other as they are, whoever relays them; nothing if they can.
+pub fn difference(a: &Session, b: &Session) -> Option<Reason> {
+    if a.codec != b.codec {
+        Some(Reason::Codec)
+    } else if a.ptime != b.ptime {
+        Some(Reason::Ptime)
+    } else {
+        None
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::Codec;
+    use crate::flows::tests::session;
 
     #[test]
     fn legs_of_one_family_go_to_the_kernel_where_there_is_one() {
@@ -93,5 +114,18 @@ mod tests {
         assert_eq!(for_relay([v4, v6], None, None), Err(Reason::MixedFamilies));
         assert_eq!(for_relay([v4, v4], Some(Reason::XdpOff), None), Err(Reason::XdpOff));
         assert_eq!(for_relay([v4, v4], None, Some(Lane::Worker)), Err(Reason::Requested));
+    }
+
+    #[test]
+    fn legs_that_differ_are_not_relayed_as_they_are() {
+        let a = session("192.0.2.9:4000", 101);
+        let slow = Session { ptime: 30, ..a.clone() };
+        let wide = Session {
+            codec: Codec::G722,
+            ..slow.clone()
+        };
+        assert_eq!(difference(&a, &session("192.0.2.7:4000", 96)), None);
+        assert_eq!(difference(&a, &slow), Some(Reason::Ptime));
+        assert_eq!(difference(&a, &wide), Some(Reason::Codec));
     }
 }

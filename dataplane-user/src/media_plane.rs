@@ -360,9 +360,6 @@ pub enum MediaError {
     /// The endpoint is closed or was never open.
     #[error("media endpoint {0:?} is not open")]
     Closed(EndpointId),
-    /// Two legs that need transcoding were to be relayed.
-    #[error("cannot relay {0} to {1}: transcoding is not available")]
-    CodecMismatch(Codec, Codec),
     /// The endpoint has not been programmed yet.
     #[error("media endpoint {0:?} has no session yet")]
     NoSession(EndpointId),
@@ -398,7 +395,7 @@ pub trait MediaPlane: Send + Sync {
     /// Tells what offer/answer agreed; again when a re-INVITE changed it.
     fn program(&self, endpoint: EndpointId, session: Session) -> Result<(), MediaError>;
 
-    /// Joins two programmed endpoints, whoever has them; returns the lane of the flow arriving at `a` and of the one
+    /// Joins two programmed endpoints, whoever has them, and whatever codec and packet time each has agreed on; returns the lane of the flow arriving at `a` and of the one
     /// arriving at `b`. A leg that an agent has spoken to goes on with that stream. Whoever was relayed to one of them keeps
     /// its ports, and can be joined anew.
     fn relay(&self, a: EndpointId, b: EndpointId) -> Result<[Lane; 2], MediaError>;

@@ -1,4 +1,4 @@
-//! Tones made and recognised, at 8 kHz.
+//! Tones made and recognised, at 8 kHz unless said otherwise.
 
 use std::f64::consts::TAU;
 use std::path::Path;
@@ -16,11 +16,24 @@ const SILENCE: f64 = 50.0;
 
 /// A sine at a level far from both noise and clipping.
 pub fn tone(frequency: u32, milliseconds: u32) -> Vec<i16> {
-    let step = TAU * f64::from(frequency) / f64::from(RATE);
+    tone_at(RATE, frequency, milliseconds)
+}
+
+/// The same, with `rate` samples a second.
+pub fn tone_at(rate: u32, frequency: u32, milliseconds: u32) -> Vec<i16> {
+    let step = TAU * f64::from(frequency) / f64::from(rate);
     // The product is within ±8000, so the cast is exact but for rounding.
-    (0..RATE / 1000 * milliseconds)
+    (0..rate / 1000 * milliseconds)
         .map(|n| (8000.0 * (step * f64::from(n)).sin()) as i16)
         .collect()
+}
+
+/// Largest difference between a sample and the next: a click makes one that the sound itself does not have.
+pub fn greatest_step(samples: &[i16]) -> u32 {
+    let steps = samples
+        .windows(2)
+        .map(|pair| i32::from(pair[0]).abs_diff(i32::from(pair[1])));
+    steps.max().unwrap_or_default()
 }
 
 /// How much of the sound is a tone of this frequency, 0 to 1, and how long the sound lasts.
@@ -112,6 +125,19 @@ fn goertzel(samples: &[i16], frequency: u32) -> f64 {
     last * last + before * before - coefficient * last * before
 }
 
+/// Reads a WAV file of 16-bit samples; the first channel, all samples.
+///
+/// # Errors
+/// If the file is missing or of another kind.
+pub fn read_wav_as_it_is(file: &Path) -> Result<Vec<i16>> {
+    let mut reader = hound::WavReader::open(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let channels = reader.spec().channels;
+    let samples = reader.samples::<i16>().step_by(channels.into());
+    samples
+        .collect::<Result<_, _>>()
+        .with_context(|| format!("cannot read {}", file.display()))
+}
+
 /// Reads a WAV file of 16-bit samples; the first channel, every n-th sample where the rate is n times 8 kHz.
 ///
 /// # Errors
@@ -137,9 +163,17 @@ pub fn read_wav(file: &Path) -> Result<Vec<i16>> {
 /// # Errors
 /// If it cannot be written.
 pub fn write_wav(file: &Path, samples: &[i16]) -> Result<()> {
+    write_wav_at(file, samples, RATE)
+}
+
+/// The same, with `rate` samples a second.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn write_wav_at(file: &Path, samples: &[i16], rate: u32) -> Result<()> {
     let format = hound::WavSpec {
         channels: 1,
-        sample_rate: RATE,
+        sample_rate: rate,
         bits_per_sample: 16,
         sample_format: hound::SampleFormat::Int,
     };
@@ -160,6 +194,30 @@ pub fn to_ulaw(sample: i16) -> u8 {
     let sign = if sample < 0 { 0x80 } else { 0 };
     // Sign, segment and mantissa are 1, 3 and 4 bits.
     !(sign | (segment as u8) << 4 | mantissa as u8)
+}
+
+/// One sample as G.711 A-law (ITU-T G.711 table 1), by the textbook's segments.
+pub fn to_alaw(sample: i16) -> u8 {
+    let (sign, magnitude) = if sample < 0 {
+        (0, !sample >> 3)
+    } else {
+        (0x80, sample >> 3)
+    };
+    let segment = (magnitude >> 4).checked_ilog2().unwrap_or_default();
+    let mantissa = (magnitude >> segment.max(1)) & 0x0f;
+    // Sign, segment and mantissa are 1, 3 and 4 bits.
+    (sign | (segment as u8) << 4 | mantissa as u8) ^ 0x55
+}
+
+/// One G.711 A-law byte as a sample.
+pub fn from_alaw(byte: u8) -> i16 {
+    let byte = byte ^ 0x55;
+    let (segment, mantissa) = ((byte >> 4) & 7, i16::from(byte & 0x0f));
+    let magnitude = match segment {
+        0 => (mantissa << 4) + 8,
+        segment => ((mantissa << 4) + 264) << (segment - 1),
+    };
+    if byte & 0x80 == 0 { -magnitude } else { magnitude }
 }
 
 /// One G.711 µ-law byte as a sample.
@@ -205,6 +263,20 @@ mod tests {
                 share: 0.0
             }
         );
+    }
+
+    #[test]
+    fn alaw_there_and_back_stays_near() {
+        for sample in (-32_000i16..=32_000).step_by(7) {
+            let back = from_alaw(to_alaw(sample));
+            let error = (i32::from(sample) - i32::from(back)).abs();
+            assert!(
+                error <= 8 + i32::from(sample).abs() / 16,
+                "{sample} came back as {back}"
+            );
+        }
+        assert_eq!(to_alaw(0), 0xd5);
+        assert_eq!([0xd5, 0x55, 0xaa, 0x2a].map(from_alaw), [8, -8, 32_256, -32_256]);
     }
 
     #[test]

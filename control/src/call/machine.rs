@@ -3,11 +3,12 @@
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
+use voxlane_dataplane::codec::Codec;
 use voxlane_dataplane::media_plane::Session;
 
 use super::negotiation::{Negotiation, NegotiationError};
 use super::{Action, Cause, Event, Party, Plan, Setup, Side};
-use crate::config::model::LegMedia;
+use crate::config::model::{LegMedia, Transcode};
 use crate::sdp::Description;
 use crate::time::Time;
 
@@ -278,7 +279,12 @@ impl Call {
             return self.close_media(Side::B, actions);
         };
         let offer = match self.setup.offer.as_deref().map(Description::parse).transpose() {
-            Ok(Some(theirs)) => self.b.media.offer_like(&self.setup, &outbound.codecs, &theirs),
+            Ok(Some(theirs)) => {
+                let transcode = self.transcode();
+                self.b
+                    .media
+                    .offer_like(&self.setup, &outbound.codecs, &theirs, transcode)
+            }
             Ok(None) => self.b.media.offer(&self.setup, &outbound.codecs),
             Err(error) => Err(error.into()),
         };
@@ -320,13 +326,13 @@ impl Call {
         }
     }
 
-    /// Takes leg B's answer, gives leg A one that needs no transcoding, and joins the two.
+    /// Takes leg B's answer, gives leg A one that needs no transcoding if that can be, and joins the two.
     fn join(&mut self, answer: Option<&[u8]>, actions: &mut Vec<Action>) -> Result<(), NegotiationError> {
         if answer.is_none() && self.b.media.session.is_some() {
             return Ok(()); // the answer was in a 183
         }
         let b = self.b.media.accept(answer)?;
-        let codecs = [b.codec];
+        let codecs = self.codecs_beside(Side::A, b.codec);
         let telephone_event = b.telephone_event.is_some();
         actions.push(Action::Program {
             side: Side::B,
@@ -389,13 +395,20 @@ impl Call {
         if !matches!(self.phase, Phase::Answering | Phase::Up) {
             return actions.push(reject(491, "the call is not up"));
         }
+        let other = self.leg(side.other()).media.session.as_ref();
+        // Once the legs agree, packets need no change any more.
+        let beside = other.map(|other| (other.codec, other.telephone_event.is_some()));
+        let Some(session) = self.leg(side).media.session.clone() else {
+            return actions.push(reject(491, "an offer is outstanding"));
+        };
+        let (codecs, telephone_event) = match beside {
+            Some((codec, telephone_event)) => (self.codecs_beside(side, codec), telephone_event),
+            None => (self.codecs_beside(side, session.codec), true),
+        };
         let setup = &self.setup;
         let leg = match side {
             Side::A => &mut self.a,
             Side::B => &mut self.b,
-        };
-        let Some(session) = leg.media.session.clone() else {
-            return actions.push(reject(491, "an offer is outstanding"));
         };
         let Some(sdp) = sdp else {
             // A refresh: they ask for our offer and get what is in force.
@@ -406,10 +419,7 @@ impl Call {
         };
         let answered = Description::parse(sdp)
             .map_err(NegotiationError::from)
-            .and_then(|offer| {
-                leg.media
-                    .answer(setup, &[session.codec], session.telephone_event.is_some(), &offer)
-            });
+            .and_then(|offer| leg.media.answer(setup, &codecs, telephone_event, &offer));
         match (answered, leg.media.ours.clone()) {
             (Ok(session), Some(sdp)) => {
                 actions.push(Action::Program { side, session });
@@ -418,6 +428,32 @@ impl Call {
             (Ok(_), None) => actions.push(reject(500, "no SDP was written")),
             (Err(error), _) => actions.push(reject(error.status(), &error.to_string())),
         }
+    }
+
+    /// Whether the legs may differ in codec.
+    fn transcode(&self) -> Transcode {
+        match (self.a.media.transcode(), self.b.media.transcode()) {
+            (Transcode::Auto, Transcode::Auto) => Transcode::Auto,
+            (Transcode::Off, _) | (_, Transcode::Off) => Transcode::Off,
+        }
+    }
+
+    /// Codecs that a leg may be given in order of preference, if what is beside it speaks `codec`: that one first.
+    fn codecs_beside(&self, side: Side, codec: Codec) -> Vec<Codec> {
+        let allowed = match (side, &self.setup.plan) {
+            (Side::A, _) | (Side::B, Plan::Agent { .. }) => &self.setup.codecs,
+            (Side::B, Plan::Trunk(outbound)) => &outbound.codecs,
+        };
+        let may_differ = match &self.setup.plan {
+            Plan::Agent { .. } => Transcode::Auto,
+            Plan::Trunk(_) => self.transcode(),
+        };
+        let mut codecs: Vec<Codec> = allowed.iter().copied().filter(|allowed| *allowed == codec).collect();
+        match may_differ {
+            Transcode::Auto => codecs.extend(allowed.iter().filter(|allowed| **allowed != codec)),
+            Transcode::Off => {}
+        }
+        codecs
     }
 
     /// Takes the call down, once; afterwards only watches for the last dialog to go.

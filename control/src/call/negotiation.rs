@@ -5,7 +5,7 @@ use voxlane_dataplane::codec::Codec;
 use voxlane_dataplane::media_plane::{Endpoint, RtcpPort, Session};
 
 use super::Setup;
-use crate::config::model::{LegMedia, RtcpMux};
+use crate::config::model::{LegMedia, RtcpMux, Transcode};
 use crate::sdp::{self, Capabilities, Description, Local, SdpError};
 
 /// The payload type telephone-event is offered with (interoperability requirement I5).
@@ -77,15 +77,22 @@ impl Negotiation {
         Ok(self.sent(text, Some(capabilities)))
     }
 
-    /// Writes an offer of what `theirs` and `codecs` have in common, with their payload types, so that the two legs can
-    /// be relayed without a change.
+    /// Whether this leg's audio may be transcoded.
+    pub fn transcode(&self) -> Transcode {
+        self.media.transcode
+    }
+
+    /// Writes the offer of a second leg: what `theirs` and `codecs` have in common first, with their payload types, so that
+    /// the two legs can be relayed without a change; `transcode` says whether there is more.
     pub fn offer_like(
         &mut self,
         setup: &Setup,
         codecs: &[Codec],
         theirs: &Description,
+        transcode: Transcode,
     ) -> Result<Vec<u8>, NegotiationError> {
-        let (text, offered) = sdp::offer_like(&self.local(setup)?, &self.capabilities(setup, codecs), theirs)?;
+        let capabilities = self.capabilities(setup, codecs);
+        let (text, offered) = sdp::offer_like(&self.local(setup)?, &capabilities, theirs, &setup.codecs, transcode)?;
         Ok(self.sent(text, Some(offered)))
     }
 

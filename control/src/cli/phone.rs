@@ -76,7 +76,7 @@ pub struct MediaArgs {
     #[arg(long, value_name = "DIGITS", default_value = "", value_parser = digits)]
     pub dtmf: String,
     /// Codecs in order of preference
-    #[arg(long, value_name = "CODEC,…", value_delimiter = ',', default_value = "PCMU,PCMA", value_parser = codec)]
+    #[arg(long, value_name = "CODEC,…", value_delimiter = ',', default_value = "PCMU,PCMA,G722", value_parser = codec)]
     pub codec: Vec<Codec>,
     /// Print the result as JSON
     #[arg(long)]

@@ -7,7 +7,7 @@ use voxlane_dataplane::media_plane::{LatchMode, Pacing, Unallocated};
 use voxlane_dataplane::plane::Policing;
 
 use super::dscp::{self, Dscp};
-use super::model::{Media, RtcpMux, Xdp};
+use super::model::{Media, RtcpMux, Transcode, Xdp};
 use super::reader::Section;
 use super::sections::{distinct_list, or};
 use super::{cores, value};
@@ -215,5 +215,14 @@ pub(super) fn rtcp_mux(text: &str) -> Result<RtcpMux, String> {
         _ => Err(format!(
             "{text:?} is not a mode; write \"off\", \"accept\" or \"offer\""
         )),
+    }
+}
+
+/// `auto` or `off`
+pub(super) fn transcode(text: &str) -> Result<Transcode, String> {
+    match text {
+        "auto" => Ok(Transcode::Auto),
+        "off" => Ok(Transcode::Off),
+        _ => Err(format!("{text:?} is not a mode; write \"auto\" or \"off\"")),
     }
 }

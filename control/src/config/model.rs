@@ -137,6 +137,20 @@ pub struct LegMedia {
     pub pacing: Pacing,
     /// Whether RTP and RTCP may share a port.
     pub rtcp_mux: RtcpMux,
+    /// Whether the two legs of a call may have different codecs.
+    #[serde(default)]
+    pub transcode: Transcode,
+}
+
+/// Whether the legs of a relayed call may have different codecs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Transcode {
+    /// Where they cannot agree on one.
+    #[default]
+    Auto,
+    /// Never: such a call is refused.
+    Off,
 }
 
 /// Whether RTP and RTCP of a leg may share a port (`a=rtcp-mux`, RFC 5761).

@@ -573,10 +573,9 @@ fn media_failed(side: Side, error: &MediaError) -> Event {
     }
 }
 
-/// What a caller is told whose media cannot be had: 488 if it is what was asked for, 503 if it is us.
+/// What a caller is told whose media cannot be had: it is us.
 fn status_of(error: &MediaError) -> u16 {
     match error {
-        MediaError::CodecMismatch(..) => 488,
         MediaError::NoPort { .. }
         | MediaError::NotLocal(_)
         | MediaError::Closed(_)

@@ -4,13 +4,15 @@ use voxlane_dataplane::lane::{Lane, Reason};
 use voxlane_dataplane::media_plane::AttachMode;
 
 /// Every reason, for metrics that show those that do not occur as 0.
-pub const REASONS: [Reason; 8] = [
+pub const REASONS: [Reason; 10] = [
     Reason::Agent,
     Reason::XdpOff,
     Reason::XdpUnavailable,
     Reason::BuiltWithoutEbpf,
     Reason::InterfaceNotAttached,
     Reason::MixedFamilies,
+    Reason::Codec,
+    Reason::Ptime,
     Reason::FlowTable,
     Reason::Requested,
 ];
@@ -44,6 +46,8 @@ pub fn reason_label(reason: Reason) -> &'static str {
         Reason::BuiltWithoutEbpf => "built_without_ebpf",
         Reason::InterfaceNotAttached => "interface_not_attached",
         Reason::MixedFamilies => "mixed_families",
+        Reason::Codec => "codec",
+        Reason::Ptime => "ptime",
         Reason::FlowTable => "flow_table",
         Reason::Requested => "requested",
     }

@@ -19,7 +19,7 @@ use voxlane_dataplane::codec::Codec;
 pub use description::{Audio, Description, Encoding, Format};
 pub use negotiate::{accept, answer, offer, offer_like};
 
-use crate::config::model::{RtcpMux, SdpIdentity};
+use crate::config::model::{RtcpMux, SdpIdentity, Transcode};
 
 /// Packet times that voxlane can send, milliseconds.
 pub const PTIMES: [u8; 4] = [10, 20, 30, 40];
@@ -51,19 +51,25 @@ pub struct Capabilities {
 }
 
 impl Capabilities {
-    /// What is left of these for a leg that is to be relayed to the sender of `theirs` without rewriting packets: the
-    /// codecs both have, their telephone-event payload type, their packet time.
+    /// What of these a leg is offered that is to be relayed to the sender of `theirs`, who may be answered with a codec of
+    /// `answerable`: the codecs with which packets need no change first, in this order, then, where audio may be
+    /// transcoded, the others; their telephone-event payload type, their packet time.
     ///
     /// # Errors
-    /// [`SdpError::NothingAcceptable`] if they share no codec.
-    pub fn narrowed_to(&self, theirs: &Description) -> Result<Self, SdpError> {
+    /// [`SdpError::NothingAcceptable`] if nothing can be answered, or needs no transcoding where there is to be none.
+    pub fn beside(&self, theirs: &Description, answerable: &[Codec], transcode: Transcode) -> Result<Self, SdpError> {
         let audio = theirs.audio()?;
-        let codecs: Vec<Codec> = self
+        let offered = |codec: &Codec| audio.format(*codec).is_some();
+        let (mut codecs, others): (Vec<Codec>, Vec<Codec>) = self
             .codecs
             .iter()
             .copied()
-            .filter(|&codec| audio.format(codec).is_some())
-            .collect();
+            .partition(|codec| offered(codec) && answerable.contains(codec));
+        match transcode {
+            Transcode::Auto if !answerable.iter().any(offered) => return Err(audio.no_common_codec(answerable)),
+            Transcode::Auto => codecs.extend(others),
+            Transcode::Off => {}
+        }
         let Some(&first) = codecs.first() else {
             return Err(audio.no_common_codec(&self.codecs));
         };

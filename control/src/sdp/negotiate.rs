@@ -8,25 +8,27 @@ use voxlane_dataplane::media_plane::{Direction, LatchMode, Pacing, RtcpPort, Ses
 use super::description::{Audio, Description, Encoding};
 use super::write::{Ours, write};
 use super::{Capabilities, Local, SdpError};
-use crate::config::model::RtcpMux;
+use crate::config::model::{RtcpMux, Transcode};
 
 /// Writes an offer of everything in `caps`, in its order.
 pub fn offer(local: &Local<'_>, caps: &Capabilities) -> Vec<u8> {
     write_offer(local, caps, Direction::SendRecv)
 }
 
-/// Writes the offer of the second leg of a call whose first leg offered `theirs`: what both can do
-/// ([`Capabilities::narrowed_to`]) in the direction that `theirs` asks for, so that the relay need not rewrite packets and
-/// hold passes through. Returns the offer and what it offers, to be given to [`accept`] with the answer.
+/// Writes the offer of the second leg of a call whose first leg offered `theirs`: what both can do first
+/// ([`Capabilities::beside`]), in the direction that `theirs` asks for, so that packets need no change if the answerer goes
+/// by the order, and hold passes through. Returns the offer and what it offers, to be given to [`accept`] with the answer.
 ///
 /// # Errors
-/// [`SdpError::NothingAcceptable`] if they share no codec.
+/// As [`Capabilities::beside`].
 pub fn offer_like(
     local: &Local<'_>,
     caps: &Capabilities,
     theirs: &Description,
+    answerable: &[Codec],
+    transcode: Transcode,
 ) -> Result<(Vec<u8>, Capabilities), SdpError> {
-    let caps = caps.narrowed_to(theirs)?;
+    let caps = caps.beside(theirs, answerable, transcode)?;
     let offer = write_offer(local, &caps, theirs.audio()?.direction);
     Ok((offer, caps))
 }

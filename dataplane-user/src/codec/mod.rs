@@ -1,10 +1,20 @@
 //! Audio codecs.
+//!
+//! - [`g711`], [`g722`]: the codecs, each by itself;
+//! - [`resample`]: sample rates turned into each other;
+//! - [`Transcoder`]: one codec's audio turned into another's, by way of linear samples where there is no shorter one.
 
 pub mod g711;
+pub mod g722;
+pub mod resample;
+mod transcode;
 
 use serde::{Deserialize, Serialize};
 
-/// An audio codec that a leg may negotiate.
+pub use self::transcode::Transcoder;
+use crate::codec::resample::Rate;
+
+/// An audio codec that a leg may negotiate. All of them take a byte for each tick of the RTP clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Codec {
@@ -12,17 +22,20 @@ pub enum Codec {
     Pcmu,
     /// G.711 A-law, 8 kHz, static payload type 8.
     Pcma,
+    /// G.722 at 64 kbit/s, 16 kHz, static payload type 9.
+    G722,
 }
 
 impl Codec {
     /// Every codec, in the order of preference of interoperability requirement I5.
-    pub const ALL: [Self; 2] = [Self::Pcmu, Self::Pcma];
+    pub const ALL: [Self; 3] = [Self::Pcmu, Self::Pcma, Self::G722];
 
     /// The name in `a=rtpmap` (RFC 3551 section 6).
     pub fn name(self) -> &'static str {
         match self {
             Self::Pcmu => "PCMU",
             Self::Pcma => "PCMA",
+            Self::G722 => "G722",
         }
     }
 
@@ -31,6 +44,7 @@ impl Codec {
         match self {
             Self::Pcmu => 0,
             Self::Pcma => 8,
+            Self::G722 => 9,
         }
     }
 
@@ -39,9 +53,18 @@ impl Codec {
         8
     }
 
-    /// RTP clock rate in Hz.
+    /// RTP clock rate in Hz: that of G.722 is half its sample rate, by an old mistake that everybody keeps (RFC 3551
+    /// section 4.5.2).
     pub fn clock_rate(self) -> u32 {
         8000
+    }
+
+    /// Its sample rate.
+    pub fn sample_rate(self) -> Rate {
+        match self {
+            Self::Pcmu | Self::Pcma => Rate::Khz8,
+            Self::G722 => Rate::Khz16,
+        }
     }
 }
 

@@ -64,10 +64,16 @@ impl Plane {
         let ids = [a, b];
         let sessions = [state.endpoints.session(a)?.clone(), state.endpoints.session(b)?.clone()];
         let [session_a, session_b] = &sessions;
-        if session_a.codec != session_b.codec {
-            return Err(MediaError::CodecMismatch(session_a.codec, session_b.codec));
-        }
-        let wanted = self.lane_for(state, ids, &sessions)?;
+        let wanted = match lane::difference(session_a, session_b) {
+            None => self.lane_for(state, ids, &sessions)?,
+            Some(reason) => {
+                for endpoint in ids {
+                    // From here on it is sent the gateway's own stream.
+                    state.endpoints.get_mut(endpoint)?.continuity = Continuity::Spliced;
+                }
+                Err(reason)
+            }
+        };
         let taken = match (wanted, joint(state, a, b)?) {
             (Ok(()), Joint::Kernel | Joint::Fresh) => self.program_kernel(state, ids, &sessions, None)?,
             (Ok(()), Joint::Worker) => self.move_to_kernel(state, ids, &sessions)?,

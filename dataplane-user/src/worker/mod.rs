@@ -8,12 +8,14 @@
 //! - `pool`: [`Workers`], the threads as the media plane sees them; [`Handle`], one resident of theirs.
 //! - `command`: what the pool tells a worker. Events come back over the channel given to [`Workers::start`].
 //! - `run`: the loop. It asks `wheel` who is due when, and `token` which descriptor is ready.
-//! - `resident`: what a worker carries, one of the next two.
-//! - `relay`: a relayed pair.
+//! - `resident`: what a worker carries, one of the next three.
+//! - `relay`: a relayed pair whose packets need no change but in their headers.
+//! - `bridge`: one whose legs differ in codec or packet time.
 //! - `leg`: a leg with its agent.
 //! - `stats`: what a leg has come to, readable from any thread.
 //! - `ports`, `clock`, `io`: the operating system. Only `io` has unsafe code.
 
+mod bridge;
 mod clock;
 mod command;
 mod io;

@@ -18,7 +18,7 @@ use voxlane_common::rtp;
 use voxlane_common::splice::Continuity;
 
 use super::clock::Clock;
-use super::command::{NewRelay, Parted};
+use super::command::{NewRelay, Parted, RelayLeg};
 use super::io::send_to;
 use super::ports::{Kind, Ports};
 use super::stats::LegStats;
@@ -44,7 +44,8 @@ impl Side {
         }
     }
 
-    fn index(self) -> usize {
+    /// Its place among the two.
+    pub(super) fn index(self) -> usize {
         match self {
             Self::A => 0,
             Self::B => 1,
@@ -78,7 +79,7 @@ pub(super) struct RelayPair {
 
 /// Whether packets are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Taking {
+pub(super) enum Taking {
     On,
     /// The pair is being handed over: packets wait in the sockets.
     Paused,
@@ -161,6 +162,26 @@ impl RelayPair {
             states: self.states(),
             sockets: self.ports.map(|ports| ports.into_sockets(registry)),
         }
+    }
+
+    /// Ends it; what another makes of it that is to go on.
+    pub(super) fn dismantle(self, registry: &Registry) -> (NewRelay, Arc<[LegStats]>) {
+        let (endpoints, sessions, continuity) = (self.endpoints, self.sessions.clone(), self.continuity);
+        let (rules, stats) = (self.rules, Arc::clone(&self.stats));
+        let Parted { states, sockets } = self.part(registry);
+        let ([session_a, session_b], [sockets_a, sockets_b]) = (sessions, sockets);
+        let leg = |side: Side, session, sockets| RelayLeg {
+            endpoint: endpoints[side.index()],
+            sockets,
+            session,
+            continuity: continuity[side.index()],
+        };
+        let pair = NewRelay {
+            legs: [leg(Side::A, session_a, sockets_a), leg(Side::B, session_b, sockets_b)],
+            rules,
+            states: Some(states),
+        };
+        (pair, stats)
     }
 
     /// What is known of the legs, without what signalling has made void since their last packets.

@@ -7,16 +7,21 @@ use std::time::Duration;
 use mio::Registry;
 use mio::net::UdpSocket;
 
+use super::bridge::Bridge;
+use super::command::Parted;
 use super::leg::{AgentLeg, Voice};
-use super::ports::Kind;
+use super::ports::{Kind, Ports};
 use super::relay::{RelayPair, Side};
 use super::token::Source;
+use crate::flows::LegState;
 use crate::media_plane::EndpointId;
 
 /// One of a worker's residents.
 pub(super) enum Resident {
     /// A relayed pair.
     Relay(Box<RelayPair>),
+    /// A relayed pair whose legs differ.
+    Bridge(Box<Bridge>),
     /// A leg with its agent.
     Leg(Box<AgentLeg>),
     /// The agent of a leg that is gone, closing its connection.
@@ -28,6 +33,7 @@ impl Resident {
     pub(super) fn endpoints(&self) -> impl Iterator<Item = EndpointId> {
         let endpoints = match self {
             Self::Relay(pair) => pair.endpoints().map(Some),
+            Self::Bridge(pair) => pair.endpoints().map(Some),
             Self::Leg(leg) => [Some(leg.endpoint()), None],
             Self::Closing(_) => [None, None],
         };
@@ -37,14 +43,8 @@ impl Resident {
     /// Asks to be told when something has arrived.
     pub(super) fn register(&mut self, registry: &Registry, key: usize) -> io::Result<()> {
         match self {
-            Self::Relay(pair) => {
-                let [a, b] = pair.ports_mut();
-                for (side, ports) in [(Side::A, a), (Side::B, b)] {
-                    let token = |kind| Source::Port(side, kind).token(key);
-                    ports.register(registry, token(Kind::Rtp), token(Kind::Rtcp))?;
-                }
-                Ok(())
-            }
+            Self::Relay(pair) => register_pair(pair.ports_mut().each_mut(), registry, key),
+            Self::Bridge(pair) => register_pair(pair.ports_mut(), registry, key),
             Self::Leg(leg) => {
                 let token = |kind| Source::Port(Side::A, kind).token(key);
                 leg.ports_mut().register(registry, token(Kind::Rtp), token(Kind::Rtcp))
@@ -58,6 +58,8 @@ impl Resident {
         match self {
             Self::Relay(pair) if pair.is_paused() => None,
             Self::Relay(pair) => Some(pair.ports(side).socket(kind)),
+            Self::Bridge(pair) if pair.is_paused() => None,
+            Self::Bridge(pair) => Some(pair.ports(side).socket(kind)),
             Self::Leg(leg) => Some(leg.socket(kind)),
             Self::Closing(..) => None,
         }
@@ -67,6 +69,7 @@ impl Resident {
     pub(super) fn on_datagram(&mut self, side: Side, kind: Kind, datagram: &mut [u8], from: SocketAddr, now: Duration) {
         match self {
             Self::Relay(pair) => pair.on_datagram(side, kind, datagram, from, now),
+            Self::Bridge(pair) => pair.on_datagram(side, kind, datagram, from, now),
             Self::Leg(leg) => leg.on_datagram(kind, datagram, from, now),
             Self::Closing(..) => {}
         }
@@ -75,7 +78,7 @@ impl Resident {
     /// Its agent's connection can be read or written.
     pub(super) fn on_agent(&mut self, now: Duration) {
         match self {
-            Self::Relay(_) => {}
+            Self::Relay(_) | Self::Bridge(_) => {}
             Self::Leg(leg) => leg.on_agent(now),
             Self::Closing(voice) => voice.on_ready(now),
         }
@@ -85,6 +88,7 @@ impl Resident {
     pub(super) fn on_due(&mut self, frame: u64, now: Duration) {
         match self {
             Self::Relay(_) => {}
+            Self::Bridge(pair) => pair.on_due(now),
             Self::Leg(leg) => leg.on_due(frame, now),
             Self::Closing(voice) => voice.tick(now),
         }
@@ -94,7 +98,7 @@ impl Resident {
     pub(super) fn settle(&mut self, registry: &Registry, key: usize) {
         let token = Source::Agent.token(key);
         match self {
-            Self::Relay(_) => {}
+            Self::Relay(_) | Self::Bridge(_) => {}
             Self::Leg(leg) => leg.settle(registry, token),
             Self::Closing(voice) => voice.settle(registry, token),
         }
@@ -103,8 +107,43 @@ impl Resident {
     /// Whether nothing is left to do for it.
     pub(super) fn is_done(&self, now: Duration) -> bool {
         match self {
-            Self::Relay(_) | Self::Leg(_) => false,
+            Self::Relay(_) | Self::Bridge(_) | Self::Leg(_) => false,
             Self::Closing(voice) => voice.is_done(now),
         }
     }
+
+    /// Leaves the packets of a pair in its sockets from now on; what is known of its legs, if it is one.
+    pub(super) fn pause(&mut self, now: Duration) -> Option<[LegState; 2]> {
+        match self {
+            Self::Relay(pair) => Some(pair.pause()),
+            Self::Bridge(pair) => Some(pair.pause(now)),
+            Self::Leg(_) | Self::Closing(_) => None,
+        }
+    }
+
+    /// A pair takes packets again.
+    pub(super) fn resume(&mut self) {
+        match self {
+            Self::Relay(pair) => pair.resume(),
+            Self::Bridge(pair) => pair.resume(),
+            Self::Leg(_) | Self::Closing(_) => {}
+        }
+    }
+
+    /// Ends a pair; what is known of its legs, and their sockets.
+    pub(super) fn part(self, registry: &Registry, now: Duration) -> Option<Parted> {
+        match self {
+            Self::Relay(pair) => Some(pair.part(registry)),
+            Self::Bridge(pair) => Some(pair.part(registry, now)),
+            Self::Leg(_) | Self::Closing(_) => None,
+        }
+    }
+}
+
+fn register_pair([a, b]: [&mut Ports; 2], registry: &Registry, key: usize) -> io::Result<()> {
+    for (side, ports) in [(Side::A, a), (Side::B, b)] {
+        let token = |kind| Source::Port(side, kind).token(key);
+        ports.register(registry, token(Kind::Rtp), token(Kind::Rtcp))?;
+    }
+    Ok(())
 }

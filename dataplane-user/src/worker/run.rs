@@ -8,8 +8,9 @@ use crossbeam_channel::{Receiver, Sender};
 use mio::{Events, Poll, Token, Waker};
 use slab::Slab;
 
+use super::bridge::{Bridge, TICK_MS};
 use super::clock::Clock;
-use super::command::{Command, NewLeg, Parted, Released, Removed, ResidentId};
+use super::command::{Command, NewLeg, NewRelay, Parted, Released, Removed, ResidentId};
 use super::io::{LONGEST_QUEUE, Received, receive_from};
 use super::leg::{AgentLeg, Voice};
 use super::ports::{Kind, Ports};
@@ -18,7 +19,8 @@ use super::resident::Resident;
 use super::stats::LegStats;
 use super::token::{COMMAND, Source};
 use super::wheel::Wheel;
-use crate::media_plane::{AgentFailure, EndpointId, MediaEvent, Recording};
+use crate::lane;
+use crate::media_plane::{AgentFailure, EndpointId, MediaEvent, Recording, Session};
 
 /// Most descriptors that one look at the poll reports; the rest are reported by the next.
 const EVENTS: usize = 1024;
@@ -38,6 +40,8 @@ pub(super) struct Worker {
     clock: Clock,
     ptime: u8,
     wheel: Wheel,
+    /// The grid of bridges.
+    ticks: Wheel,
     residents: Slab<Resident>,
     keys: HashMap<ResidentId, usize>,
     /// Descriptors that have been reported and not been emptied yet. The poll reports each change once.
@@ -73,6 +77,7 @@ impl Worker {
             clock,
             ptime,
             wheel: Wheel::new(ptime),
+            ticks: Wheel::new(TICK_MS),
             residents: Slab::new(),
             keys: HashMap::new(),
             ready: Vec::with_capacity(EVENTS),
@@ -100,7 +105,8 @@ impl Worker {
     fn wait(&mut self, reported: &mut Events) {
         let timeout = if self.ready.is_empty() {
             let now = self.clock.now();
-            self.wheel.next_due().map(|due| due.saturating_sub(now))
+            let next = [&self.wheel, &self.ticks].map(Wheel::next_due);
+            next.into_iter().flatten().min().map(|due| due.saturating_sub(now))
         } else {
             Some(std::time::Duration::ZERO)
         };
@@ -125,31 +131,25 @@ impl Worker {
                     }
                 }
                 Command::AddRelay(id, pair, stats) => {
-                    let endpoints = pair.legs.each_ref().map(|leg| leg.endpoint);
-                    match RelayPair::new(*pair, stats, self.clock, self.events.clone()) {
-                        Ok(pair) => self.admit(id, Resident::Relay(Box::new(pair))),
-                        Err(error) => {
-                            tracing::error!(?endpoints, %error, "could not take over a relayed pair");
-                            self.lose(endpoints);
-                        }
-                    }
+                    self.add_pair(id, *pair, stats);
                 }
-                Command::SetRelaySessions(id, sessions) => {
-                    if let Some(Resident::Relay(pair)) = self.resident(id) {
-                        pair.set_sessions(*sessions);
-                    }
-                }
+                Command::SetRelaySessions(id, sessions) => self.set_relay_sessions(id, *sessions),
                 Command::HandOver(id, answer) => {
                     self.work_off(id);
                     // Whoever asked may be gone.
-                    let _ = answer.send(self.pair(id).map(RelayPair::pause));
+                    let now = self.clock.now();
+                    let _ = answer.send(self.resident(id).and_then(|pair| pair.pause(now)));
                 }
                 Command::Resume(id) => {
-                    self.pair(id).map(RelayPair::resume);
+                    if let Some(pair) = self.resident(id) {
+                        pair.resume();
+                    }
                     self.work_off(id);
                 }
                 Command::Finish(id, answer) => {
-                    self.pair(id).map(RelayPair::resume);
+                    if let Some(pair) = self.resident(id) {
+                        pair.resume();
+                    }
                     self.work_off(id);
                     // Whoever asked may be gone.
                     let _ = answer.send(self.part(id));
@@ -205,6 +205,57 @@ impl Worker {
         self.admit(id, Resident::Leg(Box::new(resident)));
     }
 
+    /// Takes a pair in: one whose legs agree is relayed, one whose legs differ is bridged.
+    fn add_pair(&mut self, id: ResidentId, pair: NewRelay, stats: Arc<[LegStats]>) {
+        let endpoints = pair.legs.each_ref().map(|leg| leg.endpoint);
+        let [a, b] = &pair.legs;
+        let (events, clock, now) = (self.events.clone(), self.clock, self.clock.now());
+        let made = match lane::difference(&a.session, &b.session) {
+            None => RelayPair::new(pair, stats, clock, events).map(|pair| Resident::Relay(Box::new(pair))),
+            Some(_) => {
+                let key = self.residents.vacant_key();
+                let slot = self.ticks.insert(key, now);
+                let made = Bridge::new(pair, stats, clock, events, slot, now);
+                if made.is_err() {
+                    self.ticks.remove(slot, key);
+                }
+                made.map(|pair| Resident::Bridge(Box::new(pair)))
+            }
+        };
+        match made {
+            Ok(pair) => self.admit(id, pair),
+            Err(error) => {
+                tracing::error!(?endpoints, %error, "could not take over a relayed pair");
+                self.lose(endpoints);
+            }
+        }
+    }
+
+    /// Tells a pair what was agreed. Where that makes a relayed one of a bridged one, or the other way round, that goes on
+    /// from where this one was.
+    fn set_relay_sessions(&mut self, id: ResidentId, sessions: [Session; 2]) {
+        let now = self.clock.now();
+        let [a, b] = &sessions;
+        match (self.resident(id), lane::difference(a, b)) {
+            (Some(Resident::Relay(pair)), None) => pair.set_sessions(sessions),
+            (Some(Resident::Bridge(pair)), Some(_)) => pair.set_sessions(sessions, now),
+            (Some(Resident::Relay(_) | Resident::Bridge(_)), _) => {
+                self.work_off(id);
+                let registry = self.poll.registry();
+                let (mut pair, stats) = match take(&mut self.keys, &mut self.residents, &mut self.ticks, id) {
+                    Some(Resident::Relay(pair)) => pair.dismantle(registry),
+                    Some(Resident::Bridge(pair)) => pair.dismantle(registry, now),
+                    Some(Resident::Leg(_) | Resident::Closing(_)) | None => return,
+                };
+                for (leg, session) in pair.legs.iter_mut().zip(sessions) {
+                    leg.session = session;
+                }
+                self.add_pair(id, pair, stats);
+            }
+            (Some(Resident::Leg(_) | Resident::Closing(_)) | None, _) => {}
+        }
+    }
+
     /// Tells that nobody carries these endpoints.
     fn lose(&self, endpoints: impl IntoIterator<Item = EndpointId>) {
         for endpoint in endpoints {
@@ -215,13 +266,6 @@ impl Worker {
 
     fn resident(&mut self, id: ResidentId) -> Option<&mut Resident> {
         self.residents.get_mut(*self.keys.get(&id)?)
-    }
-
-    fn pair(&mut self, id: ResidentId) -> Option<&mut RelayPair> {
-        match self.resident(id)? {
-            Resident::Relay(pair) => Some(pair),
-            Resident::Leg(_) | Resident::Closing(_) => None,
-        }
     }
 
     /// Takes all that waits in the sockets of a pair, now: the poll tells of each change once, and may have told before.
@@ -244,10 +288,11 @@ impl Worker {
 
     /// Ends a pair; what is known of its legs, and their sockets.
     fn part(&mut self, id: ResidentId) -> Option<Parted> {
-        self.pair(id)?;
-        let key = self.keys.remove(&id)?;
-        match self.residents.try_remove(key)? {
-            Resident::Relay(pair) => Some(pair.part(self.poll.registry())),
+        match self.resident(id)? {
+            Resident::Relay(_) | Resident::Bridge(_) => {
+                let pair = take(&mut self.keys, &mut self.residents, &mut self.ticks, id)?;
+                pair.part(self.poll.registry(), self.clock.now())
+            }
             Resident::Leg(_) | Resident::Closing(_) => None,
         }
     }
@@ -278,7 +323,7 @@ impl Worker {
         let key = self.keys.remove(&id)?;
         match self.residents.try_remove(key)? {
             Resident::Leg(leg) => Some((key, *leg)),
-            Resident::Relay(_) | Resident::Closing(_) => None,
+            Resident::Relay(_) | Resident::Bridge(_) | Resident::Closing(_) => None,
         }
     }
 
@@ -339,6 +384,15 @@ impl Worker {
 
     /// Works off the frames that are due.
     fn send_due(&mut self) {
+        while let Some(due) = self.ticks.take_due(self.clock.now()) {
+            // One that is late catches up by itself.
+            for place in 0..self.ticks.slot(due.slot).len() {
+                let key = self.ticks.slot(due.slot)[place];
+                if let Some(resident) = self.residents.get_mut(key) {
+                    resident.on_due(due.frame, self.clock.now());
+                }
+            }
+        }
         while let Some(due) = self.wheel.take_due(self.clock.now()) {
             self.due.clear();
             self.due.extend_from_slice(self.wheel.slot(due.slot));
@@ -365,6 +419,21 @@ impl Worker {
             self.given_up = given_up;
         }
     }
+}
+
+/// Takes a pair out, and off the grid.
+fn take(
+    keys: &mut HashMap<ResidentId, usize>,
+    residents: &mut Slab<Resident>,
+    ticks: &mut Wheel,
+    id: ResidentId,
+) -> Option<Resident> {
+    let key = keys.remove(&id)?;
+    let resident = residents.try_remove(key)?;
+    if let Resident::Bridge(pair) = &resident {
+        ticks.remove(pair.slot(), key);
+    }
+    Some(resident)
 }
 
 impl Drop for Worker {

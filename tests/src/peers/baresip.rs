@@ -32,10 +32,43 @@ pub enum Rtcp {
     Multiplexed,
 }
 
+/// What baresip speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Codec {
+    /// G.711 µ-law.
+    Pcmu,
+    /// G.722.
+    G722,
+}
+
+impl Codec {
+    /// Samples a second of what it plays and records.
+    pub fn rate(self) -> u32 {
+        match self {
+            Self::Pcmu => audio::RATE,
+            Self::G722 => 2 * audio::RATE,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Pcmu => "PCMU/8000/1",
+            Self::G722 => "G722/16000/1",
+        }
+    }
+
+    fn module(self) -> &'static str {
+        match self {
+            Self::Pcmu => "g711.so",
+            Self::G722 => "g722.so",
+        }
+    }
+}
+
 /// What a call of baresip came to.
 #[derive(Debug)]
 pub struct Outcome {
-    /// What it heard, 8 kHz.
+    /// What it heard, at its codec's rate.
     pub heard: Vec<i16>,
     /// What it said on its terminal.
     pub log: String,
@@ -69,6 +102,32 @@ impl Baresip {
         duration: Duration,
         rtcp: Rtcp,
     ) -> Result<Self> {
+        Self::dial(place, local, uri, (sound, Codec::Pcmu), duration, rtcp)
+    }
+
+    /// As [`Self::call`], in a codec, with a sound of its rate.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub fn call_in(
+        codec: Codec,
+        place: &Place,
+        local: IpAddr,
+        uri: &str,
+        sound: &[i16],
+        duration: Duration,
+    ) -> Result<Self> {
+        Self::dial(place, local, uri, (sound, codec), duration, Rtcp::OwnPort)
+    }
+
+    fn dial(
+        place: &Place,
+        local: IpAddr,
+        uri: &str,
+        sound: (&[i16], Codec),
+        duration: Duration,
+        rtcp: Rtcp,
+    ) -> Result<Self> {
         let (mut command, directory) = prepare(place, local, CALLER, sound, rtcp)?;
         command.args(["-t", &duration.as_secs().to_string()]);
         command.args(["-e", &format!("/dial {uri}")]);
@@ -81,7 +140,7 @@ impl Baresip {
     /// # Errors
     /// If it cannot.
     pub fn answer(place: &Place, local: IpAddr, number: &str, sound: &[i16], rtcp: Rtcp) -> Result<Self> {
-        let (mut command, directory) = prepare(place, local, number, sound, rtcp)?;
+        let (mut command, directory) = prepare(place, local, number, (sound, Codec::Pcmu), rtcp)?;
         let mut process = Process::start("baresip", &mut command)?;
         process.wait_for("baresip is ready", Duration::from_secs(10))?;
         Ok(Self { process, directory })
@@ -95,6 +154,15 @@ impl Baresip {
         self.process.wait_for("Call established", patience)
     }
 
+    /// Ends it; what it has come to.
+    ///
+    /// # Errors
+    /// As [`Self::finish`].
+    pub fn stop(self) -> Result<Outcome> {
+        self.process.signal("TERM")?;
+        self.finish(Duration::from_secs(10))
+    }
+
     /// Waits until it has ended.
     ///
     /// # Errors
@@ -103,7 +171,7 @@ impl Baresip {
         let log = self.process.wait(patience)?.stdout;
         let recording = recording(&self.directory).with_context(|| format!("baresip has recorded nothing:\n{log}"))?;
         Ok(Outcome {
-            heard: audio::read_wav(&recording)?,
+            heard: audio::read_wav_as_it_is(&recording)?,
             log,
         })
     }
@@ -118,15 +186,24 @@ fn recording(directory: &TempDir) -> Option<PathBuf> {
 }
 
 /// A baresip that answers by itself, and its files.
-fn prepare(place: &Place, local: IpAddr, number: &str, sound: &[i16], rtcp: Rtcp) -> Result<(Command, TempDir)> {
+fn prepare(
+    place: &Place,
+    local: IpAddr,
+    number: &str,
+    (sound, codec): (&[i16], Codec),
+    rtcp: Rtcp,
+) -> Result<(Command, TempDir)> {
     let directory = tempfile::tempdir()?;
     let path = |name: &str| directory.path().join(name);
-    audio::write_wav(&path("play.wav"), sound)?;
-    fs::write(path("config"), config(local, &directory, rtcp))?;
+    audio::write_wav_at(&path("play.wav"), sound, codec.rate())?;
+    fs::write(path("config"), config(local, &directory, rtcp, codec))?;
     let host = SocketAddr::new(local, 5060);
     fs::write(
         path("accounts"),
-        format!("<sip:{number}@{host}>;regint=0;audio_codecs=PCMU/8000/1;answermode=auto\n"),
+        format!(
+            "<sip:{number}@{host}>;regint=0;audio_codecs={};answermode=auto\n",
+            codec.name()
+        ),
     )?;
     fs::write(path("contacts"), "")?;
     let mut command = place.command("baresip");
@@ -137,8 +214,9 @@ fn prepare(place: &Place, local: IpAddr, number: &str, sound: &[i16], rtcp: Rtcp
     Ok((command, directory))
 }
 
-fn config(local: IpAddr, directory: &TempDir, rtcp: Rtcp) -> String {
+fn config(local: IpAddr, directory: &TempDir, rtcp: Rtcp, codec: Codec) -> String {
     let directory = directory.path().display();
+    let codec = codec.module();
     let listen = SocketAddr::new(local, 5060);
     let multiplexed = match rtcp {
         Rtcp::OwnPort => "no",
@@ -148,7 +226,7 @@ fn config(local: IpAddr, directory: &TempDir, rtcp: Rtcp) -> String {
         "sip_listen {listen}\n\
          rtcp_mux {multiplexed}\n\
          module_path /usr/lib/baresip/modules\n\
-         module g711.so\n\
+         module {codec}\n\
          module aufile.so\n\
          module sndfile.so\n\
          module_app account.so\n\

@@ -40,13 +40,22 @@ impl Scripted {
     /// # Errors
     /// If it does not come about.
     pub fn call(net: &Lab, gateway: &Gateway) -> Result<Self> {
+        Self::call_as(net, gateway, (Scenario::SignalsOnly, NEVER_MS), Scenario::AnswersOnly)
+    }
+
+    /// The same with these callers and answerers; the caller's first pause is so many milliseconds long.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub fn call_as(net: &Lab, gateway: &Gateway, caller: (Scenario, &str), answerer: Scenario) -> Result<Self> {
+        let (scenario, pause_ms) = caller;
         let (caller, far) = (socket(&net.carrier, CARRIER, RTP)?, socket(&net.far, FAR, RTP)?);
         let port = ["-key", "rtp_port", &RTP.to_string()];
-        let answerer = Sipp::answerer_as(&net.far, Scenario::AnswersOnly, FAR)?;
+        let answerer = Sipp::answerer_as(&net.far, answerer, FAR)?;
         let answerer = answerer.options(&port).listen()?;
         let sip = SocketAddr::new(GATEWAY_TO_CARRIER, 5060);
-        let signaller = Sipp::caller(&net.carrier, Scenario::SignalsOnly, CARRIER, sip, RELAYED)?;
-        let signaller = signaller.options(&port).options(&["-m", "1", "-d", NEVER_MS]).start()?;
+        let signaller = Sipp::caller(&net.carrier, scenario, CARRIER, sip, RELAYED)?;
+        let signaller = signaller.options(&port).options(&["-m", "1", "-d", pause_ms]).start()?;
         let flows = gateway.wait_until(PATIENCE, Gateway::flows, |flows| {
             ["a", "b"].iter().all(|leg| {
                 let flow = flows.leg(leg);

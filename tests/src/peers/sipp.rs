@@ -26,8 +26,12 @@ pub enum Scenario {
     Refused,
     /// A caller that leaves RTP to somebody else: `-key rtp_port PORT` says whom, `-d` how long.
     SignalsOnly,
+    /// The same, which asks for PCMA and 30 ms in a re-INVITE after `-d`, and stays on.
+    ChangesCodec,
     /// Its answerer.
     AnswersOnly,
+    /// The same, with PCMA and 30 ms.
+    AnswersInPcma,
     /// A caller that must be answered, and hung up on by the other side.
     HungUpOn,
 }
@@ -78,7 +82,9 @@ impl Sipp {
             Scenario::Play => command.arg("-sf").arg(file("play.xml")),
             Scenario::Refused => command.arg("-sf").arg(file("refused.xml")),
             Scenario::SignalsOnly => command.arg("-sf").arg(file("signals_only.xml")),
+            Scenario::ChangesCodec => command.arg("-sf").arg(file("changes_codec.xml")),
             Scenario::AnswersOnly => command.arg("-sf").arg(file("answers_only.xml")),
+            Scenario::AnswersInPcma => command.arg("-sf").arg(file("answers_in_pcma.xml")),
             Scenario::HungUpOn => command.arg("-sf").arg(file("hung_up_on.xml")),
         };
         // sipp writes its error log next to where it is started, and reads keys from its terminal unless told not to.

@@ -1,4 +1,4 @@
-//! The media of an agent leg: what arrives becomes µ-law and presses, what is said becomes packets on the grid.
+//! The media of a leg that ends at a worker: what arrives becomes audio in order, and presses; what is said becomes packets.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,13 +11,11 @@ use voxlane_common::rtcp;
 use voxlane_common::rtp::{RtpHeader, media};
 
 use super::order::Sequencer;
-use super::packetize::{Packetizer, Sound};
+use super::packetize::{Marker, Packetizer, Sound};
 use super::report::{self, Cname, Sent, sender_report};
-use crate::codec::g711::{from_ulaw, to_ulaw};
 use crate::dtmf::{self, Press};
 use crate::flows::{self, LegState, receives, sends};
 use crate::media_plane::{RtcpPort, Session};
-use crate::playout::Playout;
 use crate::worker::clock::Clock;
 use crate::worker::command::Left;
 use crate::worker::io::send_to;
@@ -31,20 +29,42 @@ const MAX_AUDIO: usize = 1600;
 const BYTES_A_MILLISECOND: usize = 8;
 
 /// What a packet brought.
-pub(super) enum Heard<'a> {
-    /// Samples of silence in place of what was missing, then µ-law.
-    Audio { silence: usize, audio: &'a [u8] },
-    /// A key was released.
-    Press(Press),
+pub(in crate::worker) enum Heard<'a> {
+    /// Samples of silence in place of what was missing, then audio of the leg's codec.
+    Audio { silence: usize, audio: &'a mut [u8] },
+    /// A key is pressed, and maybe released.
+    Key(Key),
     /// Nothing to hear.
     Nothing,
 }
 
+/// A packet of a telephone event (RFC 4733).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::worker) struct Key {
+    /// When the event began, on the far end's media clock: the event's name.
+    pub(in crate::worker) began: u32,
+    /// What follows the RTP header.
+    pub(in crate::worker) payload: [u8; 4],
+    /// The press that this packet ends, told once.
+    pub(in crate::worker) press: Option<Press>,
+}
+
+/// What a line is to send.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::worker) enum Content<'a> {
+    /// Audio of the leg's codec.
+    Audio(&'a [u8]),
+    /// What follows the RTP header in a telephone event's packet.
+    Key(&'a [u8; 4]),
+}
+
 /// The line of one leg.
-pub(super) struct Line {
+pub(in crate::worker) struct Line {
     ports: Ports,
     session: Option<Session>,
     stats: Arc<[LegStats]>,
+    /// Its place in them.
+    place: usize,
     clock: Clock,
     rtp_latch: Latch,
     rtcp_latch: Latch,
@@ -63,13 +83,14 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// A line that is silent until it has a session.
-    pub(super) fn new(ports: Ports, ptime: u8, stats: Arc<[LegStats]>, clock: Clock) -> Self {
+    /// A line that is silent until it has a session. `place` is that of its counters in `stats`.
+    pub(in crate::worker) fn new(ports: Ports, ptime: u8, stats: Arc<[LegStats]>, place: usize, clock: Clock) -> Self {
         let samples = usize::from(ptime) * BYTES_A_MILLISECOND;
         Self {
             ports,
             session: None,
             stats,
+            place,
             clock,
             rtp_latch: Latch::default(),
             rtcp_latch: Latch::default(),
@@ -87,7 +108,7 @@ impl Line {
     }
 
     /// Goes on from where another has left the leg.
-    pub(super) fn take_up(&mut self, left: Left) {
+    pub(in crate::worker) fn take_up(&mut self, left: Left) {
         let LegState { rtp, rtcp, heard } = left.received;
         self.rtp_latch = rtp.latch;
         self.rtcp_latch = rtcp.latch;
@@ -96,7 +117,7 @@ impl Line {
         self.keys = heard;
         self.before = left.received;
         self.packetizer.take_up(&left);
-        if let Some(stats) = self.stats.first() {
+        if let Some(stats) = self.stats.get(self.place) {
             stats.begin(&heard);
             stats.set_stream(&self.account, self.rtp_latch.source(), self.unused);
             stats.set_drops(|reason| rtp.dropped(reason) + rtcp.dropped(reason));
@@ -105,14 +126,14 @@ impl Line {
     }
 
     /// What it leaves to another; nothing if the leg was not up.
-    pub(super) fn left(&self) -> Option<Left> {
+    pub(in crate::worker) fn left(&self) -> Option<Left> {
         self.session.as_ref()?;
         let mut received = self.before;
         received.rtp.latch = self.rtp_latch;
         received.rtp.account = self.account;
         received.rtcp.latch = self.rtcp_latch;
         received.heard = self.keys;
-        if let Some(stats) = self.stats.first() {
+        if let Some(stats) = self.stats.get(self.place) {
             received.heard.datagrams = stats.userspace_packets();
         }
         Some(Left {
@@ -123,17 +144,17 @@ impl Line {
     }
 
     /// Its sockets, when it is no more.
-    pub(super) fn into_ports(self) -> Ports {
+    pub(in crate::worker) fn into_ports(self) -> Ports {
         self.ports
     }
 
     /// Its sockets.
-    pub(super) fn ports(&self) -> &Ports {
+    pub(in crate::worker) fn ports(&self) -> &Ports {
         &self.ports
     }
 
     /// Its sockets, to register them.
-    pub(super) fn ports_mut(&mut self) -> &mut Ports {
+    pub(in crate::worker) fn ports_mut(&mut self) -> &mut Ports {
         &mut self.ports
     }
 
@@ -143,7 +164,7 @@ impl Line {
     }
 
     /// Changes what was agreed. If the far end has moved, the latches open again.
-    pub(super) fn set_session(&mut self, session: Session, now: Duration) {
+    pub(in crate::worker) fn set_session(&mut self, session: Session, now: Duration) {
         match &self.session {
             Some(before) => {
                 if (before.remote_rtp, before.remote_rtcp) != (session.remote_rtp, session.remote_rtcp) {
@@ -157,8 +178,14 @@ impl Line {
     }
 
     /// Takes one datagram.
-    pub(super) fn on_datagram(&mut self, kind: Kind, datagram: &[u8], from: SocketAddr, now: Duration) -> Heard<'_> {
-        if let Some(stats) = self.stats.first() {
+    pub(in crate::worker) fn on_datagram(
+        &mut self,
+        kind: Kind,
+        datagram: &[u8],
+        from: SocketAddr,
+        now: Duration,
+    ) -> Heard<'_> {
+        if let Some(stats) = self.stats.get(self.place) {
             stats.on_received();
         }
         let shared = self
@@ -176,14 +203,14 @@ impl Line {
     }
 
     /// A press whose end was lost.
-    pub(super) fn lost_end(&mut self, now: Duration) -> Option<Press> {
+    pub(in crate::worker) fn lost_end(&mut self, now: Duration) -> Option<Press> {
         let press = self.keys.on_time(self.clock.monotonic_ns(now));
         self.counted(press)
     }
 
     /// A press is told, and counted.
     fn counted(&self, press: Option<Press>) -> Option<Press> {
-        if let (Some(_), Some(stats)) = (press, self.stats.first()) {
+        if let (Some(_), Some(stats)) = (press, self.stats.get(self.place)) {
             stats.set_heard(&self.keys);
         }
         press
@@ -206,16 +233,16 @@ impl Line {
         if outcome.is_none() {
             self.unused += 1;
         }
-        if let Some(stats) = self.stats.first() {
+        if let Some(stats) = self.stats.get(self.place) {
             stats.set_stream(&self.account, self.rtp_latch.source(), self.unused);
         }
         match outcome {
             Some(Taken::Audio { silence, length }) => Heard::Audio {
                 silence,
-                audio: &self.audio[..length],
+                audio: &mut self.audio[..length],
             },
-            Some(Taken::Event(Some(press))) => Heard::Press(press),
-            Some(Taken::Event(None)) | None => Heard::Nothing,
+            Some(Taken::Key(key)) => Heard::Key(key),
+            None => Heard::Nothing,
         }
     }
 
@@ -250,13 +277,16 @@ impl Line {
         if is_event {
             self.sequencer.on_event(&header).ok()?;
             let press = self.keys.on_event_packet(datagram, now_ns);
-            return Some(Taken::Event(self.counted(press)));
+            return Some(Taken::Key(Key {
+                began: header.timestamp(),
+                payload: *payload.first_chunk()?,
+                press: self.counted(press),
+            }));
         }
         let audio = self.audio.get_mut(..payload.len())?;
         let samples = u32::try_from(audio.len()).unwrap_or(u32::MAX);
         let silence = self.sequencer.on_audio(&header, samples).ok()?;
         audio.copy_from_slice(payload);
-        to_ulaw(session.codec, audio);
         Some(Taken::Audio {
             silence: silence as usize,
             length: audio.len(),
@@ -264,7 +294,15 @@ impl Line {
     }
 
     /// Sends what is due in `frame` of the grid: a key that is pressed, else the next audio, else silence.
-    pub(super) fn send(&mut self, frame: u64, playout: &mut Playout, keys: &mut dtmf::Sender, now: Duration) {
+    ///
+    /// `next` fills a frame with audio of the leg's codec.
+    pub(super) fn send(
+        &mut self,
+        frame: u64,
+        next: impl FnOnce(&mut [u8]) -> Sound,
+        keys: &mut dtmf::Sender,
+        now: Duration,
+    ) {
         let Some(session) = &self.session else {
             return;
         };
@@ -281,11 +319,7 @@ impl Line {
             keys.clear();
         }
         // A key takes the place of the audio of its time.
-        let sound = if playout.next(&mut self.frame) {
-            Sound::Talk
-        } else {
-            Sound::Silence
-        };
+        let sound = next(&mut self.frame);
         if !sending {
             return;
         }
@@ -294,18 +328,45 @@ impl Line {
             Some((payload_type, key)) => self
                 .packetizer
                 .event(payload_type, key.marker, key.timestamp, &key.payload),
-            None => {
-                from_ulaw(session.codec, &mut self.frame);
-                self.packetizer
-                    .audio(frame, session.send_payload_type, sound, &self.frame)
-            }
+            None => self
+                .packetizer
+                .audio(frame, session.send_payload_type, sound, &self.frame),
         };
         if let Some(to) = destination(&self.rtp_latch, session.remote_rtp) {
             // A packet the system does not take is lost, as on the way.
             send_to(self.ports.socket(Kind::Rtp), packet, to);
         }
-        self.packetizer.sent_at(now_ns);
-        if let Some(stats) = self.stats.first() {
+        self.sent(timestamp, now);
+    }
+
+    /// Sends a packet that is not of the grid, at its own media time; nothing where nothing may be sent.
+    pub(in crate::worker) fn send_at(&mut self, timestamp: u32, marker: Marker, content: Content<'_>, now: Duration) {
+        let Some(session) = self.session.as_ref().filter(|session| sends(session.direction)) else {
+            return;
+        };
+        let (payload_type, payload) = match (content, session.telephone_event) {
+            (Content::Audio(audio), _) => (session.send_payload_type, audio),
+            (Content::Key(key), Some(event)) => (event.send, &key[..]),
+            (Content::Key(_), None) => return,
+        };
+        let packet = self.packetizer.at(payload_type, marker, timestamp, payload);
+        if let Some(to) = destination(&self.rtp_latch, session.remote_rtp) {
+            // A packet the system does not take is lost, as on the way.
+            send_to(self.ports.socket(Kind::Rtp), packet, to);
+        }
+        self.sent(timestamp, now);
+    }
+
+    /// The media time of what is sent now, after a pause: as much after the last packet as time has gone by, in whole
+    /// packet times.
+    pub(in crate::worker) fn resumed(&mut self, ptime: u8, now: Duration) -> u32 {
+        let now_ns = self.clock.monotonic_ns(now);
+        self.packetizer.resumed(ptime, now_ns)
+    }
+
+    fn sent(&mut self, timestamp: u32, now: Duration) {
+        self.packetizer.sent_at(self.clock.monotonic_ns(now));
+        if let Some(stats) = self.stats.get(self.place) {
             stats.set_sent(self.packetizer.packets());
         }
         if now >= self.next_report {
@@ -336,7 +397,7 @@ impl Line {
 /// What came of a packet.
 enum Taken {
     Audio { silence: usize, length: usize },
-    Event(Option<Press>),
+    Key(Key),
 }
 
 /// Where packets have been found to come from, else where signalling said; `None` if neither can be sent to.

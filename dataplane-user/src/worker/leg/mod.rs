@@ -17,18 +17,42 @@ use std::time::Duration;
 use mio::net::UdpSocket;
 use mio::{Registry, Token};
 
-use self::line::{Heard, Line};
+pub(super) use self::line::{Content, Heard, Key, Line};
+pub(super) use self::packetize::Marker;
+use self::packetize::Sound;
 pub(super) use self::voice::Voice;
 use super::clock::Clock;
 use super::command::Left;
 use super::ports::{Kind, Ports};
 use super::stats::LegStats;
+use crate::codec::{Codec, Transcoder};
 use crate::media_plane::{EndpointId, Session};
+
+/// What agents hear and speak.
+const AGENT_CODEC: Codec = Codec::Pcmu;
+
+/// Between a leg's codec and its agent's.
+struct Converters {
+    codec: Codec,
+    heard: Transcoder,
+    said: Transcoder,
+}
+
+impl Converters {
+    fn for_leg(codec: Codec) -> Self {
+        Self {
+            codec,
+            heard: Transcoder::new(codec, AGENT_CODEC),
+            said: Transcoder::new(AGENT_CODEC, codec),
+        }
+    }
+}
 
 /// A leg and its agent.
 pub(super) struct AgentLeg {
     line: Line,
     voice: Voice,
+    converters: Converters,
     /// Its place on the grid.
     slot: usize,
 }
@@ -44,8 +68,9 @@ impl AgentLeg {
         clock: Clock,
     ) -> Self {
         Self {
-            line: Line::new(ports, ptime, stats, clock),
+            line: Line::new(ports, ptime, stats, 0, clock),
             voice,
+            converters: Converters::for_leg(AGENT_CODEC),
             slot,
         }
     }
@@ -77,14 +102,24 @@ impl AgentLeg {
 
     /// Changes what was agreed.
     pub(super) fn set_session(&mut self, session: Session, now: Duration) {
+        if session.codec != self.converters.codec {
+            self.converters = Converters::for_leg(session.codec);
+        }
         self.line.set_session(session, now);
     }
 
     /// Handles one datagram.
     pub(super) fn on_datagram(&mut self, kind: Kind, datagram: &[u8], from: SocketAddr, now: Duration) {
         match self.line.on_datagram(kind, datagram, from, now) {
-            Heard::Audio { silence, audio } => self.voice.hear(silence, audio, now),
-            Heard::Press(press) => self.voice.on_press(&press),
+            Heard::Audio { silence, audio } => {
+                self.converters.heard.run(audio);
+                self.voice.hear(silence, audio, now);
+            }
+            Heard::Key(key) => {
+                if let Some(press) = key.press {
+                    self.voice.on_press(&press);
+                }
+            }
             Heard::Nothing => {}
         }
     }
@@ -102,7 +137,17 @@ impl AgentLeg {
         if self.line.is_open() {
             self.voice.tick(now);
             let (playout, keys) = self.voice.output();
-            self.line.send(frame, playout, keys, now);
+            let said = &mut self.converters.said;
+            let next = |frame: &mut [u8]| {
+                let sound = if playout.next(frame) {
+                    Sound::Talk
+                } else {
+                    Sound::Silence
+                };
+                said.run(frame);
+                sound
+            };
+            self.line.send(frame, next, keys, now);
         } else {
             self.voice.tick_unheard(now);
         }

@@ -6,10 +6,22 @@ use voxlane_common::splice::SentStream;
 
 use crate::worker::command::Left;
 
+/// The RTP clock of every codec, Hz.
+const CLOCK_RATE: u32 = 8000;
+
 /// Longest payload: 100 ms of G.711.
 const MAX_PAYLOAD: usize = 800;
 
 const MARKER: u8 = 0x80;
+
+/// The marker bit (RFC 3551 section 4.1, RFC 4733 section 2.4.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::worker) enum Marker {
+    /// Something begins here.
+    Set,
+    /// It goes on.
+    Clear,
+}
 
 /// What is heard in a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,6 +136,22 @@ impl Packetizer {
     /// A telephone-event packet, whose timestamp is that of the key press (RFC 4733 section 2.1).
     pub(super) fn event(&mut self, payload_type: u8, marker: bool, timestamp: u32, payload: &[u8]) -> &[u8] {
         self.write(payload_type, marker, timestamp, payload)
+    }
+
+    /// A packet of audio or of a telephone event that is not of the grid.
+    pub(super) fn at(&mut self, payload_type: u8, marker: Marker, timestamp: u32, payload: &[u8]) -> &[u8] {
+        self.write(payload_type, marker == Marker::Set, timestamp, payload)
+    }
+
+    /// The timestamp of what is sent now: after the stream so far as long as time has gone by, in whole packets of `ptime`
+    /// milliseconds; that of frame 0 if there was nothing.
+    pub(super) fn resumed(&mut self, ptime: u8, now_ns: u64) -> u32 {
+        if self.sent.has_begun() {
+            self.sent
+                .resume(now_ns, Tick::of_rate(CLOCK_RATE), u32::from(ptime) * 1_000_000)
+        } else {
+            self.origin.unwrap_or_default()
+        }
     }
 
     fn write(&mut self, payload_type: u8, marker: bool, timestamp: u32, payload: &[u8]) -> &[u8] {

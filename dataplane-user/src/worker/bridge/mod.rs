@@ -1,0 +1,240 @@
+//! A relayed pair whose legs differ in codec or packet time: what arrives at one is sent from the other as that one has
+//! agreed to hear it.
+//!
+//! Each leg is a [`Line`], as of an agent: it judges what arrives, puts it into order and hears keys. What it is to be
+//! sent goes through its `outlet`. The streams that leave are the gateway's own: one SSRC each, sequence numbers without a
+//! gap, reports of what was sent.
+
+mod outlet;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::Sender;
+use mio::Registry;
+use voxlane_common::splice::Continuity;
+
+pub(super) use self::outlet::TICK_MS;
+use self::outlet::{Outlet, Sink};
+use super::clock::Clock;
+use super::command::{Left, NewRelay, Parted, RelayLeg};
+use super::leg::{Content, Heard, Line, Marker};
+use super::ports::{Kind, Ports};
+use super::relay::{Side, Taking};
+use super::stats::LegStats;
+use crate::dtmf::Press;
+use crate::flows::{LegState, Rules, receives, sends};
+use crate::media_plane::{EndpointId, MediaEvent, Session};
+
+/// One leg.
+struct Leg {
+    endpoint: EndpointId,
+    line: Line,
+    session: Session,
+    /// What it is to be sent.
+    outlet: Outlet,
+}
+
+/// A pair.
+pub(super) struct Bridge {
+    legs: [Leg; 2],
+    rules: Rules,
+    stats: Arc<[LegStats]>,
+    events: Sender<MediaEvent>,
+    taking: Taking,
+    /// Its place on the grid.
+    slot: usize,
+}
+
+/// A line, at a time.
+struct Outgoing<'a> {
+    line: &'a mut Line,
+    now: Duration,
+}
+
+impl Sink for Outgoing<'_> {
+    fn resumed(&mut self, ptime: u8) -> u32 {
+        self.line.resumed(ptime, self.now)
+    }
+
+    fn send(&mut self, timestamp: u32, marker: Marker, content: Content<'_>) {
+        self.line.send_at(timestamp, marker, content, self.now);
+    }
+}
+
+impl Bridge {
+    /// A bridge that carries media at once; it is due every [`TICK_MS`] milliseconds.
+    pub(super) fn new(
+        pair: NewRelay,
+        stats: Arc<[LegStats]>,
+        clock: Clock,
+        events: Sender<MediaEvent>,
+        slot: usize,
+        now: Duration,
+    ) -> io::Result<Self> {
+        let [a, b] = pair.legs;
+        let codecs = [a.session.codec, b.session.codec];
+        let left = pair.states.map(Left::of_pair);
+        let leg = |place: usize, leg: RelayLeg| {
+            let [from, to] = [codecs[1 - place], codecs[place]];
+            let ptime = leg.session.ptime;
+            let mut line = Line::new(Ports::new(leg.sockets)?, ptime, Arc::clone(&stats), place, clock);
+            if let Some(left) = left {
+                line.take_up(left[place]);
+            }
+            line.set_session(leg.session.clone(), now);
+            Ok::<_, io::Error>(Leg {
+                endpoint: leg.endpoint,
+                line,
+                session: leg.session,
+                outlet: Outlet::new(from, to, ptime),
+            })
+        };
+        Ok(Self {
+            legs: [leg(0, a)?, leg(1, b)?],
+            rules: pair.rules,
+            stats,
+            events,
+            taking: Taking::On,
+            slot,
+        })
+    }
+
+    /// The endpoints of its legs.
+    pub(super) fn endpoints(&self) -> [EndpointId; 2] {
+        self.legs.each_ref().map(|leg| leg.endpoint)
+    }
+
+    /// Its place on the grid.
+    pub(super) fn slot(&self) -> usize {
+        self.slot
+    }
+
+    /// The sockets of both legs.
+    pub(super) fn ports_mut(&mut self) -> [&mut Ports; 2] {
+        self.legs.each_mut().map(|leg| leg.line.ports_mut())
+    }
+
+    /// The sockets of one leg.
+    pub(super) fn ports(&self, side: Side) -> &Ports {
+        self.legs[side.index()].line.ports()
+    }
+
+    /// Changes what was agreed.
+    pub(super) fn set_sessions(&mut self, sessions: [Session; 2], now: Duration) {
+        let codecs = sessions.each_ref().map(|session| session.codec);
+        let directions = |sessions: [&Session; 2]| sessions.map(|session| session.direction);
+        let before = directions(self.legs.each_ref().map(|leg| &leg.session));
+        let held = before != directions(sessions.each_ref());
+        for (place, (leg, session)) in self.legs.iter_mut().zip(sessions).enumerate() {
+            leg.outlet.set(codecs[1 - place], codecs[place], session.ptime);
+            if held {
+                leg.outlet.interrupt();
+            }
+            leg.line.set_session(session.clone(), now);
+            leg.session = session;
+        }
+    }
+
+    /// Leaves packets in the sockets from now on, and sends what waits; what is known of the legs.
+    pub(super) fn pause(&mut self, now: Duration) -> [LegState; 2] {
+        self.taking = Taking::Paused;
+        for Leg { line, outlet, .. } in &mut self.legs {
+            outlet.flush(&mut Outgoing { line, now });
+        }
+        self.states()
+    }
+
+    /// Takes packets again.
+    pub(super) fn resume(&mut self) {
+        self.taking = Taking::On;
+    }
+
+    /// Whether packets are to be left in the sockets.
+    pub(super) fn is_paused(&self) -> bool {
+        self.taking == Taking::Paused
+    }
+
+    /// Ends it; what is known of the legs, and their sockets.
+    pub(super) fn part(mut self, registry: &Registry, now: Duration) -> Parted {
+        let states = self.pause(now);
+        let sockets = self.legs.map(|leg| leg.line.into_ports().into_sockets(registry));
+        Parted { states, sockets }
+    }
+
+    /// Ends it; what another makes of it that is to go on.
+    pub(super) fn dismantle(self, registry: &Registry, now: Duration) -> (NewRelay, Arc<[LegStats]>) {
+        let (rules, stats) = (self.rules, Arc::clone(&self.stats));
+        let known = self.legs.each_ref().map(|leg| (leg.endpoint, leg.session.clone()));
+        let Parted { states, sockets } = self.part(registry, now);
+        let ([a, b], [sockets_a, sockets_b]) = (known, sockets);
+        let legs = [(a, sockets_a), (b, sockets_b)].map(|((endpoint, session), sockets)| RelayLeg {
+            endpoint,
+            sockets,
+            session,
+            // What a leg was sent was one stream, and stays one.
+            continuity: Continuity::Spliced,
+        });
+        let pair = NewRelay {
+            legs,
+            rules,
+            states: Some(states),
+        };
+        (pair, stats)
+    }
+
+    fn states(&self) -> [LegState; 2] {
+        Left::paired(self.legs.each_ref().map(|leg| leg.line.left().unwrap_or_default()))
+    }
+
+    /// Handles one datagram that arrived at `side`.
+    pub(super) fn on_datagram(&mut self, side: Side, kind: Kind, datagram: &[u8], from: SocketAddr, now: Duration) {
+        let [a, b] = &mut self.legs;
+        let (here, there) = match side {
+            Side::A => (a, b),
+            Side::B => (b, a),
+        };
+        match here.line.on_datagram(kind, datagram, from, now) {
+            Heard::Audio { silence, audio } => {
+                if receives(here.session.direction) && sends(there.session.direction) {
+                    there.outlet.push(silence, audio);
+                }
+            }
+            Heard::Key(key) => {
+                let line = &mut there.line;
+                there.outlet.on_key(&key, &mut Outgoing { line, now });
+                let endpoint = here.endpoint;
+                if let Some(press) = key.press {
+                    self.tell(endpoint, press);
+                }
+            }
+            Heard::Nothing => {}
+        }
+    }
+
+    /// A tick has passed.
+    pub(super) fn on_due(&mut self, now: Duration) {
+        for place in [0, 1] {
+            let leg = &mut self.legs[place];
+            let endpoint = leg.endpoint;
+            if let Some(press) = leg.line.lost_end(now) {
+                self.tell(endpoint, press);
+            }
+            if self.taking == Taking::On {
+                let Leg { line, outlet, .. } = &mut self.legs[place];
+                outlet.tick(&mut Outgoing { line, now });
+            }
+        }
+    }
+
+    fn tell(&self, endpoint: EndpointId, press: Press) {
+        // Without a reader nobody minds.
+        let _ = self.events.send(MediaEvent::Digit {
+            endpoint,
+            digit: press.digit,
+            duration: press.duration,
+        });
+    }
+}

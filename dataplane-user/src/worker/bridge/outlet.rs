@@ -1,0 +1,236 @@
+//! What one leg of a bridge is to be sent: audio that comes at its source's times and in its source's codec leaves in the
+//! leg's codec, in packets of the leg's packet time, that far apart.
+//!
+//! Packets leave on a grid of [`TICK_MS`] milliseconds. When one is due and its audio is not there yet, it leaves a tick
+//! later, and all after it; when for a while more audio has waited than was needed, the next one leaves a tick sooner. So
+//! the delay follows what the source needs, up to a tick more, and clocks that drift apart never cost a sample: media
+//! timestamps go on without a gap whatever the ticks do.
+//!
+//! When nothing comes for a while, or a key is pressed, or the call was held, the stream is broken off: what is left of a
+//! packet is filled with silence. The next audio begins anew: its timestamp says how much time has gone by, and it carries
+//! the marker.
+//!
+//! Telephone events go past the grid at once, after all audio before them.
+
+use std::collections::VecDeque;
+
+use super::super::leg::{Content, Key, Marker};
+use crate::codec::{Codec, Transcoder};
+
+/// How often [`Outlet::tick`] is to be called: every packet time is a multiple of it.
+pub(in crate::worker) const TICK_MS: u8 = 10;
+
+/// Bytes of a millisecond of every codec.
+const BYTES: usize = 8;
+
+/// Bytes of a tick.
+const TICK: usize = TICK_MS as usize * BYTES;
+
+/// Longest packet: 40 ms.
+const LONGEST: usize = 40 * BYTES;
+
+/// Most audio that waits: 200 ms. What waits longer than that has come in a burst, and the oldest of it is left out.
+const MOST: usize = 200 * BYTES;
+
+/// A stream of which nothing came for so many ticks is broken off.
+const PATIENCE: u8 = 10;
+
+/// Packets over which is watched whether more audio waits than is needed.
+const WATCHED: u8 = 25;
+
+/// Where packets go.
+pub(super) trait Sink {
+    /// The media time of a packet that is sent now, after a pause.
+    fn resumed(&mut self, ptime: u8) -> u32;
+
+    /// Sends a packet.
+    fn send(&mut self, timestamp: u32, marker: Marker, content: Content<'_>);
+}
+
+/// Whether what is sent goes on with what was sent before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stream {
+    Broken,
+    /// The next packet has this timestamp.
+    Flowing(u32),
+}
+
+/// A telephone event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Event {
+    /// When it began, on its source's media clock.
+    began: u32,
+    /// The same on this leg's.
+    at: u32,
+}
+
+/// The outlet of one leg.
+#[derive(Debug)]
+pub(super) struct Outlet {
+    transcoder: Transcoder,
+    codecs: [Codec; 2],
+    ptime: u8,
+    /// Audio of the leg's codec.
+    queue: VecDeque<u8>,
+    stream: Stream,
+    /// Ticks until the next packet.
+    wait: u8,
+    /// Ticks for which it has been due.
+    late: u8,
+    /// Packets watched, and the least that waited after one.
+    watched: (u8, usize),
+    event: Option<Event>,
+}
+
+impl Outlet {
+    /// An outlet that has sent nothing; nothing is allocated after this.
+    pub(super) fn new(from: Codec, to: Codec, ptime: u8) -> Self {
+        Self {
+            transcoder: Transcoder::new(from, to),
+            codecs: [from, to],
+            ptime: usable(ptime),
+            queue: VecDeque::with_capacity(MOST + LONGEST),
+            stream: Stream::Broken,
+            wait: 1,
+            late: 0,
+            watched: (0, usize::MAX),
+            event: None,
+        }
+    }
+
+    /// Changes what it makes of what.
+    pub(super) fn set(&mut self, from: Codec, to: Codec, ptime: u8) {
+        if self.codecs != [from, to] {
+            // What waits is of the old codec.
+            self.queue.clear();
+            self.transcoder = Transcoder::new(from, to);
+            self.codecs = [from, to];
+        }
+        self.ptime = usable(ptime);
+    }
+
+    /// Forgets what waits: the call was held.
+    pub(super) fn interrupt(&mut self) {
+        self.queue.clear();
+        self.break_off();
+    }
+
+    /// Takes audio of the source's codec, after `silence` bytes of nothing.
+    pub(super) fn push(&mut self, silence: usize, audio: &mut [u8]) {
+        if self.stream != Stream::Broken {
+            self.push_silence(silence);
+        }
+        self.transcoder.run(audio);
+        self.queue.extend(&*audio);
+        let excess = self.queue.len().saturating_sub(MOST);
+        self.queue.drain(..excess);
+    }
+
+    /// A tick has passed.
+    pub(super) fn tick(&mut self, sink: &mut impl Sink) {
+        self.wait = self.wait.saturating_sub(1);
+        while self.wait == 0 && self.queue.len() >= self.frame() {
+            self.send_frame(sink);
+            self.late = 0;
+            self.wait = self.ptime / TICK_MS - self.hurry();
+        }
+        if self.wait > 0 {
+            return;
+        }
+        self.wait = 1;
+        if let Stream::Flowing(_) = self.stream {
+            self.late += 1;
+            if self.late >= PATIENCE {
+                self.flush(sink);
+                self.break_off();
+            }
+        }
+    }
+
+    /// Passes a telephone event's packet on, after all audio before it.
+    pub(super) fn on_key(&mut self, key: &Key, sink: &mut impl Sink) {
+        let (event, marker) = match self.event {
+            Some(event) if event.began == key.began => (event, Marker::Clear),
+            _ => {
+                self.flush(sink);
+                let at = match self.stream {
+                    Stream::Flowing(next) => next,
+                    Stream::Broken => sink.resumed(self.ptime),
+                };
+                self.break_off();
+                let began = key.began;
+                (Event { began, at }, Marker::Set)
+            }
+        };
+        self.event = Some(event);
+        sink.send(event.at, marker, Content::Key(&key.payload));
+    }
+
+    /// Sends what waits, at once; the last packet is filled with silence.
+    pub(super) fn flush(&mut self, sink: &mut impl Sink) {
+        let over = self.queue.len() % self.frame();
+        if over > 0 {
+            self.push_silence(self.frame() - over);
+        }
+        while self.queue.len() >= self.frame() {
+            self.send_frame(sink);
+        }
+    }
+
+    fn break_off(&mut self) {
+        self.stream = Stream::Broken;
+        self.wait = 1;
+        self.late = 0;
+        self.watched = (0, usize::MAX);
+    }
+
+    /// Bytes of a packet.
+    fn frame(&self) -> usize {
+        usize::from(self.ptime) * BYTES
+    }
+
+    fn push_silence(&mut self, bytes: usize) {
+        let mut left = bytes.min(MOST);
+        while left > 0 {
+            let mut silence = [0; TICK];
+            let silence = &mut silence[..left.min(TICK)];
+            self.transcoder.silence(silence);
+            self.queue.extend(&*silence);
+            left -= silence.len();
+        }
+    }
+
+    fn send_frame(&mut self, sink: &mut impl Sink) {
+        let (timestamp, marker) = match self.stream {
+            Stream::Flowing(next) => (next, Marker::Clear),
+            Stream::Broken => (sink.resumed(self.ptime), Marker::Set),
+        };
+        let mut frame = [0; LONGEST];
+        let frame = &mut frame[..self.frame()];
+        for (place, byte) in frame.iter_mut().zip(self.queue.drain(..self.frame())) {
+            *place = byte;
+        }
+        sink.send(timestamp, marker, Content::Audio(frame));
+        self.stream = Stream::Flowing(timestamp.wrapping_add(u32::from(self.ptime) * BYTES as u32));
+    }
+
+    /// How many ticks sooner than planned the next packet is to leave.
+    fn hurry(&mut self) -> u8 {
+        let (packets, least) = self.watched;
+        let least = least.min(self.queue.len());
+        if packets + 1 < WATCHED {
+            self.watched = (packets + 1, least);
+            return 0;
+        }
+        self.watched = (0, usize::MAX);
+        u8::from(least >= TICK)
+    }
+}
+
+/// A packet time that the grid has and a packet can hold.
+fn usable(ptime: u8) -> u8 {
+    (ptime / TICK_MS * TICK_MS).clamp(TICK_MS, (LONGEST / BYTES) as u8)
+}
+
+#[cfg(test)]
+mod tests;
