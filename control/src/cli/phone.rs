@@ -66,7 +66,7 @@ pub struct MediaArgs {
     /// Send a steady tone of this frequency
     #[arg(long, value_name = "HZ", conflicts_with = "play", value_parser = clap::value_parser!(u16).range(20..=3800))]
     pub tone: Option<u16>,
-    /// Send this sound: a WAV file of 8 kHz, 16 bit, one channel
+    /// Send this sound: a WAV file of 8, 16, 24 or 48 kHz, 16 bit, one channel
     #[arg(long, value_name = "FILE.wav")]
     pub play: Option<PathBuf>,
     /// Write what is heard to this file

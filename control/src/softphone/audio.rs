@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use serde::Serialize;
+use voxlane_dataplane::codec::resample::{Rate, Resampler};
 
 /// Samples a second.
 pub const RATE: usize = 8000;
@@ -40,23 +41,31 @@ pub fn tone(frequency: u16, seconds: f64) -> Vec<i16> {
         .collect()
 }
 
-/// Reads a WAV file: 8 kHz, mono, 16 bit.
+/// Reads a WAV file of 8, 16, 24 or 48 kHz, mono, 16 bit; what comes out has 8 kHz.
 pub fn read(path: &Path) -> anyhow::Result<Vec<i16>> {
     let mut reader = hound::WavReader::open(path).with_context(|| format!("cannot read {}", path.display()))?;
     let spec = reader.spec();
-    if (spec.sample_rate, spec.channels, spec.bits_per_sample) != (8000, 1, 16) {
+    let rate = Rate::of_hz(spec.sample_rate).filter(|_| (spec.channels, spec.bits_per_sample) == (1, 16));
+    let Some(rate) = rate else {
         bail!(
-            "{} is {} Hz, {} channels, {} bit; make it 8000 Hz, mono, 16 bit: sox {0} -r 8000 -c 1 -b 16 out.wav",
+            "{} is {} Hz, {} channels, {} bit; make it 8000, 16000, 24000 or 48000 Hz, mono, 16 bit: \
+             sox {0} -r 8000 -c 1 -b 16 out.wav",
             path.display(),
             spec.sample_rate,
             spec.channels,
             spec.bits_per_sample
         );
-    }
-    reader
+    };
+    let samples: Vec<i16> = reader
         .samples::<i16>()
         .collect::<Result<_, _>>()
-        .with_context(|| format!("cannot read {}", path.display()))
+        .with_context(|| format!("cannot read {}", path.display()))?;
+    if rate == Rate::Khz8 {
+        return Ok(samples);
+    }
+    let mut narrow = Vec::with_capacity(samples.len());
+    Resampler::new(rate, Rate::Khz8).run(&samples, |made| narrow.extend_from_slice(made));
+    Ok(narrow)
 }
 
 /// Writes a WAV file: 8 kHz, mono, 16 bit.
@@ -157,6 +166,29 @@ mod tests {
         assert_eq!(heard.frequency_hz, Some(1004.0));
         assert!((heard.level_dbm0.unwrap() - TONE_DBM0).abs() < 0.2, "{heard:?}");
         assert!(heard.round_trip_ms.unwrap() < 2.0, "{heard:?}");
+    }
+
+    #[test]
+    fn a_file_of_another_rate_is_the_same_sound() {
+        let directory = tempfile::tempdir().unwrap();
+        for rate in [8000u32, 16_000, 24_000, 48_000] {
+            let file = directory.path().join(format!("{rate}.wav"));
+            let spec = hound::WavSpec {
+                channels: 1,
+                sample_rate: rate,
+                bits_per_sample: 16,
+                sample_format: hound::SampleFormat::Int,
+            };
+            let mut writer = hound::WavWriter::create(&file, spec).unwrap();
+            for n in 0..2 * rate {
+                let sample = 8000.0 * (TAU * 1004.0 * f64::from(n) / f64::from(rate)).sin();
+                writer.write_sample(sample as i16).unwrap();
+            }
+            writer.finalize().unwrap();
+            let samples = read(&file).unwrap();
+            assert_eq!(samples.len(), 2 * RATE);
+            assert_eq!(analyse(&samples, None).frequency_hz, Some(1004.0), "{rate} Hz");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub mod g711;
 pub mod g722;
 pub mod resample;
 mod transcode;
+mod wide;
 
 use serde::{Deserialize, Serialize};
 

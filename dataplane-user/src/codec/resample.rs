@@ -2,7 +2,7 @@
 //!
 //! A fixed linear-phase filter in as many phases as there are output samples between input samples (polyphase FIR,
 //! designed with Kaiser's window). Up to 0.425 of the lower rate (3.4 kHz of 8 kHz) levels stay within 0.02 dB; what is
-//! above half of the lower rate is down by more than 60 dB. Sound is delayed by 27 samples of the lower rate (3.4 ms at
+//! above half of the lower rate is down by more than 60 dB. Sound is delayed by 28 samples of the lower rate (3.5 ms at
 //! 8 kHz), whichever the rates are.
 
 use std::f64::consts::PI;
@@ -11,12 +11,12 @@ use std::sync::OnceLock;
 /// Input samples that are worked off together.
 const BLOCK: usize = 80;
 
-/// Taps of the filter in samples of the lower rate: what Kaiser's formula gives for 66 dB between 0.425 and 0.5 of the
-/// lower rate, 53.9, rounded up to an even number.
-const SPAN: usize = 54;
+/// Taps of the filter in samples of the lower rate: what Kaiser's formula gives for 67 dB between 0.425 and 0.5 of the
+/// lower rate, 55, rounded up to whole groups and an even number.
+const SPAN: usize = 56;
 
-/// Shape of Kaiser's window for 66 dB.
-const BETA: f64 = 0.1102 * (66.0 - 8.7);
+/// Shape of Kaiser's window for 67 dB.
+const BETA: f64 = 0.1102 * (67.0 - 8.7);
 
 /// Middle between the end of the pass band and the beginning of the stop band, as part of the lower rate.
 const CORNER: f64 = (0.425 + 0.5) / 2.0;
@@ -49,6 +49,13 @@ pub enum Rate {
 impl Rate {
     /// Every rate.
     pub const ALL: [Self; 4] = [Self::Khz8, Self::Khz16, Self::Khz24, Self::Khz48];
+
+    /// The rate of so many samples a second.
+    pub fn of_hz(hz: u32) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|rate| rate.samples_a_millisecond() * 1000 == hz as usize)
+    }
 
     /// Samples a millisecond.
     pub const fn samples_a_millisecond(self) -> usize {
@@ -98,10 +105,14 @@ impl Filter {
         let spread = up.max(down);
         let taps = SPAN * spread / up;
         let length = taps * up;
-        let middle = (length - 1) as f64 / 2.0;
-        let tap = |place: usize| {
-            let distance = place as f64 - middle;
-            sinc(2.0 * CORNER / spread as f64 * distance) * kaiser(distance / (length as f64 / 2.0))
+        // A whole number, so that the delay is one; the first tap, which has no counterpart, is none.
+        let middle = (length / 2) as f64;
+        let tap = |place: usize| match place {
+            0 => 0.0,
+            place => {
+                let distance = place as f64 - middle;
+                sinc(2.0 * CORNER / spread as f64 * distance) * kaiser(distance / middle)
+            }
         };
         let whole = taps.next_multiple_of(GROUP);
         let mut phases = Vec::with_capacity(whole * up);
@@ -192,13 +203,18 @@ impl Resampler {
         for block in input.chunks(BLOCK) {
             self.line[past..past + block.len()].copy_from_slice(block);
             let mut count = 0;
-            while self.next < block.len() * up {
-                let (sample, phase) = (self.next / up, self.next % up);
+            let (mut sample, mut phase) = (self.next / up, self.next % up);
+            while sample < block.len() {
                 made[count] = round(dot(&self.line[sample..sample + taps], self.filter.phase(phase)));
                 count += 1;
-                self.next += down;
+                phase += down;
+                // Dividing would cost more than the filter.
+                while phase >= up {
+                    phase -= up;
+                    sample += 1;
+                }
             }
-            self.next -= block.len() * up;
+            self.next = (sample - block.len()) * up + phase;
             self.line.copy_within(block.len()..block.len() + past, 0);
             output(&made[..count]);
         }

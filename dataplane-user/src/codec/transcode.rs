@@ -1,8 +1,7 @@
 //! One codec's audio turned into another's.
 
 use super::g711::{
-    ALAW_SILENCE, ULAW_SILENCE, alaw_to_linear, alaw_to_ulaw, linear_to_alaw, linear_to_ulaw, ulaw_to_alaw,
-    ulaw_to_linear,
+    ALAW_SILENCE, ULAW_SILENCE, alaw_to_ulaw, decode_alaw, decode_ulaw, encode_alaw, encode_ulaw, ulaw_to_alaw,
 };
 use super::resample::{Rate, Resampler};
 use super::{Codec, g722};
@@ -153,30 +152,20 @@ impl Decoder {
 
     /// How many samples there are.
     fn run(&mut self, codes: &[u8], samples: &mut [i16; SAMPLES]) -> usize {
-        let law = |to_linear: fn(u8) -> i16, samples: &mut [i16]| {
-            for (sample, code) in samples.iter_mut().zip(codes) {
-                *sample = to_linear(*code);
-            }
-            codes.len().min(SAMPLES)
-        };
         match self {
-            Self::Ulaw => law(ulaw_to_linear, samples),
-            Self::Alaw => law(alaw_to_linear, samples),
-            Self::G722(decoder) => decoder.decode(codes, samples),
+            Self::Ulaw => decode_ulaw(codes, samples),
+            Self::Alaw => decode_alaw(codes, samples),
+            Self::G722(decoder) => return decoder.decode(codes, samples),
         }
+        codes.len().min(SAMPLES)
     }
 }
 
 impl Encoder {
     fn run(&mut self, samples: &[i16], codes: &mut [u8]) {
-        let law = |from_linear: fn(i16) -> u8, codes: &mut [u8]| {
-            for (code, sample) in codes.iter_mut().zip(samples) {
-                *code = from_linear(*sample);
-            }
-        };
         match self {
-            Self::Ulaw => law(linear_to_ulaw, codes),
-            Self::Alaw => law(linear_to_alaw, codes),
+            Self::Ulaw => encode_ulaw(samples, codes),
+            Self::Alaw => encode_alaw(samples, codes),
             Self::G722(encoder) => {
                 encoder.encode(samples, codes);
             }
@@ -193,6 +182,7 @@ mod tests {
 
     use proptest::prelude::*;
 
+    use super::super::g711::{linear_to_ulaw, ulaw_to_linear};
     use super::*;
 
     /// Codes a tone of 8 kHz samples, and what comes of it at the end of a way through codecs, as samples of 8 kHz.

@@ -89,7 +89,8 @@ impl Outlet {
             transcoder: Transcoder::new(from, to),
             codecs: [from, to],
             ptime: usable(ptime),
-            queue: VecDeque::with_capacity(MOST + LONGEST),
+            // What waits, silence for what is missing, and the longest packet that a line hands on.
+            queue: VecDeque::with_capacity(3 * MOST),
             stream: Stream::Broken,
             wait: 1,
             late: 0,
