@@ -3,23 +3,33 @@
 use std::hint::black_box;
 
 use voxlane_benches::compare;
-use voxlane_dataplane::codec::g711::{alaw_to_linear, linear_to_alaw, linear_to_ulaw, ulaw_to_linear};
+use voxlane_dataplane::codec::g711::{decode_alaw, decode_ulaw, encode_alaw, encode_ulaw};
 
 const SAMPLES: usize = 160;
 
 fn main() {
-    encode("PCMU encode, 160 samples", linear_to_ulaw);
-    encode("PCMA encode, 160 samples", linear_to_alaw);
-    decode("PCMU decode, 160 samples", ulaw_to_linear);
-    decode("PCMA decode, 160 samples", alaw_to_linear);
+    encode("PCMU encode, 160 samples", encode_ulaw);
+    encode("PCMA encode, 160 samples", encode_alaw);
+    decode("PCMU decode, 160 samples", decode_ulaw);
+    decode("PCMA decode, 160 samples", decode_alaw);
 }
 
-fn encode(name: &str, code: impl Fn(i16) -> u8 + Copy) {
+fn encode(name: &str, code: impl Fn(&[i16], &mut [u8])) {
     let samples: [i16; SAMPLES] = std::array::from_fn(|n| (n * 397 % 65_536) as u16 as i16);
-    compare(name, || black_box(&samples).map(code), || *black_box(&samples));
+    let mut codes = [0; SAMPLES];
+    compare(
+        name,
+        || code(black_box(&samples), black_box(&mut codes)),
+        || *black_box(&samples),
+    );
 }
 
-fn decode(name: &str, code: impl Fn(u8) -> i16 + Copy) {
+fn decode(name: &str, code: impl Fn(&[u8], &mut [i16])) {
     let samples: [u8; SAMPLES] = std::array::from_fn(|n| (n * 131 % 256) as u8);
-    compare(name, || black_box(&samples).map(code), || *black_box(&samples));
+    let mut linear = [0; SAMPLES];
+    compare(
+        name,
+        || code(black_box(&samples), black_box(&mut linear)),
+        || *black_box(&samples),
+    );
 }

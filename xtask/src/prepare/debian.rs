@@ -22,6 +22,9 @@ pub const PEERS: &[Program] = &[
     ("tshark", "tshark"),
 ];
 
+/// What the worker lane is compared with, and what speaks for it.
+pub const BENCH: &[Program] = &[("ffmpeg", "ffmpeg"), ("espeak-ng", "espeak-ng")];
+
 /// What boots a VM and what runs in it.
 pub const VM: &[Program] = &[
     ("qemu-system-x86_64", "qemu-system-x86"),
