@@ -14,4 +14,5 @@ pub mod media_plane;
 pub mod plane;
 pub mod playout;
 pub mod rtcp;
+pub mod srtp;
 pub mod worker;
