@@ -19,12 +19,13 @@ const NEEDS_ROOT: &str = "the kernel lane can be measured as root only: it loads
 Examples:
   cargo xtask bench                             all of them
   cargo xtask bench g711                        one
-  cargo xtask bench kernel --json kernel.json   one, its figures for machines"
+  cargo xtask bench kernel --json kernel.json   one, its figures for machines
+  cargo xtask bench worker --json worker.json   the worker lane, stage by stage"
 )]
 pub struct Arguments {
     /// Which benchmarks [default: all]
     name: Vec<Name>,
-    /// Write the figures to this file, as JSON (of one benchmark; `kernel` so far)
+    /// Write the figures to this file, as JSON (of one benchmark, `kernel` or `worker`)
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 }
@@ -38,6 +39,8 @@ enum Name {
     Sip,
     /// The XDP relay, against the smallest XDP program that sends a frame back (as root)
     Kernel,
+    /// The stages of the worker lane, against other implementations of each
+    Worker,
 }
 
 impl Name {
@@ -46,6 +49,7 @@ impl Name {
             Self::G711 => "g711",
             Self::Sip => "sip",
             Self::Kernel => "kernel",
+            Self::Worker => "worker",
         }
     }
 }
@@ -54,8 +58,8 @@ impl Name {
 pub fn run(workspace: &mut Workspace, arguments: &Arguments) -> Result<ExitCode> {
     let json = match (&arguments.json, arguments.name.as_slice()) {
         (None, _) => None,
-        (Some(file), [Name::Kernel]) => Some(absolute(file).context("--json wants a file")?),
-        (Some(_), [other]) => bail!("{} has no figures for --json yet; `kernel` has", other.text()),
+        (Some(file), [Name::Kernel | Name::Worker]) => Some(absolute(file).context("--json wants a file")?),
+        (Some(_), [other]) => bail!("{} has no figures for --json; `kernel` and `worker` have", other.text()),
         (Some(_), _) => bail!("--json takes the figures of one benchmark: cargo xtask bench kernel --json FILE"),
     };
     let mut sound = true;
@@ -104,6 +108,9 @@ fn measure(workspace: &mut Workspace, name: Name, json: Option<&Path>) -> Result
         prepare::ebpf(workspace)?;
         prepare::lab(workspace)?;
         pacing = pacing_in_a_vm(workspace);
+    }
+    if name == Name::Worker {
+        prepare::peer_libraries(workspace)?;
     }
     let mut cargo = workspace.cargo();
     cargo.args(["bench", "--package", "voxlane-benches", "--bench", name.text()]);

@@ -241,7 +241,7 @@ fn block<const ROUNDS: usize>(
     // A round of AES after each group of SHA-1, then what it was for.
     macro_rules! aes {
         ($group:literal) => {
-            if ROUNDS != 0 && $group <= ROUNDS {
+            if ROUNDS != 0 && $group < ROUNDS + 1 {
                 lanes = round::<ROUNDS>(lanes, counter, $group);
             } else if ROUNDS != 0 && $group == ROUNDS + 1 {
                 xor(text, lanes);
@@ -284,7 +284,7 @@ fn block<const ROUNDS: usize>(
     scheduled!(16, x, y, 3, w2, w3, w4, w0 => w1);
     scheduled!(17, y, x, 3, w3, w4, w0, w1 => w2);
     scheduled!(18, x, y, 3, w4, w0, w1, w2 => w3);
-    scheduled!(19, y, x, 3, w0, w1, w2, w3 => w4);
+    rounds!(19, y, x, _mm_sha1msg2_epu32(_mm_xor_si128(_mm_sha1msg1_epu32(w0, w1), w2), w3), 3);
     State {
         abcd: _mm_add_epi32(state.abcd, x),
         e: _mm_sha1nexte_epu32(y, state.e),
