@@ -9,6 +9,7 @@
 
 #![allow(unsafe_code)]
 
+use std::arch::asm;
 use std::arch::x86_64::{
     __m128i, _mm_add_epi32, _mm_aesenc_si128, _mm_aesenclast_si128, _mm_aeskeygenassist_si128, _mm_cvtsi128_si32,
     _mm_extract_epi32, _mm_insert_epi16, _mm_set_epi32, _mm_set_epi64x, _mm_sha1msg1_epu32, _mm_sha1msg2_epu32,
@@ -135,6 +136,7 @@ struct Counter<'a> {
     round_keys: &'a [u128; ROUND_KEYS],
 }
 
+#[inline]
 #[target_feature(enable = "sha,sse2,ssse3,sse4.1")]
 fn load(state: [u32; 5]) -> State {
     let [a, b, c, d, e] = state.map(u32::cast_signed);
@@ -145,11 +147,13 @@ fn load(state: [u32; 5]) -> State {
 }
 
 /// Turns 16 bytes round: words are big-endian, and the first is highest.
+#[inline]
 #[target_feature(enable = "sse2,ssse3")]
 fn reverse(bytes: __m128i) -> __m128i {
     _mm_shuffle_epi8(bytes, _mm_set_epi64x(0x0001_0203_0405_0607, 0x0809_0a0b_0c0d_0e0f))
 }
 
+#[inline]
 #[target_feature(enable = "sse2,ssse3")]
 fn words(block: &[u8; BLOCK]) -> [__m128i; 4] {
     let [a, b, c, d]: [__m128i; 4] = bytemuck::cast(*block);
@@ -157,6 +161,7 @@ fn words(block: &[u8; BLOCK]) -> [__m128i; 4] {
 }
 
 impl<'a> Counter<'a> {
+    #[inline]
     #[target_feature(enable = "sse2,ssse3")]
     fn new(iv: u128, round_keys: &'a [u128; ROUND_KEYS]) -> Self {
         Self {
@@ -166,6 +171,7 @@ impl<'a> Counter<'a> {
     }
 
     /// Four blocks from this one of four on. No datagram has 2^16 of them.
+    #[inline]
     #[target_feature(enable = "sse2")]
     fn blocks(self, four: usize) -> [__m128i; 4] {
         let at = |block: usize| i32::from(((4 * four + block) as u16).swap_bytes());
@@ -177,6 +183,7 @@ impl<'a> Counter<'a> {
         ]
     }
 
+    #[inline]
     #[target_feature(enable = "sse2")]
     fn key(self, round: usize) -> __m128i {
         bytemuck::cast(self.round_keys[round])
@@ -213,6 +220,26 @@ fn round<const ROUNDS: usize>(lanes: [__m128i; 4], counter: Counter<'_>, round: 
     }
 }
 
+/// Keeps the compiler from moving what follows before what came: it would do all of AES first, then all of SHA-1, which
+/// look independent to it. To the processor it is nothing.
+#[inline]
+#[target_feature(enable = "sse2")]
+fn tie(state: &mut __m128i, lanes: &mut [__m128i; 4]) {
+    let [a, b, c, d] = lanes;
+    // SAFETY: there is no instruction in it.
+    unsafe {
+        asm!(
+            "/* {0} {1} {2} {3} {4} */",
+            inout(xmm_reg) *state,
+            inout(xmm_reg) *a,
+            inout(xmm_reg) *b,
+            inout(xmm_reg) *c,
+            inout(xmm_reg) *d,
+            options(nomem, nostack, preserves_flags),
+        );
+    }
+}
+
 #[inline]
 #[target_feature(enable = "sse2")]
 fn xor(text: &mut [u8; BLOCK], lanes: [__m128i; 4]) {
@@ -225,10 +252,11 @@ fn xor(text: &mut [u8; BLOCK], lanes: [__m128i; 4]) {
     ]);
 }
 
-/// Hashes a block, and if `ROUNDS` is not 0 encrypts 64 bytes of `text` meanwhile.
+/// Hashes a block, and if `ROUNDS` is not 0 encrypts 64 bytes of `text` meanwhile. Each of its users has one of its own
+/// (`WAY`), so that it becomes part of that: its arguments would go through memory otherwise.
 #[inline]
 #[target_feature(enable = "aes,sha,sse2,ssse3,sse4.1")]
-fn block<const ROUNDS: usize>(
+fn block<const ROUNDS: usize, const WAY: u8>(
     state: State,
     words: [__m128i; 4],
     counter: Counter<'_>,
@@ -240,9 +268,10 @@ fn block<const ROUNDS: usize>(
     let mut lanes = if ROUNDS == 0 { words } else { counter.blocks(four) };
     // A round of AES after each group of SHA-1, then what it was for.
     macro_rules! aes {
-        ($group:literal) => {
+        ($group:literal, $state:ident) => {
             if ROUNDS != 0 && $group < ROUNDS + 1 {
                 lanes = round::<ROUNDS>(lanes, counter, $group);
+                tie(&mut $state, &mut lanes);
             } else if ROUNDS != 0 && $group == ROUNDS + 1 {
                 xor(text, lanes);
             }
@@ -252,7 +281,7 @@ fn block<const ROUNDS: usize>(
     macro_rules! rounds {
         ($group:literal, $from:ident, $to:ident, $word:expr, $function:literal) => {
             $to = _mm_sha1rnds4_epu32($from, _mm_sha1nexte_epu32($to, $word), $function);
-            aes!($group);
+            aes!($group, $to);
         };
     }
     // The same, with the words that follow from the sixteen before.
@@ -265,7 +294,7 @@ fn block<const ROUNDS: usize>(
     }
     let mut x = state.abcd;
     let mut y = _mm_sha1rnds4_epu32(x, _mm_add_epi32(state.e, w0), 0);
-    aes!(0);
+    aes!(0, y);
     rounds!(1, y, x, w1, 0);
     rounds!(2, x, y, w2, 0);
     rounds!(3, y, x, w3, 0);
@@ -291,36 +320,6 @@ fn block<const ROUNDS: usize>(
     }
 }
 
-/// Hashes a block and nothing else.
-#[inline]
-#[target_feature(enable = "aes,sha,sse2,ssse3,sse4.1")]
-fn hash(state: State, words: [__m128i; 4], counter: Counter<'_>) -> State {
-    block::<0>(state, words, counter, 0, &mut [0; BLOCK])
-}
-
-/// Hashes a block, and encrypts these 64 bytes of the text meanwhile, or as many as there are.
-#[inline]
-#[target_feature(enable = "aes,sha,sse2,ssse3,sse4.1")]
-fn stitch<const ROUNDS: usize>(
-    state: State,
-    words: [__m128i; 4],
-    counter: Counter<'_>,
-    text: &mut [u8],
-    four: usize,
-) -> State {
-    let rest = text.get_mut(BLOCK * four..).unwrap_or_default();
-    if let Some(whole) = rest.first_chunk_mut() {
-        return block::<ROUNDS>(state, words, counter, four, whole);
-    }
-    if rest.is_empty() {
-        return hash(state, words, counter);
-    }
-    let mut keystream = [0; BLOCK];
-    let state = block::<ROUNDS>(state, words, counter, four, &mut keystream);
-    portable::xor(rest, &keystream);
-    state
-}
-
 /// Encrypts these 64 bytes of the text, or as many as there are, at once.
 #[inline]
 #[target_feature(enable = "aes,sse2,ssse3,sse4.1")]
@@ -339,24 +338,6 @@ fn encrypt<const ROUNDS: usize>(counter: Counter<'_>, text: &mut [u8], four: usi
     }
 }
 
-/// What is hashed after the last whole block, in one block or two.
-struct Ending {
-    blocks: [[u8; BLOCK]; 2],
-    count: usize,
-}
-
-impl Ending {
-    /// `rest` is shorter than a block; `length` is that of the packet.
-    #[inline]
-    fn new(rest: &[u8], trailer: u32, length: usize) -> Self {
-        let (bytes, count) = portable::ending(rest, trailer, length);
-        Self {
-            blocks: bytemuck::cast(bytes),
-            count,
-        }
-    }
-}
-
 #[target_feature(enable = "aes,sha,sse2,ssse3,sse4.1")]
 fn encrypt_then_tag<const ROUNDS: usize>(
     keys: &Keys,
@@ -365,34 +346,11 @@ fn encrypt_then_tag<const ROUNDS: usize>(
     iv: u128,
     trailer: u32,
 ) -> [u8; HMAC_LEN] {
+    let clear = clear.min(packet.len());
     let counter = Counter::new(iv, &keys.round_keys);
-    let mut state = load(keys.inner);
-    let length = packet.len();
-    let whole = length / BLOCK;
-    let clear = clear.min(length);
-    // Blocks of header alone.
-    let before = clear / BLOCK;
     encrypt::<ROUNDS>(counter, &mut packet[clear..], 0);
     encrypt::<ROUNDS>(counter, &mut packet[clear..], 1);
-    // From here on the text is encrypted 64 bytes ahead of the hash, at least.
-    let fours = (length - clear).div_ceil(BLOCK).saturating_sub(2);
-    for place in 0..before {
-        state = hash(state, words_at(packet, place), counter);
-    }
-    for four in 0..fours {
-        let words = words_at(packet, before + four);
-        state = stitch::<ROUNDS>(state, words, counter, &mut packet[clear..], four + 2);
-    }
-    // Before the last blocks: its bytes are in memory by the time they are read as words.
-    let ending = Ending::new(&packet[whole * BLOCK..], trailer, length);
-    for place in before + fours..whole {
-        state = hash(state, words_at(packet, place), counter);
-    }
-    for block in &ending.blocks[..ending.count] {
-        state = hash(state, words(block), counter);
-    }
-    let outer = load(keys.outer);
-    tag(hash(outer, of_inner(state), counter))
+    pass::<ROUNDS, ENCRYPT>(keys, packet, clear, counter, trailer)
 }
 
 #[target_feature(enable = "aes,sha,sse2,ssse3,sse4.1")]
@@ -403,40 +361,80 @@ fn tag_and_decrypt<const ROUNDS: usize>(
     iv: u128,
     trailer: u32,
 ) -> [u8; HMAC_LEN] {
+    let clear = clear.min(packet.len());
     let counter = Counter::new(iv, &keys.round_keys);
-    let mut state = load(keys.inner);
+    pass::<ROUNDS, DECRYPT>(keys, packet, clear, counter, trailer)
+}
+
+/// The text is encrypted 64 bytes ahead of the hash, at least. The first 128 bytes have been.
+const ENCRYPT: u8 = 0;
+
+/// The text is decrypted behind the hash.
+const DECRYPT: u8 = 1;
+
+/// Goes through the blocks of the HMAC: those of the packet, the ending, and the outer hash.
+#[inline]
+#[target_feature(enable = "aes,sha,sse2,ssse3,sse4.1")]
+fn pass<const ROUNDS: usize, const WAY: u8>(
+    keys: &Keys,
+    packet: &mut [u8],
+    clear: usize,
+    counter: Counter<'_>,
+    trailer: u32,
+) -> [u8; HMAC_LEN] {
     let length = packet.len();
     let whole = length / BLOCK;
-    let clear = clear.min(length);
+    // Blocks of header alone.
     let before = clear / BLOCK;
-    let ending = Ending::new(&packet[whole * BLOCK..], trailer, length);
-    // The text is decrypted behind the hash: 64 bytes begin in one of its blocks and end in the next.
-    let mut four = 0;
-    for place in 0..whole {
-        let words = words_at(packet, place);
-        if place <= before {
-            state = hash(state, words, counter);
-        } else {
-            state = stitch::<ROUNDS>(state, words, counter, &mut packet[clear..], four);
-            four += 1;
+    // The ending is made as soon as its bytes are final, and not when they are read as words: they are in memory by then.
+    let final_at = match WAY {
+        ENCRYPT => before + (length - clear).div_ceil(BLOCK).saturating_sub(2),
+        _ => 0,
+    };
+    let mut ending = ([0; 2 * BLOCK], 1);
+    let mut state = load(keys.inner);
+    let mut place = 0;
+    loop {
+        if place == final_at {
+            ending = portable::ending(&packet[whole * BLOCK..], trailer, length);
         }
-    }
-    for (place, block) in ending.blocks[..ending.count].iter().enumerate() {
-        if place == 0 && whole > before {
-            state = stitch::<ROUNDS>(state, words(block), counter, &mut packet[clear..], four);
-            four += 1;
+        let (blocks, count) = &ending;
+        let is_outer = place == whole + count && place >= final_at;
+        let words = if is_outer {
+            let words = of_inner(state);
+            state = load(keys.outer);
+            words
+        } else if place < whole {
+            words_at(packet, place)
         } else {
-            state = hash(state, words(block), counter);
+            words_at(blocks, place - whole)
+        };
+        // 64 bytes of text begin in one block and end in the next.
+        let four = match WAY {
+            ENCRYPT => place.checked_sub(before).map(|four| four + 2),
+            _ => place.checked_sub(before + 1),
+        };
+        let rest = four.and_then(|four| packet.get_mut(clear + BLOCK * four..));
+        let rest = rest.unwrap_or_default();
+        state = if rest.is_empty() {
+            block::<0, WAY>(state, words, counter, 0, &mut [0; BLOCK])
+        } else {
+            let mut keystream = [0; BLOCK];
+            let (text, rest) = match rest.first_chunk_mut() {
+                Some(text) => (text, None),
+                None => (&mut keystream, Some(()))
+            };
+            let state = block::<ROUNDS, WAY>(state, words, counter, four.unwrap_or_default(), text);
+            if rest.is_some() {
+                portable::xor(&mut packet[clear + BLOCK * four.unwrap_or_default()..], &keystream);
+            }
+            state
+        };
+        if is_outer {
+            return tag(state);
         }
+        place += 1;
     }
-    let outer = load(keys.outer);
-    tag(stitch::<ROUNDS>(
-        outer,
-        of_inner(state),
-        counter,
-        &mut packet[clear..],
-        four,
-    ))
 }
 
 /// The words of a whole block of the packet.
