@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use voxlane::config::Config;
-use voxlane::config::model::{AgentEndpoint, HostPort, LegMedia, RtcpMux, Target, Xdp};
+use voxlane::config::model::{AgentEndpoint, HostPort, KeysInClear, LegMedia, RtcpMux, SrtpPolicy, Target, Xdp};
 use voxlane_dataplane::media_plane::{LatchMode, Pacing, Unallocated};
 use voxlane_dataplane::plane::Policing;
 
@@ -28,7 +28,9 @@ fn the_embedded_defaults_are_sound_and_the_defaults_of_the_code() {
         LegMedia {
             latch: LatchMode::Nat,
             pacing: Pacing::Off,
-            rtcp_mux: RtcpMux::Accept
+            rtcp_mux: RtcpMux::Accept,
+            srtp: SrtpPolicy::Off,
+            srtp_keys_in_clear: KeysInClear::Refuse,
         }
     );
     assert_eq!(embedded.tenants[0].domains, ["sip.demo.trusst.cloud"]);
@@ -81,6 +83,8 @@ fn every_key() {
         latch = "strict"
         pacing = "auto"
         rtcp_mux = "offer"
+        srtp = "required"
+        srtp_keys_in_clear = "allow"
         [[tenant]]
         name = "n"
         domains = ["a.example"]
@@ -116,7 +120,9 @@ fn every_key() {
         LegMedia {
             latch: LatchMode::Strict,
             pacing: Pacing::Auto,
-            rtcp_mux: RtcpMux::Offer
+            rtcp_mux: RtcpMux::Offer,
+            srtp: SrtpPolicy::Required,
+            srtp_keys_in_clear: KeysInClear::Allow,
         }
     );
     assert_eq!(trunk.allow[0], "198.51.100.7/32".parse().unwrap());

@@ -124,6 +124,7 @@ impl Inspect for Gateway {
             digits: 2,
             drops: vec![("stranger".into(), 3)],
             paced: false,
+            srtp: None,
         };
         FlowsReport {
             status: plane(),

@@ -277,6 +277,7 @@ pub(crate) mod tests {
             direction: Direction::SendRecv,
             latch: LatchMode::Nat,
             pacing: Pacing::Off,
+            srtp: None,
         }
     }
 

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::media_plane::Session;
+
 /// Where a flow is handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -34,6 +36,8 @@ pub enum Reason {
     MixedFamilies,
     /// The flow table of the kernel lane refused the entry.
     FlowTable,
+    /// A leg has SRTP: its packets are protected and unprotected by a worker.
+    Srtp,
     /// An operator asked for the worker lane.
     Requested,
 }
@@ -49,8 +53,20 @@ impl fmt::Display for Reason {
             Self::InterfaceNotAttached => "its interface has no XDP program",
             Self::MixedFamilies => "its legs are of different IP versions",
             Self::FlowTable => "the kernel's flow table refused it",
+            Self::Srtp => "a leg has SRTP",
             Self::Requested => "an operator asked for it",
         })
+    }
+}
+
+/// Whether two legs can be relayed in the kernel lane, given what is in their packets.
+///
+/// # Errors
+/// The reason for the worker lane.
+pub fn for_media(sessions: &[Session; 2]) -> Result<(), Reason> {
+    match sessions.iter().any(|session| session.srtp.is_some()) {
+        true => Err(Reason::Srtp),
+        false => Ok(()),
     }
 }
 

@@ -17,6 +17,7 @@ pub use voxlane_common::ports::Unallocated;
 
 use crate::codec::Codec;
 use crate::lane::{Lane, Reason};
+use crate::srtp::{SrtpKeys, Suite};
 
 /// Names one leg's media endpoint for as long as it is open. Never reused while the process lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -56,6 +57,9 @@ pub struct Session {
     pub latch: LatchMode,
     /// Whether what is sent to this leg is paced.
     pub pacing: Pacing,
+    /// The keys of SRTP, both ways; `None`: the leg has plain RTP. They are secret, and stand in no debug form.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub srtp: Option<SrtpKeys>,
 }
 
 impl Session {
@@ -239,6 +243,9 @@ pub struct FlowReport {
     pub paced: bool,
     /// RTCP round-trip time to the far end, milliseconds, once it is known (RFC 3550 section 6.4.1).
     pub rtt_ms: Option<f64>,
+    /// The suite of what arrives, if the leg has SRTP.
+    #[serde(default)]
+    pub srtp: Option<Suite>,
 }
 
 /// The data plane as a whole, as `voxlane flows` and the metrics show it.

@@ -71,6 +71,7 @@ impl Far {
             direction: Direction::SendRecv,
             latch: LatchMode::Nat,
             pacing: Pacing::Off,
+            srtp: None,
         }
     }
 

@@ -107,6 +107,7 @@ mod tests {
                 .map(|_| ("wrong_source".to_owned(), 2))
                 .collect(),
             paced: forwarded_to.is_some(),
+            srtp: None,
         }
     }
 

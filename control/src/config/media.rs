@@ -7,7 +7,7 @@ use voxlane_dataplane::media_plane::{LatchMode, Pacing, Unallocated};
 use voxlane_dataplane::plane::Policing;
 
 use super::dscp::{self, Dscp};
-use super::model::{Media, RtcpMux, Xdp};
+use super::model::{KeysInClear, Media, RtcpMux, SrtpPolicy, Xdp};
 use super::reader::Section;
 use super::sections::{distinct_list, or};
 use super::{cores, value};
@@ -203,6 +203,27 @@ pub(super) fn pacing(text: &str) -> Result<Pacing, String> {
         "auto" => Ok(Pacing::Auto),
         "always" => Ok(Pacing::Always),
         _ => Err(format!("{text:?} is not a mode; write \"off\", \"auto\" or \"always\"")),
+    }
+}
+
+/// `off`, `optional` or `required`
+pub(super) fn srtp(text: &str) -> Result<SrtpPolicy, String> {
+    match text {
+        "off" => Ok(SrtpPolicy::Off),
+        "optional" => Ok(SrtpPolicy::Optional),
+        "required" => Ok(SrtpPolicy::Required),
+        _ => Err(format!(
+            "{text:?} is not a policy; write \"off\", \"optional\" or \"required\""
+        )),
+    }
+}
+
+/// `refuse` or `allow`
+pub(super) fn keys_in_clear(text: &str) -> Result<KeysInClear, String> {
+    match text {
+        "refuse" => Ok(KeysInClear::Refuse),
+        "allow" => Ok(KeysInClear::Allow),
+        _ => Err(format!("{text:?} is neither \"refuse\" nor \"allow\"")),
     }
 }
 

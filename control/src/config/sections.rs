@@ -11,7 +11,7 @@ use voxlane_dataplane::codec::Codec;
 use voxlane_dataplane::media_plane::{LatchMode, Pacing};
 
 use super::media::{self, WrittenMedia};
-use super::model::{Agent, AgentEndpoint, LegMedia, Node, RtcpMux, SdpIdentity, Sip, Trunk};
+use super::model::{Agent, AgentEndpoint, KeysInClear, LegMedia, Node, RtcpMux, SdpIdentity, Sip, SrtpPolicy, Trunk};
 use super::reader::{Located, Section, quoted};
 use super::{agent_url, value};
 
@@ -138,6 +138,11 @@ fn trunk(mut section: Section<'_>) -> Located<WrittenTrunk> {
         latch: or(section.text("latch", media::latch), LatchMode::default),
         pacing: or(section.text("pacing", media::pacing), Pacing::default),
         rtcp_mux: or(section.text("rtcp_mux", media::rtcp_mux), RtcpMux::default),
+        srtp: or(section.text("srtp", media::srtp), SrtpPolicy::default),
+        srtp_keys_in_clear: or(
+            section.text("srtp_keys_in_clear", media::keys_in_clear),
+            KeysInClear::default,
+        ),
     };
     section.finish();
     let media_address_line = media_address.as_ref().map_or(line, |address| address.line);

@@ -4,7 +4,7 @@ use voxlane_dataplane::lane::{Lane, Reason};
 use voxlane_dataplane::media_plane::AttachMode;
 
 /// Every reason, for metrics that show those that do not occur as 0.
-pub const REASONS: [Reason; 8] = [
+pub const REASONS: [Reason; 9] = [
     Reason::Agent,
     Reason::XdpOff,
     Reason::XdpUnavailable,
@@ -12,6 +12,7 @@ pub const REASONS: [Reason; 8] = [
     Reason::InterfaceNotAttached,
     Reason::MixedFamilies,
     Reason::FlowTable,
+    Reason::Srtp,
     Reason::Requested,
 ];
 
@@ -45,6 +46,7 @@ pub fn reason_label(reason: Reason) -> &'static str {
         Reason::InterfaceNotAttached => "interface_not_attached",
         Reason::MixedFamilies => "mixed_families",
         Reason::FlowTable => "flow_table",
+        Reason::Srtp => "srtp",
         Reason::Requested => "requested",
     }
 }

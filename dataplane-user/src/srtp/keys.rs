@@ -100,6 +100,16 @@ impl Keying {
         Ok(Self { suite, secret, mki })
     }
 
+    /// The same key, with an identifier as long as the other side's, if that has one: who announces one wants one (RFC 4568
+    /// section 6.1).
+    #[must_use]
+    pub fn with_mki_like(&self, theirs: &Self) -> Self {
+        Self {
+            mki: theirs.mki.and_then(|theirs| Mki::new(1, theirs.length())),
+            ..self.clone()
+        }
+    }
+
     /// The suite.
     pub fn suite(&self) -> Suite {
         self.suite

@@ -10,6 +10,7 @@ use voxlane_common::drops::DropReason;
 use crate::flows::Heard;
 use crate::flows::LegState;
 use crate::media_plane::StreamStats;
+use crate::srtp::Refusal;
 
 /// The counters of one leg.
 ///
@@ -35,6 +36,7 @@ pub struct LegStats {
     round_trip_ns: AtomicU64,
     sent: AtomicU64,
     userspace: AtomicU64,
+    refused: [AtomicU64; Refusal::COUNT],
 }
 
 impl LegStats {
@@ -47,7 +49,7 @@ impl LegStats {
             lost: self.lost.load(Relaxed),
             reordered: self.reordered.load(Relaxed),
             duplicates: self.duplicates.load(Relaxed),
-            dropped: self.dropped.load(Relaxed),
+            dropped: self.dropped.load(Relaxed) + self.refusals().map(|(_, count)| count).sum::<u64>(),
             jitter_ms: self.jitter_ns.load(Relaxed) as f64 / 1e6,
             mean_jitter_ms: self.mean_jitter_ns.load(Relaxed) as f64 / 1e6,
             max_jitter_ms: self.max_jitter_ns.load(Relaxed) as f64 / 1e6,
@@ -74,6 +76,19 @@ impl LegStats {
             .zip(counts)
             .filter(|(_, count)| *count > 0)
             .collect()
+    }
+
+    /// Packets that SRTP has refused, by reason; reasons that never occurred are left out.
+    pub fn refusals(&self) -> impl Iterator<Item = (Refusal, u64)> {
+        let counts = self.refused.iter().map(|count| count.load(Relaxed));
+        Refusal::ALL.into_iter().zip(counts).filter(|(_, count)| *count > 0)
+    }
+
+    /// Packets that SRTP has refused so far, in the order of [`Refusal::ALL`].
+    pub(super) fn set_refused(&self, refused: &[u64; Refusal::COUNT]) {
+        for (place, count) in self.refused.iter().zip(refused) {
+            place.store(*count, Relaxed);
+        }
     }
 
     /// Keys pressed by the far end.

@@ -85,6 +85,7 @@ impl Phone {
             direction: Direction::SendRecv,
             latch: LatchMode::Nat,
             pacing: Pacing::Off,
+            srtp: None,
         }
     }
 

@@ -20,7 +20,6 @@ use crate::media_plane::{RtcpPort, Session};
 use crate::playout::Playout;
 use crate::worker::clock::Clock;
 use crate::worker::command::Left;
-use crate::worker::io::send_to;
 use crate::worker::ports::{Kind, Ports};
 use crate::worker::stats::LegStats;
 
@@ -153,7 +152,23 @@ impl Line {
             }
             None => self.next_report = now + report::INTERVAL,
         }
+        self.ports.set_keys(session.srtp.as_ref());
+        if let Some(stats) = self.stats.first() {
+            stats.set_refused(self.ports.refused());
+        }
         self.session = Some(session);
+    }
+
+    /// What has arrived without SRTP's protection; `None` if it was refused.
+    pub(super) fn unprotect<'a>(&mut self, kind: Kind, datagram: &'a mut [u8]) -> Option<&'a [u8]> {
+        let taken = self.ports.unprotect(kind, datagram);
+        if taken.is_err()
+            && let Some(stats) = self.stats.first()
+        {
+            stats.on_received();
+            stats.set_refused(self.ports.refused());
+        }
+        datagram.get(..taken.ok()?)
     }
 
     /// Takes one datagram.
@@ -302,7 +317,7 @@ impl Line {
         };
         if let Some(to) = destination(&self.rtp_latch, session.remote_rtp) {
             // A packet the system does not take is lost, as on the way.
-            send_to(self.ports.socket(Kind::Rtp), packet, to);
+            self.ports.send(Kind::Rtp, Kind::Rtp, packet, to);
         }
         self.packetizer.sent_at(now_ns);
         if let Some(stats) = self.stats.first() {
@@ -314,7 +329,7 @@ impl Line {
         }
     }
 
-    fn report(&self, timestamp: u32) {
+    fn report(&mut self, timestamp: u32) {
         let signalled = self.session.as_ref().map(|session| session.remote_rtcp);
         if let Some(to) = signalled.and_then(|signalled| destination(&self.rtcp_latch, signalled)) {
             let sent = Sent {
@@ -328,7 +343,7 @@ impl Line {
                 Some(RtcpPort::Shared) => Kind::Rtp,
                 Some(RtcpPort::Own) | None => Kind::Rtcp,
             };
-            send_to(self.ports.socket(kind), &sender_report(&sent, self.cname), to);
+            self.ports.send(Kind::Rtcp, kind, &sender_report(&sent, self.cname), to);
         }
     }
 }

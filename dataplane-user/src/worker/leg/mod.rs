@@ -81,7 +81,10 @@ impl AgentLeg {
     }
 
     /// Handles one datagram.
-    pub(super) fn on_datagram(&mut self, kind: Kind, datagram: &[u8], from: SocketAddr, now: Duration) {
+    pub(super) fn on_datagram(&mut self, kind: Kind, datagram: &mut [u8], from: SocketAddr, now: Duration) {
+        let Some(datagram) = self.line.unprotect(kind, datagram) else {
+            return;
+        };
         match self.line.on_datagram(kind, datagram, from, now) {
             Heard::Audio { silence, audio } => self.voice.hear(silence, audio, now),
             Heard::Press(press) => self.voice.on_press(&press),
