@@ -335,7 +335,10 @@ fn what_we_cannot_do_is_not_acceptable() {
             &["m=audio 0 RTP/AVP 0"],
             "no stream is audio over RTP/AVP or RTP/SAVP with a port (its streams: audio 0 RTP/AVP)",
         ),
-        (&[], "no stream is audio over RTP/AVP or RTP/SAVP with a port (its streams: none)"),
+        (
+            &[],
+            "no stream is audio over RTP/AVP or RTP/SAVP with a port (its streams: none)",
+        ),
         (
             &["m=audio 4000 RTP/AVP 18 3"],
             "no common codec (theirs: payload types 18 3; ours: PCMU, PCMA)",
@@ -477,7 +480,7 @@ fn the_second_legs_offer_needs_no_rewriting() {
             telephone_event: Some(96),
             ptime: 30,
             rtcp_mux: RtcpMux::Accept,
-        security: Security::off(),
+            security: Security::off(),
         }
     );
 }

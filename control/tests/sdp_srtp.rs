@@ -38,14 +38,29 @@ fn caps(policy: SrtpPolicy, may_carry_keys: bool) -> Capabilities {
 }
 
 fn theirs(media: &[&str]) -> Description {
-    let head = ["v=0", "o=- 1 1 IN IP4 198.51.100.7", "s=-", "c=IN IP4 198.51.100.7", "t=0 0"];
+    let head = [
+        "v=0",
+        "o=- 1 1 IN IP4 198.51.100.7",
+        "s=-",
+        "c=IN IP4 198.51.100.7",
+        "t=0 0",
+    ];
     let lines: Vec<&str> = head.iter().chain(media).copied().collect();
     Description::parse(lines.join("\r\n").as_bytes()).unwrap()
 }
 
 fn line(tag: u32, suite: Suite) -> (String, Keying) {
     let keying = Keying::random(suite, None);
-    (format!("a={}", Crypto { tag, keying: keying.clone() }), keying)
+    (
+        format!(
+            "a={}",
+            Crypto {
+                tag,
+                keying: keying.clone()
+            }
+        ),
+        keying,
+    )
 }
 
 fn text(sdp: Vec<u8>) -> String {
@@ -66,7 +81,9 @@ fn each_policy_offers_its_profile() {
         assert!(offer.contains(&format!("m=audio 10000 {profile} 0\r\n")), "{offer}");
         assert_eq!(offer.matches("a=crypto:").count(), lines, "{offer}");
     }
-    let refused = offer(&local, &caps(SrtpPolicy::Required, false)).unwrap_err().to_string();
+    let refused = offer(&local, &caps(SrtpPolicy::Required, false))
+        .unwrap_err()
+        .to_string();
     assert!(refused.contains("TLS"), "{refused}");
 }
 
@@ -95,7 +112,10 @@ fn the_first_line_that_can_be_used_is_answered_under_its_tag_with_a_key_of_ours(
             assert_eq!(keys.send.suite(), Suite::AesCm128HmacSha1Tag32);
             assert_ne!(keys.send, keys.receive);
             assert!(sdp.contains(&format!("m=audio 10000 {profile} 0\r\n")), "{sdp}");
-            let ours = Crypto { tag: 2, keying: keys.send };
+            let ours = Crypto {
+                tag: 2,
+                keying: keys.send,
+            };
             assert!(sdp.ends_with(&format!("a={ours}\r\n")), "{sdp}");
             assert_eq!(sdp.matches("a=crypto").count(), 1, "{sdp}");
         }
@@ -120,15 +140,42 @@ fn what_a_policy_excludes_is_refused_and_says_why() {
     let (line, _) = line(1, Suite::AesCm128HmacSha1Tag80);
     let unencrypted = format!("{line} UNENCRYPTED_SRTP");
     let cases: [(SrtpPolicy, bool, &[&str], &str); 6] = [
-        (SrtpPolicy::Off, true, &["m=audio 4000 RTP/SAVP 0", &line], "srtp = \"off\""),
-        (SrtpPolicy::Required, true, &["m=audio 4000 RTP/AVP 0"], "srtp = \"required\""),
-        (SrtpPolicy::Required, false, &["m=audio 4000 RTP/SAVP 0", &line], "unencrypted signalling"),
-        (SrtpPolicy::Optional, false, &["m=audio 4000 RTP/SAVP 0", &line], "unencrypted signalling"),
+        (
+            SrtpPolicy::Off,
+            true,
+            &["m=audio 4000 RTP/SAVP 0", &line],
+            "srtp = \"off\"",
+        ),
+        (
+            SrtpPolicy::Required,
+            true,
+            &["m=audio 4000 RTP/AVP 0"],
+            "srtp = \"required\"",
+        ),
+        (
+            SrtpPolicy::Required,
+            false,
+            &["m=audio 4000 RTP/SAVP 0", &line],
+            "unencrypted signalling",
+        ),
+        (
+            SrtpPolicy::Optional,
+            false,
+            &["m=audio 4000 RTP/SAVP 0", &line],
+            "unencrypted signalling",
+        ),
         (SrtpPolicy::Optional, true, &["m=audio 4000 RTP/SAVP 0"], "it has none"),
-        (SrtpPolicy::Required, true, &["m=audio 4000 RTP/SAVP 0", &unencrypted], "UNENCRYPTED_SRTP"),
+        (
+            SrtpPolicy::Required,
+            true,
+            &["m=audio 4000 RTP/SAVP 0", &unencrypted],
+            "UNENCRYPTED_SRTP",
+        ),
     ];
     for (policy, may, media, why) in cases {
-        let refused = answer(&theirs(media), &local(&identity), &caps(policy, may)).unwrap_err().to_string();
+        let refused = answer(&theirs(media), &local(&identity), &caps(policy, may))
+            .unwrap_err()
+            .to_string();
         assert!(refused.contains(why), "{policy:?}: {refused}");
     }
 }
@@ -151,9 +198,15 @@ fn of_the_same_audio_over_rtp_and_srtp_the_policy_chooses() {
     let (line, keying) = line(1, Suite::AesCm128HmacSha1Tag80);
     let offer = theirs(&["m=audio 4000 RTP/AVP 0", "m=audio 4002 RTP/SAVP 0", &line]);
     let (sdp, session) = answer(&offer, &local(&identity), &caps(SrtpPolicy::Required, true)).unwrap();
-    assert_eq!((session.remote_rtp.port(), session.srtp.unwrap().receive), (4002, keying));
+    assert_eq!(
+        (session.remote_rtp.port(), session.srtp.unwrap().receive),
+        (4002, keying)
+    );
     let sdp = text(sdp);
-    assert!(sdp.contains("m=audio 0 RTP/AVP 0\r\nm=audio 10000 RTP/SAVP 0\r\n"), "{sdp}");
+    assert!(
+        sdp.contains("m=audio 0 RTP/AVP 0\r\nm=audio 10000 RTP/SAVP 0\r\n"),
+        "{sdp}"
+    );
     let (_, session) = answer(&offer, &local(&identity), &caps(SrtpPolicy::Off, true)).unwrap();
     assert_eq!((session.remote_rtp.port(), session.srtp), (4000, None));
 }
@@ -174,5 +227,11 @@ fn an_answer_takes_one_of_the_keys_that_were_offered() {
     assert!(accept(&caps(SrtpPolicy::Required, true), &theirs(&["m=audio 4000 RTP/SAVP 0"])).is_err());
     let plain = accept(&caps(SrtpPolicy::Optional, true), &theirs(&["m=audio 4000 RTP/AVP 0"])).unwrap();
     assert_eq!(plain.srtp, None);
-    assert!(accept(&caps(SrtpPolicy::Off, true), &theirs(&["m=audio 4000 RTP/SAVP 0", &yes])).is_err());
+    assert!(
+        accept(
+            &caps(SrtpPolicy::Off, true),
+            &theirs(&["m=audio 4000 RTP/SAVP 0", &yes])
+        )
+        .is_err()
+    );
 }

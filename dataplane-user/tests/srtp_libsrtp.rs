@@ -11,7 +11,9 @@ const WRONG_TAG: Status = Status(7);
 const REPLAYED: Status = Status(9);
 
 fn master(suite: Suite) -> Vec<u8> {
-    (0..suite.key_len() + suite.salt_len()).map(|place| place as u8 * 5 + 1).collect()
+    (0..suite.key_len() + suite.salt_len())
+        .map(|place| place as u8 * 5 + 1)
+        .collect()
 }
 
 fn keying(suite: Suite) -> Keying {
@@ -23,7 +25,10 @@ fn session(suite: Suite, way: Way) -> Option<Session> {
     match Session::new(suite.name(), &master(suite), way) {
         Ok(session) => Some(session),
         Err(reason) => {
-            assert!(std::env::var_os("CI").is_none(), "a test may not be skipped where CI is set: {reason}");
+            assert!(
+                std::env::var_os("CI").is_none(),
+                "a test may not be skipped where CI is set: {reason}"
+            );
             eprintln!("skipped: {reason}");
             None
         }
@@ -68,7 +73,9 @@ fn sequences() -> impl Iterator<Item = u16> {
 #[test]
 fn libsrtp_reads_what_we_protect() {
     for suite in Suite::ALL {
-        let Some(mut theirs) = session(suite, Way::Inbound) else { return };
+        let Some(mut theirs) = session(suite, Way::Inbound) else {
+            return;
+        };
         let mut ours = Outbound::new(&keying(suite)).unwrap();
         for ssrc in [1, 0xdead_beef] {
             for sequence in (65_000..65_536).chain(0..300).map(|sequence| sequence as u16) {
@@ -93,7 +100,9 @@ fn libsrtp_reads_what_we_protect() {
 #[test]
 fn we_read_what_libsrtp_protects() {
     for suite in Suite::ALL {
-        let Some(mut theirs) = session(suite, Way::Outbound) else { return };
+        let Some(mut theirs) = session(suite, Way::Outbound) else {
+            return;
+        };
         let mut ours = Inbound::new(&keying(suite)).unwrap();
         for ssrc in [1, 0xdead_beef] {
             for sequence in (65_000..65_536).chain(0..300).map(|sequence| sequence as u16) {
@@ -133,7 +142,11 @@ fn both_follow_a_stream_with_losses() {
             let mut buffer = with_room(&packet);
             let Ok(length) = theirs.protect(&mut buffer, packet.len()) else {
                 // Too late for libsrtp's window, and so for ours.
-                assert!(writer.protect(Kind::Rtp, &mut with_room(&packet), packet.len()).is_err());
+                assert!(
+                    writer
+                        .protect(Kind::Rtp, &mut with_room(&packet), packet.len())
+                        .is_err()
+                );
                 continue;
             };
             let mut same = with_room(&packet);
@@ -151,7 +164,9 @@ fn both_follow_a_stream_with_losses() {
 #[test]
 fn libsrtp_refuses_what_we_refuse() {
     for suite in Suite::ALL {
-        let Some(mut theirs) = session(suite, Way::Inbound) else { return };
+        let Some(mut theirs) = session(suite, Way::Inbound) else {
+            return;
+        };
         let mut writer = Outbound::new(&keying(suite)).unwrap();
         let mut ours = Inbound::new(&keying(suite)).unwrap();
         let packet = rtp(9, 7);

@@ -141,6 +141,8 @@ pub struct Flow {
     pub digits: u64,
     /// To the far end and back, milliseconds.
     pub rtt_ms: Option<f64>,
+    /// The SRTP suite of what arrives.
+    pub srtp: Option<String>,
 }
 
 impl Flow {

@@ -56,11 +56,14 @@ fn add(report: &mut Report, what: &str, suite: Suite, ours: f64, theirs: f64) {
 
 /// Master key and salt.
 fn master(suite: Suite) -> Vec<u8> {
-    (0..suite.key_len() + suite.salt_len()).map(|place| place as u8).collect()
+    (0..suite.key_len() + suite.salt_len())
+        .map(|place| place as u8)
+        .collect()
 }
 
 fn session(suite: Suite, way: Way) -> Result<Session> {
-    Session::new(suite.name(), &master(suite), way).map_err(|reason| anyhow!("there is nothing to compare with: {reason}"))
+    Session::new(suite.name(), &master(suite), way)
+        .map_err(|reason| anyhow!("there is nothing to compare with: {reason}"))
 }
 
 fn keying(suite: Suite) -> Result<Keying> {

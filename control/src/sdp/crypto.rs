@@ -94,7 +94,10 @@ impl Security {
             (Profile::Avp | Profile::Savp, SrtpPolicy::Optional | SrtpPolicy::Required) => &offered.crypto,
         };
         let taken = wanted.iter().find_map(|line| {
-            let ours = self.ours.iter().find(|ours| ours.keying.suite() == line.keying.suite())?;
+            let ours = self
+                .ours
+                .iter()
+                .find(|ours| ours.keying.suite() == line.keying.suite())?;
             Some((line, ours))
         });
         let Some((line, ours)) = taken else {
@@ -221,7 +224,9 @@ fn inline(suite: Suite, text: &str) -> Result<Keying, String> {
 fn lifetime(text: &str) -> Result<(), String> {
     let valid = match text.strip_prefix("2^") {
         Some(power) => power.parse::<u8>().is_ok_and(|power| (1..=48).contains(&power)),
-        None => text.parse::<u64>().is_ok_and(|packets| (1..=1 << 48).contains(&packets)),
+        None => text
+            .parse::<u64>()
+            .is_ok_and(|packets| (1..=1 << 48).contains(&packets)),
     };
     if valid {
         Ok(())
@@ -244,7 +249,9 @@ fn session_parameter(text: &str) -> Result<(), String> {
         "WSH" => Ok(()),
         // Keys are derived once.
         "KDR" if value == "0" => Ok(()),
-        "UNENCRYPTED_SRTP" | "UNENCRYPTED_SRTCP" | "UNAUTHENTICATED_SRTP" => Err(format!("wants {name}, which is no SRTP")),
+        "UNENCRYPTED_SRTP" | "UNENCRYPTED_SRTCP" | "UNAUTHENTICATED_SRTP" => {
+            Err(format!("wants {name}, which is no SRTP"))
+        }
         // By its sender's word it may be passed over.
         _ if name.starts_with('-') => Ok(()),
         _ => Err(format!("wants {name}, which is not understood")),
@@ -275,10 +282,30 @@ mod tests {
     fn lines_of_the_field() {
         for (line, tag, suite, mki) in [
             // RFC 4568 section 6.1, with a key of the right length.
-            (format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}|2^20|1:4"), 1, Suite::AesCm128HmacSha1Tag80, Mki::new(1, 4)),
-            (format!("2 AES_CM_128_HMAC_SHA1_32 inline:{KEY}|2^48"), 2, Suite::AesCm128HmacSha1Tag32, None),
-            (format!("3 AES_CM_128_HMAC_SHA1_80 inline:{KEY}|1:1"), 3, Suite::AesCm128HmacSha1Tag80, Mki::new(1, 1)),
-            (format!("11 aes_cm_128_hmac_sha1_80 INLINE:{KEY} KDR=0 WSH=64 -X"), 11, Suite::AesCm128HmacSha1Tag80, None),
+            (
+                format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}|2^20|1:4"),
+                1,
+                Suite::AesCm128HmacSha1Tag80,
+                Mki::new(1, 4),
+            ),
+            (
+                format!("2 AES_CM_128_HMAC_SHA1_32 inline:{KEY}|2^48"),
+                2,
+                Suite::AesCm128HmacSha1Tag32,
+                None,
+            ),
+            (
+                format!("3 AES_CM_128_HMAC_SHA1_80 inline:{KEY}|1:1"),
+                3,
+                Suite::AesCm128HmacSha1Tag80,
+                Mki::new(1, 1),
+            ),
+            (
+                format!("11 aes_cm_128_hmac_sha1_80 INLINE:{KEY} KDR=0 WSH=64 -X"),
+                11,
+                Suite::AesCm128HmacSha1Tag80,
+                None,
+            ),
             (
                 "4 AEAD_AES_256_GCM inline:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=".to_owned(),
                 4,
@@ -287,7 +314,11 @@ mod tests {
             ),
         ] {
             let crypto = Crypto::parse(&line).unwrap();
-            assert_eq!((crypto.tag, crypto.keying.suite(), crypto.keying.mki()), (tag, suite, mki), "{line}");
+            assert_eq!(
+                (crypto.tag, crypto.keying.suite(), crypto.keying.mki()),
+                (tag, suite, mki),
+                "{line}"
+            );
         }
     }
 
@@ -299,13 +330,28 @@ mod tests {
             (format!("1 AES_256_CM_HMAC_SHA1_80 inline:{KEY}"), "not of 46 bytes"),
             (format!("1 AES_CM_128_HMAC_SHA1_80 inline:{}", &KEY[1..]), "not base64"),
             (format!("1 AES_CM_128_HMAC_SHA1_80 uri:{KEY}"), "key method"),
-            (format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY};inline:{KEY}"), "several keys"),
+            (
+                format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY};inline:{KEY}"),
+                "several keys",
+            ),
             (format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}|2^49"), "lifetime"),
             (format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}|2^20|1:128"), "MKI"),
-            (format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY} UNENCRYPTED_SRTP"), "no SRTP"),
-            (format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY} UNAUTHENTICATED_SRTP"), "no SRTP"),
-            (format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY} FEC_ORDER=FEC_SRTP"), "not understood"),
-            (format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY} KDR=1"), "not understood"),
+            (
+                format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY} UNENCRYPTED_SRTP"),
+                "no SRTP",
+            ),
+            (
+                format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY} UNAUTHENTICATED_SRTP"),
+                "no SRTP",
+            ),
+            (
+                format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY} FEC_ORDER=FEC_SRTP"),
+                "not understood",
+            ),
+            (
+                format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY} KDR=1"),
+                "not understood",
+            ),
             ("1 AES_CM_128_HMAC_SHA1_80".to_owned(), "no key"),
         ] {
             let got = Crypto::parse(&line).unwrap_err();

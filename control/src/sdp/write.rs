@@ -64,7 +64,11 @@ fn audio(lines: &mut Vec<String>, port: u16, ours: &Ours) {
         .map(|&(_, payload_type)| payload_type)
         .chain(ours.telephone_event);
     let payload_types: Vec<String> = payload_types.map(|payload_type| payload_type.to_string()).collect();
-    lines.push(format!("m=audio {port} {} {}", ours.profile.name(), payload_types.join(" ")));
+    lines.push(format!(
+        "m=audio {port} {} {}",
+        ours.profile.name(),
+        payload_types.join(" ")
+    ));
     for (codec, payload_type) in &ours.codecs {
         lines.push(format!("a=rtpmap:{payload_type} {codec}/{}", codec.clock_rate()));
     }

@@ -102,13 +102,20 @@ impl Row {
             userspace_packets: stats.userspace_packets(),
             drops: by_name(stats.drops())
                 .into_iter()
-                .chain(stats.refusals().map(|(reason, count)| (reason.name().to_owned(), count)))
+                .chain(
+                    stats
+                        .refusals()
+                        .map(|(reason, count)| (reason.name().to_owned(), count)),
+                )
                 .collect(),
             digits: stats.digits(),
             // A worker sends on at once.
             paced: false,
             rtt_ms: stats.round_trip().map(milliseconds),
-            srtp: self.session.as_ref().and_then(|session| Some(session.srtp.as_ref()?.receive.suite())),
+            srtp: self
+                .session
+                .as_ref()
+                .and_then(|session| Some(session.srtp.as_ref()?.receive.suite())),
         }
     }
 

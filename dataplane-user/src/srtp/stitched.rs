@@ -230,11 +230,11 @@ fn tie(state: &mut __m128i, lanes: &mut [__m128i; 4]) {
     unsafe {
         asm!(
             "/* {0} {1} {2} {3} {4} */",
-            inout(xmm_reg) *state,
-            inout(xmm_reg) *a,
-            inout(xmm_reg) *b,
-            inout(xmm_reg) *c,
-            inout(xmm_reg) *d,
+            inout(xmm_reg) * state,
+            inout(xmm_reg) * a,
+            inout(xmm_reg) * b,
+            inout(xmm_reg) * c,
+            inout(xmm_reg) * d,
             options(nomem, nostack, preserves_flags),
         );
     }
@@ -313,7 +313,13 @@ fn block<const ROUNDS: usize, const WAY: u8>(
     scheduled!(16, x, y, 3, w2, w3, w4, w0 => w1);
     scheduled!(17, y, x, 3, w3, w4, w0, w1 => w2);
     scheduled!(18, x, y, 3, w4, w0, w1, w2 => w3);
-    rounds!(19, y, x, _mm_sha1msg2_epu32(_mm_xor_si128(_mm_sha1msg1_epu32(w0, w1), w2), w3), 3);
+    rounds!(
+        19,
+        y,
+        x,
+        _mm_sha1msg2_epu32(_mm_xor_si128(_mm_sha1msg1_epu32(w0, w1), w2), w3),
+        3
+    );
     State {
         abcd: _mm_add_epi32(state.abcd, x),
         e: _mm_sha1nexte_epu32(y, state.e),
@@ -422,7 +428,7 @@ fn pass<const ROUNDS: usize, const WAY: u8>(
             let mut keystream = [0; BLOCK];
             let (text, rest) = match rest.first_chunk_mut() {
                 Some(text) => (text, None),
-                None => (&mut keystream, Some(()))
+                None => (&mut keystream, Some(())),
             };
             let state = block::<ROUNDS, WAY>(state, words, counter, four.unwrap_or_default(), text);
             if rest.is_some() {

@@ -85,7 +85,13 @@ impl Transform {
 
     /// Protects the packet in the first `length` bytes of `buffer`, which is at `index`; how long it is then.
     #[inline]
-    pub(super) fn protect(&self, buffer: &mut [u8], length: usize, layout: Layout, index: u64) -> Result<usize, Refusal> {
+    pub(super) fn protect(
+        &self,
+        buffer: &mut [u8],
+        length: usize,
+        layout: Layout,
+        index: u64,
+    ) -> Result<usize, Refusal> {
         let end = length + self.overhead();
         let Some((packet, added)) = buffer.get_mut(..end).and_then(|all| all.split_at_mut_checked(length)) else {
             return Err(Refusal::NoRoom);

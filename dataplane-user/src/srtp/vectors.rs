@@ -101,8 +101,10 @@ fn packets_of_counter_mode() {
 /// RFC 7714 sections 16.1.1, 16.2.1, 17.1 and 17.2, which give the keys of the session.
 #[test]
 fn packets_of_galois_counter_mode() {
-    let plain_rtp = "8040f17b8041f8d35501a0b2 47616c6c696120657374206f6d6e69732064697669736120696e207061727465732074726573";
-    let plain_rtcp = "81c8000d4d617273 4e5450314e545032525450200000042a0000e9304c756e61deadbeefdeadbeefdeadbeefdeadbeefdeadbeef";
+    let plain_rtp =
+        "8040f17b8041f8d35501a0b2 47616c6c696120657374206f6d6e69732064697669736120696e207061727465732074726573";
+    let plain_rtcp =
+        "81c8000d4d617273 4e5450314e545032525450200000042a0000e9304c756e61deadbeefdeadbeefdeadbeefdeadbeefdeadbeef";
     let index = 0x5d4;
     let vectors = [
         (

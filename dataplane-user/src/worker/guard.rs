@@ -110,7 +110,9 @@ impl Guard {
         let first = self.refused[refusal.index()] == 0;
         self.refused[refusal.index()] += 1;
         if first && refusal == Refusal::KeyExhausted {
-            tracing::error!("an SRTP master key has protected all it may: the leg is mute until a re-INVITE brings another");
+            tracing::error!(
+                "an SRTP master key has protected all it may: the leg is mute until a re-INVITE brings another"
+            );
         }
     }
 }

@@ -341,9 +341,13 @@ fn send(
     };
     // The decision forwards nothing shorter than that.
     let head = buffer.get_mut(..length.min(datagram_length));
-    let head = head.filter(|head| head.len() == length).ok_or(dropped(DropReason::TooShort))?;
+    let head = head
+        .filter(|head| head.len() == length)
+        .ok_or(dropped(DropReason::TooShort))?;
     head.copy_from_slice(&bytemuck::bytes_of(&forward.head)[..length]);
-    let sent_length = ports.protect(kind, buffer, datagram_length).map_err(|_| NotSent::Refused)?;
+    let sent_length = ports
+        .protect(kind, buffer, datagram_length)
+        .map_err(|_| NotSent::Refused)?;
     // Of a leg on which RTP and RTCP share a port, both leave by it.
     let socket = if forward.headers.source == TransportAddress::new(ports.local_rtp()) {
         ports.socket(Kind::Rtp)

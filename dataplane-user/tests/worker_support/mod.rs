@@ -107,6 +107,11 @@ impl Phone {
         packet
     }
 
+    /// Sends these bytes to the RTP port.
+    pub fn send_bytes(&self, packet: &[u8]) {
+        self.rtp.send_to(packet, self.gateway).unwrap();
+    }
+
     pub fn send_rtcp(&self, packet: &[u8]) {
         self.rtcp.send_to(packet, rtcp_of(self.gateway)).unwrap();
     }

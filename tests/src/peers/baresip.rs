@@ -32,6 +32,17 @@ pub enum Rtcp {
     Multiplexed,
 }
 
+/// What it wants of SRTP, with keys in SDP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encryption {
+    /// Nothing.
+    Off,
+    /// Keys beside RTP/AVP: whoever knows them uses them.
+    Optional,
+    /// RTP/SAVP.
+    Required,
+}
+
 /// What a call of baresip came to.
 #[derive(Debug)]
 pub struct Outcome {
@@ -69,7 +80,27 @@ impl Baresip {
         duration: Duration,
         rtcp: Rtcp,
     ) -> Result<Self> {
-        let (mut command, directory) = prepare(place, local, CALLER, sound, rtcp)?;
+        let prepared = prepare(place, local, CALLER, sound, rtcp, Encryption::Off)?;
+        Self::dial(prepared, uri, duration)
+    }
+
+    /// As [`Self::call`], with SRTP as said.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub fn call_secured(
+        place: &Place,
+        local: IpAddr,
+        uri: &str,
+        sound: &[i16],
+        duration: Duration,
+        encryption: Encryption,
+    ) -> Result<Self> {
+        let prepared = prepare(place, local, CALLER, sound, Rtcp::OwnPort, encryption)?;
+        Self::dial(prepared, uri, duration)
+    }
+
+    fn dial((mut command, directory): (Command, TempDir), uri: &str, duration: Duration) -> Result<Self> {
         command.args(["-t", &duration.as_secs().to_string()]);
         command.args(["-e", &format!("/dial {uri}")]);
         let process = Process::start("baresip", &mut command)?;
@@ -81,7 +112,24 @@ impl Baresip {
     /// # Errors
     /// If it cannot.
     pub fn answer(place: &Place, local: IpAddr, number: &str, sound: &[i16], rtcp: Rtcp) -> Result<Self> {
-        let (mut command, directory) = prepare(place, local, number, sound, rtcp)?;
+        Self::listen(prepare(place, local, number, sound, rtcp, Encryption::Off)?)
+    }
+
+    /// As [`Self::answer`], with SRTP as said.
+    ///
+    /// # Errors
+    /// As [`Self::answer`].
+    pub fn answer_secured(
+        place: &Place,
+        local: IpAddr,
+        number: &str,
+        sound: &[i16],
+        encryption: Encryption,
+    ) -> Result<Self> {
+        Self::listen(prepare(place, local, number, sound, Rtcp::OwnPort, encryption)?)
+    }
+
+    fn listen((mut command, directory): (Command, TempDir)) -> Result<Self> {
         let mut process = Process::start("baresip", &mut command)?;
         process.wait_for("baresip is ready", Duration::from_secs(10))?;
         Ok(Self { process, directory })
@@ -93,6 +141,15 @@ impl Baresip {
     /// If it is not within `patience`.
     pub fn wait_established(&mut self, patience: Duration) -> Result<()> {
         self.process.wait_for("Call established", patience)
+    }
+
+    /// Ends it as Ctrl-C does, and waits until it has ended.
+    ///
+    /// # Errors
+    /// As [`Self::finish`].
+    pub fn stop(self, patience: Duration) -> Result<Outcome> {
+        self.process.signal("INT")?;
+        self.finish(patience)
     }
 
     /// Waits until it has ended.
@@ -118,15 +175,27 @@ fn recording(directory: &TempDir) -> Option<PathBuf> {
 }
 
 /// A baresip that answers by itself, and its files.
-fn prepare(place: &Place, local: IpAddr, number: &str, sound: &[i16], rtcp: Rtcp) -> Result<(Command, TempDir)> {
+fn prepare(
+    place: &Place,
+    local: IpAddr,
+    number: &str,
+    sound: &[i16],
+    rtcp: Rtcp,
+    encryption: Encryption,
+) -> Result<(Command, TempDir)> {
     let directory = tempfile::tempdir()?;
     let path = |name: &str| directory.path().join(name);
     audio::write_wav(&path("play.wav"), sound)?;
     fs::write(path("config"), config(local, &directory, rtcp))?;
     let host = SocketAddr::new(local, 5060);
+    let encryption = match encryption {
+        Encryption::Off => "",
+        Encryption::Optional => ";mediaenc=srtp",
+        Encryption::Required => ";mediaenc=srtp-mand",
+    };
     fs::write(
         path("accounts"),
-        format!("<sip:{number}@{host}>;regint=0;audio_codecs=PCMU/8000/1;answermode=auto\n"),
+        format!("<sip:{number}@{host}>;regint=0;audio_codecs=PCMU/8000/1;answermode=auto{encryption}\n"),
     )?;
     fs::write(path("contacts"), "")?;
     let mut command = place.command("baresip");
@@ -149,6 +218,7 @@ fn config(local: IpAddr, directory: &TempDir, rtcp: Rtcp) -> String {
          rtcp_mux {multiplexed}\n\
          module_path /usr/lib/baresip/modules\n\
          module g711.so\n\
+         module srtp.so\n\
          module aufile.so\n\
          module sndfile.so\n\
          module_app account.so\n\

@@ -94,7 +94,10 @@ impl Library {
         // SAFETY: the name is a string with its zero; the library's constructors do nothing of note.
         let handle = unsafe { libc::dlopen(LIBRARY.as_ptr(), libc::RTLD_NOW) };
         if handle.is_null() {
-            return Err(format!("{} cannot be loaded: install libsrtp2-1", LIBRARY.to_string_lossy()));
+            return Err(format!(
+                "{} cannot be loaded: install libsrtp2-1",
+                LIBRARY.to_string_lossy()
+            ));
         }
         let find = |name: &CStr| symbol(handle, name);
         // SAFETY: each is a function of this signature in srtp.h of libsrtp 2, which the library's name stands for.

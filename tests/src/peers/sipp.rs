@@ -13,6 +13,12 @@ use crate::netns::Place;
 use crate::pcap;
 use crate::process::Process;
 
+/// Master key and salt of [`Scenario::Rekeys`], AES_CM_128_HMAC_SHA1_80.
+pub const FIRST_KEY: &[u8; 30] = b"wDfvg&T+)xG7@fb5jU,RaA}\\|p0%*#";
+
+/// Those that its re-INVITE brings.
+pub const SECOND_KEY: &[u8; 30] = b"70xwPH5@/,L:S1wY\"~='EpgT%(i_Vc";
+
 /// What sipp plays through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scenario {
@@ -28,6 +34,11 @@ pub enum Scenario {
     SignalsOnly,
     /// Its answerer.
     AnswersOnly,
+    /// A caller with SRTP whose key becomes another by a re-INVITE: first [`FIRST_KEY`], after 3 s [`SECOND_KEY`]. Otherwise
+    /// as [`Self::SignalsOnly`].
+    Rekeys,
+    /// A caller with SRTP that must be refused with 488 and a Warning about SRTP within 7 s.
+    SrtpRefused,
     /// A caller that must be answered, and hung up on by the other side.
     HungUpOn,
 }
@@ -79,6 +90,8 @@ impl Sipp {
             Scenario::Refused => command.arg("-sf").arg(file("refused.xml")),
             Scenario::SignalsOnly => command.arg("-sf").arg(file("signals_only.xml")),
             Scenario::AnswersOnly => command.arg("-sf").arg(file("answers_only.xml")),
+            Scenario::Rekeys => command.arg("-sf").arg(file("rekeys.xml")),
+            Scenario::SrtpRefused => command.arg("-sf").arg(file("srtp_refused.xml")),
             Scenario::HungUpOn => command.arg("-sf").arg(file("hung_up_on.xml")),
         };
         // sipp writes its error log next to where it is started, and reads keys from its terminal unless told not to.
