@@ -188,10 +188,10 @@ impl Session {
             enc_xtn_hdr_count: 0,
             next: ptr::null_mut(),
         };
-        let mut session = ptr::null_mut();
-        // SAFETY: both pointers are to live structures of the library's own layout; the key is as long as the suite wants,
-        // or longer, else libsrtp would read beyond it.
+        // libsrtp would read beyond a shorter one.
         assert!(key.len() >= usize::try_from(rtp.cipher_key_len).unwrap_or(usize::MAX));
+        let mut session = ptr::null_mut();
+        // SAFETY: both pointers are to live structures of the library's own layout, and the key is as long as the suite wants.
         let status = unsafe { (library.create)(&raw mut session, &raw const policy) };
         if status != 0 {
             return Err(format!("srtp_create failed: {status}"));
