@@ -6,11 +6,13 @@ use std::net::SocketAddr;
 
 use proptest::prelude::*;
 use voxlane::call::{Action, Call, CallId, Cause, Event, Outbound, Party, Phase, Plan, Setup, Side};
-use voxlane::config::model::{HostPort, LegMedia, SdpIdentity, Transcode};
+use voxlane::config::model::{HostPort, KeysInClear, LegMedia, SdpIdentity, SrtpPolicy, Transcode};
+use voxlane::sdp::Crypto;
 use voxlane::sip::{Address, Termination};
 use voxlane::time::Time;
 use voxlane_dataplane::codec::Codec;
 use voxlane_dataplane::media_plane::{AgentFailure, Endpoint, EndpointId, LatchMode, Pacing, RtcpPort, Session};
+use voxlane_dataplane::srtp::{Keying, SrtpKeys, Suite};
 
 const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n\
     m=audio 40000 RTP/AVP 8 0 96\r\na=rtpmap:96 telephone-event/8000\r\n";
@@ -74,6 +76,14 @@ fn call(plan: Plan, offer: Option<&str>) -> Call {
         ptime: 20,
         plan,
     };
+    Call::new(setup, Time::ZERO)
+}
+
+/// A call on a trunk with `srtp = "required"`.
+fn secured_call(plan: Plan, offer: &str, in_clear: KeysInClear) -> Call {
+    let mut setup = call(plan, Some(offer)).setup().clone();
+    setup.media.srtp = SrtpPolicy::Required;
+    setup.media.srtp_keys_in_clear = in_clear;
     Call::new(setup, Time::ZERO)
 }
 
@@ -735,4 +745,67 @@ proptest! {
         prop_assert_eq!(world.media, [false, false]);
         prop_assert_eq!(call.phase(), Phase::Ended);
     }
+}
+
+/// A key as an `a=crypto` line has it.
+fn crypto(tag: u32, key: u8) -> String {
+    let suite = Suite::AesCm128HmacSha1Tag80;
+    let keying = Keying::from_bytes(suite, &[key; 30], None).unwrap();
+    format!("a={}\r\n", Crypto { tag, keying })
+}
+
+/// A re-INVITE of leg A with this key; the SRTP keys that follow from it.
+fn offered_again(call: &mut Call, key: u8) -> SrtpKeys {
+    let sdp = format!("{}{}", OFFER.replace("RTP/AVP", "RTP/SAVP"), crypto(1, key));
+    let actions = on(
+        call,
+        Event::Reinvite {
+            side: Side::A,
+            sdp: Some(sdp.into_bytes()),
+        },
+    );
+    let [Action::Program { session, .. }, Action::Answer { sdp, .. }] = &actions[..] else {
+        panic!("{actions:?}");
+    };
+    let keys = session.srtp.clone().unwrap();
+    assert!(text(sdp).contains(keys.send.inline().as_str()));
+    keys
+}
+
+#[test]
+fn another_key_of_theirs_brings_another_of_ours_and_the_same_key_none() {
+    let sdp = format!("{}{}", OFFER.replace("RTP/AVP", "RTP/SAVP"), crypto(1, 7));
+    let plan = Plan::Agent {
+        name: "echo".into(),
+        host: None,
+    };
+    let mut call = secured_call(plan, &sdp, KeysInClear::Allow);
+    on(&mut call, Event::Start);
+    on(&mut call, opened(Side::A));
+    on(&mut call, Event::AgentReady);
+    let first = call.session(Side::A).unwrap().srtp.clone().unwrap();
+    let same = offered_again(&mut call, 7);
+    assert_eq!(same, first);
+    let other = offered_again(&mut call, 8);
+    assert_ne!(other.receive, first.receive);
+    assert_ne!(other.send, first.send);
+    // Neither shows in what may be logged.
+    let shown = format!("{:?}", call.session(Side::A));
+    assert!(!shown.contains(other.send.inline().as_str()), "{shown}");
+}
+
+#[test]
+fn keys_over_unencrypted_signalling_are_refused() {
+    let sdp = format!("{}{}", OFFER.replace("RTP/AVP", "RTP/SAVP"), crypto(1, 7));
+    let plan = Plan::Agent {
+        name: "echo".into(),
+        host: None,
+    };
+    let mut call = secured_call(plan, &sdp, KeysInClear::Refuse);
+    on(&mut call, Event::Start);
+    let actions = on(&mut call, opened(Side::A));
+    assert!(
+        matches!(&actions[..], [Action::Reject { status: 488, text, .. }, ..] if text.contains("unencrypted signalling")),
+        "{actions:?}"
+    );
 }

@@ -4,7 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use voxlane::config::Config;
-use voxlane::config::model::{AgentEndpoint, HostPort, LegMedia, QualityLimits, RtcpMux, Target, Transcode, Xdp};
+use voxlane::config::model::{
+    AgentEndpoint, HostPort, KeysInClear, LegMedia, QualityLimits, RtcpMux, SrtpPolicy, Target, Transcode, Xdp,
+};
 use voxlane_dataplane::media_plane::{LatchMode, Pacing, Unallocated};
 use voxlane_dataplane::plane::Policing;
 
@@ -32,6 +34,8 @@ fn the_embedded_defaults_are_sound_and_the_defaults_of_the_code() {
             pacing: Pacing::Off,
             rtcp_mux: RtcpMux::Accept,
             transcode: Transcode::Auto,
+            srtp: SrtpPolicy::Off,
+            srtp_keys_in_clear: KeysInClear::Refuse,
         }
     );
     assert_eq!(embedded.tenants[0].domains, ["sip.demo.trusst.cloud"]);
@@ -94,6 +98,8 @@ fn every_key() {
         latency_limit = "off"
         loss_limit = "5 %"
         transcode = "off"
+        srtp = "required"
+        srtp_keys_in_clear = "allow"
         [[tenant]]
         name = "n"
         domains = ["a.example"]
@@ -148,6 +154,8 @@ fn every_key() {
             pacing: Pacing::Auto,
             rtcp_mux: RtcpMux::Offer,
             transcode: Transcode::Off,
+            srtp: SrtpPolicy::Required,
+            srtp_keys_in_clear: KeysInClear::Allow,
         }
     );
     assert_eq!(trunk.allow[0], "198.51.100.7/32".parse().unwrap());

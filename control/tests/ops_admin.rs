@@ -150,6 +150,7 @@ impl Inspect for Gateway {
                 }),
                 ..Quality::default()
             },
+            srtp: None,
         };
         FlowsReport {
             status: plane(),

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use proptest::prelude::*;
 use voxlane::config::model::{RtcpMux, SdpIdentity, Transcode};
-use voxlane::sdp::{Capabilities, Description, Local, accept, answer, offer_like};
+use voxlane::sdp::{Capabilities, Description, Local, Security, accept, answer, offer_like};
 use voxlane_dataplane::codec::Codec;
 
 const SAMPLES: [&str; 3] = [
@@ -57,6 +57,7 @@ fn check(bytes: &[u8]) {
         telephone_event: Some(101),
         ptime: 20,
         rtcp_mux: RtcpMux::Accept,
+        security: Security::off(),
     };
     let _ = accept(&caps, &theirs);
     for transcode in [Transcode::Auto, Transcode::Off] {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use voxlane::config::model::{RtcpMux, SdpIdentity, Transcode};
-use voxlane::sdp::{Capabilities, Description, Local, SdpError, accept, answer, offer, offer_like};
+use voxlane::sdp::{Capabilities, Description, Local, SdpError, Security, accept, answer, offer, offer_like};
 use voxlane_dataplane::codec::Codec;
 use voxlane_dataplane::media_plane::{Direction, LatchMode, Pacing, RtcpPort, Session, TelephoneEvent};
 
@@ -29,6 +29,7 @@ fn caps() -> Capabilities {
         telephone_event: Some(101),
         ptime: 20,
         rtcp_mux: RtcpMux::Accept,
+        security: Security::off(),
     }
 }
 
@@ -94,7 +95,7 @@ fn our_offer_is_the_sample_of_i16() {
         codecs: vec![Codec::Pcmu, Codec::Pcma],
         ..caps()
     };
-    let offer = offer(&local(&identity, "203.0.113.50:10000"), &caps);
+    let offer = offer(&local(&identity, "203.0.113.50:10000"), &caps).unwrap();
     assert_eq!(
         String::from_utf8(offer).unwrap(),
         sdp(&[
@@ -121,8 +122,9 @@ fn ipv6_and_no_telephone_event_in_an_offer() {
         telephone_event: None,
         ptime: 30,
         rtcp_mux: RtcpMux::Accept,
+        security: Security::off(),
     };
-    let offer = offer(&local(&identity, "[2001:db8::50]:10002"), &caps);
+    let offer = offer(&local(&identity, "[2001:db8::50]:10002"), &caps).unwrap();
     assert_eq!(
         String::from_utf8(offer).unwrap(),
         sdp(&[
@@ -172,6 +174,7 @@ fn an_answer_names_one_codec_under_the_offers_payload_types() {
             direction: Direction::SendRecv,
             latch: LatchMode::Nat,
             pacing: Pacing::Off,
+            srtp: None,
         }
     );
 }
@@ -339,17 +342,24 @@ fn what_we_cannot_do_is_not_acceptable() {
     for (media, expected) in [
         (
             &["m=audio 4000 RTP/SAVP 0"][..],
-            "no stream is audio over RTP/AVP with a port (its streams: audio 4000 RTP/SAVP)",
+            "SRTP is offered (RTP/SAVP), and srtp = \"off\" on this trunk",
+        ),
+        (
+            &["m=audio 4000 UDP/TLS/RTP/SAVPF 0"],
+            "no stream is audio over RTP/AVP or RTP/SAVP with a port (its streams: audio 4000 UDP/TLS/RTP/SAVPF)",
         ),
         (
             &["m=video 4000 RTP/AVP 31"],
-            "no stream is audio over RTP/AVP with a port (its streams: video 4000 RTP/AVP)",
+            "no stream is audio over RTP/AVP or RTP/SAVP with a port (its streams: video 4000 RTP/AVP)",
         ),
         (
             &["m=audio 0 RTP/AVP 0"],
-            "no stream is audio over RTP/AVP with a port (its streams: audio 0 RTP/AVP)",
+            "no stream is audio over RTP/AVP or RTP/SAVP with a port (its streams: audio 0 RTP/AVP)",
         ),
-        (&[], "no stream is audio over RTP/AVP with a port (its streams: none)"),
+        (
+            &[],
+            "no stream is audio over RTP/AVP or RTP/SAVP with a port (its streams: none)",
+        ),
         (
             &["m=audio 4000 RTP/AVP 18 3"],
             "no common codec (theirs: payload types 18 3; ours: PCMU, PCMA, G722)",
@@ -441,6 +451,7 @@ fn the_answer_to_our_offer_is_taken_at_its_first_codec() {
             direction: Direction::SendOnly,
             latch: LatchMode::Nat,
             pacing: Pacing::Off,
+            srtp: None,
         }
     );
 }
@@ -452,6 +463,7 @@ fn an_answer_of_what_was_not_offered_is_not_accepted() {
         telephone_event: None,
         ptime: 20,
         rtcp_mux: RtcpMux::Accept,
+        security: Security::off(),
     };
     let answer = theirs(&["m=audio 4000 RTP/AVP 8"]);
     assert!(matches!(accept(&caps, &answer), Err(SdpError::NothingAcceptable(_))));
@@ -491,6 +503,7 @@ fn the_second_legs_offer_begins_with_what_needs_no_rewriting() {
             telephone_event: Some(96),
             ptime: 30,
             rtcp_mux: RtcpMux::Accept,
+            security: Security::off(),
         }
     );
 }
@@ -537,7 +550,7 @@ fn rtcp_mux_is_offered_only_where_the_trunk_says_so_and_needs_a_yes() {
         (RtcpMux::Off, true, false),
     ] {
         let caps = Capabilities { rtcp_mux, ..caps() };
-        let text = String::from_utf8(offer(&local, &caps)).unwrap();
+        let text = String::from_utf8(offer(&local, &caps).unwrap()).unwrap();
         assert_eq!(
             text.ends_with("\r\na=rtcp-mux\r\n"),
             rtcp_mux == RtcpMux::Offer,

@@ -292,6 +292,7 @@ pub(crate) mod tests {
             direction: Direction::SendRecv,
             latch: LatchMode::Nat,
             pacing: Pacing::Off,
+            srtp: None,
         }
     }
 

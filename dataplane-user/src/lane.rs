@@ -40,6 +40,8 @@ pub enum Reason {
     Ptime,
     /// The flow table of the kernel lane refused the entry.
     FlowTable,
+    /// A leg has SRTP: its packets are protected and unprotected by a worker.
+    Srtp,
     /// An operator asked for the worker lane.
     Requested,
 }
@@ -57,8 +59,20 @@ impl fmt::Display for Reason {
             Self::Codec => "its legs have different codecs",
             Self::Ptime => "its legs have different packet times",
             Self::FlowTable => "the kernel's flow table refused it",
+            Self::Srtp => "a leg has SRTP",
             Self::Requested => "an operator asked for it",
         })
+    }
+}
+
+/// Whether two legs can be relayed in the kernel lane, given what is in their packets.
+///
+/// # Errors
+/// The reason for the worker lane.
+pub fn for_media(sessions: &[Session; 2]) -> Result<(), Reason> {
+    match sessions.iter().any(|session| session.srtp.is_some()) {
+        true => Err(Reason::Srtp),
+        false => Ok(()),
     }
 }
 

@@ -16,4 +16,5 @@ pub mod playout;
 pub mod quality;
 pub mod reception;
 pub mod rtcp;
+pub mod srtp;
 pub mod worker;

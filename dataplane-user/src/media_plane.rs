@@ -17,6 +17,7 @@ pub use voxlane_common::ports::Unallocated;
 
 use crate::codec::Codec;
 use crate::lane::{Lane, Reason};
+use crate::srtp::{SrtpKeys, Suite};
 
 /// Names one leg's media endpoint for as long as it is open. Never reused while the process lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -56,6 +57,9 @@ pub struct Session {
     pub latch: LatchMode,
     /// Whether what is sent to this leg is paced.
     pub pacing: Pacing,
+    /// The keys of SRTP, both ways; `None`: the leg has plain RTP. They are secret, and stand in no debug form.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub srtp: Option<SrtpKeys>,
 }
 
 impl Session {
@@ -242,6 +246,9 @@ pub struct FlowReport {
     /// How good it sounds, both ways.
     #[serde(default)]
     pub quality: Quality,
+    /// The suite of what arrives, if the leg has SRTP.
+    #[serde(default)]
+    pub srtp: Option<Suite>,
 }
 
 /// How good the sound of one leg is, both ways, over the call so far.

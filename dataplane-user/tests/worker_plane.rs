@@ -73,6 +73,7 @@ impl Far {
             direction: Direction::SendRecv,
             latch: LatchMode::Nat,
             pacing: Pacing::Off,
+            srtp: None,
         }
     }
 

@@ -156,6 +156,8 @@ pub struct Flow {
     pub rtt_ms: Option<f64>,
     /// How good it sounds.
     pub quality: Quality,
+    /// The SRTP suite of what arrives.
+    pub srtp: Option<String>,
 }
 
 /// How good a leg sounds.

@@ -102,7 +102,7 @@ fn baresip_in_g722_and_baresip_in_pcmu_hear_each_other() {
     let heard = purity(&outcome.heard, 400);
     assert!(heard.share > 0.9 && heard.seconds > 3.0, "{heard:?}\n{}", outcome.log);
     gateway.wait_until_idle(PATIENCE).unwrap();
-    let outcome = far.stop().unwrap();
+    let outcome = far.stop(PATIENCE).unwrap();
     let heard = purity(&outcome.heard, 1000);
     assert!(heard.share > 0.9 && heard.seconds > 3.0, "{heard:?}\n{}", outcome.log);
 

@@ -21,7 +21,7 @@ Examples:
   cargo xtask bench                             all of them
   cargo xtask bench g711                        one
   cargo xtask bench kernel --json kernel.json   one, its figures for machines
-  cargo xtask bench worker --json worker.json   the worker lane's"
+  cargo xtask bench worker --json worker.json   the worker lane, stage by stage"
 )]
 pub struct Arguments {
     /// Which benchmarks [default: all]
@@ -38,10 +38,10 @@ enum Name {
     G711,
     /// An INVITE read, against rsip's own parser
     Sip,
-    /// The worker lane: codecs, against ffmpeg, and transcoded calls a core
-    Worker,
     /// The XDP relay, against the smallest XDP program that sends a frame back (as root)
     Kernel,
+    /// The worker lane: codecs against ffmpeg, SRTP against libsrtp, transcoded calls a core
+    Worker,
 }
 
 impl Name {
@@ -49,8 +49,8 @@ impl Name {
         match self {
             Self::G711 => "g711",
             Self::Sip => "sip",
-            Self::Worker => "worker",
             Self::Kernel => "kernel",
+            Self::Worker => "worker",
         }
     }
 }
@@ -112,6 +112,7 @@ fn measure(workspace: &mut Workspace, name: Name, json: Option<&Path>) -> Result
     }
     if name == Name::Worker {
         debian::programs(workspace, debian::BENCH)?;
+        prepare::peer_libraries(workspace)?;
     }
     let mut cargo = workspace.cargo();
     cargo.args(["bench", "--package", "voxlane-benches", "--bench", name.text()]);

@@ -214,6 +214,7 @@ fn leg((remote, local): (SocketAddrV4, SocketAddrV4)) -> Leg {
         rtcp_port: RtcpPort::Own,
         latch: LatchMode::Nat,
         pacing: Pacing::Off,
+        srtp: None,
     };
     Leg {
         local: SocketAddr::V4(local),

@@ -141,6 +141,7 @@ fn leg(codec: Codec, number: u64) -> Result<(RelayLeg, End)> {
     socket.set_nonblocking(true)?;
     let remote_rtp = socket.local_addr()?;
     let session = Session {
+        srtp: None,
         remote_rtp,
         remote_rtcp: remote_rtp,
         rtcp_port: RtcpPort::Shared,

@@ -5,11 +5,14 @@ use voxlane_dataplane::codec::Codec;
 use voxlane_dataplane::media_plane::{Endpoint, RtcpPort, Session};
 
 use super::Setup;
-use crate::config::model::{LegMedia, RtcpMux, Transcode};
-use crate::sdp::{self, Capabilities, Description, Local, SdpError};
+use crate::config::model::{LegMedia, RtcpMux, SrtpPolicy, Transcode};
+use crate::sdp::{self, Capabilities, Crypto, Description, Local, SdpError, Security, Signalling};
 
 /// The payload type telephone-event is offered with (interoperability requirement I5).
 const TELEPHONE_EVENT: u8 = 101;
+
+/// How signalling travels: over UDP so far.
+const SIGNALLING: Signalling = Signalling::Clear;
 
 /// The media half of a leg.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -26,6 +29,8 @@ pub(super) struct Negotiation {
     offered: Option<Capabilities>,
     /// `o=` version of the next SDP that differs from the last.
     version: u64,
+    /// Our keys, one a suite, once one was needed. They stay while the far end's stays.
+    keys: Vec<Crypto>,
 }
 
 /// Why a leg could not agree on media.
@@ -73,7 +78,7 @@ impl Negotiation {
         if shared && capabilities.rtcp_mux == RtcpMux::Accept {
             capabilities.rtcp_mux = RtcpMux::Offer;
         }
-        let text = sdp::offer(&self.local(setup)?, &capabilities);
+        let text = sdp::offer(&self.local(setup)?, &capabilities)?;
         Ok(self.sent(text, Some(capabilities)))
     }
 
@@ -106,7 +111,13 @@ impl Negotiation {
     ) -> Result<Session, NegotiationError> {
         let mut capabilities = self.capabilities(setup, codecs);
         capabilities.telephone_event = capabilities.telephone_event.filter(|_| telephone_event);
-        let (text, session) = sdp::answer(offer, &self.local(setup)?, &capabilities)?;
+        let (mut text, mut session) = sdp::answer(offer, &self.local(setup)?, &capabilities)?;
+        if self.is_rekeyed_by(&session) {
+            // Its sender may be another now, who does not know how far we are with the old one.
+            self.keys.clear();
+            capabilities.security = self.security();
+            (text, session) = sdp::answer(offer, &self.local(setup)?, &capabilities)?;
+        }
         self.sent(text, None);
         Ok(self.agreed(session))
     }
@@ -136,12 +147,38 @@ impl Negotiation {
         session
     }
 
-    fn capabilities(&self, setup: &Setup, codecs: &[Codec]) -> Capabilities {
+    /// Whether the far end has announced another key than the one in force.
+    fn is_rekeyed_by(&self, session: &Session) -> bool {
+        let key = |session: &Session| session.srtp.as_ref().map(|keys| keys.receive.clone());
+        let before = self.session.as_ref().and_then(key);
+        before.is_some() && before != key(session)
+    }
+
+    /// What the leg may do with SRTP.
+    fn security(&mut self) -> Security {
+        let LegMedia {
+            srtp,
+            srtp_keys_in_clear,
+            ..
+        } = self.media;
+        let may_carry_keys = sdp::may_carry_keys(SIGNALLING, srtp_keys_in_clear);
+        if srtp != SrtpPolicy::Off && may_carry_keys && self.keys.is_empty() {
+            self.keys = Crypto::all_random();
+        }
+        Security {
+            policy: srtp,
+            may_carry_keys,
+            ours: self.keys.clone(),
+        }
+    }
+
+    fn capabilities(&mut self, setup: &Setup, codecs: &[Codec]) -> Capabilities {
         Capabilities {
             codecs: codecs.to_vec(),
             telephone_event: Some(TELEPHONE_EVENT),
             ptime: setup.ptime,
             rtcp_mux: self.media.rtcp_mux,
+            security: self.security(),
         }
     }
 

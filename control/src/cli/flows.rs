@@ -127,6 +127,7 @@ mod tests {
                     ..BufferStats::default()
                 }),
             },
+            srtp: None,
         }
     }
 

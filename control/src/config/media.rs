@@ -9,7 +9,7 @@ use voxlane_dataplane::plane::Policing;
 use voxlane_dataplane::reception::Limits;
 
 use super::dscp::{self, Dscp};
-use super::model::{Media, OwnLimits, QualityLimits, RtcpMux, Transcode, Xdp};
+use super::model::{KeysInClear, Media, OwnLimits, QualityLimits, RtcpMux, SrtpPolicy, Transcode, Xdp};
 use super::reader::Section;
 use super::sections::{distinct_list, or};
 use super::{cores, duration, value};
@@ -273,6 +273,27 @@ pub(super) fn pacing(text: &str) -> Result<Pacing, String> {
         "auto" => Ok(Pacing::Auto),
         "always" => Ok(Pacing::Always),
         _ => Err(format!("{text:?} is not a mode; write \"off\", \"auto\" or \"always\"")),
+    }
+}
+
+/// `off`, `optional` or `required`
+pub(super) fn srtp(text: &str) -> Result<SrtpPolicy, String> {
+    match text {
+        "off" => Ok(SrtpPolicy::Off),
+        "optional" => Ok(SrtpPolicy::Optional),
+        "required" => Ok(SrtpPolicy::Required),
+        _ => Err(format!(
+            "{text:?} is not a policy; write \"off\", \"optional\" or \"required\""
+        )),
+    }
+}
+
+/// `refuse` or `allow`
+pub(super) fn keys_in_clear(text: &str) -> Result<KeysInClear, String> {
+    match text {
+        "refuse" => Ok(KeysInClear::Refuse),
+        "allow" => Ok(KeysInClear::Allow),
+        _ => Err(format!("{text:?} is neither \"refuse\" nor \"allow\"")),
     }
 }
 

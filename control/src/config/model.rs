@@ -194,6 +194,10 @@ pub struct LegMedia {
     /// Whether the two legs of a call may have different codecs.
     #[serde(default)]
     pub transcode: Transcode,
+    /// Whether media is SRTP.
+    pub srtp: SrtpPolicy,
+    /// Whether SRTP's keys may travel in SDP that others can read.
+    pub srtp_keys_in_clear: KeysInClear,
 }
 
 /// Whether the legs of a relayed call may have different codecs.
@@ -205,6 +209,30 @@ pub enum Transcode {
     Auto,
     /// Never: such a call is refused.
     Off,
+}
+
+/// Whether the media of a trunk's legs is SRTP, with keys in SDP (RFC 4568).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SrtpPolicy {
+    /// Never.
+    #[default]
+    Off,
+    /// Where the other side has it, too.
+    Optional,
+    /// Or there is no call.
+    Required,
+}
+
+/// Whether SRTP's keys may travel in SDP that others on the way can read: for labs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeysInClear {
+    /// Keys travel over TLS only.
+    #[default]
+    Refuse,
+    /// Also over UDP and TCP, where whoever sees the signalling can hear the call.
+    Allow,
 }
 
 /// Whether RTP and RTCP of a leg may share a port (`a=rtcp-mux`, RFC 5761).

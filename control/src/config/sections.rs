@@ -11,7 +11,9 @@ use voxlane_dataplane::codec::Codec;
 use voxlane_dataplane::media_plane::{LatchMode, Pacing};
 
 use super::media::{self, WrittenMedia};
-use super::model::{Agent, AgentEndpoint, LegMedia, Node, RtcpMux, SdpIdentity, Sip, Transcode, Trunk};
+use super::model::{
+    Agent, AgentEndpoint, KeysInClear, LegMedia, Node, RtcpMux, SdpIdentity, Sip, SrtpPolicy, Transcode, Trunk,
+};
 use super::reader::{Located, Section, quoted};
 use super::{agent_url, value};
 
@@ -139,6 +141,11 @@ fn trunk(mut section: Section<'_>) -> Located<WrittenTrunk> {
         pacing: or(section.text("pacing", media::pacing), Pacing::default),
         rtcp_mux: or(section.text("rtcp_mux", media::rtcp_mux), RtcpMux::default),
         transcode: or(section.text("transcode", media::transcode), Transcode::default),
+        srtp: or(section.text("srtp", media::srtp), SrtpPolicy::default),
+        srtp_keys_in_clear: or(
+            section.text("srtp_keys_in_clear", media::keys_in_clear),
+            KeysInClear::default,
+        ),
     };
     let limits = media::limits(&mut section);
     section.finish();

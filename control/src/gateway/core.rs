@@ -4,6 +4,7 @@
 //! the shell can do: send datagrams, look up names.
 
 use std::collections::{HashMap, VecDeque};
+use std::iter;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -479,8 +480,14 @@ impl Core {
             }
             Action::Reject { side, status, text } => {
                 let dialog = self.dialog(id, side)?;
-                self.sip
-                    .reject(now, dialog, status, &[("Reason", &reason_header(Some(status), &text))]);
+                let reason = ("Reason", reason_header(Some(status), &text));
+                // RFC 3261 section 21.4.26.
+                let warning = (status == 488).then(|| ("Warning", warning_header(&text)));
+                let headers: Vec<(&str, &str)> = iter::once(&reason)
+                    .chain(&warning)
+                    .map(|(name, value)| (*name, value.as_str()))
+                    .collect();
+                self.sip.reject(now, dialog, status, &headers);
                 // A refused re-INVITE leaves its dialog as it was; a refused INVITE leaves nothing.
                 if self.sip.call_id(dialog).is_none() {
                     self.dialogs.remove(&dialog);
@@ -672,6 +679,12 @@ fn reason_header(status: Option<u16>, text: &str) -> String {
         Some(status) => format!("SIP;cause={status};text=\"{text}\""),
         None => format!("Q.850;cause=16;text=\"{text}\""),
     }
+}
+
+/// A Warning header (RFC 3261 section 20.43) that says why there can be no media.
+fn warning_header(text: &str) -> String {
+    let text: String = text.chars().filter(|c| !c.is_control()).collect();
+    format!("399 voxlane \"{}\"", text.replace(['"', '\\'], "'"))
 }
 
 fn unix_seconds() -> u64 {

@@ -4,7 +4,7 @@ use voxlane_dataplane::lane::{Lane, Reason};
 use voxlane_dataplane::media_plane::AttachMode;
 
 /// Every reason, for metrics that show those that do not occur as 0.
-pub const REASONS: [Reason; 10] = [
+pub const REASONS: [Reason; 11] = [
     Reason::Agent,
     Reason::XdpOff,
     Reason::XdpUnavailable,
@@ -14,6 +14,7 @@ pub const REASONS: [Reason; 10] = [
     Reason::Codec,
     Reason::Ptime,
     Reason::FlowTable,
+    Reason::Srtp,
     Reason::Requested,
 ];
 
@@ -49,6 +50,7 @@ pub fn reason_label(reason: Reason) -> &'static str {
         Reason::Codec => "codec",
         Reason::Ptime => "ptime",
         Reason::FlowTable => "flow_table",
+        Reason::Srtp => "srtp",
         Reason::Requested => "requested",
     }
 }

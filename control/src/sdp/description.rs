@@ -9,6 +9,7 @@ use std::str::FromStr;
 use voxlane_dataplane::codec::Codec;
 use voxlane_dataplane::media_plane::Direction;
 
+use super::crypto::Crypto;
 use super::{PTIMES, SdpError};
 
 /// A parsed SDP: the audio stream of interest, and the other streams as far as refusing them needs it.
@@ -16,8 +17,9 @@ use super::{PTIMES, SdpError};
 pub struct Description {
     /// Every `m=` line in order.
     pub(super) streams: Vec<Stream>,
-    /// The first stream that is audio over plain RTP and not refused: its index and content.
-    audio: Option<(usize, Audio)>,
+    /// The streams that are audio over RTP or SRTP and not refused: their indices and content. The first that is of use
+    /// counts.
+    audio: Vec<(usize, Audio)>,
 }
 
 /// An `m=` line, as far as refusing it needs it.
@@ -46,6 +48,31 @@ pub struct Audio {
     pub ptime: Option<u8>,
     /// `a=maxptime`: the longest packet time it can receive, milliseconds.
     pub maxptime: Option<u8>,
+    /// RTP or SRTP.
+    pub profile: Profile,
+    /// The `a=crypto` lines that can be used, in order.
+    pub crypto: Vec<Crypto>,
+    /// Why the others cannot.
+    pub unusable: Vec<String>,
+}
+
+/// The transport of an audio stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// RTP/AVP: RTP, and SRTP where both sides have `a=crypto` lines (RFC 8643).
+    Avp,
+    /// RTP/SAVP: SRTP.
+    Savp,
+}
+
+impl Profile {
+    /// As an `m=` line has it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Avp => "RTP/AVP",
+            Self::Savp => "RTP/SAVP",
+        }
+    }
 }
 
 /// A payload type and what it stands for.
@@ -80,10 +107,17 @@ impl Description {
     pub fn parse(bytes: &[u8]) -> Result<Self, SdpError> {
         let session = sdp_types::Session::parse(&tidy(bytes)).map_err(|error| SdpError::Syntax(error.to_string()))?;
         let streams: Vec<Stream> = session.medias.iter().map(Stream::new).collect();
-        let audio = match streams.iter().position(Stream::is_audio_over_rtp) {
-            Some(index) => Some((index, Audio::new(&session, &session.medias[index])?)),
-            None => None,
-        };
+        let mut audio = Vec::new();
+        for (index, (stream, media)) in streams.iter().zip(&session.medias).enumerate() {
+            let Some(profile) = stream.audio_profile() else {
+                continue;
+            };
+            match Audio::new(&session, media, profile) {
+                Ok(content) => audio.push((index, content)),
+                Err(error) if audio.is_empty() => return Err(error),
+                Err(_) => {}
+            }
+        }
         Ok(Self { streams, audio })
     }
 
@@ -91,14 +125,14 @@ impl Description {
     ///
     /// # Errors
     /// [`SdpError::NothingAcceptable`] if there is none: no audio, refused audio (port 0), or audio over another
-    /// transport than RTP/AVP.
+    /// transport than RTP/AVP or RTP/SAVP.
     pub fn audio(&self) -> Result<&Audio, SdpError> {
-        match &self.audio {
+        match self.audio.first() {
             Some((_, audio)) => Ok(audio),
             None => {
                 let streams: Vec<String> = self.streams.iter().map(Stream::to_string).collect();
                 Err(SdpError::NothingAcceptable(format!(
-                    "no stream is audio over RTP/AVP with a port (its streams: {})",
+                    "no stream is audio over RTP/AVP or RTP/SAVP with a port (its streams: {})",
                     if streams.is_empty() {
                         "none".to_owned()
                     } else {
@@ -109,14 +143,26 @@ impl Description {
         }
     }
 
-    /// The position of the audio stream of interest among the streams.
-    pub(super) fn audio_index(&self) -> Option<usize> {
-        self.audio.as_ref().map(|(index, _)| *index)
+    /// The audio stream of which `judge` makes something, with its position among the streams and what was made of it:
+    /// some offer the same audio over RTP and over SRTP.
+    ///
+    /// # Errors
+    /// That of the first, if nothing can be made of any; or [`Self::audio`]'s.
+    pub(super) fn choose<T>(
+        &self,
+        judge: impl Fn(&Audio) -> Result<T, SdpError>,
+    ) -> Result<(usize, &Audio, T), SdpError> {
+        let first = judge(self.audio()?);
+        let made = self.audio.iter().find_map(|(index, audio)| {
+            let made = judge(audio).ok()?;
+            Some((*index, audio, made))
+        });
+        made.map_or_else(|| Err(first.err().unwrap_or(SdpError::NoConnection)), Ok)
     }
 
     /// The codecs of ours that the audio stream names, in the other side's order; none if there is no audio stream.
     pub fn codecs(&self) -> Vec<Codec> {
-        let formats = self.audio.iter().flat_map(|(_, audio)| &audio.formats);
+        let formats = self.audio.first().into_iter().flat_map(|(_, audio)| &audio.formats);
         formats
             .filter_map(|format| match format.encoding {
                 Encoding::Codec(codec) => Some(codec),
@@ -136,8 +182,12 @@ impl Stream {
         }
     }
 
-    fn is_audio_over_rtp(&self) -> bool {
-        self.media.eq_ignore_ascii_case("audio") && self.proto.eq_ignore_ascii_case("RTP/AVP") && self.port != 0
+    /// Over what it is, if it is audio that is not refused.
+    fn audio_profile(&self) -> Option<Profile> {
+        let profile = [Profile::Avp, Profile::Savp]
+            .into_iter()
+            .find(|profile| self.proto.eq_ignore_ascii_case(profile.name()))?;
+        (self.media.eq_ignore_ascii_case("audio") && self.port != 0).then_some(profile)
     }
 }
 
@@ -148,7 +198,8 @@ impl std::fmt::Display for Stream {
 }
 
 impl Audio {
-    fn new(session: &sdp_types::Session, media: &sdp_types::Media) -> Result<Self, SdpError> {
+    fn new(session: &sdp_types::Session, media: &sdp_types::Media, profile: Profile) -> Result<Self, SdpError> {
+        let (crypto, unusable): (Vec<_>, Vec<_>) = values(media, "crypto").map(Crypto::parse).partition(Result::is_ok);
         let connection = media
             .connections
             .first()
@@ -169,7 +220,15 @@ impl Audio {
             formats: formats(media),
             ptime: milliseconds(media, "ptime"),
             maxptime: milliseconds(media, "maxptime"),
+            profile,
+            crypto: crypto.into_iter().flatten().collect(),
+            unusable: unusable.into_iter().filter_map(Result::err).collect(),
         })
+    }
+
+    /// Whether there are `a=crypto` lines, of use or not.
+    pub(super) fn has_crypto(&self) -> bool {
+        !(self.crypto.is_empty() && self.unusable.is_empty())
     }
 
     /// The payload type under which a codec is named, if it is.

@@ -7,6 +7,7 @@
 //! Both [`accept`] and [`answer`] end in the data plane's [`Session`](voxlane_dataplane::media_plane::Session), seen from
 //! the gateway; how a trunk wants its media treated (latch, pacing) is not in SDP, and left at its default. One codec is agreed, never several: an answer of ours names one, and of an answer to us the first counts.
 
+mod crypto;
 mod description;
 mod negotiate;
 mod write;
@@ -16,7 +17,8 @@ use std::net::{IpAddr, SocketAddr};
 use serde::{Deserialize, Serialize};
 use voxlane_dataplane::codec::Codec;
 
-pub use description::{Audio, Description, Encoding, Format};
+pub use crypto::{Crypto, Security, Signalling, may_carry_keys};
+pub use description::{Audio, Description, Encoding, Format, Profile};
 pub use negotiate::{accept, answer, offer, offer_like};
 
 use crate::config::model::{RtcpMux, SdpIdentity, Transcode};
@@ -48,6 +50,8 @@ pub struct Capabilities {
     pub ptime: u8,
     /// Whether RTP and RTCP may share a port.
     pub rtcp_mux: RtcpMux,
+    /// Whether media is SRTP, and our keys for it.
+    pub security: Security,
 }
 
 impl Capabilities {
@@ -81,6 +85,8 @@ impl Capabilities {
             codecs,
             // Of this leg only: what the two legs have in common is what is in the packets.
             rtcp_mux: self.rtcp_mux,
+            // The keys of a leg are its own.
+            security: self.security.clone(),
         })
     }
 }

@@ -5,13 +5,17 @@ use std::net::SocketAddr;
 use voxlane_dataplane::codec::Codec;
 use voxlane_dataplane::media_plane::{Direction, LatchMode, Pacing, RtcpPort, Session, TelephoneEvent};
 
+use super::crypto::Crypto;
 use super::description::{Audio, Description, Encoding};
 use super::write::{Ours, write};
 use super::{Capabilities, Local, SdpError};
 use crate::config::model::{RtcpMux, Transcode};
 
 /// Writes an offer of everything in `caps`, in its order.
-pub fn offer(local: &Local<'_>, caps: &Capabilities) -> Vec<u8> {
+///
+/// # Errors
+/// [`SdpError::NothingAcceptable`] if SRTP is required and may not be offered.
+pub fn offer(local: &Local<'_>, caps: &Capabilities) -> Result<Vec<u8>, SdpError> {
     write_offer(local, caps, Direction::SendRecv)
 }
 
@@ -20,7 +24,7 @@ pub fn offer(local: &Local<'_>, caps: &Capabilities) -> Vec<u8> {
 /// by the order, and hold passes through. Returns the offer and what it offers, to be given to [`accept`] with the answer.
 ///
 /// # Errors
-/// As [`Capabilities::beside`].
+/// As [`Capabilities::beside`]; also if SRTP is required and may not be offered.
 pub fn offer_like(
     local: &Local<'_>,
     caps: &Capabilities,
@@ -29,19 +33,22 @@ pub fn offer_like(
     transcode: Transcode,
 ) -> Result<(Vec<u8>, Capabilities), SdpError> {
     let caps = caps.beside(theirs, answerable, transcode)?;
-    let offer = write_offer(local, &caps, theirs.audio()?.direction);
+    let offer = write_offer(local, &caps, theirs.audio()?.direction)?;
     Ok((offer, caps))
 }
 
-fn write_offer(local: &Local<'_>, caps: &Capabilities, direction: Direction) -> Vec<u8> {
+fn write_offer(local: &Local<'_>, caps: &Capabilities, direction: Direction) -> Result<Vec<u8>, SdpError> {
+    let (profile, crypto) = caps.security.offered()?;
     let ours = Ours {
+        profile,
+        crypto: crypto.to_vec(),
         codecs: caps.codecs.iter().map(|&codec| (codec, codec.payload_type())).collect(),
         telephone_event: caps.telephone_event,
         ptime: caps.ptime,
         direction,
         rtcp_mux: caps.rtcp_mux == RtcpMux::Offer,
     };
-    write(local, &ours, &[], 0)
+    Ok(write(local, &ours, &[], 0))
 }
 
 /// Answers an offer: the codec we prefer among those it names, under its payload types; streams other than the audio
@@ -50,7 +57,7 @@ fn write_offer(local: &Local<'_>, caps: &Capabilities, direction: Direction) -> 
 /// # Errors
 /// [`SdpError::NothingAcceptable`] or [`SdpError::AddressFamily`]: the call is to be refused with 488.
 pub fn answer(offer: &Description, local: &Local<'_>, caps: &Capabilities) -> Result<(Vec<u8>, Session), SdpError> {
-    let audio = offer.audio()?;
+    let (index, audio, security) = offer.choose(|audio| caps.security.answered(audio))?;
     if audio.rtp.is_ipv4() != local.rtp.is_ipv4() {
         return Err(SdpError::AddressFamily {
             remote: audio.rtp.ip(),
@@ -82,15 +89,18 @@ pub fn answer(offer: &Description, local: &Local<'_>, caps: &Capabilities) -> Re
         direction: reversed(audio.direction),
         latch: LatchMode::default(),
         pacing: Pacing::default(),
+        srtp: security.as_ref().map(|(_, keys)| keys.clone()),
     };
+    let crypto = security.map(|(tag, keys)| Crypto { tag, keying: keys.send });
     let ours = Ours {
+        profile: audio.profile,
+        crypto: crypto.into_iter().collect(),
         codecs: vec![(codec, payload_type)],
         telephone_event,
         ptime: session.ptime,
         direction: session.direction,
         rtcp_mux,
     };
-    let index = offer.audio_index().unwrap_or_default();
     Ok((write(local, &ours, &offer.streams, index), session))
 }
 
@@ -106,6 +116,7 @@ pub fn accept(sent: &Capabilities, answer: &Description) -> Result<Session, SdpE
         (Some(receive), Some(send)) => Some(TelephoneEvent { send, receive }),
         (None, _) | (_, None) => None,
     };
+    let srtp = sent.security.accepted(audio)?;
     let (remote_rtcp, rtcp_port) = rtcp(audio, audio.rtcp_mux && sent.rtcp_mux == RtcpMux::Offer);
     Ok(Session {
         remote_rtp: audio.rtp,
@@ -119,6 +130,7 @@ pub fn accept(sent: &Capabilities, answer: &Description) -> Result<Session, SdpE
         direction: reversed(audio.direction),
         latch: LatchMode::default(),
         pacing: Pacing::default(),
+        srtp,
     })
 }
 

@@ -6,10 +6,15 @@ use voxlane_dataplane::codec::Codec;
 use voxlane_dataplane::media_plane::Direction;
 
 use super::Local;
-use super::description::Stream;
+use super::crypto::Crypto;
+use super::description::{Profile, Stream};
 
 /// The audio stream we describe.
 pub(super) struct Ours {
+    /// RTP or SRTP.
+    pub(super) profile: Profile,
+    /// Our keys.
+    pub(super) crypto: Vec<Crypto>,
     /// Codecs and their payload types, in order.
     pub(super) codecs: Vec<(Codec, u8)>,
     /// Payload type of telephone-event.
@@ -59,7 +64,11 @@ fn audio(lines: &mut Vec<String>, port: u16, ours: &Ours) {
         .map(|&(_, payload_type)| payload_type)
         .chain(ours.telephone_event);
     let payload_types: Vec<String> = payload_types.map(|payload_type| payload_type.to_string()).collect();
-    lines.push(format!("m=audio {port} RTP/AVP {}", payload_types.join(" ")));
+    lines.push(format!(
+        "m=audio {port} {} {}",
+        ours.profile.name(),
+        payload_types.join(" ")
+    ));
     for (codec, payload_type) in &ours.codecs {
         lines.push(format!("a=rtpmap:{payload_type} {codec}/{}", codec.clock_rate()));
     }
@@ -77,6 +86,7 @@ fn audio(lines: &mut Vec<String>, port: u16, ours: &Ours) {
     if ours.rtcp_mux {
         lines.push("a=rtcp-mux".to_owned());
     }
+    lines.extend(ours.crypto.iter().map(|crypto| format!("a={crypto}")));
 }
 
 fn refused(stream: &Stream) -> String {

@@ -17,7 +17,7 @@ use super::{Bye, CallResult, EndedBy, Outcome};
 use crate::cli::phone::MediaArgs;
 use crate::config::model::{RtcpMux, SdpIdentity};
 use crate::gateway::{bridge, sleep_until};
-use crate::sdp::{self, Capabilities, Description, Local};
+use crate::sdp::{self, Capabilities, Description, Local, Security};
 use crate::sip::transport::udp::is_unreachable;
 use crate::sip::transport::{Received, UdpTransport};
 use crate::sip::{
@@ -147,7 +147,7 @@ impl Phone {
         let local = self.transport.local_for(remote)?;
         let endpoint = self.plane.open(local.ip())?;
         let capabilities = self.capabilities();
-        let sdp = sdp::offer(&self.local(endpoint), &capabilities);
+        let sdp = sdp::offer(&self.local(endpoint), &capabilities)?;
         let now = self.clock.now();
         self.doubt = Some((now + DOUBT_AFTER, remote));
         let to = Address {
@@ -398,6 +398,7 @@ impl Phone {
             telephone_event: Some(101),
             ptime: 20,
             rtcp_mux: RtcpMux::Accept,
+            security: Security::off(),
         }
     }
 

@@ -110,11 +110,22 @@ impl Row {
             received,
             sent_packets: stats.sent_packets(),
             userspace_packets: stats.userspace_packets(),
-            drops: by_name(stats.drops()),
+            drops: by_name(stats.drops())
+                .into_iter()
+                .chain(
+                    stats
+                        .refusals()
+                        .map(|(reason, count)| (reason.name().to_owned(), count)),
+                )
+                .collect(),
             digits: stats.digits(),
             // A worker sends on at once.
             paced: false,
             rtt_ms: round_trip.map(milliseconds),
+            srtp: self
+                .session
+                .as_ref()
+                .and_then(|session| Some(session.srtp.as_ref()?.receive.suite())),
         }
     }
 
@@ -134,6 +145,7 @@ impl Row {
             digits: seen.digits,
             paced: seen.paced,
             rtt_ms: seen.round_trip.map(milliseconds),
+            srtp: None,
         }
     }
 }

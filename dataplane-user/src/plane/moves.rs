@@ -155,6 +155,7 @@ impl Plane {
         let legs = [(row_a.local, &sessions[0]), (row_b.local, &sessions[1])];
         let addresses = legs.map(|(local, session)| [local, session.remote_rtp]);
         Ok(lane::for_relay(addresses, self.kernel.unavailable(), row_a.requested)
+            .and_then(|()| lane::for_media(sessions))
             .and_then(|()| self.kernel.reaches(legs)))
     }
 

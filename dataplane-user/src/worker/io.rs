@@ -10,6 +10,8 @@ use std::os::fd::AsRawFd;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::guard::Guard;
+
 const TTL: u32 = 64;
 
 /// Datagrams that fit into a socket's receive buffer at most: a small one takes half a kilobyte of it, and the system gives
@@ -23,6 +25,8 @@ pub struct Sockets {
     pub rtp: UdpSocket,
     /// RTCP, one port above.
     pub rtcp: UdpSocket,
+    /// SRTP on this wire.
+    pub(crate) guard: Guard,
 }
 
 impl Sockets {
@@ -37,6 +41,7 @@ impl Sockets {
         Ok(Self {
             rtp: bind(rtp, tos)?,
             rtcp: bind(rtcp, tos)?,
+            guard: Guard::default(),
         })
     }
 }

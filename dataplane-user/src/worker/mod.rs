@@ -14,11 +14,13 @@
 //! - `bridge`: one whose legs differ in codec or packet time.
 //! - `leg`: a leg with its agent.
 //! - `stats`: what a leg has come to, readable from any thread.
+//! - `guard`: SRTP on the wire of a leg.
 //! - `ports`, `clock`, `io`: the operating system. Only `io` has unsafe code.
 
 mod bridge;
 mod clock;
 mod command;
+mod guard;
 mod io;
 mod leg;
 mod pool;

@@ -5,21 +5,19 @@ use std::net::SocketAddr;
 
 use mio::net::UdpSocket;
 use mio::{Interest, Registry, Token};
+use voxlane_common::rtcp;
 
-use super::io::Sockets;
-
-/// Which of the two.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    Rtp,
-    Rtcp,
-}
+use super::guard::Guard;
+use super::io::{Sockets, send_to};
+pub(super) use crate::srtp::Kind;
+use crate::srtp::{Refusal, SrtpKeys};
 
 /// RTP and RTCP socket of one leg. Dropping it frees the ports.
 pub(super) struct Ports {
     rtp: UdpSocket,
     rtcp: UdpSocket,
     local_rtp: SocketAddr,
+    guard: Guard,
 }
 
 impl Ports {
@@ -29,6 +27,7 @@ impl Ports {
             local_rtp: sockets.rtp.local_addr()?,
             rtp: UdpSocket::from_std(sockets.rtp),
             rtcp: UdpSocket::from_std(sockets.rtcp),
+            guard: sockets.guard,
         })
     }
 
@@ -45,6 +44,49 @@ impl Ports {
         }
     }
 
+    /// SRTP with these keys from now on, or none.
+    pub(super) fn set_keys(&mut self, keys: Option<&SrtpKeys>) {
+        self.guard.set_keys(keys);
+    }
+
+    /// Takes SRTP's protection off what has arrived, if this leg has it; its length then. What looks like RTCP is taken for
+    /// it on either port: with rtcp-mux it is, and without it is nothing (RFC 5761 section 4).
+    ///
+    /// # Errors
+    /// It is not to be used; it is counted.
+    pub(super) fn unprotect(&mut self, kind: Kind, datagram: &mut [u8]) -> Result<usize, Refusal> {
+        let kind = match datagram {
+            [first, second, ..] if rtcp::is_rtcp(*first, *second) => Kind::Rtcp,
+            _ => kind,
+        };
+        self.guard.unprotect(kind, datagram)
+    }
+
+    /// Protects the packet in the first `length` bytes, if this leg has SRTP; its length then.
+    ///
+    /// # Errors
+    /// It is not to be sent; it is counted.
+    pub(super) fn protect(&mut self, kind: Kind, buffer: &mut [u8], length: usize) -> Result<usize, Refusal> {
+        self.guard.protect(kind, buffer, length)
+    }
+
+    /// Sends a packet by the socket of `by`, protected if this leg has SRTP; whether the system took it.
+    pub(super) fn send(&mut self, kind: Kind, by: Kind, packet: &[u8], to: SocketAddr) -> bool {
+        let socket = match by {
+            Kind::Rtp => &self.rtp,
+            Kind::Rtcp => &self.rtcp,
+        };
+        match self.guard.sealed(kind, packet) {
+            Ok(packet) => send_to(socket, packet, to),
+            Err(_) => false,
+        }
+    }
+
+    /// Packets that SRTP has refused so far, in the order of [`Refusal::ALL`].
+    pub(super) fn refused(&self) -> &[u64; Refusal::COUNT] {
+        self.guard.refused()
+    }
+
     /// Gives the sockets away, with what waits in them.
     pub(super) fn into_sockets(mut self, registry: &Registry) -> Sockets {
         for socket in [&mut self.rtp, &mut self.rtcp] {
@@ -55,6 +97,7 @@ impl Ports {
         Sockets {
             rtp: self.rtp.into(),
             rtcp: self.rtcp.into(),
+            guard: self.guard,
         }
     }
 

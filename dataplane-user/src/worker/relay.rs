@@ -202,6 +202,10 @@ impl RelayPair {
     }
 
     fn program(&mut self) {
+        for (index, session) in self.sessions.iter().enumerate() {
+            self.ports[index].set_keys(session.srtp.as_ref());
+            self.stats[index].set_refused(self.ports[index].refused());
+        }
         let [a, b] = &self.ports;
         let [session_a, session_b] = &self.sessions;
         let [continuity_a, continuity_b] = self.continuity;
@@ -229,10 +233,22 @@ impl RelayPair {
     }
 
     /// Handles one datagram that arrived at `side`.
-    pub(super) fn on_datagram(&mut self, side: Side, kind: Kind, datagram: &mut [u8], from: SocketAddr, now: Duration) {
+    pub(super) fn on_datagram(
+        &mut self,
+        side: Side,
+        kind: Kind,
+        (buffer, length): (&mut [u8], usize),
+        from: SocketAddr,
+        now: Duration,
+    ) {
         let (here, there) = (side.index(), side.other().index());
         self.stats[here].on_received();
         self.poll_keys(now);
+        let Ok(length) = self.ports[here].unprotect(kind, &mut buffer[..length]) else {
+            self.publish_refused(here);
+            return;
+        };
+        let datagram = &mut buffer[..length];
         let view = PacketView::new(TransportAddress::new(from), datagram);
         let kind = match kind {
             Kind::Rtp if view.is_rtcp_on(&self.rtp[here].flow) => Kind::Rtcp,
@@ -264,9 +280,10 @@ impl RelayPair {
             match decision.verdict {
                 // Counted by the decision, or nobody's.
                 Verdict::Drop(_) | Verdict::NoFlow | Verdict::Worker => {}
-                Verdict::Forward(forward) => match send(&self.ports[there], kind, &forward, datagram) {
+                Verdict::Forward(forward) => match send(&mut self.ports[there], kind, &forward, (buffer, length)) {
                     Ok(()) => state.on_forwarded(),
-                    Err(reason) => state.on_dropped(reason),
+                    Err(NotSent::Dropped(reason)) => state.on_dropped(reason),
+                    Err(NotSent::Refused) => self.publish_refused(there),
                 },
             }
         }
@@ -309,6 +326,11 @@ impl RelayPair {
         }
     }
 
+    /// What SRTP has refused on a leg's wire, of what arrived and of what was to be sent.
+    fn publish_refused(&self, index: usize) {
+        self.stats[index].set_refused(self.ports[index].refused());
+    }
+
     fn publish(&self, side: Side) {
         let (rtp, rtcp) = (&self.rtp[side.index()].state, &self.rtcp[side.index()].state);
         let stats = &self.stats[side.index()];
@@ -318,24 +340,44 @@ impl RelayPair {
     }
 }
 
-fn send(ports: &Ports, kind: Kind, forward: &Forward, datagram: &mut [u8]) -> Result<(), DropReason> {
-    let destination = forward.headers.destination.get().ok_or(DropReason::NoDestination)?;
+/// Why a packet was not sent.
+enum NotSent {
+    Dropped(DropReason),
+    /// By SRTP, which has counted it.
+    Refused,
+}
+
+fn send(
+    ports: &mut Ports,
+    kind: Kind,
+    forward: &Forward,
+    (buffer, datagram_length): (&mut [u8], usize),
+) -> Result<(), NotSent> {
+    let dropped = NotSent::Dropped;
+    let destination = forward.headers.destination.get();
+    let destination = destination.ok_or(dropped(DropReason::NoDestination))?;
     let length = match kind {
         Kind::Rtp => rtp::HEADER_LEN,
         Kind::Rtcp => voxlane_common::rtcp::MIN_LEN,
     };
     // The decision forwards nothing shorter than that.
-    let head = datagram.get_mut(..length).ok_or(DropReason::TooShort)?;
+    let head = buffer.get_mut(..length.min(datagram_length));
+    let head = head
+        .filter(|head| head.len() == length)
+        .ok_or(dropped(DropReason::TooShort))?;
     head.copy_from_slice(&bytemuck::bytes_of(&forward.head)[..length]);
+    let sent_length = ports
+        .protect(kind, buffer, datagram_length)
+        .map_err(|_| NotSent::Refused)?;
     // Of a leg on which RTP and RTCP share a port, both leave by it.
     let socket = if forward.headers.source == TransportAddress::new(ports.local_rtp()) {
         ports.socket(Kind::Rtp)
     } else {
         ports.socket(kind)
     };
-    if send_to(socket, datagram, destination) {
+    if send_to(socket, &buffer[..sent_length], destination) {
         Ok(())
     } else {
-        Err(DropReason::NoRoute)
+        Err(dropped(DropReason::NoRoute))
     }
 }

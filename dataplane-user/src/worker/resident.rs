@@ -65,12 +65,20 @@ impl Resident {
         }
     }
 
-    /// Handles one datagram that arrived at one of its sockets.
-    pub(super) fn on_datagram(&mut self, side: Side, kind: Kind, datagram: &mut [u8], from: SocketAddr, now: Duration) {
+    /// Handles one datagram that arrived at one of its sockets: the first `length` bytes of a buffer that has room for what
+    /// SRTP adds.
+    pub(super) fn on_datagram(
+        &mut self,
+        side: Side,
+        kind: Kind,
+        (buffer, length): (&mut [u8], usize),
+        from: SocketAddr,
+        now: Duration,
+    ) {
         match self {
-            Self::Relay(pair) => pair.on_datagram(side, kind, datagram, from, now),
-            Self::Bridge(pair) => pair.on_datagram(side, kind, datagram, from, now),
-            Self::Leg(leg) => leg.on_datagram(kind, datagram, from, now),
+            Self::Relay(pair) => pair.on_datagram(side, kind, (buffer, length), from, now),
+            Self::Bridge(pair) => pair.on_datagram(side, kind, &mut buffer[..length], from, now),
+            Self::Leg(leg) => leg.on_datagram(kind, &mut buffer[..length], from, now),
             Self::Closing(..) => {}
         }
     }

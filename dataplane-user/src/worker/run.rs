@@ -23,6 +23,7 @@ use super::token::{COMMAND, Source};
 use super::wheel::Wheel;
 use crate::lane;
 use crate::media_plane::{AgentFailure, EndpointId, MediaEvent, Recording, Session};
+use crate::srtp::MAX_OVERHEAD;
 
 /// Most descriptors that one look at the poll reports; the rest are reported by the next.
 const EVENTS: usize = 1024;
@@ -31,8 +32,10 @@ const EVENTS: usize = 1024;
 /// frames of everybody else.
 const BURST: usize = 64;
 
-/// Longest UDP payload there is.
+/// Longer than the longest UDP payload there is, 65,507 bytes, by what SRTP may add.
 const DATAGRAM: usize = 65_535;
+
+const _: () = assert!(DATAGRAM >= 65_507 + MAX_OVERHEAD);
 
 /// A worker, before and while it runs.
 pub(super) struct Worker {
@@ -388,7 +391,7 @@ impl Worker {
             match receive_from(socket, &mut self.datagram) {
                 Received::Datagram(length, from) => {
                     let now = self.clock.now();
-                    resident.on_datagram(side, kind, &mut self.datagram[..length], from, now);
+                    resident.on_datagram(side, kind, (&mut self.datagram, length), from, now);
                 }
                 Received::Nothing => return false,
                 Received::Error => {}

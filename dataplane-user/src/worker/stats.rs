@@ -11,6 +11,7 @@ use crate::flows::Heard;
 use crate::flows::LegState;
 use crate::media_plane::{BufferStats, FarEnd, StreamStats};
 use crate::reception::Figures;
+use crate::srtp::Refusal;
 
 /// The counters of one leg.
 ///
@@ -38,6 +39,7 @@ pub struct LegStats {
     userspace: AtomicU64,
     far: FarWords,
     buffer: BufferWords,
+    refused: [AtomicU64; Refusal::COUNT],
 }
 
 /// A [`FarEnd`], once there is one.
@@ -74,7 +76,7 @@ impl LegStats {
             lost: self.lost.load(Relaxed),
             reordered: self.reordered.load(Relaxed),
             duplicates: self.duplicates.load(Relaxed),
-            dropped: self.dropped.load(Relaxed),
+            dropped: self.dropped.load(Relaxed) + self.refusals().map(|(_, count)| count).sum::<u64>(),
             jitter_ms: self.jitter_ns.load(Relaxed) as f64 / 1e6,
             mean_jitter_ms: self.mean_jitter_ns.load(Relaxed) as f64 / 1e6,
             max_jitter_ms: self.max_jitter_ns.load(Relaxed) as f64 / 1e6,
@@ -101,6 +103,19 @@ impl LegStats {
             .zip(counts)
             .filter(|(_, count)| *count > 0)
             .collect()
+    }
+
+    /// Packets that SRTP has refused, by reason; reasons that never occurred are left out.
+    pub fn refusals(&self) -> impl Iterator<Item = (Refusal, u64)> {
+        let counts = self.refused.iter().map(|count| count.load(Relaxed));
+        Refusal::ALL.into_iter().zip(counts).filter(|(_, count)| *count > 0)
+    }
+
+    /// Packets that SRTP has refused so far, in the order of [`Refusal::ALL`].
+    pub(super) fn set_refused(&self, refused: &[u64; Refusal::COUNT]) {
+        for (place, count) in self.refused.iter().zip(refused) {
+            place.store(*count, Relaxed);
+        }
     }
 
     /// Keys pressed by the far end.

@@ -76,6 +76,7 @@ pub fn leg(local: SocketAddr, remote: SocketAddr, event: u8) -> Leg {
         direction: Direction::SendRecv,
         latch: LatchMode::Nat,
         pacing: Pacing::Off,
+        srtp: None,
     };
     Leg {
         local,

@@ -85,6 +85,7 @@ impl Phone {
             direction: Direction::SendRecv,
             latch: LatchMode::Nat,
             pacing: Pacing::Off,
+            srtp: None,
         }
     }
 
@@ -124,6 +125,11 @@ impl Phone {
         self.sequence = self.sequence.wrapping_add(1);
         self.timestamp = self.timestamp.wrapping_add(160);
         packet
+    }
+
+    /// Sends these bytes to the RTP port.
+    pub fn send_bytes(&self, packet: &[u8]) {
+        self.rtp.send_to(packet, self.gateway).unwrap();
     }
 
     pub fn send_rtcp(&self, packet: &[u8]) {

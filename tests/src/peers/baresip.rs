@@ -65,6 +65,17 @@ impl Codec {
     }
 }
 
+/// What it wants of SRTP, with keys in SDP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encryption {
+    /// Nothing.
+    Off,
+    /// Keys beside RTP/AVP: whoever knows them uses them.
+    Optional,
+    /// RTP/SAVP.
+    Required,
+}
+
 /// What a call of baresip came to.
 #[derive(Debug)]
 pub struct Outcome {
@@ -102,7 +113,8 @@ impl Baresip {
         duration: Duration,
         rtcp: Rtcp,
     ) -> Result<Self> {
-        Self::dial(place, local, uri, (sound, Codec::Pcmu), duration, rtcp)
+        let prepared = prepare(place, local, CALLER, (sound, Codec::Pcmu), rtcp, Encryption::Off)?;
+        Self::dial(prepared, uri, duration)
     }
 
     /// As [`Self::call`], in a codec, with a sound of its rate.
@@ -117,18 +129,27 @@ impl Baresip {
         sound: &[i16],
         duration: Duration,
     ) -> Result<Self> {
-        Self::dial(place, local, uri, (sound, codec), duration, Rtcp::OwnPort)
+        let prepared = prepare(place, local, CALLER, (sound, codec), Rtcp::OwnPort, Encryption::Off)?;
+        Self::dial(prepared, uri, duration)
     }
 
-    fn dial(
+    /// As [`Self::call`], with SRTP as said.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub fn call_secured(
         place: &Place,
         local: IpAddr,
         uri: &str,
-        sound: (&[i16], Codec),
+        sound: &[i16],
         duration: Duration,
-        rtcp: Rtcp,
+        encryption: Encryption,
     ) -> Result<Self> {
-        let (mut command, directory) = prepare(place, local, CALLER, sound, rtcp)?;
+        let prepared = prepare(place, local, CALLER, (sound, Codec::Pcmu), Rtcp::OwnPort, encryption)?;
+        Self::dial(prepared, uri, duration)
+    }
+
+    fn dial((mut command, directory): (Command, TempDir), uri: &str, duration: Duration) -> Result<Self> {
         command.args(["-t", &duration.as_secs().to_string()]);
         command.args(["-e", &format!("/dial {uri}")]);
         let process = Process::start("baresip", &mut command)?;
@@ -140,7 +161,38 @@ impl Baresip {
     /// # Errors
     /// If it cannot.
     pub fn answer(place: &Place, local: IpAddr, number: &str, sound: &[i16], rtcp: Rtcp) -> Result<Self> {
-        let (mut command, directory) = prepare(place, local, number, (sound, Codec::Pcmu), rtcp)?;
+        Self::listen(prepare(
+            place,
+            local,
+            number,
+            (sound, Codec::Pcmu),
+            rtcp,
+            Encryption::Off,
+        )?)
+    }
+
+    /// As [`Self::answer`], with SRTP as said.
+    ///
+    /// # Errors
+    /// As [`Self::answer`].
+    pub fn answer_secured(
+        place: &Place,
+        local: IpAddr,
+        number: &str,
+        sound: &[i16],
+        encryption: Encryption,
+    ) -> Result<Self> {
+        Self::listen(prepare(
+            place,
+            local,
+            number,
+            (sound, Codec::Pcmu),
+            Rtcp::OwnPort,
+            encryption,
+        )?)
+    }
+
+    fn listen((mut command, directory): (Command, TempDir)) -> Result<Self> {
         let mut process = Process::start("baresip", &mut command)?;
         process.wait_for("baresip is ready", Duration::from_secs(10))?;
         Ok(Self { process, directory })
@@ -154,13 +206,13 @@ impl Baresip {
         self.process.wait_for("Call established", patience)
     }
 
-    /// Ends it; what it has come to.
+    /// Ends it as Ctrl-C does, and waits until it has ended.
     ///
     /// # Errors
     /// As [`Self::finish`].
-    pub fn stop(self) -> Result<Outcome> {
-        self.process.signal("TERM")?;
-        self.finish(Duration::from_secs(10))
+    pub fn stop(self, patience: Duration) -> Result<Outcome> {
+        self.process.signal("INT")?;
+        self.finish(patience)
     }
 
     /// Waits until it has ended.
@@ -192,16 +244,22 @@ fn prepare(
     number: &str,
     (sound, codec): (&[i16], Codec),
     rtcp: Rtcp,
+    encryption: Encryption,
 ) -> Result<(Command, TempDir)> {
     let directory = tempfile::tempdir()?;
     let path = |name: &str| directory.path().join(name);
     audio::write_wav_at(&path("play.wav"), sound, codec.rate())?;
     fs::write(path("config"), config(local, &directory, rtcp, codec))?;
     let host = SocketAddr::new(local, 5060);
+    let encryption = match encryption {
+        Encryption::Off => "",
+        Encryption::Optional => ";mediaenc=srtp",
+        Encryption::Required => ";mediaenc=srtp-mand",
+    };
     fs::write(
         path("accounts"),
         format!(
-            "<sip:{number}@{host}>;regint=0;audio_codecs={};answermode=auto\n",
+            "<sip:{number}@{host}>;regint=0;audio_codecs={};answermode=auto{encryption}\n",
             codec.name()
         ),
     )?;
@@ -227,6 +285,7 @@ fn config(local: IpAddr, directory: &TempDir, rtcp: Rtcp, codec: Codec) -> Strin
          rtcp_mux {multiplexed}\n\
          module_path /usr/lib/baresip/modules\n\
          module {codec}\n\
+         module srtp.so\n\
          module aufile.so\n\
          module sndfile.so\n\
          module_app account.so\n\

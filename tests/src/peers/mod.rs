@@ -3,11 +3,13 @@
 //! * [`sipp`]: scenario-driven SIP, many calls at once
 //! * [`baresip`]: a softphone with its own SIP stack, SDP, codecs and jitter buffer
 //! * [`scripted`]: a call that sipp signals and whose RTP the test sends itself
+//! * [`libsrtp`]: SRTP as most others have it, in this process
 //! * [`tshark`]: what Wireshark makes of a capture
 //! * [`agent`]: WebSocket agents in Python, well-behaved and not
 
 pub mod agent;
 pub mod baresip;
+pub mod libsrtp;
 pub mod scripted;
 pub mod sipp;
 pub mod tshark;

@@ -13,6 +13,12 @@ use crate::netns::Place;
 use crate::pcap::{self, Fate};
 use crate::process::Process;
 
+/// Master key and salt of [`Scenario::Rekeys`], AES_CM_128_HMAC_SHA1_80.
+pub const FIRST_KEY: &[u8; 30] = b"wDfvg&T+)xG7@fb5jU,RaA}\\|p0%*#";
+
+/// Those that its re-INVITE brings.
+pub const SECOND_KEY: &[u8; 30] = b"70xwPH5@/,L:S1wY\"~='EpgT%(i_Vc";
+
 /// What sipp plays through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scenario {
@@ -32,6 +38,11 @@ pub enum Scenario {
     AnswersOnly,
     /// The same, with PCMA and 30 ms.
     AnswersInPcma,
+    /// A caller with SRTP whose key becomes another by a re-INVITE: first [`FIRST_KEY`], after 3 s [`SECOND_KEY`]. Otherwise
+    /// as [`Self::SignalsOnly`].
+    Rekeys,
+    /// A caller with SRTP that must be refused with 488 and a Warning about SRTP within 7 s.
+    SrtpRefused,
     /// A caller that must be answered, and hung up on by the other side.
     HungUpOn,
     /// A caller that plays `sound.pcap`, falls silent, and must be hung up on for that.
@@ -89,6 +100,8 @@ impl Sipp {
             Scenario::ChangesCodec => command.arg("-sf").arg(file("changes_codec.xml")),
             Scenario::AnswersOnly => command.arg("-sf").arg(file("answers_only.xml")),
             Scenario::AnswersInPcma => command.arg("-sf").arg(file("answers_in_pcma.xml")),
+            Scenario::Rekeys => command.arg("-sf").arg(file("rekeys.xml")),
+            Scenario::SrtpRefused => command.arg("-sf").arg(file("srtp_refused.xml")),
             Scenario::HungUpOn => command.arg("-sf").arg(file("hung_up_on.xml")),
             Scenario::FallsSilent => command.arg("-sf").arg(file("falls_silent.xml")),
             Scenario::Holds => command.arg("-sf").arg(file("holds.xml")),

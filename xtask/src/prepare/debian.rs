@@ -25,6 +25,15 @@ pub const PEERS: &[Program] = &[
 /// What the worker lane is compared with, and what speaks for it.
 pub const BENCH: &[Program] = &[("ffmpeg", "ffmpeg"), ("espeak-ng", "espeak-ng")];
 
+/// A shared library, and the package that has it.
+pub type Library = (&'static str, &'static str);
+
+/// What tests and benchmarks load.
+pub const LIBRARIES: &[Library] = &[("libsrtp2.so.1", "libsrtp2-1")];
+
+/// Where Debian has shared libraries: below a directory named after the architecture.
+const LIBRARY_ROOT: &str = "/usr/lib";
+
 /// What boots a VM and what runs in it.
 pub const VM: &[Program] = &[
     ("qemu-system-x86_64", "qemu-system-x86"),
@@ -51,6 +60,28 @@ pub fn programs(workspace: &Workspace, programs: &[Program]) -> Result<()> {
         return Ok(());
     }
     install(workspace, &missing)
+}
+
+/// Installs the packages of libraries that are missing.
+pub fn libraries(workspace: &Workspace, libraries: &[Library]) -> Result<()> {
+    let missing: Vec<&str> = libraries
+        .iter()
+        .filter(|(library, _)| !has_library(library))
+        .map(|(_, package)| *package)
+        .collect();
+    if missing.is_empty() {
+        let names: Vec<&str> = libraries.iter().map(|(library, _)| *library).collect();
+        steps::ok(&names.join(", "));
+        return Ok(());
+    }
+    install(workspace, &missing)
+}
+
+fn has_library(name: &str) -> bool {
+    let root = Path::new(LIBRARY_ROOT);
+    let below = fs::read_dir(root).into_iter().flatten().flatten();
+    let mut directories = below.map(|entry| entry.path()).chain([root.to_owned()]);
+    directories.any(|directory| directory.join(name).exists())
 }
 
 /// Whether packages are Debian's here.

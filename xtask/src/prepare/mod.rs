@@ -51,6 +51,16 @@ pub fn lab(workspace: &Workspace) -> Result<()> {
     }
 }
 
+/// What the benchmarks of the worker lane compare with. Only root can install what is missing; a figure whose peer is not
+/// there says so.
+pub fn peer_libraries(workspace: &Workspace) -> Result<()> {
+    if is_root() {
+        debian::libraries(workspace, debian::LIBRARIES)
+    } else {
+        Ok(())
+    }
+}
+
 /// What the end-to-end tests need. Without root they are skipped, and so is this.
 pub fn peers(workspace: &Workspace) -> Result<()> {
     if !is_root() {
@@ -59,5 +69,6 @@ pub fn peers(workspace: &Workspace) -> Result<()> {
     }
     debian::programs(workspace, debian::LAB)?;
     debian::programs(workspace, debian::PEERS)?;
+    debian::libraries(workspace, debian::LIBRARIES)?;
     python::environment(workspace)
 }

@@ -198,11 +198,14 @@ impl Bridge {
     }
 
     /// Handles one datagram that arrived at `side`.
-    pub(super) fn on_datagram(&mut self, side: Side, kind: Kind, datagram: &[u8], from: SocketAddr, now: Duration) {
+    pub(super) fn on_datagram(&mut self, side: Side, kind: Kind, datagram: &mut [u8], from: SocketAddr, now: Duration) {
         let [a, b] = &mut self.legs;
         let (here, there) = match side {
             Side::A => (a, b),
             Side::B => (b, a),
+        };
+        let Some(datagram) = here.line.unprotect(kind, datagram) else {
+            return;
         };
         let Some(Arrived {
             header,

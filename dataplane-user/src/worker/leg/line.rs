@@ -20,7 +20,6 @@ use crate::media_plane::{RtcpPort, Session};
 use crate::reception::{Figures, Inserted, Kind as Carries};
 use crate::worker::clock::Clock;
 use crate::worker::command::Left;
-use crate::worker::io::send_to;
 use crate::worker::ports::{Kind, Ports};
 use crate::worker::stats::LegStats;
 
@@ -161,6 +160,10 @@ impl Line {
             self.rtp_latch = Latch::default();
             self.rtcp_latch = Latch::default();
         }
+        self.ports.set_keys(session.srtp.as_ref());
+        if let Some(stats) = self.stats.get(self.place) {
+            stats.set_refused(self.ports.refused());
+        }
         self.session = Some(session);
     }
 
@@ -168,6 +171,18 @@ impl Line {
     pub(super) fn heard_in(&self) -> Option<Codec> {
         let session = self.session.as_ref()?;
         receives(session.direction).then_some(session.codec)
+    }
+
+    /// What has arrived without SRTP's protection; `None` if it was refused.
+    pub(in crate::worker) fn unprotect<'a>(&mut self, kind: Kind, datagram: &'a mut [u8]) -> Option<&'a [u8]> {
+        let taken = self.ports.unprotect(kind, datagram);
+        if taken.is_err()
+            && let Some(stats) = self.stats.get(self.place)
+        {
+            stats.on_received();
+            stats.set_refused(self.ports.refused());
+        }
+        datagram.get(..taken.ok()?)
     }
 
     /// Takes one datagram; a packet that is to be heard, if it is one.
@@ -339,7 +354,7 @@ impl Line {
         };
         if let Some(to) = destination(&self.rtp_latch, session.remote_rtp) {
             // A packet the system does not take is lost, as on the way.
-            send_to(self.ports.socket(Kind::Rtp), packet, to);
+            self.ports.send(Kind::Rtp, Kind::Rtp, packet, to);
         }
         self.sent(now);
     }
@@ -357,7 +372,7 @@ impl Line {
         let packet = self.packetizer.at(payload_type, marker, timestamp, payload);
         if let Some(to) = destination(&self.rtp_latch, session.remote_rtp) {
             // A packet the system does not take is lost, as on the way.
-            send_to(self.ports.socket(Kind::Rtp), packet, to);
+            self.ports.send(Kind::Rtp, Kind::Rtp, packet, to);
         }
         self.sent(now);
         if self.reporter.is_due(now) {
@@ -418,7 +433,7 @@ impl Line {
         };
         let now_ns = self.clock.monotonic_ns(now);
         let packet = self.reporter.write(&sent, &self.account, goes, now_ns);
-        send_to(self.ports.socket(kind), packet, to);
+        self.ports.send(Kind::Rtcp, kind, packet, to);
     }
 }
 

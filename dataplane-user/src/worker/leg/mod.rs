@@ -110,7 +110,10 @@ impl AgentLeg {
     }
 
     /// Handles one datagram.
-    pub(super) fn on_datagram(&mut self, kind: Kind, datagram: &[u8], from: SocketAddr, now: Duration) {
+    pub(super) fn on_datagram(&mut self, kind: Kind, datagram: &mut [u8], from: SocketAddr, now: Duration) {
+        let Some(datagram) = self.line.unprotect(kind, datagram) else {
+            return;
+        };
         if let Some(arrived) = self.line.on_datagram(kind, datagram, from, now) {
             let inserted = self.ear.insert(&arrived.header, arrived.carries, arrived.payload, now);
             self.line.on_inserted(inserted);

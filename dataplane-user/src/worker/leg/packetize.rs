@@ -53,7 +53,8 @@ impl Packetizer {
     pub(super) fn new(samples_a_frame: usize) -> Self {
         Self {
             ssrc: rand::random(),
-            sequence: rand::random(),
+            // SRTP's far end cannot miss a wrap that is far away (RFC 3711 section 3.3.1).
+            sequence: rand::random::<u16>() >> 1,
             origin: Some(rand::random()),
             samples_a_frame: u32::try_from(samples_a_frame).unwrap_or(u32::MAX),
             last: Sound::Silence,

@@ -1,0 +1,292 @@
+//! Legs with SRTP in the worker lane, over real loopback sockets; the far ends' SRTP is ours, which other tests hold against
+//! libsrtp's.
+
+#![allow(clippy::unwrap_used, reason = "in a test, an assertion")]
+
+mod worker_support;
+
+use crossbeam_channel::unbounded;
+use voxlane_common::splice::Continuity;
+use voxlane_dataplane::flows::{Policing, Rules, TOS_EF};
+use voxlane_dataplane::lane::{Lane, Reason};
+use voxlane_dataplane::media_plane::{AgentSpec, EndpointId, Session};
+use voxlane_dataplane::srtp::{Keying, Kind, MAX_OVERHEAD, Refusal, Srtp, SrtpKeys, Suite};
+use voxlane_dataplane::worker::{Handle, NewLeg, NewRelay, RelayLeg, Workers};
+use worker_support::{Phone, eventually, rtcp_of, sockets};
+
+/// A phone whose wire is SRTP.
+struct Secured {
+    phone: Phone,
+    srtp: Srtp,
+    keys: SrtpKeys,
+    sequence: u16,
+}
+
+fn keys(suite: Suite) -> SrtpKeys {
+    SrtpKeys {
+        receive: Keying::random(suite, None),
+        send: Keying::random(suite, None),
+    }
+}
+
+/// The keys of the other side.
+fn reversed(keys: &SrtpKeys) -> SrtpKeys {
+    SrtpKeys {
+        receive: keys.send.clone(),
+        send: keys.receive.clone(),
+    }
+}
+
+impl Secured {
+    fn new(phone: Phone, keys: SrtpKeys) -> Self {
+        Self {
+            phone,
+            srtp: Srtp::new(&reversed(&keys)).unwrap(),
+            keys,
+            sequence: 65_530,
+        }
+    }
+
+    fn session(&self) -> Session {
+        Session {
+            srtp: Some(self.keys.clone()),
+            ..self.phone.session()
+        }
+    }
+
+    /// The next packet, protected; and as it was.
+    fn next(&mut self, payload: &[u8]) -> (Vec<u8>, Vec<u8>) {
+        let mut plain = vec![0x80, 0];
+        plain.extend(self.sequence.to_be_bytes());
+        plain.extend([0, 0, 0, 1, 9, 9, 9, 9]);
+        plain.extend(payload);
+        self.sequence = self.sequence.wrapping_add(1);
+        (self.protect(Kind::Rtp, &plain), plain)
+    }
+
+    fn protect(&mut self, kind: Kind, plain: &[u8]) -> Vec<u8> {
+        let mut buffer = plain.to_vec();
+        buffer.resize(plain.len() + MAX_OVERHEAD, 0);
+        let length = self.srtp.outbound.protect(kind, &mut buffer, plain.len()).unwrap();
+        buffer.truncate(length);
+        buffer
+    }
+
+    fn unprotect(&mut self, kind: Kind, mut packet: Vec<u8>) -> Result<Vec<u8>, Refusal> {
+        let length = self.srtp.inbound.unprotect(kind, &mut packet)?;
+        packet.truncate(length);
+        Ok(packet)
+    }
+
+    fn receive(&mut self) -> Result<Vec<u8>, Refusal> {
+        let (packet, _) = self.phone.receive();
+        self.unprotect(Kind::Rtp, packet)
+    }
+}
+
+fn relay(workers: &Workers, legs: [(voxlane_dataplane::worker::Sockets, Session); 2]) -> Handle {
+    let mut number = 0;
+    let legs = legs.map(|(sockets, session)| {
+        number += 1;
+        RelayLeg {
+            endpoint: EndpointId(number),
+            sockets,
+            session,
+            continuity: Continuity::Transparent,
+        }
+    });
+    let rules = Rules {
+        tos: TOS_EF,
+        police: Policing::Off,
+    };
+    workers.add_relay(NewRelay {
+        legs,
+        rules,
+        states: None,
+    })
+}
+
+fn workers() -> Workers {
+    let (events, _) = unbounded();
+    Workers::start(None, 20, events).unwrap()
+}
+
+/// How often SRTP has refused a packet of a leg for this.
+fn refused(handle: &Handle, side: usize, reason: Refusal) -> u64 {
+    let mut refusals = handle.stats()[side].refusals();
+    refusals.find(|(of, _)| *of == reason).map_or(0, |(_, count)| count)
+}
+
+#[test]
+fn rtp_and_srtp_are_relayed_to_each_other_in_every_suite() {
+    for suite in Suite::ALL {
+        let workers = workers();
+        let (sockets_a, gateway_a) = sockets();
+        let (sockets_b, gateway_b) = sockets();
+        let mut a = Secured::new(Phone::new(gateway_a), keys(suite));
+        let mut b = Phone::new(gateway_b);
+        let handle = relay(&workers, [(sockets_a, a.session()), (sockets_b, b.session())]);
+        // Past a wrap of the sequence numbers.
+        for place in 0..20 {
+            let (protected, plain) = a.next(&[place; 160]);
+            a.phone.send_bytes(&protected);
+            assert_eq!(b.receive().0, plain);
+            let sent = b.send(0, &[place; 160]);
+            assert_eq!(a.receive(), Ok(sent));
+        }
+        let report = [0x80, 201, 0, 1, 9, 9, 9, 9];
+        let protected = a.protect(Kind::Rtcp, &report);
+        a.phone.send_rtcp(&protected);
+        assert_eq!(b.receive_rtcp(), (report.to_vec(), rtcp_of(gateway_b)));
+        b.send_rtcp(&report);
+        let (packet, _) = a.phone.receive_rtcp();
+        assert_ne!(packet, report);
+        assert_eq!(a.unprotect(Kind::Rtcp, packet), Ok(report.to_vec()));
+        assert_eq!(
+            handle.stats()[0].refusals().count() + handle.stats()[1].refusals().count(),
+            0
+        );
+    }
+}
+
+#[test]
+fn both_legs_may_have_srtp_with_suites_of_their_own() {
+    let workers = workers();
+    let (sockets_a, gateway_a) = sockets();
+    let (sockets_b, gateway_b) = sockets();
+    let mut a = Secured::new(Phone::new(gateway_a), keys(Suite::AesCm128HmacSha1Tag80));
+    let mut b = Secured::new(Phone::new(gateway_b), keys(Suite::AeadAes256Gcm));
+    let handle = relay(&workers, [(sockets_a, a.session()), (sockets_b, b.session())]);
+    for place in 0..20 {
+        let (protected, plain) = a.next(&[place; 160]);
+        a.phone.send_bytes(&protected);
+        assert_eq!(b.receive(), Ok(plain));
+        let (protected, plain) = b.next(&[place; 160]);
+        b.phone.send_bytes(&protected);
+        assert_eq!(a.receive(), Ok(plain));
+    }
+
+    // What is not theirs goes no further, and is counted.
+    let (protected, _) = a.next(&[1; 160]);
+    let mut wrong = protected.clone();
+    wrong[40] ^= 1;
+    a.phone.send_bytes(&wrong);
+    a.phone.send(0, &[1; 160]);
+    a.phone.send_bytes(&protected);
+    assert!(b.receive().is_ok());
+    a.phone.send_bytes(&protected);
+    eventually("the refusals are counted", || {
+        refused(&handle, 0, Refusal::Authentication) == 2 && refused(&handle, 0, Refusal::Replayed) == 1
+    });
+    let stream = handle.stats()[0].stream();
+    assert_eq!((stream.packets, stream.dropped), (21, 3), "{stream:?}");
+    assert_eq!(b.phone.try_receive(), None);
+}
+
+#[test]
+fn a_new_key_begins_anew_and_the_same_key_goes_on() {
+    let suite = Suite::AesCm128HmacSha1Tag80;
+    let workers = workers();
+    let (sockets_a, gateway_a) = sockets();
+    let (sockets_b, gateway_b) = sockets();
+    let mut a = Secured::new(Phone::new(gateway_a), keys(suite));
+    let mut b = Phone::new(gateway_b);
+    let handle = relay(&workers, [(sockets_a, a.session()), (sockets_b, b.session())]);
+    // Past a wrap: the rollover counters are 1 on both sides.
+    for place in 0..10 {
+        let (protected, plain) = a.next(&[place; 160]);
+        a.phone.send_bytes(&protected);
+        assert_eq!(b.receive().0, plain);
+        let sent = b.send(0, &[place; 160]);
+        assert_eq!(a.receive(), Ok(sent));
+    }
+    // A re-INVITE that changes nothing.
+    workers.set_relay_sessions(&handle, [a.session(), b.session()]);
+    let (protected, plain) = a.next(&[11; 160]);
+    a.phone.send_bytes(&protected);
+    assert_eq!(b.receive().0, plain);
+    let sent = b.send(0, &[11; 160]);
+    assert_eq!(a.receive(), Ok(sent));
+
+    // One that changes the key of what they send.
+    let receive = Keying::random(suite, None);
+    a.keys.receive = receive;
+    workers.set_relay_sessions(&handle, [a.session(), b.session()]);
+    let (old, _) = a.next(&[12; 160]);
+    a.phone.send_bytes(&old);
+    a.srtp.rekey(&reversed(&a.keys)).unwrap();
+    let (protected, plain) = a.next(&[13; 160]);
+    a.phone.send_bytes(&protected);
+    assert_eq!(b.receive().0, plain);
+    assert_eq!(refused(&handle, 0, Refusal::Authentication), 1);
+    // What we send goes on under the old key, with its rollover counter.
+    let sent = b.send(0, &[13; 160]);
+    assert_eq!(a.receive(), Ok(sent));
+
+    // And one that takes SRTP away.
+    workers.set_relay_sessions(&handle, [a.phone.session(), b.session()]);
+    let sent = b.send(0, &[14; 160]);
+    assert_eq!(a.phone.receive().0, sent);
+}
+
+#[test]
+fn an_agent_hears_and_speaks_srtp_and_goes_on_with_it_when_the_leg_is_relayed() {
+    for suite in Suite::ALL {
+        let workers = workers();
+        let (sockets_a, gateway) = sockets();
+        let mut a = Secured::new(Phone::new(gateway), keys(suite));
+        let handle = workers.add_leg(NewLeg {
+            endpoint: EndpointId(1),
+            sockets: sockets_a,
+            agent: AgentSpec::Echo,
+            session: Some(a.session()),
+            left: None,
+        });
+        let (protected, _) = a.next(&[0x21; 160]);
+        a.phone.send_bytes(&protected);
+        let mut last = 0;
+        eventually("the audio comes back", || {
+            let packet = a.receive().unwrap();
+            last = u16::from_be_bytes([packet[2], packet[3]]);
+            packet[12..] == [0x21; 160]
+        });
+        a.phone.send(0, &[0x22; 160]);
+        eventually("plain RTP is refused", || {
+            refused(&handle, 0, Refusal::Authentication) == 1
+        });
+
+        // The agent leaves; the keys and where they are stay with the leg's sockets.
+        let released = workers.release(handle).unwrap();
+        let (sockets_b, gateway_b) = sockets();
+        let mut b = Phone::new(gateway_b);
+        let handle = relay(&workers, [(released.sockets, a.session()), (sockets_b, b.session())]);
+        let (protected, plain) = a.next(&[0x23; 160]);
+        a.phone.send_bytes(&protected);
+        assert_eq!(b.receive().0, plain);
+        // Packets of before may still be on their way.
+        while a.phone.try_receive().is_some() {}
+        let sent = b.send(0, &[0x24; 160]);
+        assert_eq!(a.receive(), Ok(sent));
+        a.phone.send_bytes(&protected);
+        eventually("a replay is known from before", || {
+            refused(&handle, 0, Refusal::Replayed) == 1
+        });
+        assert!(last > 0);
+    }
+}
+
+#[test]
+fn the_lane_says_that_it_is_for_srtp() {
+    let (_, gateway) = sockets();
+    let a = Secured::new(Phone::new(gateway), keys(Suite::AeadAes128Gcm));
+    let plain = a.phone.session();
+    assert_eq!(
+        voxlane_dataplane::lane::for_media(&[plain.clone(), plain.clone()]),
+        Ok(())
+    );
+    assert_eq!(
+        voxlane_dataplane::lane::for_media(&[a.session(), plain]),
+        Err(Reason::Srtp)
+    );
+    assert_eq!(serde_json::to_value(Lane::Worker).unwrap(), "worker");
+}
