@@ -1,5 +1,7 @@
 //! SRTP and SRTCP with libsrtp at the other end, both ways, in every suite.
 
+#![allow(clippy::unwrap_used, reason = "in a test, an assertion")]
+
 use voxlane_dataplane::srtp::{Inbound, Keying, Kind, MAX_OVERHEAD, Outbound, Refusal, Suite};
 use voxlane_tests::peers::libsrtp::{Session, Status, Way};
 
@@ -40,7 +42,7 @@ fn rtp(sequence: u16, ssrc: u32) -> Vec<u8> {
     let mut packet = vec![0x80, 0, 0, 0, 0, 0, 0, 0];
     packet[2..4].copy_from_slice(&sequence.to_be_bytes());
     packet.extend(ssrc.to_be_bytes());
-    if sequence % 4 == 0 {
+    if sequence.is_multiple_of(4) {
         packet[0] = 0x92;
         packet.extend([1, 2, 3, 4, 5, 6, 7, 8, 0xbe, 0xde, 0, 1, 0x10, 0xff, 0, 0]);
     }

@@ -165,6 +165,7 @@ mod tests {
 
     fn flow(packets: u64, lost: i64, jitter_ms: f64, rtt_ms: Option<f64>) -> FlowReport {
         FlowReport {
+            srtp: None,
             endpoint: EndpointId(1),
             local: ([192, 0, 2, 1], 10_000).into(),
             forwarded_to: None,
