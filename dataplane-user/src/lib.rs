@@ -13,5 +13,6 @@ pub mod lane;
 pub mod media_plane;
 pub mod plane;
 pub mod playout;
+pub mod reception;
 pub mod rtcp;
 pub mod worker;
