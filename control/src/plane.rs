@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::Sender;
 use voxlane_dataplane::media_plane::{AttachPolicy, MediaEvent, MediaPlane, Unallocated};
+use voxlane_dataplane::reception::Limits;
 use voxlane_dataplane::plane::{KernelChoice, Plane, PlaneConfig, Policing, Rules};
 
 use crate::config::Dscp;
@@ -28,6 +29,7 @@ pub fn start(config: &Config, events: Sender<MediaEvent>) -> anyhow::Result<Arc<
             first_port: media.first_port,
             last_port: media.last_port,
             ptime: media.ptime,
+            jitter: media.jitter,
             worker_cores: media.workers.clone(),
             kernel: match media.xdp {
                 Xdp::Auto => on(AttachPolicy::Auto),
@@ -59,6 +61,7 @@ pub fn softphone(ports: (u16, u16), events: Sender<MediaEvent>) -> anyhow::Resul
             first_port,
             last_port,
             ptime: SOFTPHONE_PTIME,
+            jitter: Limits::default(),
             worker_cores: None,
             kernel: KernelChoice::Off,
             unallocated: Unallocated::Pass,

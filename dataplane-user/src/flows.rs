@@ -14,11 +14,11 @@ use voxlane_common::rtp::{RtpHeader, media};
 use voxlane_common::splice::Continuity;
 
 use crate::dtmf::{self, Press};
-use crate::media_plane::{Direction, Session};
-use crate::rtcp::RoundTrip;
+use crate::media_plane::{Direction, FarEnd, Session};
+use crate::rtcp::{CLOCK_RATE, RoundTrip};
 
 /// Comfort noise (RFC 3389), a static payload type that senders of G.711 use without announcing it.
-const COMFORT_NOISE: u8 = 13;
+pub(crate) const COMFORT_NOISE: u8 = 13;
 
 /// Expedited forwarding (RFC 3246), as the TOS byte.
 pub const TOS_EF: u8 = 0xb8;
@@ -122,8 +122,23 @@ impl Heard {
     /// Takes a whole packet of telephone events, at `now_ns` on the monotonic clock; returns a press that it ends.
     pub(crate) fn on_event_packet(&mut self, packet: &[u8], now_ns: u64) -> Option<Press> {
         let (header, media) = RtpHeader::parse(packet).zip(media(packet))?;
-        let press = self.keys.on_packet(&header, media, Duration::from_nanos(now_ns));
+        self.on_event(&header, media, now_ns)
+    }
+
+    /// The same, of a packet whose header has been read.
+    pub(crate) fn on_event(&mut self, header: &RtpHeader, media: &[u8], now_ns: u64) -> Option<Press> {
+        let press = self.keys.on_packet(header, media, Duration::from_nanos(now_ns));
         self.counted(press)
+    }
+
+    /// What its far end reported last of what it is sent.
+    pub(crate) fn far(&self) -> Option<FarEnd> {
+        let block = self.reports.reported()?;
+        Some(FarEnd {
+            loss: f64::from(block.fraction_lost) / 256.0,
+            lost: block.lost,
+            jitter_ms: f64::from(block.jitter) * 1000.0 / CLOCK_RATE as f64,
+        })
     }
 
     /// A press whose end was lost and which is over by `now_ns`.

@@ -13,6 +13,7 @@ pub mod lane;
 pub mod media_plane;
 pub mod plane;
 pub mod playout;
+pub mod quality;
 pub mod reception;
 pub mod rtcp;
 pub mod worker;

@@ -239,6 +239,56 @@ pub struct FlowReport {
     pub paced: bool,
     /// RTCP round-trip time to the far end, milliseconds, once it is known (RFC 3550 section 6.4.1).
     pub rtt_ms: Option<f64>,
+    /// How good it sounds, both ways.
+    #[serde(default)]
+    pub quality: Quality,
+}
+
+/// How good the sound of one leg is, both ways, over the call so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Quality {
+    /// Mean opinion score of what arrives at this leg, 1 to 4.41 (E-model, ITU-T G.107); `None` before anything has.
+    pub mos: Option<f64>,
+    /// Of what is sent to its far end, by the far end's reports; `None` before the first.
+    pub far_mos: Option<f64>,
+    /// What its far end reported last of what it is sent.
+    pub far: Option<FarEnd>,
+    /// The jitter buffer, where an agent hears the leg.
+    pub buffer: Option<BufferStats>,
+}
+
+/// A far end's report of what it is sent (RFC 3550 section 6.4.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct FarEnd {
+    /// Share of packets lost between its last two reports, 0 to 1.
+    pub loss: f64,
+    /// Packets lost in all.
+    pub lost: i32,
+    /// Interarrival jitter, milliseconds.
+    pub jitter_ms: f64,
+}
+
+/// What a jitter buffer has done to one stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct BufferStats {
+    /// How long packets wait now, milliseconds.
+    pub delay_ms: f64,
+    /// How long they are to wait at least, milliseconds.
+    pub target_ms: f64,
+    /// Packets that came after their time.
+    pub late: u64,
+    /// Packets that came more than two packet times sooner than they had to.
+    pub early: u64,
+    /// Packets that had come before.
+    pub duplicates: u64,
+    /// Packets left out because the wait would have been too long, or there was no room.
+    pub overflow: u64,
+    /// Audio that was made up, milliseconds.
+    pub concealed_ms: u64,
+    /// Times the audio was made shorter, by at most 15 ms.
+    pub shortened: u64,
+    /// Times it was made longer, likewise.
+    pub lengthened: u64,
 }
 
 /// The data plane as a whole, as `voxlane flows` and the metrics show it.

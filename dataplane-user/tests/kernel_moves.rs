@@ -20,6 +20,7 @@ use voxlane_dataplane::lane::{Lane, Reason};
 use voxlane_dataplane::media_plane::{
     AgentSpec, AttachPolicy, Direction, Endpoint, FlowReport, MediaError, MediaEvent, MediaPlane, Session, Unallocated,
 };
+use voxlane_dataplane::reception::Limits;
 use voxlane_dataplane::plane::{KernelChoice, Plane, PlaneConfig, Policing, Rules};
 
 /// Time between two packets, and media in one.
@@ -65,6 +66,7 @@ impl Lab {
             first_port: 10_000,
             last_port: 10_099,
             ptime: 20,
+            jitter: Limits::default(),
             worker_cores: None,
             kernel: KernelChoice::On {
                 policy: AttachPolicy::Auto,

@@ -13,6 +13,7 @@ use voxlane_dataplane::media_plane::{
     AgentSpec, Direction, Endpoint, LatchMode, MediaError, MediaEvent, MediaPlane, Pacing, RtcpPort, Session,
     Unallocated,
 };
+use voxlane_dataplane::reception::Limits;
 use voxlane_dataplane::plane::{KernelChoice, Plane, PlaneConfig, Policing, Rules};
 
 const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -25,6 +26,7 @@ fn config(address: IpAddr, (first_port, last_port): (u16, u16)) -> PlaneConfig {
         first_port,
         last_port,
         ptime: 20,
+        jitter: Limits::default(),
         worker_cores: None,
         kernel: KernelChoice::Off,
         unallocated: Unallocated::Drop,

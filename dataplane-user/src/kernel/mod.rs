@@ -263,6 +263,7 @@ impl KernelLane {
             datagrams: heard.datagrams,
             digits: heard.digits,
             round_trip: heard.reports.measured(),
+            far: heard.far(),
             ..record
         })
     }

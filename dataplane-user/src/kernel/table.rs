@@ -17,7 +17,7 @@ use super::error::KernelError;
 use super::next_hops::Path;
 use super::pair::LegFlows;
 use crate::flows::{Heard, LegState, above};
-use crate::media_plane::StreamStats;
+use crate::media_plane::{FarEnd, StreamStats};
 use crate::worker::monotonic_ns;
 
 /// What was seen of one leg in the kernel lane.
@@ -47,6 +47,8 @@ pub struct FlowRecord {
     pub digits: u64,
     /// To the leg's far end and back.
     pub round_trip: Option<Duration>,
+    /// What its far end reported last.
+    pub far: Option<FarEnd>,
 }
 
 /// One flow as it was last written.
@@ -347,6 +349,7 @@ impl Table {
             datagrams: 0,
             digits: 0,
             round_trip: None,
+            far: None,
         })
     }
 

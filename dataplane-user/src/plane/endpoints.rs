@@ -11,6 +11,7 @@ use voxlane_common::splice::Continuity;
 use super::kernel::Seen;
 use crate::lane::{Lane, Reason};
 use crate::media_plane::{EndpointId, FlowReport, MediaError, Session};
+use crate::quality;
 use crate::worker::{Handle, Left, LegStats, Sockets};
 
 /// Names what a worker carries, in this book.
@@ -84,6 +85,12 @@ impl Row {
         self.told.is_some() && now.is_some() && self.told != now
     }
 
+    /// Packet time of the leg.
+    fn ptime(&self) -> Duration {
+        let ptime = self.session.as_ref().map_or(20, |session| session.ptime);
+        Duration::from_millis(ptime.into())
+    }
+
     pub(super) fn worker_report(
         &self,
         endpoint: EndpointId,
@@ -91,25 +98,29 @@ impl Row {
         forwarded_to: Option<SocketAddr>,
         reason: Reason,
     ) -> FlowReport {
+        let received = stats.stream();
+        let round_trip = stats.round_trip();
         FlowReport {
+            quality: quality::of_leg(&received, round_trip, stats.far(), stats.buffer(), self.ptime()),
             endpoint,
             local: self.local,
             forwarded_to,
             lane: Lane::Worker,
             reason: Some(reason),
-            received: stats.stream(),
+            received,
             sent_packets: stats.sent_packets(),
             userspace_packets: stats.userspace_packets(),
             drops: by_name(stats.drops()),
             digits: stats.digits(),
             // A worker sends on at once.
             paced: false,
-            rtt_ms: stats.round_trip().map(milliseconds),
+            rtt_ms: round_trip.map(milliseconds),
         }
     }
 
     pub(super) fn kernel_report(&self, endpoint: EndpointId, seen: Seen) -> FlowReport {
         FlowReport {
+            quality: quality::of_leg(&seen.received, seen.round_trip, seen.far, None, self.ptime()),
             endpoint,
             local: self.local,
             forwarded_to: seen.forwarded_to,

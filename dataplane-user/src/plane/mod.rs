@@ -28,7 +28,8 @@ use crate::media_plane::{
     AgentSpec, AttachPolicy, Endpoint, EndpointId, FlowReport, LegReport, MediaError, MediaEvent, MediaPlane,
     MirroredFrame, PlaneStatus, Session, Unallocated,
 };
-use crate::worker::{Left, Sockets, Workers};
+use crate::reception::Limits;
+use crate::worker::{Left, Settings, Sockets, Workers};
 use crossbeam_channel::Sender;
 
 /// What the data plane has to work with.
@@ -42,6 +43,8 @@ pub struct PlaneConfig {
     pub last_port: u16,
     /// Packet time, milliseconds.
     pub ptime: u8,
+    /// How long packets may wait before an agent hears them.
+    pub jitter: Limits,
     /// One worker for each of these cores; `None`: one, on the last core.
     pub worker_cores: Option<Vec<usize>>,
     /// Whether and how the kernel lane is used.
@@ -93,7 +96,11 @@ impl Plane {
         for address in &config.addresses {
             usable(*address)?;
         }
-        let workers = Workers::start(config.worker_cores.as_deref(), config.ptime, events.clone())
+        let settings = Settings {
+            ptime: config.ptime,
+            jitter: config.jitter,
+        };
+        let workers = Workers::start(config.worker_cores.as_deref(), settings, events.clone())
             .map_err(|source| io("start the media workers", source))?;
         let state = Arc::new(Mutex::new(State {
             pool: PortPool::new(config.first_port, config.last_port, &config.addresses),

@@ -121,9 +121,17 @@ impl Arrivals {
         let Some(window) = self.current.take() else { return };
         self.floors_us[self.floors % FLOORS] = window.floor_us;
         // Once it is full, only the place in it matters.
-        self.floors = if self.floors + 1 == 2 * FLOORS { FLOORS } else { self.floors + 1 };
+        self.floors = if self.floors + 1 == 2 * FLOORS {
+            FLOORS
+        } else {
+            self.floors + 1
+        };
         self.peaks_us[self.closed % PEAKS] = window.peak_us;
-        self.closed = if self.closed + 1 == 2 * PEAKS { PEAKS } else { self.closed + 1 };
+        self.closed = if self.closed + 1 == 2 * PEAKS {
+            PEAKS
+        } else {
+            self.closed + 1
+        };
         let mut peaks = self.peaks_us;
         let known = &mut peaks[..self.closed.min(PEAKS)];
         let place = (known.len() * PERCENTILE).div_ceil(100).saturating_sub(1);

@@ -77,7 +77,9 @@ impl Kind {
     /// Ticks of the RTP clock that a payload fills.
     fn ticks(self, payload: &[u8]) -> u32 {
         match self {
-            Self::Audio { ticks_a_byte } => ticks_a_byte.saturating_mul(u32::try_from(payload.len()).unwrap_or(u32::MAX)),
+            Self::Audio { ticks_a_byte } => {
+                ticks_a_byte.saturating_mul(u32::try_from(payload.len()).unwrap_or(u32::MAX))
+            }
             Self::Noise | Self::Event => 0,
         }
     }
@@ -455,7 +457,9 @@ impl JitterBuffer {
         for part in 0..parts {
             let bytes = &payload[part * SLOT..payload.len().min((part + 1) * SLOT)];
             let ticks = kind.ticks(bytes);
-            let Some(slot) = self.free.pop() else { return Inserted::Overflow };
+            let Some(slot) = self.free.pop() else {
+                return Inserted::Overflow;
+            };
             self.bytes[usize::from(slot)][..bytes.len()].copy_from_slice(bytes);
             let entry = Entry {
                 sequence,
@@ -581,7 +585,11 @@ fn common_divisor(a: i64, b: i64) -> i64 {
 }
 
 fn filling(paused: bool, ticks: u32) -> Next<'static> {
-    if paused { Next::Pause(ticks) } else { Next::Missing(ticks) }
+    if paused {
+        Next::Pause(ticks)
+    } else {
+        Next::Missing(ticks)
+    }
 }
 
 fn micros(time: Duration) -> i64 {

@@ -252,7 +252,9 @@ mod tests {
 
     /// The greatest difference of two neighbours.
     fn greatest_step(samples: &[i16]) -> i32 {
-        let steps = samples.windows(2).map(|pair| (i32::from(pair[1]) - i32::from(pair[0])).abs());
+        let steps = samples
+            .windows(2)
+            .map(|pair| (i32::from(pair[1]) - i32::from(pair[0])).abs());
         steps.max().unwrap_or(0)
     }
 
@@ -336,7 +338,11 @@ mod tests {
         let mut concealer = Concealer::new(1);
         concealer.join(history, &mut rest);
         let heard = [history, &rest].concat();
-        assert!(greatest_step(&heard) < 2 * greatest_step(&source), "{}", greatest_step(&heard));
+        assert!(
+            greatest_step(&heard) < 2 * greatest_step(&source),
+            "{}",
+            greatest_step(&heard)
+        );
         assert!(!concealer.is_filling());
     }
 

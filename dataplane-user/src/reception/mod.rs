@@ -49,7 +49,7 @@ const FADE: usize = 80;
 pub struct Figures {
     /// What became of the packets.
     pub counts: Counts,
-    /// Audio that was made up, samples.
+    /// Audio that was made up, 8,000ths of a second.
     pub concealed: u64,
     /// Times the audio was made shorter.
     pub shortened: u64,
@@ -132,7 +132,7 @@ impl Reception {
     pub fn figures(&self) -> Figures {
         Figures {
             counts: self.buffer.counts(),
-            concealed: self.concealed,
+            concealed: self.concealed / self.scale as u64,
             shortened: self.shortened,
             lengthened: self.lengthened,
             target: self.buffer.target(),
@@ -231,7 +231,11 @@ impl Reception {
         let (past, room) = self.line.split_at_mut(self.end);
         let length = samples.min(room.len());
         let out = &mut room[..length];
-        let fading = if self.in_noise { 0 } else { (FADE * self.scale).min(length) };
+        let fading = if self.in_noise {
+            0
+        } else {
+            (FADE * self.scale).min(length)
+        };
         self.concealer.fill(past, &mut out[..fading]);
         for (place, sample) in out.iter_mut().enumerate() {
             let noise = noise.next();

@@ -16,7 +16,9 @@ pub(super) struct Noise {
 impl Noise {
     /// The noise a comfort noise packet describes; `None` if it is empty.
     pub(super) fn of(payload: &[u8]) -> Option<Self> {
-        let [level, coefficients @ ..] = payload else { return None };
+        let [level, coefficients @ ..] = payload else {
+            return None;
+        };
         // -dBov, seven bits (section 3.1).
         let level = i32::from(level & 0x7f);
         let mut reflection = [0.0; ORDER];
@@ -79,10 +81,18 @@ mod tests {
     #[test]
     fn it_is_as_loud_as_described() {
         for loudness in [30, 50, 65] {
-            assert!((level(&[loudness]) + f64::from(loudness)).abs() < 0.7, "{}", level(&[loudness]));
+            assert!(
+                (level(&[loudness]) + f64::from(loudness)).abs() < 0.7,
+                "{}",
+                level(&[loudness])
+            );
             // Coloured noise, too.
             let coloured = [loudness, 60, 150, 127, 120];
-            assert!((level(&coloured) + f64::from(loudness)).abs() < 1.0, "{}", level(&coloured));
+            assert!(
+                (level(&coloured) + f64::from(loudness)).abs() < 1.0,
+                "{}",
+                level(&coloured)
+            );
         }
         assert!(level(&[127]) < -90.0);
     }

@@ -43,7 +43,11 @@ fn lag(audio: &[i16], most: usize, scale: usize, care: Care) -> Option<usize> {
     let (likeness, lag) = (MIN_LAG * scale..=most)
         .map(|lag| {
             let later = &audio[lag..lag + compared];
-            let product: f32 = first.iter().zip(later).map(|(a, b)| f32::from(*a) * f32::from(*b)).sum();
+            let product: f32 = first
+                .iter()
+                .zip(later)
+                .map(|(a, b)| f32::from(*a) * f32::from(*b))
+                .sum();
             (product / (energy * self::energy(later)).sqrt().max(1.0), lag)
         })
         .reduce(|best, next| if next.0 > best.0 { next } else { best })?;
@@ -51,7 +55,10 @@ fn lag(audio: &[i16], most: usize, scale: usize, care: Care) -> Option<usize> {
 }
 
 fn energy(samples: &[i16]) -> f32 {
-    samples.iter().map(|sample| f32::from(*sample) * f32::from(*sample)).sum()
+    samples
+        .iter()
+        .map(|sample| f32::from(*sample) * f32::from(*sample))
+        .sum()
 }
 
 /// Takes a piece of at most `most` samples out of the beginning of `audio`; how many samples it is shorter by, which are
@@ -83,7 +90,11 @@ pub(super) fn repeatable(audio: &[i16], at: usize, scale: usize) -> Option<usize
     let (likeness, lag) = (MIN_LAG * scale..=MAX_LAG * scale)
         .map(|lag| {
             let before = &audio[at - compared - lag..at - lag];
-            let product: f32 = last.iter().zip(before).map(|(a, b)| f32::from(*a) * f32::from(*b)).sum();
+            let product: f32 = last
+                .iter()
+                .zip(before)
+                .map(|(a, b)| f32::from(*a) * f32::from(*b))
+                .sum();
             (product / (energy_of_last * energy(before)).sqrt().max(1.0), lag)
         })
         .reduce(|best, next| if next.0 > best.0 { next } else { best })?;
@@ -114,7 +125,9 @@ mod tests {
     }
 
     fn greatest_step(samples: &[i16]) -> i32 {
-        let steps = samples.windows(2).map(|pair| (i32::from(pair[1]) - i32::from(pair[0])).abs());
+        let steps = samples
+            .windows(2)
+            .map(|pair| (i32::from(pair[1]) - i32::from(pair[0])).abs());
         steps.max().unwrap_or(0)
     }
 

@@ -66,7 +66,14 @@ fn audio(sequence: u16, timestamp: u32, samples: u32, arrives: Duration) -> Pack
 /// `packets` of 20 ms, each `delay` late; `None`: it never comes.
 fn stream(packets: u32, mut delay: impl FnMut(u32) -> Option<Duration>) -> Vec<Packet> {
     (0..packets)
-        .filter_map(|place| Some(audio(place as u16, place * 160, 160, 3 * MS + PTIME * place + delay(place)?)))
+        .filter_map(|place| {
+            Some(audio(
+                place as u16,
+                place * 160,
+                160,
+                3 * MS + PTIME * place + delay(place)?,
+            ))
+        })
         .collect()
 }
 
@@ -84,7 +91,9 @@ fn hear(reception: &mut Reception, mut packets: Vec<Packet>, until: Duration) ->
         }
         let mut frame = [0; 160];
         let place = ear.samples.len();
-        let heard = reception.hear(&mut frame, due, decode, |_, payload| ear.events.push((place, payload[0])));
+        let heard = reception.hear(&mut frame, due, decode, |_, payload| {
+            ear.events.push((place, payload[0]))
+        });
         if heard == Frame::Audio {
             ear.samples.extend(frame);
         }
@@ -111,12 +120,16 @@ fn difference(heard: &[i16], source: &[i16]) -> Option<usize> {
 
 /// Where the greatest step is.
 fn click(samples: &[i16]) -> Option<usize> {
-    let steps = samples.windows(2).map(|pair| (i32::from(pair[1]) - i32::from(pair[0])).abs());
+    let steps = samples
+        .windows(2)
+        .map(|pair| (i32::from(pair[1]) - i32::from(pair[0])).abs());
     steps.enumerate().max_by_key(|(_, step)| *step).map(|(place, _)| place)
 }
 
 fn greatest_step(samples: &[i16]) -> i32 {
-    let steps = samples.windows(2).map(|pair| (i32::from(pair[1]) - i32::from(pair[0])).abs());
+    let steps = samples
+        .windows(2)
+        .map(|pair| (i32::from(pair[1]) - i32::from(pair[0])).abs());
     steps.max().unwrap_or(0)
 }
 
@@ -140,11 +153,16 @@ fn packets_of_any_length_pass_as_they_are() {
     for samples in [80u32, 160, 240, 320, 480, 1600] {
         let mut reception = fresh();
         let length = Duration::from_micros(u64::from(samples) * 125);
-        let packets = (0..200).map(|place| audio(place as u16, place * samples, samples, MS * 3 + length * (place + 1)));
+        let packets =
+            (0..200).map(|place| audio(place as u16, place * samples, samples, MS * 3 + length * (place + 1)));
         let until = length * 200;
         let ear = hear(&mut reception, packets.collect(), until);
         assert!(ear.samples.len() > 10 * samples as usize);
-        assert_eq!(difference(&ear.samples, &source(ear.samples.len())), None, "packets of {samples}");
+        assert_eq!(
+            difference(&ear.samples, &source(ear.samples.len())),
+            None,
+            "packets of {samples}"
+        );
         assert_eq!(reception.figures().concealed, 0);
     }
 }
@@ -161,9 +179,18 @@ fn what_is_lost_is_made_up_without_a_click() {
     // Where it was not lost, and has faded in, it is what was sent: nothing has moved.
     for place in (0..500).filter(|place| !lost(*place) && !lost(place.saturating_sub(1))) {
         let range = place as usize * 160..(place as usize + 1) * 160;
-        assert_eq!(difference(&ear.samples[range.clone()], &source[range]), None, "packet {place}");
+        assert_eq!(
+            difference(&ear.samples[range.clone()], &source[range]),
+            None,
+            "packet {place}"
+        );
     }
-    assert!(greatest_step(&ear.samples) <= own_step() * 5 / 4, "{} at {:?}", greatest_step(&ear.samples), click(&ear.samples));
+    assert!(
+        greatest_step(&ear.samples) <= own_step() * 5 / 4,
+        "{} at {:?}",
+        greatest_step(&ear.samples),
+        click(&ear.samples)
+    );
     assert_eq!(reception.figures().concealed, 53 * 160);
     assert_eq!(reception.figures().delay, Duration::from_millis(17));
 }
@@ -179,12 +206,19 @@ fn what_is_out_of_order_is_put_in_order() {
     assert!(figures.concealed <= 6 * 160, "{figures:?}");
     assert!(figures.delay >= 45 * MS && figures.delay <= 70 * MS, "{figures:?}");
     assert_eq!(figures.counts.late, 0, "{figures:?}");
-    assert!(greatest_step(&ear.samples) <= own_step() * 5 / 4, "{} at {:?}", greatest_step(&ear.samples), click(&ear.samples));
+    assert!(
+        greatest_step(&ear.samples) <= own_step() * 5 / 4,
+        "{} at {:?}",
+        greatest_step(&ear.samples),
+        click(&ear.samples)
+    );
 }
 
 /// The same on every run.
 fn random(state: &mut u64) -> u64 {
-    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    *state = state
+        .wrapping_mul(6_364_136_223_846_793_005)
+        .wrapping_add(1_442_695_040_888_963_407);
     *state >> 33
 }
 
@@ -196,7 +230,11 @@ fn the_delay_follows_the_jitter_and_returns() {
     let rough = |place: u32| (1000..2000).contains(&place);
     let packets = stream(2000 + calm, |place| {
         let delay = random(&mut state) % 60;
-        Some(if rough(place) { Duration::from_millis(delay) } else { Duration::ZERO })
+        Some(if rough(place) {
+            Duration::from_millis(delay)
+        } else {
+            Duration::ZERO
+        })
     });
     let (before, after): (Vec<_>, Vec<_>) = packets.into_iter().partition(|packet| packet.sequence < 2000);
     let mut ear = hear(&mut reception, before, PTIME * 2000);
@@ -209,7 +247,12 @@ fn the_delay_follows_the_jitter_and_returns() {
     for _ in 0..calm {
         due += PTIME;
         while let Some(packet) = packets.next_if(|packet| packet.arrives <= due) {
-            reception.insert(&header(packet.sequence, packet.timestamp, 1), AUDIO, &packet.payload, packet.arrives);
+            reception.insert(
+                &header(packet.sequence, packet.timestamp, 1),
+                AUDIO,
+                &packet.payload,
+                packet.arrives,
+            );
         }
         let mut frame = [0; 160];
         reception.hear(&mut frame, due, decode, |_, _| {});
@@ -218,7 +261,12 @@ fn the_delay_follows_the_jitter_and_returns() {
     let figures = reception.figures();
     assert!(figures.delay <= 26 * MS, "{figures:?}");
     assert_eq!(figures.counts.late, late);
-    assert!(greatest_step(&ear.samples) <= own_step() * 3 / 2, "{} at {:?}", greatest_step(&ear.samples), click(&ear.samples));
+    assert!(
+        greatest_step(&ear.samples) <= own_step() * 3 / 2,
+        "{} at {:?}",
+        greatest_step(&ear.samples),
+        click(&ear.samples)
+    );
 }
 
 #[test]
@@ -226,13 +274,25 @@ fn after_a_standstill_what_is_too_old_is_left_out() {
     let mut reception = fresh();
     // A second in which nothing comes, and then all at once.
     let packets = stream(1500, |place| {
-        Some(if (100..150).contains(&place) { PTIME * (150 - place) } else { Duration::ZERO })
+        Some(if (100..150).contains(&place) {
+            PTIME * (150 - place)
+        } else {
+            Duration::ZERO
+        })
     });
     let ear = hear(&mut reception, packets, PTIME * 1500);
     let figures = reception.figures();
-    assert!(figures.counts.overflow > 30 && figures.counts.overflow < 45, "{figures:?}");
+    assert!(
+        figures.counts.overflow > 30 && figures.counts.overflow < 45,
+        "{figures:?}"
+    );
     assert!(figures.delay < 60 * MS, "{figures:?}");
-    assert!(greatest_step(&ear.samples) <= own_step() * 3 / 2, "{} at {:?}", greatest_step(&ear.samples), click(&ear.samples));
+    assert!(
+        greatest_step(&ear.samples) <= own_step() * 3 / 2,
+        "{} at {:?}",
+        greatest_step(&ear.samples),
+        click(&ear.samples)
+    );
 }
 
 #[test]
@@ -298,7 +358,11 @@ fn pauses_of_a_sender_that_is_silent_are_no_loss() {
     assert_eq!(ear.samples.len(), source.len());
     for place in (0..900usize).filter(|place| place % 150 > 0 && place % 150 < 100) {
         let range = place * 160..(place + 1) * 160;
-        assert_eq!(difference(&ear.samples[range.clone()], &source[range]), None, "packet {place}");
+        assert_eq!(
+            difference(&ear.samples[range.clone()], &source[range]),
+            None,
+            "packet {place}"
+        );
     }
     // What was heard last has faded before it is known that nothing is missing.
     assert!(ear.samples[104 * 160..150 * 160].iter().all(|sample| *sample == 0));
@@ -325,7 +389,10 @@ fn noise_is_heard_where_the_sender_describes_it() {
     let energy: f64 = noise.iter().map(|sample| f64::from(*sample).powi(2)).sum();
     let level = 20.0 * ((energy / noise.len() as f64).sqrt() / 32768.0).log10();
     assert!((level + 45.0).abs() < 1.0, "{level}");
-    assert_eq!(difference(&ear.samples[202 * 160..], &source(300 * 160)[202 * 160..]), None);
+    assert_eq!(
+        difference(&ear.samples[202 * 160..], &source(300 * 160)[202 * 160..]),
+        None
+    );
     assert_eq!(reception.figures().concealed, 0);
 }
 
@@ -352,7 +419,10 @@ fn keys_are_heard_where_they_were_pressed() {
     assert_eq!(keys, [[0; 7], [1; 7], [2; 7], [3; 7]].concat());
     for (heard, key) in &ear.events {
         let pressed = (usize::from(*key) * 50 + 20) * 160;
-        assert!((pressed.saturating_sub(160)..pressed + 12 * 160).contains(heard), "{key} at {heard}");
+        assert!(
+            (pressed.saturating_sub(160)..pressed + 12 * 160).contains(heard),
+            "{key} at {heard}"
+        );
     }
 }
 
@@ -374,12 +444,21 @@ fn drift(ppm: i64) {
         due += PTIME;
         while arrival(sent, jitter) <= due {
             let packet = audio(sent as u16, sent.wrapping_mul(160), 160, arrival(sent, jitter));
-            reception.insert(&header(packet.sequence, packet.timestamp, 1), AUDIO, &packet.payload, packet.arrives);
+            reception.insert(
+                &header(packet.sequence, packet.timestamp, 1),
+                AUDIO,
+                &packet.payload,
+                packet.arrives,
+            );
             sent += 1;
             jitter = random(&mut state) % 2_000_000;
         }
         let mut frame = [0; 160];
-        assert_eq!(reception.hear(&mut frame, due, decode, |_, _| {}), Frame::Audio, "tick {tick}");
+        assert_eq!(
+            reception.hear(&mut frame, due, decode, |_, _| {}),
+            Frame::Audio,
+            "tick {tick}"
+        );
         for sample in frame {
             greatest = greatest.max((i32::from(sample) - i32::from(last)).abs());
             steps += u64::from((i32::from(sample) - i32::from(last)).abs() > click);
@@ -389,7 +468,11 @@ fn drift(ppm: i64) {
     }
     let figures = reception.figures();
     assert!(longest <= 50 * MS, "{ppm}: {longest:?} {figures:?}");
-    assert_eq!((steps, figures.counts.late, figures.counts.overflow), (0, 0, 0), "{ppm}: {greatest} {figures:?}");
+    assert_eq!(
+        (steps, figures.counts.late, figures.counts.overflow),
+        (0, 0, 0),
+        "{ppm}: {greatest} {figures:?}"
+    );
     // 1.44 s in all, of at most 15 ms each; not more than twice what is needed.
     let (shorter, longer) = (figures.shortened, figures.lengthened);
     match ppm {
@@ -422,7 +505,10 @@ fn after_hold_it_begins_anew() {
     hear(&mut reception, stream(50, |_| Some(Duration::ZERO)), PTIME * 50);
     reception.clear();
     let mut frame = [0; 160];
-    assert_eq!(reception.hear(&mut frame, PTIME * 100, decode, |_, _| {}), Frame::Nothing);
+    assert_eq!(
+        reception.hear(&mut frame, PTIME * 100, decode, |_, _| {}),
+        Frame::Nothing
+    );
 }
 
 proptest! {

@@ -13,6 +13,12 @@ pub struct Report<'a> {
 pub struct Block {
     /// SSRC of the stream.
     pub ssrc: u32,
+    /// Share of its packets lost since the report before, 1/256.
+    pub fraction_lost: u8,
+    /// Its packets lost in all, 24 bits; duplicates can make it negative.
+    pub lost: i32,
+    /// Interarrival jitter, ticks of its clock.
+    pub jitter: u32,
     /// The last sender report of the stream's sender, by [`Report::sent`]; 0: none has come.
     pub last_report: u32,
     /// Time between that report's arrival and this one's departure, 1/65,536 s.
@@ -34,6 +40,10 @@ impl<'a> Report<'a> {
         self.blocks.chunks_exact(BLOCK).filter_map(|block| {
             Some(Block {
                 ssrc: word(block, 0)?,
+                fraction_lost: *block.get(4)?,
+                // Sign and 23 bits, behind the fraction.
+                lost: ((word(block, 4)? << 8) as i32) >> 8,
+                jitter: word(block, 12)?,
                 last_report: word(block, 16)?,
                 delay: word(block, 20)?,
             })
@@ -105,6 +115,9 @@ pub(super) mod tests {
         assert_eq!((found[0].sent, found[1].sent), (Some(0x1234_5678), None));
         let block = |last_report, delay| Block {
             ssrc: 9,
+            fraction_lost: 0,
+            lost: 0,
+            jitter: 0,
             last_report,
             delay,
         };

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::reports::reports;
+use super::reports::{Block, reports};
 
 /// Reports remembered a leg: they come every few seconds, and are answered by the next.
 const REMEMBERED: usize = 8;
@@ -19,12 +19,15 @@ pub struct RoundTrip {
     next: usize,
     /// To this leg's far end and back, ns.
     round_trip_ns: Option<u64>,
+    /// What its far end reported last of what it is sent.
+    reported: Option<Block>,
 }
 
 impl RoundTrip {
     /// Takes an RTCP packet that came from this leg, at `at_ns` on any steady clock; `other` is the leg it goes to.
     pub fn on_packet(&mut self, other: &Self, packet: &[u8], at_ns: u64) {
         for report in reports(packet) {
+            self.reported = report.blocks().next().or(self.reported);
             for block in report.blocks().filter(|block| block.last_report != 0) {
                 let mut sent = other.sent.iter();
                 let named = sent.find(|(name, at)| *at != 0 && *name == block.last_report);
@@ -38,6 +41,11 @@ impl RoundTrip {
                 self.next = (self.next + 1) % REMEMBERED;
             }
         }
+    }
+
+    /// The newest report that came from this leg with a block, its first: a leg is sent one stream.
+    pub fn reported(&self) -> Option<Block> {
+        self.reported
     }
 
     /// To the leg's far end and back, as last measured.

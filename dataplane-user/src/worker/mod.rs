@@ -27,6 +27,27 @@ mod stats;
 mod token;
 mod wheel;
 
+use crate::reception::Limits;
+
+/// How the workers treat every call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Packet time of what agents say and hear, milliseconds.
+    pub ptime: u8,
+    /// How long packets may wait before an agent hears them.
+    pub jitter: Limits,
+}
+
+impl From<u8> for Settings {
+    /// The usual, with this packet time.
+    fn from(ptime: u8) -> Self {
+        Self {
+            ptime,
+            jitter: Limits::default(),
+        }
+    }
+}
+
 pub use command::{Left, NewLeg, NewRelay, Parted, RelayLeg, Released, Removed};
 pub use io::Sockets;
 #[cfg(feature = "ebpf")]

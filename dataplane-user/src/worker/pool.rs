@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use crossbeam_channel::{Sender, bounded, unbounded};
 use mio::Waker;
 
+use super::Settings;
 use super::clock::Clock;
 use super::command::{Command, NewLeg, NewRelay, Parted, Released, Removed, ResidentId};
 use super::io::{pin_to, usable_cores};
@@ -54,11 +55,16 @@ impl Workers {
     /// Starts one thread for each of `cores`, pinned to it; without `cores` one thread, pinned to the last core this
     /// process may use if there is more than one. A thread that cannot be pinned runs unpinned, with a warning.
     ///
-    /// Frames are `ptime` milliseconds. `events` should be unbounded: a worker does not wait for its reader.
+    /// `events` should be unbounded: a worker does not wait for its reader.
     ///
     /// # Errors
     /// If the system gives no poll or no thread, or if `cores` is empty.
-    pub fn start(cores: Option<&[usize]>, ptime: u8, events: Sender<MediaEvent>) -> io::Result<Self> {
+    pub fn start(
+        cores: Option<&[usize]>,
+        settings: impl Into<Settings>,
+        events: Sender<MediaEvent>,
+    ) -> io::Result<Self> {
+        let settings = settings.into();
         let cores = match cores {
             Some([]) => {
                 return Err(io::Error::new(
@@ -73,7 +79,7 @@ impl Workers {
         let threads = cores
             .into_iter()
             .enumerate()
-            .map(|(index, core)| Thread::start(index, core, ptime, clock, events.clone()))
+            .map(|(index, core)| Thread::start(index, core, settings, clock, events.clone()))
             .collect::<io::Result<_>>()?;
         Ok(Self {
             threads,
@@ -201,12 +207,12 @@ impl Thread {
     fn start(
         index: usize,
         core: Option<usize>,
-        ptime: u8,
+        settings: Settings,
         clock: Clock,
         events: Sender<MediaEvent>,
     ) -> io::Result<Self> {
         let (commands, inbox) = unbounded();
-        let (worker, waker) = Worker::new(ptime, clock, inbox, events)?;
+        let (worker, waker) = Worker::new(settings, clock, inbox, events)?;
         let (pinned, core_in_use) = bounded(1);
         let join = std::thread::Builder::new()
             .name(format!("media-{index}"))

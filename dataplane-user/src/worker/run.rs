@@ -8,6 +8,7 @@ use crossbeam_channel::{Receiver, Sender};
 use mio::{Events, Poll, Token, Waker};
 use slab::Slab;
 
+use super::Settings;
 use super::clock::Clock;
 use super::command::{Command, NewLeg, Parted, Released, Removed, ResidentId};
 use super::io::{LONGEST_QUEUE, Received, receive_from};
@@ -36,7 +37,7 @@ pub(super) struct Worker {
     inbox: Receiver<Command>,
     events: Sender<MediaEvent>,
     clock: Clock,
-    ptime: u8,
+    settings: Settings,
     wheel: Wheel,
     residents: Slab<Resident>,
     keys: HashMap<ResidentId, usize>,
@@ -59,7 +60,7 @@ enum Next {
 impl Worker {
     /// A worker that takes its commands from `inbox`, and what wakes it when there is one.
     pub(super) fn new(
-        ptime: u8,
+        settings: Settings,
         clock: Clock,
         inbox: Receiver<Command>,
         events: Sender<MediaEvent>,
@@ -71,8 +72,8 @@ impl Worker {
             inbox,
             events,
             clock,
-            ptime,
-            wheel: Wheel::new(ptime),
+            settings,
+            wheel: Wheel::new(settings.ptime),
             residents: Slab::new(),
             keys: HashMap::new(),
             ready: Vec::with_capacity(EVENTS),
@@ -119,9 +120,8 @@ impl Worker {
             match command {
                 Command::AddLeg(id, leg, stats) => self.add_leg(id, *leg, stats),
                 Command::SetSession(id, session) => {
-                    let now = self.clock.now();
                     if let Some(Resident::Leg(leg)) = self.resident(id) {
-                        leg.set_session(*session, now);
+                        leg.set_session(*session);
                     }
                 }
                 Command::AddRelay(id, pair, stats) => {
@@ -193,14 +193,14 @@ impl Worker {
             }
         };
         let now = self.clock.now();
-        let voice = Voice::start(endpoint, leg.agent, self.ptime, self.events.clone(), now);
+        let voice = Voice::start(endpoint, leg.agent, self.settings.ptime, self.events.clone(), now);
         let slot = self.wheel.insert(self.residents.vacant_key(), now);
-        let mut resident = AgentLeg::new(ports, self.ptime, voice, slot, stats, self.clock);
+        let mut resident = AgentLeg::new(ports, &self.settings, voice, slot, stats, self.clock);
         if let Some(left) = leg.left {
             resident.take_up(left);
         }
         if let Some(session) = leg.session {
-            resident.set_session(session, now);
+            resident.set_session(session);
         }
         self.admit(id, Resident::Leg(Box::new(resident)));
     }
@@ -263,9 +263,10 @@ impl Worker {
     }
 
     fn remove(&mut self, id: ResidentId) -> Removed {
-        let Some((key, leg)) = self.take_leg(id) else {
+        let Some((key, mut leg)) = self.take_leg(id) else {
             return Removed::default();
         };
+        leg.leave(self.clock.now());
         // Dropping the sockets frees the ports and takes them out of the poll.
         let (_, voice, slot) = leg.hang_up(self.clock.now());
         Removed {

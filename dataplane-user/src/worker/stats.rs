@@ -1,6 +1,6 @@
 //! What a leg's media has come to, readable at any time by any thread without asking the worker.
 
-use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use voxlane_common::account::StreamAccount;
@@ -9,7 +9,8 @@ use voxlane_common::drops::DropReason;
 
 use crate::flows::Heard;
 use crate::flows::LegState;
-use crate::media_plane::StreamStats;
+use crate::media_plane::{BufferStats, FarEnd, StreamStats};
+use crate::reception::Figures;
 
 /// The counters of one leg.
 ///
@@ -35,6 +36,32 @@ pub struct LegStats {
     round_trip_ns: AtomicU64,
     sent: AtomicU64,
     userspace: AtomicU64,
+    far: FarWords,
+    buffer: BufferWords,
+}
+
+/// A [`FarEnd`], once there is one.
+#[derive(Debug, Default)]
+struct FarWords {
+    /// 1/256, plus one; 0 while it is not known.
+    loss: AtomicU32,
+    lost: AtomicI32,
+    jitter_us: AtomicU64,
+}
+
+/// The [`Figures`] of a leg that is heard here.
+#[derive(Debug, Default)]
+struct BufferWords {
+    is_known: AtomicBool,
+    delay_us: AtomicU64,
+    target_us: AtomicU64,
+    late: AtomicU64,
+    early: AtomicU64,
+    duplicates: AtomicU64,
+    overflow: AtomicU64,
+    concealed: AtomicU64,
+    shortened: AtomicU64,
+    lengthened: AtomicU64,
 }
 
 impl LegStats {
@@ -87,6 +114,47 @@ impl LegStats {
         Some(Duration::from_nanos(time))
     }
 
+    /// What its far end reported last, once it has.
+    pub fn far(&self) -> Option<FarEnd> {
+        let loss = self.far.loss.load(Relaxed).checked_sub(1)?;
+        Some(FarEnd {
+            loss: f64::from(loss) / 256.0,
+            lost: self.far.lost.load(Relaxed),
+            jitter_ms: self.far.jitter_us.load(Relaxed) as f64 / 1000.0,
+        })
+    }
+
+    /// Its jitter buffer, if it has one.
+    pub fn buffer(&self) -> Option<BufferStats> {
+        let words = &self.buffer;
+        words.is_known.load(Relaxed).then(|| BufferStats {
+            delay_ms: words.delay_us.load(Relaxed) as f64 / 1000.0,
+            target_ms: words.target_us.load(Relaxed) as f64 / 1000.0,
+            late: words.late.load(Relaxed),
+            early: words.early.load(Relaxed),
+            duplicates: words.duplicates.load(Relaxed),
+            overflow: words.overflow.load(Relaxed),
+            concealed_ms: words.concealed.load(Relaxed) / 8,
+            shortened: words.shortened.load(Relaxed),
+            lengthened: words.lengthened.load(Relaxed),
+        })
+    }
+
+    /// What its jitter buffer has done so far; `concealed` in 8,000ths of a second.
+    pub(super) fn set_buffer(&self, figures: &Figures) {
+        let words = &self.buffer;
+        words.is_known.store(true, Relaxed);
+        words.delay_us.store(figures.delay.as_micros() as u64, Relaxed);
+        words.target_us.store(figures.target.as_micros() as u64, Relaxed);
+        words.late.store(figures.counts.late, Relaxed);
+        words.early.store(figures.counts.early, Relaxed);
+        words.duplicates.store(figures.counts.duplicates, Relaxed);
+        words.overflow.store(figures.counts.overflow, Relaxed);
+        words.concealed.store(figures.concealed, Relaxed);
+        words.shortened.store(figures.shortened, Relaxed);
+        words.lengthened.store(figures.lengthened, Relaxed);
+    }
+
     /// Goes on from what another has heard of the leg.
     pub(super) fn begin(&self, heard: &Heard) {
         self.userspace.store(heard.datagrams, Relaxed);
@@ -99,6 +167,11 @@ impl LegStats {
         let nanoseconds = heard.reports.measured().map(|time| time.as_nanos() as u64);
         self.round_trip_ns
             .store(nanoseconds.map_or(0, |time| time.saturating_add(1)), Relaxed);
+        if let Some(far) = heard.far() {
+            self.far.lost.store(far.lost, Relaxed);
+            self.far.jitter_us.store((far.jitter_ms * 1000.0) as u64, Relaxed);
+            self.far.loss.store((far.loss * 256.0) as u32 + 1, Relaxed);
+        }
     }
 
     /// A datagram was taken from one of the leg's sockets.

@@ -230,6 +230,7 @@ impl Kernel {
             datagrams: record.datagrams,
             digits: record.digits,
             round_trip: record.round_trip,
+            far: record.far,
         })
     }
 }

@@ -16,7 +16,7 @@ pub(super) use left_out::{Kernel, detach};
 use voxlane_common::drops::DropReason;
 use voxlane_common::splice::Continuity;
 
-use crate::media_plane::{Session, StreamStats};
+use crate::media_plane::{FarEnd, Session, StreamStats};
 
 /// A leg of a relayed call.
 #[derive(Clone, Copy, Debug)]
@@ -48,4 +48,6 @@ pub(super) struct Seen {
     pub(super) digits: u64,
     /// To its far end and back.
     pub(super) round_trip: Option<Duration>,
+    /// What its far end reported last.
+    pub(super) far: Option<FarEnd>,
 }

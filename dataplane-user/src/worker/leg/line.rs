@@ -1,4 +1,5 @@
-//! The media of an agent leg: what arrives becomes µ-law and presses, what is said becomes packets on the grid.
+//! The media of an agent leg: what arrives is judged and counted, what is said becomes packets on the grid, and both are
+//! reported.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,14 +11,15 @@ use voxlane_common::latch::{Admission, Latch};
 use voxlane_common::rtcp;
 use voxlane_common::rtp::{RtpHeader, media};
 
-use super::order::Sequencer;
 use super::packetize::{Packetizer, Sound};
-use super::report::{self, Cname, Sent, sender_report};
-use crate::codec::g711::{from_ulaw, to_ulaw};
+use super::report::{Goes, Reporter, Sent};
+use crate::codec::Codec;
+use crate::codec::g711::from_ulaw;
 use crate::dtmf::{self, Press};
-use crate::flows::{self, LegState, receives, sends};
+use crate::flows::{self, COMFORT_NOISE, LegState, receives, sends};
 use crate::media_plane::{RtcpPort, Session};
 use crate::playout::Playout;
+use crate::reception::{Figures, Inserted, Kind as Carries};
 use crate::worker::clock::Clock;
 use crate::worker::command::Left;
 use crate::worker::io::send_to;
@@ -30,14 +32,12 @@ const MAX_AUDIO: usize = 1600;
 /// µ-law bytes in a millisecond.
 const BYTES_A_MILLISECOND: usize = 8;
 
-/// What a packet brought.
-pub(super) enum Heard<'a> {
-    /// Samples of silence in place of what was missing, then µ-law.
-    Audio { silence: usize, audio: &'a [u8] },
-    /// A key was released.
-    Press(Press),
-    /// Nothing to hear.
-    Nothing,
+/// A packet that is to be heard.
+pub(super) struct Arrived<'a> {
+    pub(super) header: RtpHeader,
+    pub(super) carries: Carries,
+    /// What follows the header.
+    pub(super) payload: &'a [u8],
 }
 
 /// The line of one leg.
@@ -49,22 +49,19 @@ pub(super) struct Line {
     rtp_latch: Latch,
     rtcp_latch: Latch,
     account: StreamAccount,
-    sequencer: Sequencer,
     /// The keys of its far end, among what was heard in all.
     keys: flows::Heard,
     unused: u64,
     /// What was known of the leg when it became this line's.
     before: LegState,
-    audio: [u8; MAX_AUDIO],
     packetizer: Packetizer,
     frame: Vec<u8>,
-    cname: Cname,
-    next_report: Duration,
+    reporter: Reporter,
 }
 
 impl Line {
     /// A line that is silent until it has a session.
-    pub(super) fn new(ports: Ports, ptime: u8, stats: Arc<[LegStats]>, clock: Clock) -> Self {
+    pub(super) fn new(ports: Ports, ptime: u8, stats: Arc<[LegStats]>, clock: Clock, now: Duration) -> Self {
         let samples = usize::from(ptime) * BYTES_A_MILLISECOND;
         Self {
             ports,
@@ -74,15 +71,12 @@ impl Line {
             rtp_latch: Latch::default(),
             rtcp_latch: Latch::default(),
             account: StreamAccount::default(),
-            sequencer: Sequencer::default(),
             keys: flows::Heard::default(),
             unused: 0,
             before: LegState::default(),
-            audio: [0; MAX_AUDIO],
             packetizer: Packetizer::new(samples),
             frame: vec![0; samples],
-            cname: Cname::random(),
-            next_report: Duration::ZERO,
+            reporter: Reporter::new(now),
         }
     }
 
@@ -143,21 +137,30 @@ impl Line {
     }
 
     /// Changes what was agreed. If the far end has moved, the latches open again.
-    pub(super) fn set_session(&mut self, session: Session, now: Duration) {
-        match &self.session {
-            Some(before) => {
-                if (before.remote_rtp, before.remote_rtcp) != (session.remote_rtp, session.remote_rtcp) {
-                    self.rtp_latch = Latch::default();
-                    self.rtcp_latch = Latch::default();
-                }
-            }
-            None => self.next_report = now + report::INTERVAL,
+    pub(super) fn set_session(&mut self, session: Session) {
+        if let Some(before) = &self.session
+            && before.remote() != session.remote()
+        {
+            self.rtp_latch = Latch::default();
+            self.rtcp_latch = Latch::default();
         }
         self.session = Some(session);
     }
 
-    /// Takes one datagram.
-    pub(super) fn on_datagram(&mut self, kind: Kind, datagram: &[u8], from: SocketAddr, now: Duration) -> Heard<'_> {
+    /// The codec of what is to be heard; `None` if nothing is.
+    pub(super) fn heard_in(&self) -> Option<Codec> {
+        let session = self.session.as_ref()?;
+        receives(session.direction).then_some(session.codec)
+    }
+
+    /// Takes one datagram; a packet that is to be heard, if it is one.
+    pub(super) fn on_datagram<'a>(
+        &mut self,
+        kind: Kind,
+        datagram: &'a [u8],
+        from: SocketAddr,
+        now: Duration,
+    ) -> Option<Arrived<'a>> {
         if let Some(stats) = self.stats.first() {
             stats.on_received();
         }
@@ -167,18 +170,49 @@ impl Line {
             .is_some_and(|session| session.rtcp_port == RtcpPort::Shared);
         let is_rtcp = matches!(datagram, [first, second, ..] if rtcp::is_rtcp(*first, *second));
         match kind {
-            Kind::Rtp if !(shared && is_rtcp) => self.on_rtp(datagram, from, now),
+            Kind::Rtp if !(shared && is_rtcp) => {
+                let arrived = self.admit(datagram, from, now);
+                if arrived.is_none() {
+                    self.unused += 1;
+                }
+                self.publish();
+                arrived
+            }
             Kind::Rtp | Kind::Rtcp => {
-                self.on_rtcp(datagram, from);
-                Heard::Nothing
+                self.on_rtcp(datagram, from, now);
+                None
             }
         }
+    }
+
+    /// What has become of a packet that was to be heard.
+    pub(super) fn on_inserted(&mut self, inserted: Inserted) {
+        match inserted {
+            Inserted::Waits => {}
+            Inserted::Late | Inserted::Duplicate | Inserted::Overflow => {
+                self.unused += 1;
+                self.publish();
+            }
+        }
+    }
+
+    /// A telephone event's turn has come, at `due`; a press that it ends.
+    pub(super) fn on_event(&mut self, header: &RtpHeader, payload: &[u8], due: Duration) -> Option<Press> {
+        let press = self.keys.on_event(header, payload, self.clock.monotonic_ns(due));
+        self.counted(press)
     }
 
     /// A press whose end was lost.
     pub(super) fn lost_end(&mut self, now: Duration) -> Option<Press> {
         let press = self.keys.on_time(self.clock.monotonic_ns(now));
         self.counted(press)
+    }
+
+    /// What the jitter buffer has done.
+    pub(super) fn heard_with(&self, figures: &Figures) {
+        if let Some(stats) = self.stats.first() {
+            stats.set_buffer(figures);
+        }
     }
 
     /// A press is told, and counted.
@@ -189,48 +223,43 @@ impl Line {
         press
     }
 
-    fn on_rtcp(&mut self, datagram: &[u8], from: SocketAddr) {
-        let source = TransportAddress::new(from);
-        if let (Some(session), [first, second, ..]) = (&self.session, datagram)
-            && datagram.len() >= rtcp::MIN_LEN
-            && rtcp::is_rtcp(*first, *second)
-            && !source.is_none()
-        {
-            let (signalled, owner) = (session.remote_rtcp.into(), self.rtp_latch.source());
-            self.rtcp_latch.on_rtcp(session.latch, signalled, owner, source);
-        }
-    }
-
-    fn on_rtp(&mut self, datagram: &[u8], from: SocketAddr, now: Duration) -> Heard<'_> {
-        let outcome = self.take(datagram, from, now);
-        if outcome.is_none() {
-            self.unused += 1;
-        }
+    fn publish(&self) {
         if let Some(stats) = self.stats.first() {
             stats.set_stream(&self.account, self.rtp_latch.source(), self.unused);
         }
-        match outcome {
-            Some(Taken::Audio { silence, length }) => Heard::Audio {
-                silence,
-                audio: &self.audio[..length],
-            },
-            Some(Taken::Event(Some(press))) => Heard::Press(press),
-            Some(Taken::Event(None)) | None => Heard::Nothing,
+    }
+
+    fn on_rtcp(&mut self, datagram: &[u8], from: SocketAddr, now: Duration) {
+        let source = TransportAddress::new(from);
+        let (Some(session), [first, second, ..]) = (&self.session, datagram) else {
+            return;
+        };
+        if datagram.len() < rtcp::MIN_LEN || !rtcp::is_rtcp(*first, *second) || source.is_none() {
+            return;
+        }
+        let (signalled, owner) = (session.remote_rtcp.into(), self.rtp_latch.source());
+        match self.rtcp_latch.on_rtcp(session.latch, signalled, owner, source) {
+            Admission::Owner | Admission::NewOwner => {}
+            Admission::Probation | Admission::Stranger => return,
+        }
+        let now_ns = self.clock.monotonic_ns(now);
+        self.reporter.on_packet(&mut self.keys.reports, datagram, now_ns);
+        if let Some(stats) = self.stats.first() {
+            stats.set_heard(&self.keys);
         }
     }
 
     /// `None` for a packet that is of no use.
-    fn take(&mut self, datagram: &[u8], from: SocketAddr, now: Duration) -> Option<Taken> {
+    fn admit<'a>(&mut self, datagram: &'a [u8], from: SocketAddr, now: Duration) -> Option<Arrived<'a>> {
         let session = self.session.as_ref()?;
         let header = RtpHeader::parse(datagram)?;
         let payload = media(datagram)?;
-        let payload_type = header.payload_type();
-        let is_event = session
-            .telephone_event
-            .is_some_and(|event| event.receive == payload_type);
-        if !is_event && payload_type != session.receive_payload_type {
-            return None;
-        }
+        let carries = match header.payload_type() {
+            event if session.telephone_event.is_some_and(|agreed| agreed.receive == event) => Carries::Event,
+            audio if audio == session.receive_payload_type => Carries::Audio { ticks_a_byte: 1 },
+            COMFORT_NOISE => Carries::Noise,
+            _ => return None,
+        };
         let source = TransportAddress::new(from);
         if source.is_none() {
             return None;
@@ -242,24 +271,13 @@ impl Line {
         }
         let bytes = u32::try_from(datagram.len()).unwrap_or(u32::MAX);
         let tick = Tick::of_rate(session.codec.clock_rate());
-        let now_ns = self.clock.monotonic_ns(now);
-        self.account.on_packet(&header, bytes, now_ns, tick);
-        if !receives(session.direction) {
-            return None;
-        }
-        if is_event {
-            self.sequencer.on_event(&header).ok()?;
-            let press = self.keys.on_event_packet(datagram, now_ns);
-            return Some(Taken::Event(self.counted(press)));
-        }
-        let audio = self.audio.get_mut(..payload.len())?;
-        let samples = u32::try_from(audio.len()).unwrap_or(u32::MAX);
-        let silence = self.sequencer.on_audio(&header, samples).ok()?;
-        audio.copy_from_slice(payload);
-        to_ulaw(session.codec, audio);
-        Some(Taken::Audio {
-            silence: silence as usize,
-            length: audio.len(),
+        self.account
+            .on_packet(&header, bytes, self.clock.monotonic_ns(now), tick);
+        let heard = receives(session.direction) && payload.len() <= MAX_AUDIO;
+        heard.then_some(Arrived {
+            header,
+            carries,
+            payload,
         })
     }
 
@@ -308,35 +326,42 @@ impl Line {
         if let Some(stats) = self.stats.first() {
             stats.set_sent(self.packetizer.packets());
         }
-        if now >= self.next_report {
-            self.next_report = now + report::INTERVAL;
-            self.report(timestamp);
+    }
+
+    /// Reports, if a report is due; `frame` is that of the grid. On hold, too (RFC 3264 section 8.4).
+    pub(super) fn report(&mut self, frame: u64, now: Duration) {
+        if self.session.is_some() && self.reporter.is_due(now) {
+            self.send_report(self.packetizer.timestamp(frame), Goes::On, now);
         }
     }
 
-    fn report(&self, timestamp: u32) {
-        let signalled = self.session.as_ref().map(|session| session.remote_rtcp);
-        if let Some(to) = signalled.and_then(|signalled| destination(&self.rtcp_latch, signalled)) {
-            let sent = Sent {
-                ssrc: self.packetizer.ssrc(),
-                timestamp,
-                packets: self.packetizer.packets(),
-                octets: self.packetizer.octets(),
-                at: SystemTime::now(),
-            };
-            let kind = match self.session.as_ref().map(|session| session.rtcp_port) {
-                Some(RtcpPort::Shared) => Kind::Rtp,
-                Some(RtcpPort::Own) | None => Kind::Rtcp,
-            };
-            send_to(self.ports.socket(kind), &sender_report(&sent, self.cname), to);
+    /// Tells the far end that the leg is over (RFC 3550 section 6.6), if it has ever been sent anything.
+    pub(super) fn leave(&mut self, now: Duration) {
+        if self.packetizer.packets() > 0 {
+            self.send_report(self.packetizer.newest(), Goes::Away, now);
         }
     }
-}
 
-/// What came of a packet.
-enum Taken {
-    Audio { silence: usize, length: usize },
-    Event(Option<Press>),
+    fn send_report(&mut self, timestamp: u32, goes: Goes, now: Duration) {
+        let Some(session) = &self.session else { return };
+        let Some(to) = destination(&self.rtcp_latch, session.remote_rtcp) else {
+            return;
+        };
+        let sent = Sent {
+            ssrc: self.packetizer.ssrc(),
+            timestamp,
+            packets: self.packetizer.packets(),
+            octets: self.packetizer.octets(),
+            at: SystemTime::now(),
+        };
+        let kind = match session.rtcp_port {
+            RtcpPort::Shared => Kind::Rtp,
+            RtcpPort::Own => Kind::Rtcp,
+        };
+        let now_ns = self.clock.monotonic_ns(now);
+        let packet = self.reporter.write(&sent, &self.account, goes, now_ns);
+        send_to(self.ports.socket(kind), packet, to);
+    }
 }
 
 /// Where packets have been found to come from, else where signalling said; `None` if neither can be sent to.

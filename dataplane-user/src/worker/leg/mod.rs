@@ -1,11 +1,11 @@
 //! A leg with its agent.
 //!
-//! - `line`: the media. It asks `order` what belongs where, writes its packets with `packetize` and its reports with
-//!   `report`.
+//! - `line`: the media. It writes its packets with `packetize` and its reports with `report`.
+//! - `ear`: what the agent hears: the jitter buffer and what follows it.
 //! - `voice`: the agent, what it has to say, and what it reports.
 
+mod ear;
 mod line;
-mod order;
 mod packetize;
 mod report;
 mod voice;
@@ -17,17 +17,26 @@ use std::time::Duration;
 use mio::net::UdpSocket;
 use mio::{Registry, Token};
 
-use self::line::{Heard, Line};
+use self::ear::Ear;
+use self::line::Line;
 pub(super) use self::voice::Voice;
+use super::Settings;
 use super::clock::Clock;
 use super::command::Left;
 use super::ports::{Kind, Ports};
 use super::stats::LegStats;
+use crate::dtmf::Press;
 use crate::media_plane::{EndpointId, Session};
+
+/// Presses that one frame may end: as many as packets may wait.
+const PRESSES: usize = 64;
 
 /// A leg and its agent.
 pub(super) struct AgentLeg {
     line: Line,
+    ear: Ear,
+    presses: Vec<Press>,
+    ptime: u8,
     voice: Voice,
     /// Its place on the grid.
     slot: usize,
@@ -37,14 +46,18 @@ impl AgentLeg {
     /// A leg whose agent is connecting.
     pub(super) fn new(
         ports: Ports,
-        ptime: u8,
+        settings: &Settings,
         voice: Voice,
         slot: usize,
         stats: Arc<[LegStats]>,
         clock: Clock,
     ) -> Self {
+        let ptime = settings.ptime;
         Self {
-            line: Line::new(ports, ptime, stats, clock),
+            line: Line::new(ports, ptime, stats, clock, clock.now()),
+            ear: Ear::new(settings.jitter, ptime),
+            presses: Vec::with_capacity(PRESSES),
+            ptime,
             voice,
             slot,
         }
@@ -76,16 +89,19 @@ impl AgentLeg {
     }
 
     /// Changes what was agreed.
-    pub(super) fn set_session(&mut self, session: Session, now: Duration) {
-        self.line.set_session(session, now);
+    pub(super) fn set_session(&mut self, session: Session) {
+        self.line.set_session(session);
+        match self.line.heard_in() {
+            Some(codec) => self.ear.set_codec(codec),
+            None => self.ear.close(),
+        }
     }
 
     /// Handles one datagram.
     pub(super) fn on_datagram(&mut self, kind: Kind, datagram: &[u8], from: SocketAddr, now: Duration) {
-        match self.line.on_datagram(kind, datagram, from, now) {
-            Heard::Audio { silence, audio } => self.voice.hear(silence, audio, now),
-            Heard::Press(press) => self.voice.on_press(&press),
-            Heard::Nothing => {}
+        if let Some(arrived) = self.line.on_datagram(kind, datagram, from, now) {
+            let inserted = self.ear.insert(&arrived.header, arrived.carries, arrived.payload, now);
+            self.line.on_inserted(inserted);
         }
     }
 
@@ -96,16 +112,41 @@ impl AgentLeg {
 
     /// A frame is due.
     pub(super) fn on_due(&mut self, frame: u64, now: Duration) {
-        if let Some(press) = self.line.lost_end(now) {
-            self.voice.on_press(&press);
-        }
+        self.hear(frame, now);
         if self.line.is_open() {
             self.voice.tick(now);
             let (playout, keys) = self.voice.output();
             self.line.send(frame, playout, keys, now);
+            self.line.report(frame, now);
         } else {
             self.voice.tick_unheard(now);
         }
+    }
+
+    /// Lets the agent hear the frame, and the keys that were pressed.
+    fn hear(&mut self, frame: u64, now: Duration) {
+        if self.line.heard_in().is_some() {
+            // The time of the grid: a worker that is late must not take itself for jitter.
+            let due = Duration::from_millis(frame * u64::from(self.ptime) + self.slot as u64);
+            let Self { line, presses, .. } = self;
+            let audio = self.ear.hear(due, |header, payload| {
+                let room = presses.len() < PRESSES;
+                presses.extend(line.on_event(header, payload, due).filter(|_| room));
+            });
+            if let Some(audio) = audio {
+                self.voice.hear(audio, now);
+                self.line.heard_with(&self.ear.figures());
+            }
+        }
+        self.presses.extend(self.line.lost_end(now));
+        for press in self.presses.drain(..) {
+            self.voice.on_press(&press);
+        }
+    }
+
+    /// Tells the far end that it is over.
+    pub(super) fn leave(&mut self, now: Duration) {
+        self.line.leave(now);
     }
 
     /// To be called after anything else was.

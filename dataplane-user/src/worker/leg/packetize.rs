@@ -95,6 +95,11 @@ impl Packetizer {
         self.ssrc
     }
 
+    /// Timestamp of the newest packet.
+    pub(super) fn newest(&self) -> u32 {
+        self.newest
+    }
+
     /// Packets written so far.
     pub(super) fn packets(&self) -> u64 {
         self.packets

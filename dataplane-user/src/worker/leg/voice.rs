@@ -6,15 +6,12 @@ use crossbeam_channel::Sender;
 use mio::{Interest, Registry, Token};
 
 use crate::agent::{Agent, AgentEvent};
-use crate::codec::g711::ULAW_SILENCE;
 use crate::dtmf::{self, Press};
 use crate::media_plane::{AgentFailure, AgentSpec, EndpointId, MediaEvent, Recording};
 use crate::playout::{DEFAULT_LIMIT, Playout};
 
 /// An agent that has not closed its connection after this long is dropped.
 const CLOSING: Duration = Duration::from_secs(1);
-
-static SILENCE: [u8; 160] = [ULAW_SILENCE; 160];
 
 /// An agent and its queue.
 pub(in crate::worker) struct Voice {
@@ -62,14 +59,8 @@ impl Voice {
         self.agent.on_ready(&mut self.playout, now);
     }
 
-    /// It hears µ-law, after `silence` samples of nothing.
-    pub(in crate::worker) fn hear(&mut self, silence: usize, audio: &[u8], now: Duration) {
-        let mut left = silence;
-        while left > 0 {
-            let length = left.min(SILENCE.len());
-            self.agent.on_audio(&SILENCE[..length], &mut self.playout, now);
-            left -= length;
-        }
+    /// It hears a frame of µ-law.
+    pub(in crate::worker) fn hear(&mut self, audio: &[u8], now: Duration) {
         self.agent.on_audio(audio, &mut self.playout, now);
     }
 
