@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crossbeam_channel::Sender;
 use voxlane_dataplane::media_plane::{AttachPolicy, MediaEvent, MediaPlane, Unallocated};
-use voxlane_dataplane::reception::Limits;
 use voxlane_dataplane::plane::{KernelChoice, Plane, PlaneConfig, Policing, Rules};
+use voxlane_dataplane::reception::Limits;
 
 use crate::config::Dscp;
 use crate::config::model::{Config, Xdp};

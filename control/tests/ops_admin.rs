@@ -9,7 +9,8 @@ use crossbeam_channel::Receiver;
 use http_body_util::BodyExt;
 use voxlane::call::Side;
 use voxlane::ops::report::{
-    AgentCounts, CallCounts, CallReport, CallsReport, FlowRow, FlowsReport, LaneReport, LegRow, StatusReport,
+    AgentCounts, CallCounts, CallReport, CallsReport, FlowRow, FlowsReport, LaneReport, LegRow, QualityCounts,
+    StatusReport,
 };
 use voxlane::ops::server::AdminServer;
 use voxlane::ops::{Inspect, Operate, OperateError, client, pcap, socket};
@@ -17,7 +18,8 @@ use voxlane::sip::Counters;
 use voxlane_dataplane::codec::Codec;
 use voxlane_dataplane::lane::{Lane, Reason};
 use voxlane_dataplane::media_plane::{
-    AttachMode, EndpointId, FlowReport, InterfaceStatus, KernelStatus, MirroredFrame, PlaneStatus, StreamStats,
+    AttachMode, EndpointId, FlowReport, InterfaceStatus, KernelStatus, MirroredFrame, PlaneStatus, Quality,
+    StreamStats, WorkerHealth, WorkerStatus,
 };
 
 /// A gateway with one call to an agent.
@@ -35,7 +37,15 @@ fn plane() -> PlaneStatus {
             interface("eth1", AttachMode::Generic, Some("the driver has no XDP")),
         ],
         unavailable: None,
-        workers: vec![Some(1)],
+        workers: vec![WorkerStatus {
+            core: Some(1),
+            health: WorkerHealth::Stalled,
+            residents: 3,
+            load: 0.25,
+            late_ms: 1.5,
+            given_up: 2,
+            commands: 4,
+        }],
         ports_in_use: 1,
         ports_total: 5000,
         kernel: Some(KernelStatus {
@@ -69,6 +79,10 @@ impl Inspect for Gateway {
                 failed: 1,
             },
             agents: AgentCounts { active: 1, failed: 2 },
+            quality: QualityCounts {
+                media_timeouts: 5,
+                crossings: vec![("loss".into(), 6)],
+            },
             tasks: 9,
         }
     }
@@ -84,6 +98,9 @@ impl Inspect for Gateway {
             lane: Some(Lane::Worker),
             reason: Some(Reason::Agent),
             digits: "12".into(),
+            mos: Some(4.4),
+            far_mos: None,
+            limits_crossed: Vec::new(),
         };
         let call = CallReport {
             id: "c1".into(),
@@ -124,6 +141,10 @@ impl Inspect for Gateway {
             digits: 2,
             drops: vec![("stranger".into(), 3)],
             paced: false,
+            quality: Quality {
+                mos: Some(4.25),
+                ..Quality::default()
+            },
         };
         FlowsReport {
             status: plane(),

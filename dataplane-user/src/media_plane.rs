@@ -298,14 +298,45 @@ pub struct PlaneStatus {
     pub interfaces: Vec<InterfaceStatus>,
     /// Why there is no kernel lane at all, if there is none.
     pub unavailable: Option<Reason>,
-    /// Worker threads and the cores they are pinned to.
-    pub workers: Vec<Option<usize>>,
+    /// Worker threads.
+    pub workers: Vec<WorkerStatus>,
     /// Port pairs in use.
     pub ports_in_use: usize,
     /// Port pairs there are.
     pub ports_total: usize,
     /// The kernel lane, if there is one.
     pub kernel: Option<KernelStatus>,
+}
+
+/// One worker thread.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WorkerStatus {
+    /// The core it is pinned to, if it is.
+    pub core: Option<usize>,
+    /// Whether it works.
+    pub health: WorkerHealth,
+    /// Agent legs and relayed pairs it carries.
+    pub residents: usize,
+    /// Share of the last second it has worked, 0 to 1.
+    pub load: f64,
+    /// How late a frame was sent within the last second, at most, milliseconds.
+    pub late_ms: f64,
+    /// Frames it has given up because it was later than three packet times.
+    pub given_up: u64,
+    /// Commands that wait for it.
+    pub commands: usize,
+}
+
+/// Whether a worker thread works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WorkerHealth {
+    /// It does.
+    Working,
+    /// It has not finished a turn of its loop for most of a second: its calls have no media, and it gets no new ones.
+    Stalled,
+    /// It has died, and its calls with it.
+    Dead,
 }
 
 /// The kernel lane as a whole.

@@ -20,8 +20,8 @@ use voxlane_dataplane::lane::{Lane, Reason};
 use voxlane_dataplane::media_plane::{
     AgentSpec, AttachPolicy, Direction, Endpoint, FlowReport, MediaError, MediaEvent, MediaPlane, Session, Unallocated,
 };
-use voxlane_dataplane::reception::Limits;
 use voxlane_dataplane::plane::{KernelChoice, Plane, PlaneConfig, Policing, Rules};
+use voxlane_dataplane::reception::Limits;
 
 /// Time between two packets, and media in one.
 const PTIME: Duration = Duration::from_millis(20);

@@ -13,8 +13,8 @@ use voxlane_dataplane::media_plane::{
     AgentSpec, Direction, Endpoint, LatchMode, MediaError, MediaEvent, MediaPlane, Pacing, RtcpPort, Session,
     Unallocated,
 };
-use voxlane_dataplane::reception::Limits;
 use voxlane_dataplane::plane::{KernelChoice, Plane, PlaneConfig, Policing, Rules};
+use voxlane_dataplane::reception::Limits;
 
 const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const DEADLINE: Duration = Duration::from_secs(20);

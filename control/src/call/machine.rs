@@ -198,6 +198,12 @@ impl Call {
                 self.leg_mut(side).dialog = Dialog::Gone;
                 self.end(Party::Gateway, 480, &format!("leg {side:?}: {cause:?}"), &mut actions);
             }
+            Event::MediaTimeout { side, quiet } => {
+                let text = format!("no media from leg {side} for {} s", quiet.as_secs_f64().round());
+                // Q.850: recovery on timer expiry.
+                let reason = format!("Q.850;cause=102;text=\"{text}\"");
+                self.end_for(Party::Gateway, 480, &text, &reason, &mut actions);
+            }
             Event::Stop { text } => self.end(Party::Gateway, 503, &text, &mut actions),
         }
         actions
@@ -422,6 +428,11 @@ impl Call {
 
     /// Takes the call down, once; afterwards only watches for the last dialog to go.
     fn end(&mut self, by: Party, status: u16, text: &str, actions: &mut Vec<Action>) {
+        self.end_for(by, status, text, text, actions);
+    }
+
+    /// The same, with another text for the legs than for the record.
+    fn end_for(&mut self, by: Party, status: u16, text: &str, reason: &str, actions: &mut Vec<Action>) {
         if self.ended.is_none() {
             self.ended = Some(Cause {
                 by,
@@ -430,7 +441,7 @@ impl Call {
             });
             self.phase = Phase::Ending;
             for side in [Side::A, Side::B] {
-                self.end_leg(side, status, text, actions);
+                self.end_leg(side, status, reason, actions);
             }
         }
         if self.phase == Phase::Ending && self.a.dialog == Dialog::Gone && self.b.dialog == Dialog::Gone {

@@ -224,6 +224,13 @@ pub enum Event {
         /// Why.
         cause: Termination,
     },
+    /// Nothing has come from a leg for too long.
+    MediaTimeout {
+        /// Which leg.
+        side: Side,
+        /// How long.
+        quiet: Duration,
+    },
     /// The gateway wants the call ended.
     Stop {
         /// For the record and the Reason header.

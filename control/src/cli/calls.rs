@@ -79,7 +79,8 @@ fn ended(calls: &[CallReport]) -> Table<8> {
     table
 }
 
-/// Codec and lane of each leg, and how many keys were pressed on it: `a PCMU kernel 3 keys, b PCMU kernel`.
+/// Codec, lane and score of each leg, how many keys were pressed on it, and which limits were crossed:
+/// `a PCMU kernel MOS 4.4 3 keys, b PCMU kernel MOS 3.1 (loss)`.
 fn legs(legs: &[LegRow]) -> String {
     let legs = legs.iter().map(|leg| {
         let LegRow {
@@ -87,6 +88,8 @@ fn legs(legs: &[LegRow]) -> String {
             codec,
             lane,
             digits,
+            mos,
+            limits_crossed,
             ..
         } = leg;
         let keys = match digits.len() {
@@ -96,7 +99,12 @@ fn legs(legs: &[LegRow]) -> String {
         };
         let codec = codec.map(|codec| format!(" {codec}")).unwrap_or_default();
         let lane = lane.map(|lane| format!(" {}", say::lane(lane))).unwrap_or_default();
-        format!("{side}{codec}{lane}{keys}")
+        let mos = mos.map(|mos| format!(" MOS {mos:.1}")).unwrap_or_default();
+        let crossed = match limits_crossed.as_slice() {
+            [] => String::new(),
+            crossed => format!(" ({})", crossed.join(", ")),
+        };
+        format!("{side}{codec}{lane}{mos}{keys}{crossed}")
     });
     legs.collect::<Vec<_>>().join(", ")
 }
@@ -121,6 +129,9 @@ mod tests {
             lane: Some(Lane::Worker),
             reason: None,
             digits: "12#".into(),
+            mos: Some(4.36),
+            far_mos: None,
+            limits_crossed: vec!["loss".into()],
         };
         CallReport {
             id: id.into(),
@@ -151,7 +162,7 @@ mod tests {
             "1 alive\n\
              \n\
              CALL  STATE  FROM       TO         TENANT  TRUNK  AGENT  STARTED                   LEGS\n\
-             c12   up     +15550100  +15550001  demo    -      echo   1970-01-01T00:00:01.000Z  a PCMA worker 3 keys\n\
+             c12   up     +15550100  +15550001  demo    -      echo   1970-01-01T00:00:01.000Z  a PCMA worker MOS 4.4 3 keys (loss)\n\
              \n\
              1 ended\n\
              \n\

@@ -26,12 +26,15 @@ pub(super) fn text(report: &FlowsReport) -> String {
         numbers("MEAN"),
         numbers("MAX"),
         numbers("RTT MS"),
+        numbers("MOS"),
+        numbers("FAR MOS"),
+        numbers("BUFFER MS"),
         numbers("KEYS"),
         words("DROPPED"),
     ]);
     for FlowRow { flow, call, leg } in &report.flows {
         let received = &flow.received;
-        let milliseconds = |ms: f64| format!("{ms:.1}");
+        let tenths = |value: f64| format!("{value:.1}");
         table.row([
             call.clone().unwrap_or_default(),
             leg.map(|leg| leg.to_string()).unwrap_or_default(),
@@ -41,10 +44,16 @@ pub(super) fn text(report: &FlowsReport) -> String {
             flow.reason.map(|reason| reason.to_string()).unwrap_or_default(),
             received.packets.to_string(),
             received.lost.to_string(),
-            milliseconds(received.jitter_ms),
-            milliseconds(received.mean_jitter_ms),
-            milliseconds(received.max_jitter_ms),
-            flow.rtt_ms.map(milliseconds).unwrap_or_default(),
+            tenths(received.jitter_ms),
+            tenths(received.mean_jitter_ms),
+            tenths(received.max_jitter_ms),
+            flow.rtt_ms.map(tenths).unwrap_or_default(),
+            flow.quality.mos.map(tenths).unwrap_or_default(),
+            flow.quality.far_mos.map(tenths).unwrap_or_default(),
+            flow.quality
+                .buffer
+                .map(|buffer| tenths(buffer.delay_ms))
+                .unwrap_or_default(),
             flow.digits.to_string(),
             dropped(flow),
         ]);
@@ -78,7 +87,9 @@ mod tests {
     use std::net::SocketAddr;
 
     use voxlane_dataplane::lane::{Lane, Reason};
-    use voxlane_dataplane::media_plane::{AttachMode, EndpointId, InterfaceStatus, PlaneStatus, StreamStats};
+    use voxlane_dataplane::media_plane::{
+        AttachMode, BufferStats, EndpointId, InterfaceStatus, PlaneStatus, Quality, StreamStats,
+    };
 
     use super::*;
     use crate::call::Side;
@@ -107,6 +118,15 @@ mod tests {
                 .map(|_| ("wrong_source".to_owned(), 2))
                 .collect(),
             paced: forwarded_to.is_some(),
+            quality: Quality {
+                mos: Some(4.41),
+                far_mos: forwarded_to.map(|_| 3.96),
+                far: None,
+                buffer: (lane == Lane::Worker).then(|| BufferStats {
+                    delay_ms: 17.0,
+                    ..BufferStats::default()
+                }),
+            },
         }
     }
 
@@ -147,11 +167,11 @@ mod tests {
             "XDP: eth0 native; eth1 generic (native: the driver has no XDP)\n\
              \n\
              CALL  LEG  ARRIVES AT          FORWARDED TO       LANE           WHY NOT THE KERNEL LANE  PACKETS  LOST  \
-             JITTER MS  MEAN  MAX  RTT MS  KEYS  DROPPED\n\
+             JITTER MS  MEAN  MAX  RTT MS  MOS  FAR MOS  BUFFER MS  KEYS  DROPPED\n\
              c1    a    203.0.113.50:10000  198.51.100.7:4000  kernel, paced  -                           1500    -2        \
-             0.2   0.5  4.0    12.3     3  wrong_source 2\n\
+             0.2   0.5  4.0    12.3  4.4      4.0          -     3  wrong_source 2\n\
              -     -    203.0.113.50:10002  -                  worker         an agent hears this leg     1500    -2        \
-             0.2   0.5  4.0       -     3  -\n"
+             0.2   0.5  4.0       -  4.4        -       17.0     3  -\n"
         );
     }
 

@@ -2,19 +2,29 @@
 
 use std::net::IpAddr;
 use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
 
 use voxlane_dataplane::media_plane::{LatchMode, Pacing, Unallocated};
 use voxlane_dataplane::plane::Policing;
+use voxlane_dataplane::reception::Limits;
 
 use super::dscp::{self, Dscp};
-use super::model::{Media, RtcpMux, Xdp};
+use super::model::{Media, OwnLimits, QualityLimits, RtcpMux, Xdp};
 use super::reader::Section;
 use super::sections::{distinct_list, or};
-use super::{cores, value};
+use super::{cores, duration, value};
 use crate::sdp::PTIMES;
 
 /// Where BPF programs and maps are pinned, on about every host.
 const BPF_FS: &str = "/sys/fs/bpf";
+
+/// As rtpengine has it.
+const MEDIA_TIMEOUT: Duration = Duration::from_secs(60);
+
+const QUALITY_PERIOD: Duration = Duration::from_secs(10);
+
+/// Longest that packets may be made to wait: what the jitter buffer has room for.
+const LONGEST_WAIT: Duration = Duration::from_millis(500);
 
 /// `[media]` as written.
 pub(super) struct WrittenMedia {
@@ -41,6 +51,10 @@ pub(super) fn read(mut section: Section<'_>, node: &str) -> WrittenMedia {
         dscp: or(section.text_or_number("dscp", dscp::parse), || Dscp::EF),
         police: or(section.text("police", police), Policing::default),
         pin: or(section.text("pin", pin), || Some(default_pin(node))),
+        jitter: jitter(&mut section),
+        timeout: or(section.text("media_timeout", unless_off), || Some(MEDIA_TIMEOUT)),
+        limits: limits(&mut section).over(QualityLimits::default()),
+        quality_period: or(section.text("quality_period", value::timeout), || QUALITY_PERIOD),
     };
     section.finish();
     WrittenMedia { media, ports_line }
@@ -58,6 +72,62 @@ fn ptime(section: &mut Section<'_>) -> u8 {
             section.report(written.line, "ptime", message);
             DEFAULT
         }
+    }
+}
+
+/// How long packets may wait before an agent hears them.
+fn jitter(section: &mut Section<'_>) -> Limits {
+    let default = Limits::default();
+    let max = section.text("jitter_max", wait);
+    let line = max.as_ref().map(|max| max.line);
+    let max = or(max, || default.max);
+    let min = section.text("jitter_min", wait);
+    let line = line.or(min.as_ref().map(|min| min.line));
+    let min = or(min, || default.min);
+    if let Some(line) = line.filter(|_| min > max) {
+        let message = format!("{max:?} is less than media.jitter_min, {min:?}; write more, or less there");
+        section.report(line, "jitter_max", message);
+    }
+    Limits { min, max }
+}
+
+fn wait(text: &str) -> Result<Duration, String> {
+    match duration::parse(text)? {
+        wait if wait > LONGEST_WAIT => Err(format!(
+            "{text:?} is more than packets can be kept; write at most \"500ms\""
+        )),
+        wait => Ok(wait),
+    }
+}
+
+/// The limits that a section sets.
+pub(super) fn limits(section: &mut Section<'_>) -> OwnLimits {
+    OwnLimits {
+        latency: section.text("latency_limit", unless_off).map(|limit| limit.value),
+        jitter: section.text("jitter_limit", unless_off).map(|limit| limit.value),
+        loss: section.text("loss_limit", loss).map(|limit| limit.value),
+    }
+}
+
+/// A duration, or `off`
+fn unless_off(text: &str) -> Result<Option<Duration>, String> {
+    match text {
+        "off" => Ok(None),
+        _ => value::timeout(text)
+            .map(Some)
+            .map_err(|error| format!("{error}, or \"off\"")),
+    }
+}
+
+/// `1%`, or `off`
+fn loss(text: &str) -> Result<Option<f64>, String> {
+    let percent = text
+        .strip_suffix('%')
+        .and_then(|number| number.trim_end().parse::<f64>().ok());
+    match percent {
+        _ if text == "off" => Ok(None),
+        Some(percent) if percent > 0.0 && percent < 100.0 => Ok(Some(percent / 100.0)),
+        _ => Err(format!("{text:?} is not a share of packets; write \"1%\" or \"off\"")),
     }
 }
 

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use voxlane_dataplane::codec::Codec;
 use voxlane_dataplane::media_plane::{LatchMode, Pacing, Unallocated};
 use voxlane_dataplane::plane::Policing;
+use voxlane_dataplane::reception::Limits;
 
 use super::dscp::Dscp;
 
@@ -83,6 +84,57 @@ pub struct Media {
     pub police: Policing,
     /// Where the kernel lane is pinned, so that it outlives the process; `None`: it ends with it.
     pub pin: Option<PathBuf>,
+    /// How long packets may wait before an agent hears them.
+    pub jitter: Limits,
+    /// A leg from which nothing came for this long ends its call; `None`: it does not.
+    pub timeout: Option<Duration>,
+    /// What the network is to keep to.
+    pub limits: QualityLimits,
+    /// How long the network is measured before a limit counts as crossed.
+    pub quality_period: Duration,
+}
+
+/// What the network is to keep to (interoperability requirement I9); `None`: anything goes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct QualityLimits {
+    /// One-way latency.
+    pub latency: Option<Duration>,
+    /// Interarrival jitter.
+    pub jitter: Option<Duration>,
+    /// Share of packets lost, 0 to 1.
+    pub loss: Option<f64>,
+}
+
+impl Default for QualityLimits {
+    fn default() -> Self {
+        Self {
+            latency: Some(Duration::from_millis(150)),
+            jitter: Some(Duration::from_millis(30)),
+            loss: Some(0.01),
+        }
+    }
+}
+
+/// What a trunk says otherwise of [`QualityLimits`].
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct OwnLimits {
+    /// One-way latency, if the trunk says.
+    pub latency: Option<Option<Duration>>,
+    /// Jitter, likewise.
+    pub jitter: Option<Option<Duration>>,
+    /// Loss, likewise.
+    pub loss: Option<Option<f64>>,
+}
+
+impl OwnLimits {
+    /// What holds for the trunk's legs.
+    pub fn over(self, limits: QualityLimits) -> QualityLimits {
+        QualityLimits {
+            latency: self.latency.unwrap_or(limits.latency),
+            jitter: self.jitter.unwrap_or(limits.jitter),
+            loss: self.loss.unwrap_or(limits.loss),
+        }
+    }
 }
 
 /// Whether and how the kernel lane is used.
@@ -126,6 +178,8 @@ pub struct Trunk {
     pub media_address: Option<IpAddr>,
     /// How the media of its legs is treated.
     pub media: LegMedia,
+    /// Limits of its own.
+    pub limits: OwnLimits,
 }
 
 /// How the media of a trunk's legs is treated.

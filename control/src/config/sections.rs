@@ -139,6 +139,7 @@ fn trunk(mut section: Section<'_>) -> Located<WrittenTrunk> {
         pacing: or(section.text("pacing", media::pacing), Pacing::default),
         rtcp_mux: or(section.text("rtcp_mux", media::rtcp_mux), RtcpMux::default),
     };
+    let limits = media::limits(&mut section);
     section.finish();
     let media_address_line = media_address.as_ref().map_or(line, |address| address.line);
     let media_address: Option<IpAddr> = media_address.map(|address| address.value);
@@ -151,6 +152,7 @@ fn trunk(mut section: Section<'_>) -> Located<WrittenTrunk> {
         caller_ids,
         media_address,
         media,
+        limits,
     };
     Located {
         value: WrittenTrunk {

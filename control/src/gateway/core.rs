@@ -9,11 +9,12 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tracing::{debug, error, info, warn};
-use voxlane_dataplane::media_plane::{EndpointId, MediaError, MediaEvent, MediaPlane};
+use voxlane_dataplane::media_plane::{Direction, EndpointId, FlowReport, MediaError, MediaEvent, MediaPlane};
 
 use super::agents;
 use super::live::{Live, Record};
-use crate::call::{Action, Call, CallId, Cause, Event, Plan, Setup, Side};
+use super::watch::{Expected, Finding, Measure, Rules, Watched};
+use crate::call::{Action, Call, CallId, Cause, Event, Phase, Plan, Setup, Side};
 use crate::config::model::{Config, HostPort, Trunk};
 use crate::route::{self, Route};
 use crate::sip::{self, DialogId, Incoming, Input, Outgoing, Output, Transmit};
@@ -21,6 +22,9 @@ use crate::time::Time;
 
 /// Ended calls that `voxlane calls` still shows.
 const RECENT: usize = 100;
+
+/// Most turns in which the media of all calls is looked at.
+const MOST_TURNS: u32 = 8;
 
 /// What the shell has to do after an input.
 #[derive(Debug, Default)]
@@ -44,6 +48,10 @@ pub struct Totals {
     pub failed: u64,
     /// Agents that failed.
     pub agents_failed: u64,
+    /// Calls that ended because nothing came from a leg.
+    pub media_timeouts: u64,
+    /// Times that a limit was crossed, by measure.
+    pub crossings: [u64; Measure::ALL.len()],
 }
 
 /// Which of our addresses a packet to `remote` leaves from.
@@ -61,6 +69,9 @@ pub struct Core {
     pub(super) endpoints: HashMap<EndpointId, (CallId, Side)>,
     local_for: LocalFor,
     effects: Effects,
+    watched: HashMap<EndpointId, Watched>,
+    /// Times that media was looked at.
+    looks: u64,
 }
 
 impl Core {
@@ -85,6 +96,8 @@ impl Core {
             endpoints: HashMap::new(),
             local_for,
             effects: Effects::default(),
+            watched: HashMap::new(),
+            looks: 0,
         }
     }
 
@@ -143,6 +156,68 @@ impl Core {
         if let Some(&(call, _)) = self.endpoints.get(&endpoint) {
             self.feed(now, call, event);
             self.drain(now);
+        }
+    }
+
+    /// Looks at the media of some of the calls: to be called twice a second. Each leg has its turn every few seconds, or
+    /// more often where `media.media_timeout` is short.
+    pub fn watch_media(&mut self, now: Time) {
+        let media = &self.config.media;
+        let soonest = media.timeout.unwrap_or(media.quality_period).min(media.quality_period);
+        let turns = (soonest.as_millis() / 2000).clamp(1, MOST_TURNS.into()) as u64;
+        self.looks += 1;
+        let turn = self.looks % turns;
+        let endpoints = self.endpoints.iter();
+        let due: Vec<(EndpointId, CallId, Side)> = endpoints
+            .filter(|(endpoint, _)| endpoint.0 % turns == turn)
+            .map(|(endpoint, (call, side))| (*endpoint, *call, *side))
+            .collect();
+        for (endpoint, call, side) in due {
+            if let Some(flow) = self.plane.flow(endpoint) {
+                self.watch_leg(endpoint, call, side, &flow, now);
+            }
+        }
+        self.drain(now);
+    }
+
+    fn watch_leg(&mut self, endpoint: EndpointId, call: CallId, side: Side, flow: &FlowReport, now: Time) {
+        let Some(live) = self.calls.get_mut(&call) else { return };
+        let media = &self.config.media;
+        let trunk = live.trunk_of(side).to_owned();
+        let own = self.config.trunks.iter().find(|one| one.name == trunk);
+        let rules = Rules {
+            timeout: media.timeout,
+            limits: own.map_or(media.limits, |own| own.limits.over(media.limits)),
+            period: media.quality_period,
+        };
+        let up = matches!(live.call.phase(), Phase::Answering | Phase::Up);
+        let direction = live.call.session(side).map(|session| session.direction);
+        let expected = match (up, direction) {
+            (true, Some(Direction::SendRecv)) => Expected::Media,
+            // On hold, or not there yet.
+            _ => Expected::Nothing,
+        };
+        let watched = self.watched.entry(endpoint).or_insert_with(|| Watched::new(flow, now));
+        for finding in watched.look(flow, expected, &rules, now) {
+            match finding {
+                Finding::Crossed(measure, measured, limit) => {
+                    warn!(%call, leg = ?side, trunk, measure = measure.name(), measured, limit,
+                        "the network is beyond a limit");
+                    self.totals.crossings[measure as usize] += 1;
+                    if let Some(live) = self.calls.get_mut(&call) {
+                        live.leg_mut(side).mark(measure);
+                    }
+                }
+                Finding::Kept(measure, measured, limit) => {
+                    info!(%call, leg = ?side, trunk, measure = measure.name(), measured, limit,
+                        "the network keeps to a limit again");
+                }
+                Finding::Quiet(quiet) => {
+                    warn!(%call, leg = ?side, trunk, quiet_ms = quiet.as_millis(), "no media: the call is ended");
+                    self.totals.media_timeouts += 1;
+                    return self.feed(now, call, Event::MediaTimeout { side, quiet });
+                }
+            }
         }
     }
 
@@ -454,10 +529,7 @@ impl Core {
     /// that is a media address, else the first of the family.
     fn media_address(&self, id: CallId, side: Side, towards: SocketAddr) -> Result<IpAddr, String> {
         let live = self.calls.get(&id).ok_or("the call is over")?;
-        let trunk = match (side, &live.call.setup().plan) {
-            (Side::B, Plan::Trunk(_)) => self.trunk(&live.route.target),
-            _ => self.trunk(&live.route.trunk),
-        };
+        let trunk = self.trunk(live.trunk_of(side));
         if let Some(address) = trunk.and_then(|trunk| trunk.media_address) {
             return Ok(address);
         }
@@ -482,6 +554,7 @@ impl Core {
             return;
         };
         self.endpoints.remove(&endpoint.id);
+        self.watched.remove(&endpoint.id);
         if let Some(report) = self.plane.close(endpoint.id) {
             let flow = &report.flow;
             info!(call = %id, leg = ?side, lane = ?flow.lane, reason = ?flow.reason,

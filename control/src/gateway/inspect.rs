@@ -6,10 +6,11 @@ use std::time::Instant;
 use super::core::Core;
 use super::live::{Live, Record};
 use super::lock;
+use super::watch::Measure;
 use crate::call::Side;
 use crate::ops::Inspect;
 use crate::ops::report::{
-    AgentCounts, CallCounts, CallReport, CallsReport, FlowRow, FlowsReport, LegRow, StatusReport,
+    AgentCounts, CallCounts, CallReport, CallsReport, FlowRow, FlowsReport, LegRow, QualityCounts, StatusReport,
 };
 
 /// Looks at the core on behalf of the admin socket.
@@ -50,6 +51,14 @@ impl Inspect for Inspector {
             agents: AgentCounts {
                 active: agents as u64,
                 failed: core.totals.agents_failed,
+            },
+            quality: QualityCounts {
+                media_timeouts: core.totals.media_timeouts,
+                crossings: Measure::ALL
+                    .into_iter()
+                    .zip(core.totals.crossings)
+                    .map(|(measure, count)| (measure.name().to_owned(), count))
+                    .collect(),
             },
             tasks: tokio::runtime::Handle::try_current()
                 .map_or(0, |runtime| runtime.metrics().num_alive_tasks() as u64),
@@ -140,5 +149,8 @@ fn leg(live: &Live, side: Side, core: &Core) -> Option<LegRow> {
         lane: flow.as_ref().map(|flow| flow.lane),
         reason: flow.as_ref().and_then(|flow| flow.reason),
         digits: live.call.digits(side).to_owned(),
+        mos: flow.as_ref().and_then(|flow| flow.quality.mos),
+        far_mos: flow.as_ref().and_then(|flow| flow.quality.far_mos),
+        limits_crossed: leg.crossed.iter().map(|measure| measure.name().to_owned()).collect(),
     })
 }

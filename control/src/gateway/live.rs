@@ -5,7 +5,8 @@ use std::time::SystemTime;
 
 use voxlane_dataplane::media_plane::{Endpoint, FlowReport};
 
-use crate::call::{Call, CallId, Cause, Side};
+use super::watch::Measure;
+use crate::call::{Call, CallId, Cause, Plan, Side};
 use crate::route::Route;
 use crate::sip::{DialogId, Incoming};
 
@@ -35,6 +36,17 @@ pub(super) struct LiveLeg {
     pub remote: Option<SocketAddr>,
     /// The last state of its media, once closed.
     pub report: Option<FlowReport>,
+    /// Limits of the network that were crossed, in the order in which they were first.
+    pub crossed: Vec<Measure>,
+}
+
+impl LiveLeg {
+    /// A limit of the network was crossed on it.
+    pub fn mark(&mut self, measure: Measure) {
+        if !self.crossed.contains(&measure) {
+            self.crossed.push(measure);
+        }
+    }
 }
 
 /// What is left of a call.
@@ -66,6 +78,14 @@ impl Live {
 
     pub fn id(&self) -> CallId {
         self.call.setup().id
+    }
+
+    /// The trunk that a leg belongs to.
+    pub fn trunk_of(&self, side: Side) -> &str {
+        match (side, &self.call.setup().plan) {
+            (Side::B, Plan::Trunk(_)) => &self.route.target,
+            (Side::A, _) | (Side::B, Plan::Agent { .. }) => &self.route.trunk,
+        }
     }
 
     pub fn leg(&self, side: Side) -> &LiveLeg {

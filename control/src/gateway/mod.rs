@@ -12,6 +12,7 @@ mod ephemeral;
 mod inspect;
 mod live;
 mod operate;
+mod watch;
 
 use std::future::pending;
 use std::net::SocketAddr;
@@ -40,6 +41,9 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 const BATCH: usize = 256;
 /// Largest datagram UDP can carry.
 const MAX_DATAGRAM: usize = 65_535;
+
+/// How often the media of calls is looked at.
+const LOOK: Duration = Duration::from_millis(500);
 
 type Lookup = (CallId, Result<Vec<SocketAddr>, String>);
 
@@ -103,6 +107,8 @@ impl Gateway {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut buffer = vec![0; MAX_DATAGRAM];
         let mut stopping = None;
+        let mut looks = tokio::time::interval(LOOK);
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             if stopping.is_some() && lock(&self.core).is_idle() {
                 info!("every call has ended");
@@ -112,6 +118,7 @@ impl Gateway {
             let effects = tokio::select! {
                 received = self.transport.recv(&mut buffer) => self.received(received, &mut buffer),
                 () = sleep_until(wake) => self.with_core(|core, now| core.timeout(now)),
+                _ = looks.tick() => self.with_core(|core, now| core.watch_media(now)),
                 Some(event) = media.recv() => self.with_core(|core, now| core.media(now, event)),
                 Some((call, result)) = self.lookups.1.recv() => {
                     self.with_core(|core, now| core.resolved(now, call, result))

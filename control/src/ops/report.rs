@@ -28,8 +28,20 @@ pub struct StatusReport {
     pub calls: CallCounts,
     /// Agent sessions, since start.
     pub agents: AgentCounts,
+    /// What became of calls' media, since start.
+    #[serde(default)]
+    pub quality: QualityCounts,
     /// Tasks of the runtime alive now.
     pub tasks: u64,
+}
+
+/// What became of calls' media.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QualityCounts {
+    /// Calls ended because nothing came from a leg for `media.media_timeout`.
+    pub media_timeouts: u64,
+    /// Times that a limit of the network was crossed on a leg, by its name.
+    pub crossings: Vec<(String, u64)>,
 }
 
 /// Calls, counted.
@@ -115,6 +127,15 @@ pub struct LegRow {
     pub reason: Option<Reason>,
     /// Keys pressed at its far end so far.
     pub digits: String,
+    /// Mean opinion score of what arrives on it.
+    #[serde(default)]
+    pub mos: Option<f64>,
+    /// Of what is sent to its far end.
+    #[serde(default)]
+    pub far_mos: Option<f64>,
+    /// Limits of the network that were crossed on it: `latency`, `jitter`, `loss`.
+    #[serde(default)]
+    pub limits_crossed: Vec<String>,
 }
 
 /// `PUT /v1/calls/{call}/lane` with a lane as the body: where the call is afterwards.

@@ -288,7 +288,7 @@ impl MediaPlane for Plane {
         PlaneStatus {
             interfaces: self.kernel.interfaces().to_vec(),
             unavailable: self.kernel.unavailable(),
-            workers: self.workers.cores(),
+            workers: self.workers.status(),
             ports_in_use: state.pool.in_use(),
             ports_total: state.pool.total(),
             kernel: self.kernel.status(),

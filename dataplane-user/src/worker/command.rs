@@ -135,6 +135,9 @@ pub(super) enum Command {
     /// Answered once the ports are free.
     Remove(ResidentId, Sender<Removed>),
     Stop,
+    /// Hangs until the other end of the channel is gone, as a worker in a system call would.
+    #[cfg(test)]
+    Hang(crossbeam_channel::Receiver<()>),
     /// Dies, as a worker with a fault in it would.
     #[cfg(test)]
     Panic,
@@ -155,7 +158,7 @@ impl Command {
             | Self::Remove(..)
             | Self::Stop => Vec::new(),
             #[cfg(test)]
-            Self::Panic => Vec::new(),
+            Self::Panic | Self::Hang(_) => Vec::new(),
         }
     }
 }

@@ -7,6 +7,7 @@
 //! From the outside in:
 //! - `pool`: [`Workers`], the threads as the media plane sees them; [`Handle`], one resident of theirs.
 //! - `command`: what the pool tells a worker. Events come back over the channel given to [`Workers::start`].
+//! - `pulse`: what a worker says of itself, and the thread that sees when it says nothing more.
 //! - `run`: the loop. It asks `wheel` who is due when, and `token` which descriptor is ready.
 //! - `resident`: what a worker carries, one of the next two.
 //! - `relay`: a relayed pair.
@@ -20,6 +21,7 @@ mod io;
 mod leg;
 mod pool;
 mod ports;
+mod pulse;
 mod relay;
 mod resident;
 mod run;

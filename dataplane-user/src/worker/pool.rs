@@ -4,22 +4,29 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
-use crossbeam_channel::{Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use mio::Waker;
 
 use super::Settings;
 use super::clock::Clock;
 use super::command::{Command, NewLeg, NewRelay, Parted, Released, Removed, ResidentId};
 use super::io::{pin_to, usable_cores};
+use super::pulse::{Pulse, Watchdog};
 use super::run::Worker;
 use super::stats::LegStats;
 use crate::agent;
 use crate::flows::LegState;
-use crate::media_plane::{MediaEvent, Session};
+use crate::media_plane::{MediaEvent, Session, WorkerHealth, WorkerStatus};
+
+/// How long an answer is waited for before it is asked whether the worker works at all.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// The worker threads. Dropping it ends them and every call they carry.
 pub struct Workers {
+    /// Ends before the workers do, who are then not missed.
+    watchdog: Option<Watchdog>,
     threads: Vec<Thread>,
     events: Sender<MediaEvent>,
     next_id: AtomicU64,
@@ -30,6 +37,7 @@ struct Thread {
     core: Option<usize>,
     commands: Sender<Command>,
     waker: Arc<Waker>,
+    pulse: Arc<Pulse>,
     /// Residents it was given and not yet told to remove.
     residents: AtomicUsize,
     join: Option<JoinHandle<()>>,
@@ -80,8 +88,10 @@ impl Workers {
             .into_iter()
             .enumerate()
             .map(|(index, core)| Thread::start(index, core, settings, clock, events.clone()))
-            .collect::<io::Result<_>>()?;
+            .collect::<io::Result<Vec<_>>>()?;
+        let pulses = threads.iter().map(|thread| Arc::clone(&thread.pulse)).collect();
         Ok(Self {
+            watchdog: Some(Watchdog::start(pulses, clock)?),
             threads,
             events,
             next_id: AtomicU64::new(0),
@@ -91,6 +101,11 @@ impl Workers {
     /// The core each thread is pinned to, if it is.
     pub fn cores(&self) -> Vec<Option<usize>> {
         self.threads.iter().map(|thread| thread.core).collect()
+    }
+
+    /// How each thread fares.
+    pub fn status(&self) -> Vec<WorkerStatus> {
+        self.threads.iter().map(Thread::status).collect()
     }
 
     /// Gives a leg to the least loaded worker, which starts connecting its agent. What the agent needs and takes long to
@@ -153,8 +168,7 @@ impl Workers {
     fn ask<A>(&self, handle: &Handle, command: impl FnOnce(ResidentId, Sender<Option<A>>) -> Command) -> Option<A> {
         let (answer, answered) = bounded(1);
         self.threads[handle.worker].tell(command(handle.id, answer));
-        // A worker that is gone has let go of everything.
-        answered.recv().ok().flatten()
+        self.threads[handle.worker].wait_for(&answered).flatten()
     }
 
     /// Ends a resident, and returns when its ports are free. An agent's connection is closed in good order after that.
@@ -163,17 +177,16 @@ impl Workers {
         let (answer, removed) = bounded(1);
         thread.tell(Command::Remove(handle.id, answer));
         thread.residents.fetch_sub(1, Relaxed);
-        // A worker that is gone has let go of everything.
-        removed.recv().unwrap_or_default()
+        thread.wait_for(&removed).unwrap_or_default()
     }
 
     fn add(&self, legs: usize, command: impl FnOnce(ResidentId, Arc<[LegStats]>) -> Command) -> Handle {
         let id = ResidentId(self.next_id.fetch_add(1, Relaxed));
         let stats: Arc<[LegStats]> = (0..legs).map(|_| LegStats::default()).collect();
-        // A worker that died gets nothing while another lives.
+        // A worker that died or is stalled gets nothing while another works.
         let load = |worker: &usize| {
             let thread = &self.threads[*worker];
-            (thread.is_dead(), thread.residents.load(Relaxed))
+            (thread.health(), thread.residents.load(Relaxed))
         };
         let worker = (0..self.threads.len()).min_by_key(load).unwrap_or_default();
         let thread = &self.threads[worker];
@@ -192,6 +205,7 @@ impl Workers {
 
 impl Drop for Workers {
     fn drop(&mut self) {
+        self.watchdog = None;
         for thread in &self.threads {
             thread.tell(Command::Stop);
         }
@@ -212,7 +226,9 @@ impl Thread {
         events: Sender<MediaEvent>,
     ) -> io::Result<Self> {
         let (commands, inbox) = unbounded();
-        let (worker, waker) = Worker::new(settings, clock, inbox, events)?;
+        let pulse = Arc::new(Pulse::default());
+        pulse.beat(clock.now());
+        let (worker, waker) = Worker::new(settings, clock, inbox, events, Arc::clone(&pulse))?;
         let (pinned, core_in_use) = bounded(1);
         let join = std::thread::Builder::new()
             .name(format!("media-{index}"))
@@ -226,6 +242,7 @@ impl Thread {
             core: core_in_use.recv().unwrap_or_default(),
             commands,
             waker,
+            pulse,
             residents: AtomicUsize::new(0),
             join: Some(join),
         })
@@ -241,6 +258,42 @@ impl Thread {
             tracing::warn!(%error, "could not wake a media worker: it will see the command late");
         }
         true
+    }
+
+    /// Waits for an answer. A worker that is gone has let go of everything; one that is stalled is not waited for, or the
+    /// other workers' calls would stand still with it: it obeys when it works again.
+    fn wait_for<A>(&self, answer: &Receiver<A>) -> Option<A> {
+        loop {
+            match answer.recv_timeout(PATIENCE) {
+                Ok(answer) => return Some(answer),
+                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) if self.pulse.is_stalled() => {
+                    tracing::error!(core = self.core, "a stalled media worker does not answer");
+                    return None;
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+    }
+
+    fn health(&self) -> WorkerHealth {
+        match (self.is_dead(), self.pulse.is_stalled()) {
+            (true, _) => WorkerHealth::Dead,
+            (false, true) => WorkerHealth::Stalled,
+            (false, false) => WorkerHealth::Working,
+        }
+    }
+
+    fn status(&self) -> WorkerStatus {
+        WorkerStatus {
+            core: self.core,
+            health: self.health(),
+            residents: self.residents.load(Relaxed),
+            load: self.pulse.load(),
+            late_ms: self.pulse.lateness().as_secs_f64() * 1000.0,
+            given_up: self.pulse.given_up(),
+            commands: self.commands.len(),
+        }
     }
 
     fn is_dead(&self) -> bool {
@@ -285,6 +338,34 @@ mod tests {
             session: None,
             left: None,
         }
+    }
+
+    #[test]
+    fn a_worker_that_hangs_gets_no_more_and_holds_nobody_up() {
+        let (sender, events) = unbounded();
+        let core = usable_cores().unwrap()[0];
+        let workers = Workers::start(Some(&[core, core]), 20, sender).unwrap();
+        let first = workers.add_leg(leg(1));
+        assert_eq!(events.recv(), Ok(MediaEvent::AgentReady(EndpointId(1))));
+        let (let_go, hangs) = bounded(0);
+        workers.threads[first.worker].tell(Command::Hang(hangs));
+        let is = |handle: &Handle, health| workers.status()[handle.worker].health == health;
+        while !is(&first, WorkerHealth::Stalled) {
+            std::thread::yield_now();
+        }
+        // Fewer calls than the other after the first two of these, and yet none of them.
+        for endpoint in 2..6 {
+            assert_ne!(workers.add_leg(leg(endpoint)).worker, first.worker);
+        }
+        // Nobody waits for it.
+        let worker = first.worker;
+        assert_eq!(workers.remove(first), Removed::default());
+        assert_eq!(workers.status()[worker].commands, 1);
+        drop(let_go);
+        while workers.status()[worker].health != WorkerHealth::Working || workers.status()[worker].commands > 0 {
+            std::thread::yield_now();
+        }
+        assert_eq!(workers.add_leg(leg(7)).worker, worker);
     }
 
     #[test]

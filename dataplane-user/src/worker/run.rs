@@ -14,6 +14,7 @@ use super::command::{Command, NewLeg, Parted, Released, Removed, ResidentId};
 use super::io::{LONGEST_QUEUE, Received, receive_from};
 use super::leg::{AgentLeg, Voice};
 use super::ports::{Kind, Ports};
+use super::pulse::{IDLE, Pulse};
 use super::relay::{RelayPair, Side};
 use super::resident::Resident;
 use super::stats::LegStats;
@@ -48,6 +49,7 @@ pub(super) struct Worker {
     due: Vec<usize>,
     /// Frames given up that the log knows of.
     given_up: u64,
+    pulse: Arc<Pulse>,
 }
 
 /// Whether the loop goes on.
@@ -64,6 +66,7 @@ impl Worker {
         clock: Clock,
         inbox: Receiver<Command>,
         events: Sender<MediaEvent>,
+        pulse: Arc<Pulse>,
     ) -> io::Result<(Self, Arc<Waker>)> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), COMMAND)?);
@@ -80,6 +83,7 @@ impl Worker {
             datagram: vec![0; DATAGRAM].into_boxed_slice(),
             due: Vec::new(),
             given_up: 0,
+            pulse,
         };
         Ok((worker, waker))
     }
@@ -88,12 +92,16 @@ impl Worker {
     pub(super) fn run(mut self) {
         let mut reported = Events::with_capacity(EVENTS);
         loop {
+            self.pulse.beat(self.clock.now());
             self.wait(&mut reported);
+            let began = self.clock.now();
+            self.pulse.beat(began);
             if self.obey() == Next::Stop {
                 return;
             }
             self.receive();
             self.send_due();
+            self.pulse.worked(began, self.clock.now());
         }
     }
 
@@ -101,11 +109,12 @@ impl Worker {
     fn wait(&mut self, reported: &mut Events) {
         let timeout = if self.ready.is_empty() {
             let now = self.clock.now();
-            self.wheel.next_due().map(|due| due.saturating_sub(now))
+            let due = self.wheel.next_due().map(|due| due.saturating_sub(now));
+            due.map_or(IDLE, |due| due.min(IDLE))
         } else {
-            Some(std::time::Duration::ZERO)
+            std::time::Duration::ZERO
         };
-        if let Err(error) = self.poll.poll(reported, timeout)
+        if let Err(error) = self.poll.poll(reported, Some(timeout))
             && error.kind() != io::ErrorKind::Interrupted
         {
             tracing::error!(%error, "a media worker cannot poll its sockets");
@@ -163,6 +172,11 @@ impl Worker {
                     let _ = answer.send(self.remove(id));
                 }
                 Command::Stop => return Next::Stop,
+                #[cfg(test)]
+                Command::Hang(release) => {
+                    // Until the test lets go.
+                    let _ = release.recv();
+                }
                 #[cfg(test)]
                 Command::Panic => panic!("told to"),
             }
@@ -341,6 +355,7 @@ impl Worker {
     /// Works off the frames that are due.
     fn send_due(&mut self) {
         while let Some(due) = self.wheel.take_due(self.clock.now()) {
+            self.pulse.frame(self.wheel.time_of(due), self.clock.now());
             self.due.clear();
             self.due.extend_from_slice(self.wheel.slot(due.slot));
             for place in 0..self.due.len() {
@@ -364,6 +379,7 @@ impl Worker {
                 "a media worker is late: frames were not sent"
             );
             self.given_up = given_up;
+            self.pulse.set_given_up(given_up);
         }
     }
 }

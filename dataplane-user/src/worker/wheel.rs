@@ -97,6 +97,11 @@ impl Wheel {
         })
     }
 
+    /// When a frame was due.
+    pub(super) fn time_of(&self, due: Due) -> Duration {
+        Duration::from_millis(due.frame * self.slots.len() as u64 + due.slot as u64)
+    }
+
     /// Frames that were due and given up because the worker was late.
     pub(super) fn given_up(&self) -> u64 {
         self.given_up

@@ -1,6 +1,7 @@
 //! The reports as Prometheus metrics (OpenMetrics text), computed when they are asked for: nothing is counted twice.
 
 mod kernel;
+mod quality;
 
 use std::fmt;
 
@@ -32,6 +33,9 @@ pub fn text(status: &StatusReport, flows: &FlowsReport) -> Result<String, fmt::E
         kernel::register(&mut metrics, status);
     }
     lanes(&mut metrics, &flows.flows);
+    quality::workers(&mut metrics, &status.plane.workers);
+    quality::counts(&mut metrics, &status.quality);
+    quality::flows(&mut metrics, &flows.flows);
     let mut text = String::new();
     encode(&mut text, &metrics.0)?;
     Ok(text)
