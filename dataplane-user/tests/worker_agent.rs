@@ -208,14 +208,34 @@ fn a_removed_leg_leaves_its_ports_free() {
 
 #[test]
 fn reports_tell_what_was_sent() {
-    let call = call(AgentSpec::Echo);
+    let mut call = call(AgentSpec::Echo);
     let (media, _) = call.phone.receive();
+    let sent = call.phone.send(0, &[0x21; 160]);
     let (report, from) = call.phone.receive_rtcp();
     assert_eq!(from, rtcp_of(call.phone.gateway));
-    assert_eq!(report[..4], [0x80, 200, 0, 6]);
+    assert_eq!(report[..4], [0x81, 200, 0, 12], "a sender report with a block");
     assert_eq!(report[4..8], media[8..12], "the SSRC of the stream");
-    call.phone.send_rtcp(&[0x80, 201, 0, 1, 1, 2, 3, 4]);
-    let stats = call.handle.stats();
-    eventually("it is counted", || stats[0].userspace_packets() == 1);
-    assert_eq!((stats[0].stream().packets, stats[0].stream().dropped), (0, 0));
+    assert_eq!(report[28..32], sent[8..12], "the block is about what was sent to it");
+    // An answer that says: a quarter lost, nine in all, jitter 16 ms, held for no time.
+    let mut answer = vec![0x81, 201, 0, 7, 1, 2, 3, 4];
+    answer.extend(&report[4..8]);
+    answer.extend([64, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 128]);
+    answer.extend(&report[10..14]);
+    answer.extend([0; 4]);
+    call.phone.send_rtcp(&answer);
+    let stats = call.handle.stats().clone();
+    eventually("it is read", || stats[0].far().is_some());
+    let far = stats[0].far().unwrap();
+    assert_eq!((far.loss, far.lost, far.jitter_ms), (0.25, 9, 16.0));
+    assert!(stats[0].round_trip().is_some());
+    assert_eq!((stats[0].stream().packets, stats[0].stream().dropped), (1, 0));
+    // Whoever leaves says so.
+    call.workers.remove(call.handle);
+    let goodbye = loop {
+        let (report, _) = call.phone.receive_rtcp();
+        if report.ends_with(&[&[0x81, 203, 0, 1], &media[8..12]].concat()) {
+            break report;
+        }
+    };
+    assert_eq!(goodbye[1], 200);
 }

@@ -22,23 +22,49 @@ const RTP: usize = 12;
 /// # Errors
 /// If the file cannot be written.
 pub fn write_pcmu(file: &Path, samples: &[i16]) -> Result<u32> {
+    write_pcmu_through(file, samples, |_| Fate::OnTime)
+}
+
+/// What a network does to a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It comes when it should.
+    OnTime,
+    /// It comes this many milliseconds later, after others.
+    Late(u32),
+    /// It does not come.
+    Lost,
+}
+
+/// As [`write_pcmu`], with packets as they come through a bad network, which `fate` says of each; returns how many come.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn write_pcmu_through(file: &Path, samples: &[i16], fate: impl Fn(u32) -> Fate) -> Result<u32> {
     let mut capture = Vec::new();
     // Magic number, version 2.4, UTC, no accuracy, snapshot length, Ethernet.
     for word in [0xa1b2_c3d4, 0x0004_0002, 0, 0, 65_535, 1u32] {
         capture.extend(word.to_le_bytes());
     }
-    let mut count = 0u32;
-    for payload in samples.chunks_exact(PACKET) {
-        let frame = frame(count, payload);
+    let numbered = (0u32..).zip(samples.chunks_exact(PACKET));
+    let mut packets: Vec<(u32, u32, &[i16])> = numbered
+        .filter_map(|(number, payload)| match fate(number) {
+            Fate::OnTime => Some((number * 20, number, payload)),
+            Fate::Late(by) => Some((number * 20 + by, number, payload)),
+            Fate::Lost => None,
+        })
+        .collect();
+    packets.sort_by_key(|(at, ..)| *at);
+    for (at, number, payload) in &packets {
+        let frame = frame(*number, payload);
         let length = u32::try_from(frame.len())?;
-        for word in [count / 50, count % 50 * 20_000, length, length] {
+        for word in [at / 1000, at % 1000 * 1000, length, length] {
             capture.extend(word.to_le_bytes());
         }
         capture.extend(frame);
-        count += 1;
     }
     fs::write(file, capture)?;
-    Ok(count)
+    Ok(u32::try_from(packets.len())?)
 }
 
 /// One Ethernet frame. Checksums are left 0: the file is never put on a wire as it is.

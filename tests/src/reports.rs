@@ -40,8 +40,21 @@ pub struct Plane {
     pub unavailable: Option<String>,
     /// Port pairs in use.
     pub ports_in_use: usize,
+    /// Worker threads.
+    pub workers: Vec<Worker>,
     /// The kernel lane, if there is one.
     pub kernel: Option<Kernel>,
+}
+
+/// A worker thread.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Worker {
+    /// `working`, `stalled` or `dead`.
+    pub health: String,
+    /// Calls it carries.
+    pub residents: usize,
+    /// Share of the last second it has worked.
+    pub load: f64,
 }
 
 /// The kernel lane as a whole.
@@ -141,6 +154,43 @@ pub struct Flow {
     pub digits: u64,
     /// To the far end and back, milliseconds.
     pub rtt_ms: Option<f64>,
+    /// How good it sounds.
+    pub quality: Quality,
+}
+
+/// How good a leg sounds.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Quality {
+    /// Mean opinion score of what arrives.
+    pub mos: Option<f64>,
+    /// Of what is sent, as the far end reports.
+    pub far_mos: Option<f64>,
+    /// The far end's report.
+    pub far: Option<FarEnd>,
+    /// The jitter buffer.
+    pub buffer: Option<Buffer>,
+}
+
+/// A far end's report.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct FarEnd {
+    /// Share of packets lost, 0 to 1.
+    pub loss: f64,
+    /// Its jitter, milliseconds.
+    pub jitter_ms: f64,
+}
+
+/// A jitter buffer.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Buffer {
+    /// How long packets wait, milliseconds.
+    pub delay_ms: f64,
+    /// Packets that came too late.
+    pub late: u64,
+    /// Packets left out.
+    pub overflow: u64,
+    /// Audio that was made up, milliseconds.
+    pub concealed_ms: u64,
 }
 
 impl Flow {
@@ -240,6 +290,10 @@ pub struct Leg {
     pub codec: Option<String>,
     /// Lane of what arrives on it.
     pub lane: Option<String>,
+    /// Mean opinion score of what arrives on it.
+    pub mos: Option<f64>,
+    /// Limits of the network that were crossed on it.
+    pub limits_crossed: Vec<String>,
     /// Keys pressed at its far end.
     pub digits: String,
 }

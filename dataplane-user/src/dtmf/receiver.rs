@@ -283,6 +283,52 @@ mod tests {
             prop_assert_eq!(heard, digits);
         }
 
+        /// Any durations and gaps, beginnings and markers lost, ends said up to three times or lost: each press is told
+        /// once, in order, and if an end of it arrived, with the duration it had.
+        #[test]
+        fn every_duration_is_told(
+            presses in prop::collection::vec((0u8..16, 2u32..900, 1u32..20, 0usize..4, any::<u64>()), 1..8),
+        ) {
+            // Durations are in packets of 160: up to 18 s, beyond what 16 bits can say (section 2.5.1.3).
+            const SEGMENT: u32 = 65_440;
+            let mut began = 70_000u32;
+            let mut packets = Vec::new();
+            let mut expected = Vec::new();
+            let mut last_code = 0;
+            for (step, length, gap, ends, lost) in presses {
+                // Another key: of one whose end is lost nobody can tell whether it was pressed anew or held on.
+                let code = (last_code + 1 + step % 15) % 16;
+                last_code = code;
+                let total = length * 160;
+                let mut longest = 0;
+                for place in 1..=length {
+                    let so_far = place * 160;
+                    let segment = (so_far - 1) / SEGMENT;
+                    let last = place == length;
+                    // Every segment must be heard to its end: what names the next is where it stops.
+                    let full = so_far % SEGMENT == 0;
+                    let arrives = full || last && ends > 0 || lost >> (place % 64) & 1 == 0;
+                    if arrives {
+                        longest = so_far;
+                        let duration = (so_far - segment * SEGMENT) as u16;
+                        for _ in 0..if last { ends.max(1) } else { 1 } {
+                            packets.push(packet(began + segment * SEGMENT, code, last && ends > 0, duration));
+                        }
+                    }
+                }
+                if longest > 0 {
+                    expected.push((key(code).unwrap(), if ends > 0 { total } else { longest }));
+                }
+                began += total + gap * 160;
+            }
+            let heard = hear(packets);
+            let told: Vec<(char, u32)> = heard
+                .iter()
+                .map(|press| (press.digit, (press.duration.as_nanos() / 125_000) as u32))
+                .collect();
+            prop_assert_eq!(told, expected);
+        }
+
         #[test]
         fn nothing_panics(packets in prop::collection::vec((any::<u32>(), prop::collection::vec(any::<u8>(), 0..8)), 0..50)) {
             hear(packets.into_iter().map(|(timestamp, payload)| Packet { timestamp, payload }));

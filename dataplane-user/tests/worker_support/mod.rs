@@ -95,6 +95,27 @@ impl Phone {
 
     /// Sends the next packet with a timestamp of its own, and returns it.
     pub fn send_at(&mut self, timestamp: u32, payload_type: u8, payload: &[u8]) -> Vec<u8> {
+        let packet = self.packet(timestamp, payload_type, payload);
+        self.send_raw(&packet);
+        packet
+    }
+
+    /// The next packet is lost.
+    pub fn skip(&mut self) {
+        self.hold_back(0, &[]);
+    }
+
+    /// The next packet, which is not sent.
+    pub fn hold_back(&mut self, payload_type: u8, payload: &[u8]) -> Vec<u8> {
+        self.packet(self.timestamp, payload_type, payload)
+    }
+
+    /// Sends a packet as it is.
+    pub fn send_raw(&self, packet: &[u8]) {
+        self.rtp.send_to(packet, self.gateway).unwrap();
+    }
+
+    fn packet(&mut self, timestamp: u32, payload_type: u8, payload: &[u8]) -> Vec<u8> {
         let mut packet = vec![0x80, payload_type];
         packet.extend(self.sequence.to_be_bytes());
         packet.extend(timestamp.to_be_bytes());
@@ -102,7 +123,6 @@ impl Phone {
         packet.extend(payload);
         self.sequence = self.sequence.wrapping_add(1);
         self.timestamp = self.timestamp.wrapping_add(160);
-        self.rtp.send_to(&packet, self.gateway).unwrap();
         packet
     }
 

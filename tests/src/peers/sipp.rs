@@ -10,7 +10,7 @@ use anyhow::{Result, ensure};
 use tempfile::TempDir;
 
 use crate::netns::Place;
-use crate::pcap;
+use crate::pcap::{self, Fate};
 use crate::process::Process;
 
 /// What sipp plays through.
@@ -30,6 +30,10 @@ pub enum Scenario {
     AnswersOnly,
     /// A caller that must be answered, and hung up on by the other side.
     HungUpOn,
+    /// A caller that plays `sound.pcap`, falls silent, and must be hung up on for that.
+    FallsSilent,
+    /// A caller that plays `sound.pcap`, puts the call on hold for `-d`, and hangs up itself.
+    Holds,
 }
 
 /// A sipp about to be started.
@@ -80,6 +84,8 @@ impl Sipp {
             Scenario::SignalsOnly => command.arg("-sf").arg(file("signals_only.xml")),
             Scenario::AnswersOnly => command.arg("-sf").arg(file("answers_only.xml")),
             Scenario::HungUpOn => command.arg("-sf").arg(file("hung_up_on.xml")),
+            Scenario::FallsSilent => command.arg("-sf").arg(file("falls_silent.xml")),
+            Scenario::Holds => command.arg("-sf").arg(file("holds.xml")),
         };
         // sipp writes its error log next to where it is started, and reads keys from its terminal unless told not to.
         command
@@ -105,6 +111,14 @@ impl Sipp {
     /// If it cannot be written.
     pub fn sound(&self, samples: &[i16]) -> Result<u32> {
         pcap::write_pcmu(&self.directory.path().join("sound.pcap"), samples)
+    }
+
+    /// The same, as it comes through a bad network.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn sound_through(&self, samples: &[i16], fate: impl Fn(u32) -> Fate) -> Result<u32> {
+        pcap::write_pcmu_through(&self.directory.path().join("sound.pcap"), samples, fate)
     }
 
     /// Starts it.
