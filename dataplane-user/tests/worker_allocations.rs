@@ -110,7 +110,7 @@ fn nothing_is_allocated_once_the_calls_are_up() {
     let (to_a, gateway_a) = sockets();
     let (to_b, gateway_b) = sockets();
     let (mut a, b) = (Phone::new(gateway_a), Phone::new(gateway_b));
-    let mut relay_leg = |endpoint, sockets, phone: &Phone| RelayLeg {
+    let relay_leg = |endpoint, sockets, phone: &Phone| RelayLeg {
         endpoint: EndpointId(endpoint),
         sockets,
         session: phone.session(),
@@ -132,17 +132,17 @@ fn nothing_is_allocated_once_the_calls_are_up() {
         }
     };
     // Longer than until the first reports, so that all has been done once.
-    run(400);
+    run(210);
     COUNTED.store(thread("media-0"), SeqCst);
-    run(300);
+    run(150);
     COUNTED.store(0, SeqCst);
     assert_eq!(CALLS.load(SeqCst), 0, "allocations on the worker's thread");
     let heard = leg.stats()[0].stream();
     assert!(
-        heard.packets > 600 && heard.lost > 10 && heard.duplicates > 20,
+        heard.packets > 300 && heard.reordered > 10 && heard.duplicates > 10,
         "{heard:?}"
     );
     assert!(leg.stats()[0].buffer().unwrap().concealed_ms > 0);
-    eventually("the relay has relayed", || pair.stats()[1].sent_packets() > 300);
-    assert!(events.try_iter().count() > 10);
+    eventually("the relay has relayed", || pair.stats()[1].sent_packets() > 250);
+    assert!(events.try_iter().count() > 5);
 }

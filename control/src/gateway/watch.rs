@@ -45,7 +45,7 @@ impl Measure {
 /// Something to be told of a leg.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Finding {
-    /// Nothing has come for this long.
+    /// Nothing has come for as long as is waited for.
     Quiet(Duration),
     /// A period was beyond a limit: what was measured, and the limit; milliseconds, or a share.
     Crossed(Measure, f64, f64),
@@ -107,8 +107,8 @@ impl Watched {
         }
         self.packets = flow.received.packets;
         let quiet = now.since(self.quiet_since);
-        if rules.timeout.is_some_and(|timeout| quiet >= timeout) {
-            findings.push(Finding::Quiet(quiet));
+        if let Some(timeout) = rules.timeout.filter(|timeout| quiet >= *timeout) {
+            findings.push(Finding::Quiet(timeout));
         }
         self.jitters.0 += flow.received.jitter_ms;
         self.jitters.1 += 1;

@@ -18,6 +18,9 @@ const PEAKS: usize = 60;
 /// Of a hundred windows, how many the buffer is to be long enough for.
 const PERCENTILE: usize = 95;
 
+/// From this many windows on a single peak is left out, though it is more than the percentile leaves out.
+const FEW: usize = 4;
+
 /// Greatest delay that is believed, µs.
 const MAX_DELAY_US: i64 = 2_000_000;
 
@@ -135,6 +138,12 @@ impl Arrivals {
         let mut peaks = self.peaks_us;
         let known = &mut peaks[..self.closed.min(PEAKS)];
         let place = (known.len() * PERCENTILE).div_ceil(100).saturating_sub(1);
+        // Soon after the beginning one is more than five of a hundred, and yet it may not come back.
+        let place = if known.len() >= FEW {
+            place.min(known.len() - 2)
+        } else {
+            place
+        };
         self.percentile_us = *known.select_nth_unstable(place).1;
     }
 }
@@ -166,6 +175,9 @@ mod tests {
         assert_eq!(arrivals.spread_us(), 60_000);
         // One in half a minute.
         let arrivals = after((0..1500).map(|place| if place == 700 { 60 } else { 0 }));
+        assert!(arrivals.spread_us() < 1000, "{}", arrivals.spread_us());
+        // One soon after the beginning.
+        let arrivals = after((0..250).map(|place| if place == 120 { 60 } else { 0 }));
         assert!(arrivals.spread_us() < 1000, "{}", arrivals.spread_us());
     }
 

@@ -487,7 +487,7 @@ impl JitterBuffer {
     fn place(&mut self, header: &RtpHeader, kind: Kind, now_us: i64) -> Option<(i64, i64, bool)> {
         let known = self.source.filter(|source| {
             let ahead = header.sequence().wrapping_sub(source.sequence);
-            source.ssrc == header.ssrc() && (ahead < MAX_DROPOUT || ahead > u16::MAX - MAX_MISORDER)
+            source.ssrc == header.ssrc() && !(MAX_DROPOUT..=u16::MAX - MAX_MISORDER).contains(&ahead)
         });
         let Some(mut source) = known else {
             return Some(self.begin(header, now_us));

@@ -60,8 +60,8 @@ pub(super) struct Reporter {
     heard: Option<(u32, u64)>,
     /// Expected and received when the last report was written.
     before: (u64, u64),
-    /// Packets sent when the last report was written.
-    sent_before: u64,
+    /// Packets sent when the last two reports were written, the older first.
+    sent_before: [u64; 2],
     packet: [u8; LEN],
 }
 
@@ -75,7 +75,7 @@ impl Reporter {
             ours: RoundTrip::default(),
             heard: None,
             before: (0, 0),
-            sent_before: 0,
+            sent_before: [0; 2],
             packet: [0; LEN],
         }
     }
@@ -105,7 +105,8 @@ impl Reporter {
             length: 0,
         };
         // Who has sent nothing since the last report but one is no sender (section 6.4).
-        let is_sender = sent.packets > self.sent_before;
+        let [last_but_one, last] = self.sent_before;
+        let is_sender = sent.packets > last_but_one;
         let words = if is_sender { 6 } else { 1 } + if block.is_some() { BLOCK_LEN as u8 / 4 } else { 0 };
         let kind = if is_sender { SENDER } else { RECEIVER };
         writer.bytes(&[0x80 | u8::from(block.is_some()), kind, 0, words]);
@@ -130,7 +131,7 @@ impl Reporter {
             writer.word(sent.ssrc);
         }
         let length = writer.length;
-        self.sent_before = sent.packets;
+        self.sent_before = [last, sent.packets];
         let packet = &self.packet[..length];
         self.ours.on_packet(&RoundTrip::default(), packet, now_ns);
         packet
@@ -240,7 +241,10 @@ mod tests {
     #[test]
     fn who_has_sent_nothing_more_is_a_receiver_and_who_leaves_says_so() {
         let mut reporter = Reporter::new(Duration::ZERO);
-        reporter.write(&sent(250), &StreamAccount::default(), Goes::On, SECOND);
+        for _ in 0..2 {
+            let packet = reporter.write(&sent(250), &StreamAccount::default(), Goes::On, SECOND);
+            assert_eq!(packet[1], SENDER);
+        }
         let account = received(1..=10);
         let packet = reporter.write(&sent(250), &account, Goes::Away, 2 * SECOND);
         assert_eq!(packet[..4], [0x81, RECEIVER, 0, 7]);
