@@ -400,6 +400,38 @@ fn a_callee_that_refuses_is_passed_on_and_our_own_troubles_are_not() {
 }
 
 #[test]
+fn a_leg_without_media_ends_both_and_says_why() {
+    let mut call = dialled();
+    on(
+        &mut call,
+        Event::Answered {
+            sdp: Some(ANSWER.as_bytes().to_vec()),
+        },
+    );
+    let quiet = std::time::Duration::from_secs(60);
+    let actions = on(&mut call, Event::MediaTimeout { side: Side::B, quiet });
+    let why = "Q.850;cause=102;text=\"no media from leg b for 60 s\"";
+    let told: Vec<Side> = actions
+        .iter()
+        .filter_map(|action| match action {
+            Action::HangUp { side, text } if text == why => Some(*side),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, [Side::A, Side::B], "{actions:?}");
+    for side in told {
+        on(
+            &mut call,
+            Event::Terminated {
+                side,
+                cause: Termination::ByeAnswered,
+            },
+        );
+    }
+    assert_eq!(call.phase(), Phase::Ended);
+}
+
+#[test]
 fn a_caller_that_gives_up_stops_the_ringing() {
     let mut call = dialled();
     let actions = on(&mut call, Event::Cancelled);

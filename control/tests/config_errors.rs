@@ -53,6 +53,23 @@ fn one_mistake_one_line() {
             "[sdp]\nuser = \"x\"",
             ":2: sdp.user: unknown key; there is \"origin_user\", \"session_name\"",
         ),
+        // media
+        (
+            "[media]\njitter_max = \"600ms\"",
+            ":2: media.jitter_max: \"600ms\" is more than packets can be kept; write at most \"500ms\"",
+        ),
+        (
+            "[media]\njitter_min = \"300ms\"",
+            ":2: media.jitter_max: 200ms is less than media.jitter_min, 300ms; write more, or less there",
+        ),
+        (
+            "[media]\nloss_limit = \"0.01\"",
+            ":2: media.loss_limit: \"0.01\" is not a share of packets; write \"1%\" or \"off\"",
+        ),
+        (
+            "[media]\nmedia_timeout = \"never\"",
+            ":2: media.media_timeout: \"never\" is not a duration; write a number and a unit: \"500ms\", \"4s\", \"2m\" or \"1h\", or \"off\"",
+        ),
         // kinds of value
         ("sip = 5", ":1: sip: is a number, must be a section; write [sip] once"),
         (

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use voxlane::config::Config;
-use voxlane::config::model::{AgentEndpoint, HostPort, LegMedia, RtcpMux, Target, Xdp};
+use voxlane::config::model::{AgentEndpoint, HostPort, LegMedia, QualityLimits, RtcpMux, Target, Xdp};
 use voxlane_dataplane::media_plane::{LatchMode, Pacing, Unallocated};
 use voxlane_dataplane::plane::Policing;
 
@@ -22,6 +22,8 @@ fn the_embedded_defaults_are_sound_and_the_defaults_of_the_code() {
     let media = &embedded.media;
     assert_eq!((media.unallocated, media.police), (Unallocated::Drop, Policing::On));
     assert_eq!(media.dscp.tos(), 46 << 2);
+    assert_eq!(media.timeout, Some(Duration::from_secs(60)));
+    assert_eq!(media.limits, QualityLimits::default());
     assert_eq!(media.pin.as_deref(), Some(Path::new("/sys/fs/bpf/voxlane/voxlane")));
     assert_eq!(
         embedded.trunks[0].media,
@@ -67,6 +69,13 @@ fn every_key() {
         dscp = "CS5"
         police = "off"
         pin = "/sys/fs/bpf/v"
+        jitter_min = "20ms"
+        jitter_max = "0.3s"
+        media_timeout = "off"
+        latency_limit = "100ms"
+        jitter_limit = "off"
+        loss_limit = "2.5%"
+        quality_period = "1m"
         [sdp]
         origin_user = "o"
         session_name = "s n"
@@ -81,6 +90,8 @@ fn every_key() {
         latch = "strict"
         pacing = "auto"
         rtcp_mux = "offer"
+        latency_limit = "off"
+        loss_limit = "5 %"
         [[tenant]]
         name = "n"
         domains = ["a.example"]
@@ -109,7 +120,24 @@ fn every_key() {
     assert_eq!((media.unallocated, media.police), (Unallocated::Pass, Policing::Off));
     assert_eq!(media.dscp.tos(), 40 << 2);
     assert_eq!(media.pin.as_deref(), Some(Path::new("/sys/fs/bpf/v")));
+    assert_eq!(
+        (media.jitter.min, media.jitter.max),
+        (Duration::from_millis(20), Duration::from_millis(300))
+    );
+    assert_eq!((media.timeout, media.quality_period), (None, Duration::from_secs(60)));
+    let limits = QualityLimits {
+        latency: Some(Duration::from_millis(100)),
+        jitter: None,
+        loss: Some(0.025),
+    };
+    assert_eq!(media.limits, limits);
     let trunk = &config.trunks[0];
+    let of_trunk = QualityLimits {
+        latency: None,
+        jitter: None,
+        loss: Some(0.05),
+    };
+    assert_eq!(trunk.limits.over(media.limits), of_trunk);
     assert_eq!(trunk.media_address, "2001:db8::1".parse().ok());
     assert_eq!(
         trunk.media,

@@ -18,8 +18,8 @@ use voxlane::sip::Counters;
 use voxlane_dataplane::codec::Codec;
 use voxlane_dataplane::lane::{Lane, Reason};
 use voxlane_dataplane::media_plane::{
-    AttachMode, EndpointId, FlowReport, InterfaceStatus, KernelStatus, MirroredFrame, PlaneStatus, Quality,
-    StreamStats, WorkerHealth, WorkerStatus,
+    AttachMode, BufferStats, EndpointId, FlowReport, InterfaceStatus, KernelStatus, MirroredFrame, PlaneStatus,
+    Quality, StreamStats, WorkerHealth, WorkerStatus,
 };
 
 /// A gateway with one call to an agent.
@@ -143,6 +143,11 @@ impl Inspect for Gateway {
             paced: false,
             quality: Quality {
                 mos: Some(4.25),
+                buffer: Some(BufferStats {
+                    delay_ms: 30.0,
+                    late: 7,
+                    ..BufferStats::default()
+                }),
                 ..Quality::default()
             },
         };
@@ -238,7 +243,8 @@ async fn the_json_has_the_shape_that_is_promised() {
             "cause": null, "digits": "12",
             "legs": [{
                 "side": "a", "call_id": "x@y", "local": "203.0.113.50:10000", "remote": null, "codec": "PCMU",
-                "lane": "worker", "reason": "agent", "digits": "12"
+                "lane": "worker", "reason": "agent", "digits": "12",
+                "mos": 4.4, "far_mos": null, "limits_crossed": []
             }],
         })
     );
@@ -278,6 +284,18 @@ async fn metrics_are_computed_from_the_reports() {
         "voxlane_xdp_attached{interface=\"eth1\",mode=\"native\"} 0",
         "voxlane_xdp_attached{interface=\"eth1\",mode=\"generic\"} 1",
         "voxlane_flows_paced 0",
+        "voxlane_worker_up{worker=\"0\"} 0.0",
+        "voxlane_worker_calls{worker=\"0\"} 3.0",
+        "voxlane_worker_load{worker=\"0\"} 0.25",
+        "voxlane_worker_late_seconds{worker=\"0\"} 0.0015",
+        "voxlane_worker_commands{worker=\"0\"} 4.0",
+        "voxlane_worker_frames_given_up_total{worker=\"0\"} 2",
+        "voxlane_media_timeouts_total 5",
+        "voxlane_limit_crossings_total{limit=\"loss\"} 6",
+        "voxlane_mos_mean{lane=\"worker\",way=\"received\"} 4.25",
+        "voxlane_mos_lowest{lane=\"worker\",way=\"received\"} 4.25",
+        "voxlane_jitter_buffer_late 7",
+        "voxlane_jitter_buffer_longest_seconds 0.03",
         "voxlane_xdp_packets_total{outcome=\"forwarded\"} 1000",
         "voxlane_xdp_packets_total{outcome=\"unallocated\"} 3",
         "# TYPE voxlane_xdp_duration_seconds histogram",

@@ -135,7 +135,6 @@ fn nothing_is_allocated_once_the_calls_are_up() {
     run(210);
     COUNTED.store(thread("media-0"), SeqCst);
     run(150);
-    COUNTED.store(0, SeqCst);
     assert_eq!(CALLS.load(SeqCst), 0, "allocations on the worker's thread");
     let heard = leg.stats()[0].stream();
     assert!(
@@ -143,6 +142,17 @@ fn nothing_is_allocated_once_the_calls_are_up() {
         "{heard:?}"
     );
     assert!(leg.stats()[0].buffer().unwrap().concealed_ms > 0);
+    // A new call is not up yet: what counts does count.
+    let (to_another, _) = sockets();
+    workers.add_leg(NewLeg {
+        endpoint: EndpointId(4),
+        sockets: to_another,
+        agent: AgentSpec::Echo,
+        session: None,
+        left: None,
+    });
+    eventually("a new call is counted", || CALLS.load(SeqCst) > 0);
+    COUNTED.store(0, SeqCst);
     eventually("the relay has relayed", || pair.stats()[1].sent_packets() > 250);
     assert!(events.try_iter().count() > 5);
 }

@@ -82,6 +82,9 @@ fn round_trips(binary: &Path, rtcp: Rtcp, config: &str) -> Result<()> {
     for flow in &flows.flows {
         assert_eq!((flow.lane.as_str(), flow.userspace_packets), ("kernel", 0), "{flow:?}");
         assert!(flow.rtt_ms.is_some_and(|rtt| (0.0..1000.0).contains(&rtt)), "{flow:?}");
+        // How it sounds is known although no packet of it was seen.
+        assert!(flow.quality.mos.is_some_and(|mos| mos > 3.5), "{flow:?}");
+        assert!(flow.quality.far_mos.is_some_and(|mos| mos > 3.5), "{flow:?}");
         assert_eq!(flow.all_dropped(), 0, "{flow:?}");
         expected.push(match rtcp {
             Rtcp::OwnPort => flow.local.port() + 1,
