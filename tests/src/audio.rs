@@ -49,8 +49,9 @@ pub fn breaks(samples: &[i16], frequency: u32) -> usize {
     let Some((first, last)) = windows.iter().position(loud).zip(windows.iter().rposition(loud)) else {
         return 0;
     };
-    // The sound begins somewhere in the first loud window and ends in the last.
-    let Some(amid) = windows.get(first + 1..last) else {
+    // The sound begins somewhere in the first loud window. What is heard after its last packet is made up and fades within
+    // 60 ms: two windows more, at most.
+    let Some(amid) = windows.get(first + 1..last.saturating_sub(2)) else {
         return 0;
     };
     let impure = amid.iter().filter(|window| purity(window, frequency).share < PURE);
