@@ -316,11 +316,12 @@ mod tests {
         json!({
             "local": "10.200.1.1:10000", "forwarded_to": null, "lane": lane, "reason": reason, "received": stream(),
             "userspace_packets": 0, "call": "1", "leg": leg, "sent_packets": 200, "drops": [], "digits": 0, "rtt_ms": null,
+            "quality": { "mos": 4.4 },
         })
     }
 
     fn evidence(relay: &[Value; 2], unavailable: Option<&str>) -> Evidence {
-        let plane = json!({ "interfaces": [], "unavailable": unavailable, "ports_in_use": 0 });
+        let plane = json!({ "interfaces": [], "unavailable": unavailable, "ports_in_use": 0, "workers": [] });
         Evidence {
             agent: Ok(placed(None, json!([flow("a", "worker", Some("agent"))]))),
             relay: Ok(placed(Some(phone(CALLER_TONE, "received")), json!(relay))),
