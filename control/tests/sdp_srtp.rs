@@ -1,6 +1,5 @@
 //! SRTP by offer and answer: what each policy offers, takes and refuses.
 #![allow(clippy::unwrap_used, reason = "in a test, an assertion")]
-#![allow(clippy::unwrap_used, reason = "in a test, an assertion")]
 
 use voxlane::config::model::{KeysInClear, RtcpMux, SdpIdentity, SrtpPolicy};
 use voxlane::sdp::{
