@@ -64,24 +64,23 @@ fn check(bytes: &[u8]) {
         let _ = offer_like(&local, &caps, &theirs, &caps.codecs, transcode);
     }
     if let Ok((text, session)) = answer(&theirs, &local, &caps) {
-        let streams = |text: &[u8]| {
-            text.split(|&byte| byte == b'\n')
-                .filter(|line| line.starts_with(b"m="))
-                .count()
+        let streams = |text: &[u8]| -> Vec<String> {
+            let lines = text.split(|&byte| byte == b'\n');
+            let lines = lines.filter(|line| line.starts_with(b"m="));
+            lines.map(|line| String::from_utf8_lossy(line).into_owned()).collect()
         };
+        let (offer, answer) = (streams(bytes), streams(&text));
         assert_eq!(
-            streams(&text),
-            streams(bytes),
+            answer.len(),
+            offer.len(),
             "RFC 3264 section 6: as many streams as the offer"
         );
         let ours = Description::parse(&text).expect("we read our own answer");
-        let offered: Vec<u8> = theirs
-            .audio()
-            .expect("it was answered")
-            .formats
-            .iter()
-            .map(|format| format.payload_type)
-            .collect();
+        let refused = |stream: &String| stream.split_ascii_whitespace().nth(1) == Some("0");
+        let place = answer.iter().position(|stream| !refused(stream));
+        let place = place.expect("one stream is taken");
+        let answered = theirs.audio_at(place).expect("it is audio");
+        let offered: Vec<u8> = answered.formats.iter().map(|format| format.payload_type).collect();
         for format in &ours.audio().expect("we wrote it").formats {
             assert!(offered.contains(&format.payload_type), "{format:?} was not offered");
         }

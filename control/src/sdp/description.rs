@@ -143,6 +143,12 @@ impl Description {
         }
     }
 
+    /// The stream at a place among all streams, if it is audio that could be taken.
+    pub fn audio_at(&self, place: usize) -> Option<&Audio> {
+        let audio = self.audio.iter().find(|(at, _)| *at == place);
+        audio.map(|(_, audio)| audio)
+    }
+
     /// The audio stream of which `judge` makes something, with its position among the streams and what was made of it:
     /// some offer the same audio over RTP and over SRTP.
     ///
