@@ -1,7 +1,7 @@
 //! Nothing is allocated on the way of a packet through a bridge once the call is up.
 
 #![allow(clippy::unwrap_used, reason = "in a test, an assertion")]
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "an allocator cannot be written without")]
 
 mod worker_support;
 
