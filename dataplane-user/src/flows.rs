@@ -148,6 +148,7 @@ impl Heard {
     }
 
     /// Somebody else had heard `before` when this went on from it, and `after` when it had worked off what was left.
+    #[cfg(feature = "ebpf")]
     pub(crate) fn add_late(&mut self, before: &Self, after: &Self) {
         self.datagrams += after.datagrams.saturating_sub(before.datagrams);
         self.digits += after.digits.saturating_sub(before.digits);
