@@ -690,6 +690,12 @@ impl FlowState {
         self.forwarded += 1;
     }
 
+    /// A packet that was counted as sent on was not, after all.
+    pub fn on_not_forwarded(&mut self, reason: DropReason) {
+        self.forwarded = self.forwarded.saturating_sub(1);
+        self.on_dropped(reason);
+    }
+
     /// Counts a packet that was dropped.
     #[inline(always)]
     pub fn on_dropped(&mut self, reason: DropReason) {

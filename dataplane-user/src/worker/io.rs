@@ -8,7 +8,7 @@ use std::mem::size_of;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::guard::Guard;
 
@@ -25,6 +25,8 @@ pub struct Sockets {
     pub rtp: UdpSocket,
     /// RTCP, one port above.
     pub rtcp: UdpSocket,
+    /// The TOS byte or traffic class of what they send.
+    pub(crate) tos: u8,
     /// SRTP on this wire.
     pub(crate) guard: Guard,
 }
@@ -41,6 +43,7 @@ impl Sockets {
         Ok(Self {
             rtp: bind(rtp, tos)?,
             rtcp: bind(rtcp, tos)?,
+            tos,
             guard: Guard::default(),
         })
     }
@@ -119,6 +122,50 @@ pub(super) fn receive_from(socket: &mio::net::UdpSocket, buffer: &mut [u8]) -> R
 /// Sends one datagram; whether the system took it.
 pub(super) fn send_to(socket: &mio::net::UdpSocket, datagram: &[u8], to: SocketAddr) -> bool {
     socket.send_to(datagram, to).is_ok()
+}
+
+/// A packet to send.
+pub(super) struct Message<'a> {
+    /// All of it that the socket is to be given.
+    pub(super) bytes: &'a [u8],
+    pub(super) to: &'a SockAddr,
+}
+
+/// Sends at most `MOST` packets by one socket, in as few system calls as it takes. `unsent` is told the places of those that
+/// the system refused.
+pub(super) fn send_all<'a, const MOST: usize>(
+    socket: &Socket,
+    messages: impl Iterator<Item = Message<'a>>,
+    mut unsent: impl FnMut(usize),
+) {
+    // SAFETY: integers and pointers, for all of which zero is a value.
+    let (mut headers, mut parts) = unsafe { std::mem::zeroed::<([libc::mmsghdr; MOST], [libc::iovec; MOST])>() };
+    let mut count = 0;
+    for ((header, part), message) in headers.iter_mut().zip(&mut parts).zip(messages) {
+        part.iov_base = message.bytes.as_ptr().cast_mut().cast();
+        part.iov_len = message.bytes.len();
+        header.msg_hdr.msg_iov = part;
+        header.msg_hdr.msg_iovlen = 1;
+        header.msg_hdr.msg_name = message.to.as_ptr().cast_mut().cast();
+        header.msg_hdr.msg_namelen = message.to.len();
+        count += 1;
+    }
+    let mut first = 0;
+    while first < count {
+        let left = &mut headers[first..count];
+        // SAFETY: the headers point to parts and addresses that outlive the call, and those to bytes that are borrowed for
+        // 'a; the kernel writes to nothing but the headers' lengths.
+        let sent = unsafe { libc::sendmmsg(socket.as_raw_fd(), left.as_mut_ptr(), left.len() as libc::c_uint, 0) };
+        match usize::try_from(sent) {
+            Ok(sent) if sent > 0 => first += sent,
+            _ if io::Error::last_os_error().kind() == ErrorKind::Interrupted => {}
+            // It is the first that was refused.
+            _ => {
+                unsent(first);
+                first += 1;
+            }
+        }
+    }
 }
 
 /// The clock of `bpf_ktime_get_ns`.

@@ -15,6 +15,7 @@
 //! - `leg`: a leg with its agent.
 //! - `stats`: what a leg has come to, readable from any thread.
 //! - `guard`: SRTP on the wire of a leg.
+//! - `wire`: how packets leave, those of many legs together.
 //! - `ports`, `clock`, `io`: the operating system. Only `io` has unsafe code.
 
 mod bridge;
@@ -32,6 +33,7 @@ mod run;
 mod stats;
 mod token;
 mod wheel;
+mod wire;
 
 use crate::reception::Limits;
 

@@ -228,18 +228,26 @@ impl Thread {
         let (commands, inbox) = unbounded();
         let pulse = Arc::new(Pulse::default());
         pulse.beat(clock.now());
-        let (worker, waker) = Worker::new(settings, clock, inbox, events, Arc::clone(&pulse))?;
-        let (pinned, core_in_use) = bounded(1);
-        let join = std::thread::Builder::new()
-            .name(format!("media-{index}"))
-            .spawn(move || {
+        let (started, start) = bounded(1);
+        let join = {
+            let pulse = Arc::clone(&pulse);
+            let thread = std::thread::Builder::new().name(format!("media-{index}"));
+            thread.spawn(move || {
                 let core = core.filter(|core| pin(*core));
+                let (worker, ready) = match Worker::new(settings, clock, inbox, events, pulse) {
+                    Ok((worker, waker)) => (Some(worker), Ok((core, waker))),
+                    Err(error) => (None, Err(error)),
+                };
                 // The receiver waits for this one message.
-                let _ = pinned.send(core);
-                worker.run();
-            })?;
+                let _ = started.send(ready);
+                if let Some(worker) = worker {
+                    worker.run();
+                }
+            })?
+        };
+        let (core, waker) = start.recv().map_err(io::Error::other)??;
         Ok(Self {
-            core: core_in_use.recv().unwrap_or_default(),
+            core,
             commands,
             waker,
             pulse,

@@ -8,7 +8,8 @@ use mio::{Interest, Registry, Token};
 use voxlane_common::rtcp;
 
 use super::guard::Guard;
-use super::io::{Sockets, send_to};
+use super::io::Sockets;
+use super::wire::{Envelope, Unsent, Wire};
 pub(super) use crate::srtp::Kind;
 use crate::srtp::{Refusal, SrtpKeys};
 
@@ -17,17 +18,24 @@ pub(super) struct Ports {
     rtp: UdpSocket,
     rtcp: UdpSocket,
     local_rtp: SocketAddr,
+    tos: u8,
     guard: Guard,
+    wire: Wire,
+    /// RTP and RTCP that was taken and then not sent.
+    unsent: [Unsent; 2],
 }
 
 impl Ports {
-    /// Takes the sockets over.
-    pub(super) fn new(sockets: Sockets) -> io::Result<Self> {
+    /// Takes the sockets over; what is sent goes by `wire`.
+    pub(super) fn new(sockets: Sockets, wire: &Wire) -> io::Result<Self> {
         Ok(Self {
             local_rtp: sockets.rtp.local_addr()?,
             rtp: UdpSocket::from_std(sockets.rtp),
             rtcp: UdpSocket::from_std(sockets.rtcp),
+            tos: sockets.tos,
             guard: sockets.guard,
+            wire: wire.clone(),
+            unsent: Default::default(),
         })
     }
 
@@ -70,15 +78,44 @@ impl Ports {
         self.guard.protect(kind, buffer, length)
     }
 
-    /// Sends a packet by the socket of `by`, protected if this leg has SRTP; whether the system took it.
+    /// Sends a packet by the socket of `by`, protected if this leg has SRTP; whether it was taken.
     pub(super) fn send(&mut self, kind: Kind, by: Kind, packet: &[u8], to: SocketAddr) -> bool {
+        let envelope = self.envelope(by, to);
         let socket = match by {
             Kind::Rtp => &self.rtp,
             Kind::Rtcp => &self.rtcp,
         };
         match self.guard.sealed(kind, packet) {
-            Ok(packet) => send_to(socket, packet, to),
+            Ok(packet) => self.wire.send(socket, &envelope, packet, counter(&self.unsent, kind)),
             Err(_) => false,
+        }
+    }
+
+    /// Sends what is protected already, if this leg has SRTP; whether it was taken.
+    pub(super) fn send_sealed(&self, kind: Kind, by: Kind, packet: &[u8], to: SocketAddr) -> bool {
+        let unsent = counter(&self.unsent, kind);
+        self.wire.send(self.socket(by), &self.envelope(by, to), packet, unsent)
+    }
+
+    /// Packets of this kind that were taken and not sent, since this was asked last.
+    pub(super) fn take_unsent(&self, kind: Kind) -> u32 {
+        counter(&self.unsent, kind).take()
+    }
+
+    /// Sends what waits, of all legs.
+    pub(super) fn flush(&self) {
+        self.wire.flush();
+    }
+
+    fn envelope(&self, by: Kind, to: SocketAddr) -> Envelope {
+        let mut from = self.local_rtp;
+        if by == Kind::Rtcp {
+            from.set_port(from.port() + 1);
+        }
+        Envelope {
+            from,
+            to,
+            tos: self.tos,
         }
     }
 
@@ -89,6 +126,7 @@ impl Ports {
 
     /// Gives the sockets away, with what waits in them.
     pub(super) fn into_sockets(mut self, registry: &Registry) -> Sockets {
+        self.flush();
         for socket in [&mut self.rtp, &mut self.rtcp] {
             if let Err(error) = registry.deregister(socket) {
                 tracing::warn!(%error, "a socket that is given away was not watched");
@@ -97,6 +135,7 @@ impl Ports {
         Sockets {
             rtp: self.rtp.into(),
             rtcp: self.rtcp.into(),
+            tos: self.tos,
             guard: self.guard,
         }
     }
@@ -105,5 +144,14 @@ impl Ports {
     pub(super) fn register(&mut self, registry: &Registry, rtp: Token, rtcp: Token) -> io::Result<()> {
         registry.register(&mut self.rtp, rtp, Interest::READABLE)?;
         registry.register(&mut self.rtcp, rtcp, Interest::READABLE)
+    }
+}
+
+/// Where packets of a kind are counted that were taken and not sent.
+fn counter(unsent: &[Unsent; 2], kind: Kind) -> &Unsent {
+    let [rtp, rtcp] = unsent;
+    match kind {
+        Kind::Rtp => rtp,
+        Kind::Rtcp => rtcp,
     }
 }

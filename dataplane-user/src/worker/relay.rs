@@ -19,9 +19,9 @@ use voxlane_common::splice::Continuity;
 
 use super::clock::Clock;
 use super::command::{NewRelay, Parted, RelayLeg};
-use super::io::send_to;
 use super::ports::{Kind, Ports};
 use super::stats::LegStats;
+use super::wire::Wire;
 use crate::dtmf;
 use crate::flows::{self, Heard, Leg, LegState, Rules};
 use crate::media_plane::{EndpointId, MediaEvent, Session};
@@ -92,11 +92,12 @@ impl RelayPair {
         stats: Arc<[LegStats]>,
         clock: Clock,
         events: Sender<MediaEvent>,
+        wire: &Wire,
     ) -> io::Result<Self> {
         let [a, b] = pair.legs;
         let mut relay = Self {
             endpoints: [a.endpoint, b.endpoint],
-            ports: [Ports::new(a.sockets)?, Ports::new(b.sockets)?],
+            ports: [Ports::new(a.sockets, wire)?, Ports::new(b.sockets, wire)?],
             rtp: Default::default(),
             rtcp: Default::default(),
             heard: Default::default(),
@@ -157,7 +158,7 @@ impl RelayPair {
     }
 
     /// Ends it; what is known of the legs, and their sockets.
-    pub(super) fn part(self, registry: &Registry) -> Parted {
+    pub(super) fn part(mut self, registry: &Registry) -> Parted {
         Parted {
             states: self.states(),
             sockets: self.ports.map(|ports| ports.into_sockets(registry)),
@@ -185,7 +186,11 @@ impl RelayPair {
     }
 
     /// What is known of the legs, without what signalling has made void since their last packets.
-    fn states(&self) -> [LegState; 2] {
+    fn states(&mut self) -> [LegState; 2] {
+        for side in [Side::A, Side::B] {
+            self.ports[side.index()].flush();
+            self.take_back_unsent(side);
+        }
         let entered = |half: &Half| {
             let mut state = half.state;
             state.enter(&half.flow);
@@ -199,6 +204,24 @@ impl RelayPair {
                 ..self.heard[side]
             },
         })
+    }
+
+    /// What the system refused to send to one leg, after it had been taken, was dropped.
+    fn take_back_unsent(&mut self, to: Side) {
+        let (ports, from) = (&self.ports[to.index()], to.other());
+        let halves = [(Kind::Rtp, &mut self.rtp), (Kind::Rtcp, &mut self.rtcp)];
+        let mut unsent = 0;
+        for (kind, halves) in halves {
+            let state = &mut halves[from.index()].state;
+            let count = ports.take_unsent(kind);
+            for _ in 0..count {
+                state.on_not_forwarded(DropReason::NoRoute);
+            }
+            unsent += count;
+        }
+        if unsent > 0 {
+            self.publish(from);
+        }
     }
 
     fn program(&mut self) {
@@ -242,6 +265,7 @@ impl RelayPair {
         now: Duration,
     ) {
         let (here, there) = (side.index(), side.other().index());
+        self.take_back_unsent(side.other());
         self.stats[here].on_received();
         self.poll_keys(now);
         let Ok(length) = self.ports[here].unprotect(kind, &mut buffer[..length]) else {
@@ -370,12 +394,12 @@ fn send(
         .protect(kind, buffer, datagram_length)
         .map_err(|_| NotSent::Refused)?;
     // Of a leg on which RTP and RTCP share a port, both leave by it.
-    let socket = if forward.headers.source == TransportAddress::new(ports.local_rtp()) {
-        ports.socket(Kind::Rtp)
+    let by = if forward.headers.source == TransportAddress::new(ports.local_rtp()) {
+        Kind::Rtp
     } else {
-        ports.socket(kind)
+        kind
     };
-    if send_to(socket, &buffer[..sent_length], destination) {
+    if ports.send_sealed(kind, by, &buffer[..sent_length], destination) {
         Ok(())
     } else {
         Err(dropped(DropReason::NoRoute))

@@ -26,6 +26,7 @@ use super::leg::{Arrived, Content, Line, MAX_AUDIO, Marker};
 use super::ports::{Kind, Ports};
 use super::relay::{Side, Taking};
 use super::stats::LegStats;
+use super::wire::Wire;
 use crate::dtmf::Press;
 use crate::flows::{LegState, Rules, sends};
 use crate::media_plane::{EndpointId, MediaEvent, Session};
@@ -79,6 +80,7 @@ impl Bridge {
         events: Sender<MediaEvent>,
         slot: usize,
         now: Duration,
+        wire: &Wire,
     ) -> io::Result<Self> {
         let [a, b] = pair.legs;
         let codecs = [a.session.codec, b.session.codec];
@@ -86,7 +88,14 @@ impl Bridge {
         let leg = |place: usize, leg: RelayLeg| {
             let [from, to] = [codecs[1 - place], codecs[place]];
             let ptime = leg.session.ptime;
-            let mut line = Line::new(Ports::new(leg.sockets)?, ptime, Arc::clone(&stats), place, clock, now);
+            let mut line = Line::new(
+                Ports::new(leg.sockets, wire)?,
+                ptime,
+                Arc::clone(&stats),
+                place,
+                clock,
+                now,
+            );
             if let Some(left) = left {
                 line.take_up(left[place]);
             }

@@ -1,0 +1,172 @@
+//! The headers of a packet that a worker sends past the UDP sockets: those that a socket of its leg would have written.
+
+use std::net::{IpAddr, SocketAddr};
+
+use voxlane_common::frame::{ETHERNET, IPV4, IPV6, PROTOCOL_UDP, TAG, UDP};
+use voxlane_common::rewrite::TTL;
+
+/// Where the payload of a packet begins in its buffer: behind the longest headers there are.
+pub(super) const HEADROOM: usize = ETHERNET + TAG + IPV6 + UDP;
+
+/// "Do not fragment", offset 0.
+const DONT_FRAGMENT: [u8; 2] = [0x40, 0];
+
+/// Whence, where to, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::worker) struct Envelope {
+    pub(in crate::worker) from: SocketAddr,
+    pub(in crate::worker) to: SocketAddr,
+    /// The TOS byte or traffic class.
+    pub(in crate::worker) tos: u8,
+}
+
+/// Writes IP and UDP headers (RFC 791, 8200, 768) before the `length` bytes at [`HEADROOM`]; where they begin. `None` if
+/// there is no such packet: addresses of two families, or too long a payload.
+pub(super) fn seal(buffer: &mut [u8], length: usize, envelope: &Envelope) -> Option<usize> {
+    let udp_at = HEADROOM - UDP;
+    let udp_length = u16::try_from(length + UDP).ok()?.to_be_bytes();
+    let packet = buffer.get_mut(..HEADROOM + length)?;
+    let udp: &mut [u8; UDP] = packet.get_mut(udp_at..)?.first_chunk_mut()?;
+    udp[..2].copy_from_slice(&envelope.from.port().to_be_bytes());
+    udp[2..4].copy_from_slice(&envelope.to.port().to_be_bytes());
+    udp[4..6].copy_from_slice(&udp_length);
+    udp[6..].fill(0);
+    let (ip_at, addresses) = match (envelope.from.ip(), envelope.to.ip()) {
+        (IpAddr::V4(from), IpAddr::V4(to)) => {
+            let at = udp_at - IPV4;
+            let ip: &mut [u8; IPV4] = packet.get_mut(at..)?.first_chunk_mut()?;
+            let total = u16::try_from(IPV4 + UDP + length).ok()?.to_be_bytes();
+            *ip = [0; IPV4];
+            [ip[0], ip[1]] = [0x45, envelope.tos];
+            ip[2..4].copy_from_slice(&total);
+            ip[6..8].copy_from_slice(&DONT_FRAGMENT);
+            [ip[8], ip[9]] = [TTL, PROTOCOL_UDP];
+            ip[12..16].copy_from_slice(&from.octets());
+            ip[16..].copy_from_slice(&to.octets());
+            let checksum = folded(sum(ip));
+            ip[10..12].copy_from_slice(&checksum.to_ne_bytes());
+            (at, at + 12)
+        }
+        (IpAddr::V6(from), IpAddr::V6(to)) => {
+            let at = udp_at - IPV6;
+            let ip: &mut [u8; IPV6] = packet.get_mut(at..)?.first_chunk_mut()?;
+            let first = 0x6000_0000 | u32::from(envelope.tos) << 20;
+            ip[..4].copy_from_slice(&first.to_be_bytes());
+            ip[4..6].copy_from_slice(&udp_length);
+            [ip[6], ip[7]] = [PROTOCOL_UDP, TTL];
+            ip[8..24].copy_from_slice(&from.octets());
+            ip[24..].copy_from_slice(&to.octets());
+            (at, at + 8)
+        }
+        _ => return None,
+    };
+    let checksum = udp_checksum(packet.get(addresses..)?, udp_length);
+    packet[udp_at + 6..udp_at + 8].copy_from_slice(&checksum.to_ne_bytes());
+    Some(ip_at)
+}
+
+/// The checksum of what begins with the two IP addresses and goes on with a UDP header, whose own is zero, and its payload.
+fn udp_checksum(addresses_on: &[u8], udp_length: [u8; 2]) -> u16 {
+    let pseudo = u64::from(u16::from_ne_bytes([0, PROTOCOL_UDP])) + u64::from(u16::from_ne_bytes(udp_length));
+    match folded(sum(addresses_on) + pseudo) {
+        // Zero would say that there is none.
+        0 => 0xffff,
+        checksum => checksum,
+    }
+}
+
+/// The sum of 16-bit words (RFC 1071), unfolded, as they stand in memory.
+pub(super) fn sum(bytes: &[u8]) -> u64 {
+    let (words, rest) = bytes.as_chunks::<4>();
+    let mut sum: u64 = words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum();
+    let mut last = [0; 4];
+    last[..rest.len()].copy_from_slice(rest);
+    sum += u64::from(u32::from_ne_bytes(last));
+    sum
+}
+
+/// The checksum that a sum stands for.
+pub(super) fn folded(sum: u64) -> u16 {
+    let mut sum = sum;
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !(sum as u16)
+}
+
+#[cfg(test)]
+mod tests {
+    use etherparse::{NetHeaders, PacketHeaders, TransportHeader};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn envelope(v6: bool, hosts: [u8; 32], ports: [u16; 2], tos: u8) -> Envelope {
+        let address = |place: usize| {
+            let bytes: [u8; 16] = hosts[16 * place..][..16].try_into().unwrap();
+            let ip: IpAddr = if v6 {
+                bytes.into()
+            } else {
+                [bytes[0], bytes[1], bytes[2], bytes[3]].into()
+            };
+            SocketAddr::new(ip, ports[place])
+        };
+        Envelope {
+            from: address(0),
+            to: address(1),
+            tos,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_packet_is_one_for_others_too(
+            v6: bool,
+            hosts in prop::array::uniform32(any::<u8>()),
+            ports: [u16; 2],
+            tos: u8,
+            payload in prop::collection::vec(any::<u8>(), 0..300),
+            dirt: u8,
+        ) {
+            let envelope = envelope(v6, hosts, ports, tos);
+            let mut buffer = vec![dirt; HEADROOM];
+            buffer.extend(&payload);
+            let at = seal(&mut buffer, payload.len(), &envelope).unwrap();
+            let packet = &buffer[at..];
+            let headers = PacketHeaders::from_ip_slice(packet).unwrap();
+            prop_assert_eq!(headers.payload.slice(), &payload[..]);
+            let Some(TransportHeader::Udp(udp)) = headers.transport else {
+                return Err(TestCaseError::fail("not UDP"));
+            };
+            prop_assert_eq!([udp.source_port, udp.destination_port], ports);
+            let (source, destination, class, ttl, checksum) = match headers.net.unwrap() {
+                NetHeaders::Ipv4(ip, _) => {
+                    prop_assert_eq!(ip.header_checksum, ip.calc_header_checksum());
+                    prop_assert!(ip.dont_fragment && ip.identification == 0);
+                    let class = ip.dscp.value() << 2 | ip.ecn.value();
+                    let checksum = udp.calc_checksum_ipv4(&ip, &payload).unwrap();
+                    (IpAddr::from(ip.source), IpAddr::from(ip.destination), class, ip.time_to_live, checksum)
+                }
+                NetHeaders::Ipv6(ip, _) => {
+                    prop_assert_eq!(ip.flow_label.value(), 0);
+                    let checksum = udp.calc_checksum_ipv6(&ip, &payload).unwrap();
+                    (IpAddr::from(ip.source), IpAddr::from(ip.destination), ip.traffic_class, ip.hop_limit, checksum)
+                }
+                NetHeaders::Arp(_) => return Err(TestCaseError::fail("not IP")),
+            };
+            prop_assert_eq!([source, destination], [envelope.from.ip(), envelope.to.ip()]);
+            prop_assert_eq!((class, ttl, udp.checksum), (tos, TTL, checksum));
+        }
+    }
+
+    #[test]
+    fn there_is_no_packet_between_families_nor_one_too_long() {
+        let mut buffer = vec![0; HEADROOM + 70_000];
+        let (v4, v6) = (envelope(false, [1; 32], [1, 2], 0), envelope(true, [1; 32], [1, 2], 0));
+        let mixed = Envelope { to: v6.to, ..v4 };
+        assert_eq!(seal(&mut buffer, 10, &mixed), None);
+        assert_eq!(seal(&mut buffer, 65_530, &v4), None);
+        assert_eq!(seal(&mut buffer[..HEADROOM + 9], 10, &v4), None);
+        assert!(seal(&mut buffer, 10, &v4).is_some());
+    }
+}
