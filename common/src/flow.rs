@@ -18,11 +18,12 @@ use crate::latch::{Latch, LatchMode};
 use crate::next_hop::NextHopId;
 use crate::pace::{Departure, Pacer, Pacing};
 use crate::police::Police;
+use crate::sockets::WorkerId;
 use crate::splice::{Continuity, SentStream};
 
 /// Changes whenever a type of a pinned map changes, or what it means: a gateway adopts the maps of another only if both
 /// agree on it (docs/kernel-lane.md).
-pub const LAYOUT: u32 = 3;
+pub const LAYOUT: u32 = 4;
 
 /// What arrives on a flow.
 #[repr(u8)]
@@ -32,7 +33,7 @@ pub enum FlowKind {
     Rtp = 0,
     /// RTCP, on its own port, or seen through the RTP port beside it.
     Rtcp = 1,
-    /// Whatever a socket of the worker lane takes: the packets are the network stack's.
+    /// Whatever the worker lane takes: the packets are a worker's ([`Flow::worker`]), or a socket's.
     Worker = 2,
 }
 
@@ -167,13 +168,14 @@ pub struct FlowSpec {
     pub mirror: Mirror,
     /// The TOS byte (IPv6: traffic class) of what is sent on.
     pub tos: u8,
-    /// Table entry of the flow in the other direction.
+    /// Table entry of the flow in the other direction; of a worker's flow, its [`WorkerId`].
     pub peer: u32,
 }
 
 impl FlowSpec {
-    /// The flow of a port that a socket of the worker lane has.
-    pub const fn of_worker(generation: u32) -> Self {
+    /// The flow of a port of the worker lane: its packets are those of the worker's AF_XDP sockets; without a worker, of a
+    /// UDP socket.
+    pub const fn of_worker(generation: u32, worker: WorkerId) -> Self {
         Self {
             generation,
             epoch: 0,
@@ -195,7 +197,7 @@ impl FlowSpec {
             police: Police::OFF,
             mirror: Mirror::Off,
             tos: 0,
-            peer: 0,
+            peer: worker.0,
         }
     }
 }
@@ -473,6 +475,12 @@ impl Flow {
     #[inline(always)]
     pub const fn peer(&self) -> u32 {
         self.peer
+    }
+
+    /// The worker whose AF_XDP sockets take the packets, if one does.
+    #[inline(always)]
+    pub const fn worker(&self) -> WorkerId {
+        WorkerId(self.peer)
     }
 }
 
@@ -782,7 +790,7 @@ pub(crate) mod tests {
                 mirror: Mirror::On,
                 ..spec()
             },
-            FlowSpec::of_worker(9),
+            FlowSpec::of_worker(9, WorkerId::new(3)),
         ];
         for spec in specs {
             assert_eq!(Flow::new(&spec).spec(), Some(spec));

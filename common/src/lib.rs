@@ -43,4 +43,5 @@ pub mod relay;
 pub mod rewrite;
 pub mod rtcp;
 pub mod rtp;
+pub mod sockets;
 pub mod splice;

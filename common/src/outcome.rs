@@ -18,7 +18,7 @@ pub enum PassReason {
     OtherPort = 4,
     /// To a port of the flow table that is nobody's, where such packets are not to be dropped.
     NoFlow = 5,
-    /// To a port that a socket of the worker lane has.
+    /// To a port of the worker lane whose packets no AF_XDP socket takes.
     Worker = 6,
 }
 
@@ -62,20 +62,22 @@ pub enum Outcome {
     Redirected,
     /// Handed to the program `pace`, which sends it on at its time.
     Paced,
+    /// Handed to a worker's AF_XDP socket.
+    Worker,
     /// Dropped.
     Dropped(DropReason),
 }
 
 impl Outcome {
     /// How many counters there are.
-    pub const COUNT: usize = PassReason::COUNT + 3 + DropReason::COUNT;
+    pub const COUNT: usize = PassReason::COUNT + 4 + DropReason::COUNT;
 
     /// Every outcome, in the order of the counters.
     pub fn all() -> impl Iterator<Item = Self> {
         PassReason::ALL
             .into_iter()
             .map(Self::Passed)
-            .chain([Self::Reflected, Self::Redirected, Self::Paced])
+            .chain([Self::Reflected, Self::Redirected, Self::Paced, Self::Worker])
             .chain(DropReason::ALL.into_iter().map(Self::Dropped))
     }
 
@@ -87,7 +89,8 @@ impl Outcome {
             Self::Reflected => PassReason::COUNT,
             Self::Redirected => PassReason::COUNT + 1,
             Self::Paced => PassReason::COUNT + 2,
-            Self::Dropped(reason) => PassReason::COUNT + 3 + reason.index(),
+            Self::Worker => PassReason::COUNT + 3,
+            Self::Dropped(reason) => PassReason::COUNT + 4 + reason.index(),
         };
         index as u32
     }
@@ -99,6 +102,7 @@ impl Outcome {
             Self::Reflected => "reflected",
             Self::Redirected => "redirected",
             Self::Paced => "paced",
+            Self::Worker => "to_worker",
             Self::Dropped(reason) => reason.name(),
         }
     }

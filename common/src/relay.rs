@@ -253,6 +253,7 @@ fn route(flow: &Flow, state: &mut FlowState, admitted: &Admitted, now_ns: u64) -
 
 #[cfg(test)]
 mod tests {
+    use crate::sockets::WorkerId;
     use proptest::prelude::*;
 
     use super::*;
@@ -525,7 +526,7 @@ mod tests {
 
     #[test]
     fn a_workers_packets_are_not_looked_at() {
-        let flow = Flow::new(&FlowSpec::of_worker(3));
+        let flow = Flow::new(&FlowSpec::of_worker(3, WorkerId::NONE));
         let mut state = FlowState::default();
         let decision = decide(&flow, &mut state, &packet(CALLER, &RTP), 1);
         assert_eq!((decision.verdict, state), (Verdict::Worker, FlowState::default()));

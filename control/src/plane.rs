@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crossbeam_channel::Sender;
 use voxlane_dataplane::media_plane::{AttachPolicy, MediaEvent, MediaPlane, Unallocated};
-use voxlane_dataplane::plane::{KernelChoice, Plane, PlaneConfig, Policing, Rules};
+use voxlane_dataplane::plane::{IoChoice, KernelChoice, Plane, PlaneConfig, Policing, Rules};
 use voxlane_dataplane::reception::Limits;
 
 use crate::config::Dscp;
@@ -38,6 +38,7 @@ pub fn start(config: &Config, events: Sender<MediaEvent>) -> anyhow::Result<Arc<
             ptime: media.ptime,
             jitter: media.jitter,
             worker_cores: media.workers.clone(),
+            io: media.io,
             kernel: match media.xdp {
                 Xdp::Auto => on(AttachPolicy::Auto),
                 Xdp::Native => on(AttachPolicy::Native),
@@ -70,6 +71,7 @@ pub fn softphone(ports: (u16, u16), events: Sender<MediaEvent>) -> anyhow::Resul
             ptime: SOFTPHONE_PTIME,
             jitter: SOFTPHONE_JITTER,
             worker_cores: None,
+            io: IoChoice::Sockets,
             kernel: KernelChoice::Off,
             unallocated: Unallocated::Pass,
             rules: Rules {

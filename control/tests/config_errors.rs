@@ -186,6 +186,10 @@ fn one_mistake_one_line() {
             ":2: media.workers: \"0,0\" names core 0 twice; write it once",
         ),
         (
+            "[media]\nio = \"raw\"",
+            ":2: media.io: \"raw\" is not a way to send and receive; write \"auto\", \"af_xdp\" or \"sockets\"",
+        ),
+        (
             "[media]\nxdp = \"on\"",
             ":2: media.xdp: \"on\" is not a mode; write \"auto\", \"native\", \"generic\" or \"off\"",
         ),

@@ -8,7 +8,7 @@ use voxlane::config::model::{
     AgentEndpoint, HostPort, KeysInClear, LegMedia, QualityLimits, RtcpMux, SrtpPolicy, Target, Transcode, Xdp,
 };
 use voxlane_dataplane::media_plane::{LatchMode, Pacing, Unallocated};
-use voxlane_dataplane::plane::Policing;
+use voxlane_dataplane::plane::{IoChoice, Policing};
 
 fn config(text: &str) -> Config {
     let environment = |name: &str| (name == "TOKEN").then(|| "s3cret".to_owned());
@@ -68,6 +68,7 @@ fn every_key() {
         ports = "30000-30999"
         ptime = 30
         workers = "auto"
+        io = "sockets"
         xdp = "off"
         interfaces = ["eth0"]
         unallocated = "pass"
@@ -124,6 +125,7 @@ fn every_key() {
         (30000, 30999, 30)
     );
     assert_eq!((&config.media.workers, config.media.xdp), (&None, Xdp::Off));
+    assert_eq!(config.media.io, IoChoice::Sockets);
     let media = &config.media;
     assert_eq!((media.unallocated, media.police), (Unallocated::Pass, Policing::Off));
     assert_eq!(media.dscp.tos(), 40 << 2);

@@ -143,12 +143,18 @@ impl MediaPlane for Books {
     }
 
     fn status(&self) -> PlaneStatus {
+        use voxlane_dataplane::media_plane::{IoMode, IoStatus};
+
         PlaneStatus {
             interfaces: Vec::new(),
             unavailable: None,
             workers: Vec::new(),
             ports_in_use: self.open.lock().unwrap().len(),
             ports_total: 0,
+            io: IoStatus {
+                mode: IoMode::Sockets,
+                reason: None,
+            },
             kernel: None,
         }
     }

@@ -18,8 +18,8 @@ use voxlane::sip::Counters;
 use voxlane_dataplane::codec::Codec;
 use voxlane_dataplane::lane::{Lane, Reason};
 use voxlane_dataplane::media_plane::{
-    AttachMode, BufferStats, EndpointId, FlowReport, InterfaceStatus, KernelStatus, MirroredFrame, PlaneStatus,
-    Quality, StreamStats, WorkerHealth, WorkerStatus,
+    AttachMode, BufferStats, EndpointId, FlowReport, InterfaceStatus, IoMode, IoStatus, KernelStatus, MirroredFrame,
+    PlaneStatus, Quality, StreamStats, WorkerHealth, WorkerStatus,
 };
 
 /// A gateway with one call to an agent.
@@ -44,10 +44,15 @@ fn plane() -> PlaneStatus {
             load: 0.25,
             late_ms: 1.5,
             given_up: 2,
+            express_lost: 6,
             commands: 4,
         }],
         ports_in_use: 1,
         ports_total: 5000,
+        io: IoStatus {
+            mode: IoMode::Sockets,
+            reason: Some("it is set so".into()),
+        },
         kernel: Some(KernelStatus {
             outcomes: vec![("forwarded".into(), 1000), ("unallocated".into(), 3)],
             durations: vec![(100, 600), (200, 395), (u64::MAX, 5)],

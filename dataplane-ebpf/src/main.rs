@@ -33,6 +33,7 @@ use voxlane_common::frame;
 use voxlane_common::outcome::{Outcome, PassReason};
 use voxlane_common::ports::{PortMap, Unallocated};
 use voxlane_common::relay::{PacketView, Verdict, decide};
+use voxlane_common::sockets::LONGEST_FRAME;
 
 use crate::tell::Seen;
 
@@ -44,7 +45,7 @@ fn relay(ctx: XdpContext) -> u32 {
     match outcome {
         Outcome::Passed(_) => xdp_action::XDP_PASS,
         Outcome::Reflected => xdp_action::XDP_TX,
-        Outcome::Redirected => xdp_action::XDP_REDIRECT,
+        Outcome::Redirected | Outcome::Worker => xdp_action::XDP_REDIRECT,
         Outcome::Paced => xdp_action::XDP_PASS,
         Outcome::Dropped(_) => xdp_action::XDP_DROP,
     }
@@ -105,7 +106,7 @@ fn handle(ctx: &XdpContext) -> Result<Outcome, PassReason> {
                 Unallocated::Pass => Err(PassReason::NoFlow),
             };
         }
-        Verdict::Worker => return Err(PassReason::Worker),
+        Verdict::Worker => return to_worker(ctx, flow),
         Verdict::Drop(reason) => return Ok(Outcome::Dropped(reason)),
         Verdict::Forward(forward) => forward,
     };
@@ -128,6 +129,18 @@ fn handle(ctx: &XdpContext) -> Result<Outcome, PassReason> {
             Ok(Outcome::Dropped(reason))
         }
     }
+}
+
+/// A packet of the worker lane: past the network stack where there is such a way.
+#[inline(always)]
+fn to_worker(ctx: &XdpContext, flow: &Flow) -> Result<Outcome, PassReason> {
+    let worker = flow.worker();
+    let fits = ctx.data_end() - ctx.data() <= LONGEST_FRAME;
+    if worker.is_none() || !fits {
+        return Err(PassReason::Worker);
+    }
+    let taken = maps::give_to_worker(ctx.ingress_ifindex() as u32, ctx.rx_queue_index(), worker);
+    taken.map(|()| Outcome::Worker).ok_or(PassReason::Worker)
 }
 
 /// What an RTCP packet is told of the RTP beside it.

@@ -4,14 +4,16 @@
 //! nobody does: it makes the kernel begin them at a page, so that their entries keep to cache lines.
 
 use aya_ebpf::bindings::BPF_F_MMAPABLE;
+use aya_ebpf::bindings::xdp_action::XDP_PASS;
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, DevMapHash, HashMap, PerCpuArray, RingBuf};
+use aya_ebpf::maps::{Array, DevMapHash, HashMap, PerCpuArray, RingBuf, XskMap};
 use voxlane_common::duration::{self, BUCKETS};
 use voxlane_common::event::{Event, Mirrored};
 use voxlane_common::flow::{Flow, FlowState};
 use voxlane_common::next_hop::{Device, MAX_NEXT_HOPS, NextHop, NextHopId};
 use voxlane_common::outcome::{LOSSES, Loss, Outcome};
 use voxlane_common::ports::PortMap;
+use voxlane_common::sockets::{MAX_SOCKETS, SocketRange, WorkerId};
 
 use aya_ebpf::maps::ring_buf::RingBufEntry;
 
@@ -42,6 +44,14 @@ static DEVICES: HashMap<u32, Device> = HashMap::with_max_entries(256, 0);
 /// Interfaces a packet may leave by, keyed by their index.
 #[map]
 static INTERFACES: DevMapHash = DevMapHash::with_max_entries(64, 0);
+
+/// The AF_XDP sockets of workers.
+#[map]
+static WORKER_SOCKETS: XskMap = XskMap::with_max_entries(MAX_SOCKETS, 0);
+
+/// Those of an interface among them, by its index.
+#[map]
+static SOCKET_RANGES: HashMap<u32, SocketRange> = HashMap::with_max_entries(64, 0);
 
 /// Frames by [`Outcome::index`].
 #[map]
@@ -151,4 +161,13 @@ pub fn mirrored<const ROOM: usize>() -> Option<RingBufEntry<Mirrored<ROOM>>> {
 #[inline(always)]
 pub fn redirect(ifindex: u32) -> Option<()> {
     INTERFACES.redirect(ifindex, 0).ok().map(drop)
+}
+
+/// Hands the packet to a worker's AF_XDP socket; `None` if the worker has none where it came in.
+#[inline(always)]
+pub fn give_to_worker(ifindex: u32, queue: u32, worker: WorkerId) -> Option<()> {
+    // SAFETY: an entry may be changed while it is read; the table is written before any flow names a worker.
+    let range = unsafe { SOCKET_RANGES.get(&ifindex) }?;
+    let place = range.place(queue, worker)?;
+    WORKER_SOCKETS.redirect(place, u64::from(XDP_PASS)).ok().map(drop)
 }

@@ -18,3 +18,4 @@ pub mod reception;
 pub mod rtcp;
 pub mod srtp;
 pub mod worker;
+mod xsk;

@@ -311,8 +311,39 @@ pub struct PlaneStatus {
     pub ports_in_use: usize,
     /// Port pairs there are.
     pub ports_total: usize,
+    /// How workers send and receive.
+    pub io: IoStatus,
     /// The kernel lane, if there is one.
     pub kernel: Option<KernelStatus>,
+}
+
+/// How workers send and receive.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IoStatus {
+    /// Which way is in use.
+    pub mode: IoMode,
+    /// Why it is not AF_XDP, in words, where that was tried or left out.
+    pub reason: Option<String>,
+}
+
+/// A way for workers to send and receive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IoMode {
+    /// AF_XDP sockets, past the network stack; UDP sockets for what does not come or go that way.
+    AfXdp,
+    /// UDP sockets to receive; what is sent leaves in batches.
+    Sockets,
+}
+
+impl IoMode {
+    /// Its name in logs and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AfXdp => "af_xdp",
+            Self::Sockets => "sockets",
+        }
+    }
 }
 
 /// One worker thread.
@@ -330,6 +361,8 @@ pub struct WorkerStatus {
     pub late_ms: f64,
     /// Frames it has given up because it was later than three packet times.
     pub given_up: u64,
+    /// Frames that AF_XDP sockets have lost: nobody's, damaged, or not taken in time.
+    pub express_lost: u64,
     /// Commands that wait for it.
     pub commands: usize,
 }

@@ -20,7 +20,7 @@ use voxlane_dataplane::lane::{Lane, Reason};
 use voxlane_dataplane::media_plane::{
     AgentSpec, AttachPolicy, Direction, Endpoint, FlowReport, MediaError, MediaEvent, MediaPlane, Session, Unallocated,
 };
-use voxlane_dataplane::plane::{KernelChoice, Plane, PlaneConfig, Policing, Rules};
+use voxlane_dataplane::plane::{IoChoice, KernelChoice, Plane, PlaneConfig, Policing, Rules};
 use voxlane_dataplane::reception::Limits;
 
 /// Time between two packets, and media in one.
@@ -68,6 +68,7 @@ impl Lab {
             ptime: 20,
             jitter: Limits::default(),
             worker_cores: None,
+            io: IoChoice::Auto,
             kernel: KernelChoice::On {
                 policy: AttachPolicy::Auto,
                 interfaces: vec!["g0".to_owned(), "g1".to_owned()],

@@ -13,7 +13,7 @@ use voxlane_dataplane::media_plane::{
     AgentSpec, Direction, Endpoint, LatchMode, MediaError, MediaEvent, MediaPlane, Pacing, RtcpPort, Session,
     Unallocated,
 };
-use voxlane_dataplane::plane::{KernelChoice, Plane, PlaneConfig, Policing, Rules};
+use voxlane_dataplane::plane::{IoChoice, KernelChoice, Plane, PlaneConfig, Policing, Rules};
 use voxlane_dataplane::reception::Limits;
 
 const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -28,6 +28,7 @@ fn config(address: IpAddr, (first_port, last_port): (u16, u16)) -> PlaneConfig {
         ptime: 20,
         jitter: Limits::default(),
         worker_cores: None,
+        io: IoChoice::Auto,
         kernel: KernelChoice::Off,
         unallocated: Unallocated::Drop,
         // Tests send as fast as they can.

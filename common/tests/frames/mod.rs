@@ -19,6 +19,7 @@ use voxlane_common::police::Police;
 use voxlane_common::ports::{PortMap, Unallocated};
 use voxlane_common::relay::{PacketView, Verdict, decide};
 use voxlane_common::rtp::Head;
+use voxlane_common::sockets::WorkerId;
 use voxlane_common::splice::Continuity;
 
 /// How a frame ends.
@@ -131,10 +132,10 @@ fn spec(port: u16, kind: FlowKind, local: SocketAddr, far_end: SocketAddr) -> Fl
         forwarding: Forwarding::On,
         latch: LatchMode::Nat,
         police: Police::of_rtp(20, 8),
-        ..FlowSpec::of_worker(1)
+        ..FlowSpec::of_worker(1, WorkerId::NONE)
     };
     match port {
-        WORKER => FlowSpec::of_worker(1),
+        WORKER => FlowSpec::of_worker(1, WorkerId::NONE),
         STRICT => FlowSpec {
             latch: LatchMode::Strict,
             ..plain

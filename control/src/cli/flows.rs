@@ -88,7 +88,7 @@ mod tests {
 
     use voxlane_dataplane::lane::{Lane, Reason};
     use voxlane_dataplane::media_plane::{
-        AttachMode, BufferStats, EndpointId, InterfaceStatus, PlaneStatus, Quality, StreamStats,
+        AttachMode, BufferStats, EndpointId, InterfaceStatus, IoMode, IoStatus, PlaneStatus, Quality, StreamStats,
     };
 
     use super::*;
@@ -148,6 +148,10 @@ mod tests {
                 workers: vec![],
                 ports_in_use: 2,
                 ports_total: 5000,
+                io: IoStatus {
+                    mode: IoMode::Sockets,
+                    reason: None,
+                },
                 kernel: None,
             },
             flows: vec![
@@ -184,6 +188,10 @@ mod tests {
             workers: vec![],
             ports_in_use: 0,
             ports_total: 0,
+            io: IoStatus {
+                mode: IoMode::Sockets,
+                reason: None,
+            },
             kernel: None,
         };
         let report = FlowsReport { status, flows: vec![] };

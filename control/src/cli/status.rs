@@ -1,6 +1,6 @@
 //! `voxlane status`
 
-use voxlane_dataplane::media_plane::{InterfaceStatus, PlaneStatus, WorkerHealth, WorkerStatus};
+use voxlane_dataplane::media_plane::{InterfaceStatus, IoMode, IoStatus, PlaneStatus, WorkerHealth, WorkerStatus};
 
 use super::kernel;
 use crate::ops::report::StatusReport;
@@ -29,10 +29,11 @@ pub(super) fn text(report: &StatusReport) -> String {
         ),
         format!("agents  {} alive; failed {}", agents.active, agents.failed),
         format!(
-            "media   {} of {} port pairs in use; {}",
+            "media   {} of {} port pairs in use; {}; {}",
             plane.ports_in_use,
             plane.ports_total,
-            workers(plane)
+            workers(plane),
+            io(&plane.io)
         ),
     ];
     lines.extend(
@@ -99,6 +100,18 @@ fn workers(plane: &PlaneStatus) -> String {
         [] => "no workers".to_owned(),
         [one] => format!("1 worker, {one}"),
         more => format!("{} workers: {}", more.len(), more.join(", ")),
+    }
+}
+
+/// `AF_XDP`, or `sockets (why)`
+fn io(io: &IoStatus) -> String {
+    let mode = match io.mode {
+        IoMode::AfXdp => "AF_XDP",
+        IoMode::Sockets => "sockets",
+    };
+    match &io.reason {
+        Some(reason) => format!("{mode} ({reason})"),
+        None => mode.to_owned(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use voxlane_dataplane::media_plane::{LatchMode, Pacing, Unallocated};
-use voxlane_dataplane::plane::Policing;
+use voxlane_dataplane::plane::{IoChoice, Policing};
 use voxlane_dataplane::reception::Limits;
 
 use super::dscp::{self, Dscp};
@@ -45,6 +45,7 @@ pub(super) fn read(mut section: Section<'_>, node: &str) -> WrittenMedia {
         last_port,
         ptime: ptime(&mut section),
         workers: workers(&mut section),
+        io: or(section.text("io", io), IoChoice::default),
         xdp: or(section.text("xdp", xdp), || Xdp::Auto),
         interfaces: distinct_list(&mut section, "interfaces", interface).unwrap_or_default(),
         unallocated: or(section.text("unallocated", unallocated), Unallocated::default),
@@ -187,6 +188,18 @@ fn ports(text: &str) -> Result<(u16, u16), String> {
             first - 1
         )),
         Some(range) => Ok(range),
+    }
+}
+
+/// `auto`, `af_xdp` or `sockets`
+fn io(text: &str) -> Result<IoChoice, String> {
+    match text {
+        "auto" => Ok(IoChoice::Auto),
+        "af_xdp" => Ok(IoChoice::AfXdp),
+        "sockets" => Ok(IoChoice::Sockets),
+        _ => Err(format!(
+            "{text:?} is not a way to send and receive; write \"auto\", \"af_xdp\" or \"sockets\""
+        )),
     }
 }
 

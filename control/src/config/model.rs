@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use voxlane_dataplane::codec::Codec;
 use voxlane_dataplane::media_plane::{LatchMode, Pacing, Unallocated};
-use voxlane_dataplane::plane::Policing;
+use voxlane_dataplane::plane::{IoChoice, Policing};
 use voxlane_dataplane::reception::Limits;
 
 use super::dscp::Dscp;
@@ -72,6 +72,8 @@ pub struct Media {
     pub ptime: u8,
     /// Cores the workers are pinned to; `None`: one worker, not pinned, on a machine of one core, else one on the last.
     pub workers: Option<Vec<usize>>,
+    /// How the workers send and receive.
+    pub io: IoChoice,
     /// Whether and how the kernel lane is used.
     pub xdp: Xdp,
     /// Interfaces for the XDP program; empty: those that hold `addresses`, or all but loopback if that is empty.

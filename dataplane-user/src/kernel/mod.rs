@@ -7,7 +7,8 @@
 //! 3. [`next_hops`]: both far ends must be reached through interfaces of the lane; their neighbours are kept at hand.
 //! 4. [`table`]: the flows are written to the maps the program reads, and its counts are read back.
 //! 5. [`events`]: a thread reads what the program tells: telephone events, reports, addresses that were found.
-//! 6. [`watcher`]: a thread follows routes and neighbours while the call lives, by [`netlink`].
+//! 6. [`express`]: what is a worker's goes to its AF_XDP sockets.
+//! 7. [`watcher`]: a thread follows routes and neighbours while the call lives, by [`netlink`].
 //!
 //! [`KernelLane`] joins these. Its functions may be called from any thread; they make a few system calls, and
 //! but for [`KernelLane::hand_back`] wait for nothing. It belongs to the network namespace of the thread that started it. Dropping it detaches the programs, unless
@@ -19,6 +20,7 @@ mod adopt;
 mod attach;
 mod error;
 mod events;
+mod express;
 mod geometry;
 #[cfg(feature = "lab")]
 pub mod lab;
@@ -32,7 +34,7 @@ mod table;
 mod unpin;
 mod watcher;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -44,10 +46,12 @@ use voxlane_common::flow::{FlowSpec, Mirror};
 use voxlane_common::next_hop::NextHopId;
 use voxlane_common::outcome::{Loss, Outcome};
 use voxlane_common::pace::Pacing;
+use voxlane_common::sockets::WorkerId;
 
 pub use self::error::{KernelError, Refusal};
 use self::events::EventReader;
 pub use self::events::Told;
+pub(crate) use self::express::Routes;
 pub use self::load::{KernelConfig, TestRun};
 use self::next_hops::{NextHops, Path};
 pub use self::pair::{Leg, RelayPair};
@@ -59,6 +63,7 @@ use self::watcher::{Changes, Watcher};
 use crate::flows::{LegState, Rules};
 use crate::lane::Reason;
 use crate::media_plane::{InterfaceStatus, MirroredFrame};
+use crate::worker::Workers;
 
 /// Longest that a packet is taken to be inside the program.
 const IN_THE_PROGRAM: Duration = Duration::from_micros(200);
@@ -92,6 +97,8 @@ struct Inner {
     hops: NextHops,
     /// Whether an interface keeps departure times, as far as it was asked for; the log has told of those that do not.
     keeps_times: HashMap<String, bool>,
+    /// Paths that workers send to by AF_XDP.
+    followed: HashSet<Path>,
     /// Whether packets meet the program that gives them their times: without it a packet that is to wait is lost.
     paces: bool,
 }
@@ -107,6 +114,7 @@ impl KernelLane {
                 table: loaded.table,
                 hops: loaded.hops,
                 keeps_times: HashMap::new(),
+                followed: HashSet::new(),
                 paces: loaded.paces,
             }),
         });
@@ -144,12 +152,41 @@ impl KernelLane {
 
     /// The ports of a leg, given by its RTP address, are a socket's from now on: the program leaves them alone.
     pub fn reserve(&self, local: SocketAddr) -> Result<(), KernelError> {
-        self.inner().table.reserve(local)
+        self.inner().table.reserve(local, WorkerId::NONE)
+    }
+
+    /// What arrives at the ports of a leg goes to the AF_XDP sockets of a worker from now on, where it has one; its UDP
+    /// sockets get the rest.
+    pub fn steer(&self, local: SocketAddr, worker: usize) -> Result<(), KernelError> {
+        let worker = u32::try_from(worker).map_or(WorkerId::NONE, WorkerId::new);
+        self.inner().table.reserve(local, worker)
+    }
+
+    /// As [`Self::reserve`], of legs that were steered; returns when the last packet that the program gave to a worker is in
+    /// its ring.
+    pub fn steer_back(&self, locals: &[SocketAddr]) -> Result<(), KernelError> {
+        locals.iter().try_for_each(|local| self.reserve(*local))?;
+        std::thread::sleep(IN_THE_PROGRAM);
+        Ok(())
     }
 
     /// The ports of a leg are nobody's from now on.
     pub fn release(&self, local: SocketAddr) {
         self.inner().table.release(local);
+    }
+
+    /// Opens AF_XDP sockets for workers, on every queue of every interface of the lane, and tells them from now on how their
+    /// far ends are reached. To be called once.
+    ///
+    /// # Errors
+    /// If there is no interface on which it could be done.
+    pub(crate) fn serve(&self, workers: &Workers) -> Result<Routes, KernelError> {
+        let interfaces = self.inner().hops.attached();
+        let (routes, asks) = Routes::start(Arc::clone(&self.shared), workers.guides())
+            .map_err(|error| KernelError::io("start a thread", error))?;
+        let express = express::open(&mut lock(&self.ebpf), &interfaces, workers.count(), &asks)?;
+        workers.use_express(express);
+        Ok(routes)
     }
 
     /// Whether the ports of this RTP address carry a call of an earlier process.
@@ -183,6 +220,7 @@ impl KernelLane {
             hops,
             keeps_times,
             paces,
+            ..
         } = &mut *inner;
         for path in pair.destinations() {
             hops.of_path(path)?;
@@ -365,7 +403,8 @@ impl Inner {
     /// What is to be done every few seconds.
     fn tidy(&mut self) {
         self.table.drop_quiet_orphans(adopt::QUIET);
-        let paths = self.table.paths();
+        let mut paths: HashSet<Path> = self.table.paths().into_keys().collect();
+        paths.extend(&self.followed);
         self.hops.retain(&paths);
         self.hops.prime();
     }

@@ -33,6 +33,8 @@ pub(super) struct NextHops {
     /// Entries that flows of an earlier process name, as long as nobody knows of which neighbours they are.
     left: HashSet<NextHopId>,
     paths: HashMap<Path, NextHopId>,
+    /// Counts what may have changed the way of a path.
+    version: u64,
 }
 
 /// A neighbour of ours.
@@ -68,6 +70,7 @@ impl NextHops {
                 .collect(),
             left,
             paths: HashMap::new(),
+            version: 1,
         };
         hops.set_attached(attached)?;
         Ok(hops)
@@ -78,6 +81,29 @@ impl NextHops {
         self.attached = attached;
         self.read_links()
             .map_err(|error| KernelError::io("list the network interfaces", error))
+    }
+
+    /// The interfaces the XDP program is attached to: index and name.
+    pub(super) fn attached(&self) -> Vec<(u32, String)> {
+        let name = |ifindex: &u32| self.links.get(ifindex).map(|link| link.name.clone());
+        let attached = self.attached.iter();
+        attached
+            .map(|ifindex| (*ifindex, name(ifindex).unwrap_or_default()))
+            .collect()
+    }
+
+    /// Another number whenever a path may lead elsewhere, or a neighbour has another hardware address.
+    pub(super) fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The neighbour a path leads to; not known where it leads past the lane's interfaces, or nobody has answered.
+    pub(super) fn way(&mut self, path: Path) -> NextHop {
+        let Ok(id) = self.of_path(path) else {
+            return NextHop::default();
+        };
+        let known = self.neighbours.values().find(|known| known.id == id);
+        known.map_or(NextHop::default(), |known| known.written)
     }
 
     /// The XDP program of each interface that has one.
@@ -124,6 +150,7 @@ impl NextHops {
 
     /// Asks every path anew; returns those that lead to another neighbour now.
     pub(super) fn reroute(&mut self) -> Vec<(Path, NextHopId)> {
+        self.version += 1;
         let mut moved = Vec::new();
         for (path, id) in self.paths.clone() {
             let now = self.resolve(path, None).unwrap_or_else(|refusal| {
@@ -140,8 +167,8 @@ impl NextHops {
     }
 
     /// Forgets the paths that are not `in_use`, and the neighbours only they used.
-    pub(super) fn retain(&mut self, in_use: &HashMap<Path, NextHopId>) {
-        self.paths.retain(|path, _| in_use.contains_key(path));
+    pub(super) fn retain(&mut self, in_use: &HashSet<Path>) {
+        self.paths.retain(|path, _| in_use.contains(path));
         let used: HashSet<NextHopId> = self.paths.values().copied().collect();
         let unused: Vec<(u32, IpAddr)> = self
             .neighbours
@@ -306,6 +333,7 @@ impl NextHops {
 
     /// Writes an entry so that no frame is sent to a mixture of the old and the new.
     fn write(&mut self, id: NextHopId, hop: NextHop, old: NextHop) {
+        self.version += 1;
         let steps = [old.forgotten(), hop.forgotten(), hop];
         for step in steps {
             if let Err(error) = self.map.set(id.0, step, 0) {

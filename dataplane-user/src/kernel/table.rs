@@ -12,6 +12,7 @@ use voxlane_common::flow::{Counts, Flow, FlowKind, FlowSpec, FlowState, Mirror};
 use voxlane_common::next_hop::NextHopId;
 use voxlane_common::outcome::{Loss, Outcome};
 use voxlane_common::ports::PortMap;
+use voxlane_common::sockets::WorkerId;
 
 use super::error::KernelError;
 use super::next_hops::Path;
@@ -162,14 +163,15 @@ impl Table {
         self.legs.values().filter(|leg| !leg.orphan).count()
     }
 
-    /// Leaves the packets of a leg's two ports to the sockets that have them.
-    pub(super) fn reserve(&mut self, local: SocketAddr) -> Result<(), KernelError> {
+    /// Gives the packets of a leg's two ports to a worker's AF_XDP sockets; without a worker, to the UDP sockets that have
+    /// the ports.
+    pub(super) fn reserve(&mut self, local: SocketAddr, worker: WorkerId) -> Result<(), KernelError> {
         self.add_address(local.ip())?;
         let generation = self.next_generation();
         for index in self.indices(local)? {
             self.write(&Entry {
                 index,
-                spec: FlowSpec::of_worker(generation),
+                spec: FlowSpec::of_worker(generation, worker),
             })?;
         }
         Ok(())

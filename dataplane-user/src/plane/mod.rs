@@ -25,12 +25,13 @@ use self::ports::PortPool;
 pub use crate::flows::{Policing, Rules};
 use crate::lane::{Lane, Reason};
 use crate::media_plane::{
-    AgentSpec, AttachPolicy, Endpoint, EndpointId, FlowReport, LegReport, MediaError, MediaEvent, MediaPlane,
-    MirroredFrame, PlaneStatus, Session, Unallocated,
+    AgentSpec, AttachPolicy, Endpoint, EndpointId, FlowReport, IoMode, IoStatus, LegReport, MediaError, MediaEvent,
+    MediaPlane, MirroredFrame, PlaneStatus, Session, Unallocated,
 };
 use crate::reception::Limits;
 use crate::worker::{Left, Settings, Sockets, Workers};
 use crossbeam_channel::Sender;
+use serde::{Deserialize, Serialize};
 
 /// What the data plane has to work with.
 #[derive(Clone, Debug)]
@@ -47,6 +48,8 @@ pub struct PlaneConfig {
     pub jitter: Limits,
     /// One worker for each of these cores; `None`: one, on the last core.
     pub worker_cores: Option<Vec<usize>>,
+    /// How workers send and receive.
+    pub io: IoChoice,
     /// Whether and how the kernel lane is used.
     pub kernel: KernelChoice,
     /// What happens to packets to ports of the range that are nobody's (kernel lane only).
@@ -55,6 +58,19 @@ pub struct PlaneConfig {
     pub rules: Rules,
     /// Where the kernel lane is pinned, so that it outlives this process; `None`: it ends with it.
     pub pin: Option<PathBuf>,
+}
+
+/// How workers are to send and receive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IoChoice {
+    /// By AF_XDP sockets where they can be had.
+    #[default]
+    Auto,
+    /// By AF_XDP sockets, or not at all.
+    AfXdp,
+    /// By sockets of the network stack.
+    Sockets,
 }
 
 /// Whether and how the kernel lane is used.
@@ -76,6 +92,7 @@ pub struct Plane {
     addresses: Vec<IpAddr>,
     ports: (u16, u16),
     rules: Rules,
+    io: IoStatus,
     kernel: Kernel,
     workers: Workers,
     state: Arc<Mutex<State>>,
@@ -108,8 +125,16 @@ impl Plane {
         }));
         let book = Arc::clone(&state);
         let endpoint_at = move |local| lock(&book).endpoints.at(local);
+        let mut kernel = Kernel::start(&config, endpoint_at, events)?;
+        let io = choose_io(config.io, &mut kernel, &workers)?;
+        tracing::info!(
+            io = io.mode.name(),
+            reason = io.reason.as_deref(),
+            "how media workers send and receive"
+        );
         Ok(Arc::new(Self {
-            kernel: Kernel::start(&config, endpoint_at, events)?,
+            io,
+            kernel,
             workers,
             state,
             rules: config.rules,
@@ -291,6 +316,7 @@ impl MediaPlane for Plane {
             workers: self.workers.status(),
             ports_in_use: state.pool.in_use(),
             ports_total: state.pool.total(),
+            io: self.io.clone(),
             kernel: self.kernel.status(),
         }
     }
@@ -302,6 +328,28 @@ impl MediaPlane for Plane {
 /// In words, if something could not be removed.
 pub fn detach(pin: &Path) -> Result<Vec<String>, String> {
     kernel::detach(pin)
+}
+
+/// Gives workers the best they can have.
+fn choose_io(choice: IoChoice, kernel: &mut Kernel, workers: &Workers) -> Result<IoStatus, MediaError> {
+    let sockets = |reason| IoStatus {
+        mode: IoMode::Sockets,
+        reason: Some(reason),
+    };
+    if choice == IoChoice::Sockets {
+        return Ok(sockets("it is set so".to_owned()));
+    }
+    match (kernel.serve(workers), choice) {
+        (Ok(()), _) => Ok(IoStatus {
+            mode: IoMode::AfXdp,
+            reason: None,
+        }),
+        (Err(reason), IoChoice::AfXdp) => Err(io(
+            "give the media workers AF_XDP sockets (media.io = \"af_xdp\")",
+            std::io::Error::other(reason),
+        )),
+        (Err(reason), IoChoice::Auto | IoChoice::Sockets) => Ok(sockets(reason)),
+    }
 }
 
 /// Whether media can be carried at this address.

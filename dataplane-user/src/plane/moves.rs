@@ -124,6 +124,7 @@ impl Plane {
             session,
             left,
         });
+        self.kernel.steer(state.endpoints.get(endpoint)?.local, handle.worker());
         state.endpoints.insert_agent(endpoint, handle)
     }
 
@@ -201,12 +202,15 @@ impl Plane {
         sessions: &[Session; 2],
     ) -> Result<Result<(), Reason>, MediaError> {
         let [a, b] = ids;
+        let locals = [state.endpoints.get(a)?.local, state.endpoints.get(b)?.local];
         let Some((handle, side)) = state.endpoints.pair_of(a, b) else {
             return Ok(Err(Reason::FlowTable));
         };
         // What a re-INVITE has made void is forgotten by whoever learned it.
         self.workers
             .set_relay_sessions(handle, in_order(side, sessions.clone()));
+        let worker = handle.worker();
+        self.kernel.steer_back(&locals);
         let Some(before) = self.workers.hand_over(handle).map(|states| in_order(side, states)) else {
             return Ok(Err(Reason::FlowTable));
         };
@@ -218,6 +222,7 @@ impl Plane {
             Err(_) => {
                 if let Some(handle) = state.endpoints.handle(resident) {
                     self.workers.resume(handle);
+                    self.steer(state, ids, worker)?;
                 }
             }
             Ok(()) => {
@@ -271,7 +276,16 @@ impl Plane {
             rules: self.rules,
             states,
         });
+        self.steer(state, ids, handle.worker())?;
         state.endpoints.insert_pair(ids, handle, reason)
+    }
+
+    /// Lets a worker have the packets of two endpoints by its AF_XDP sockets, too.
+    fn steer(&self, state: &State, ids: [EndpointId; 2], worker: usize) -> Result<(), MediaError> {
+        for endpoint in ids {
+            self.kernel.steer(state.endpoints.get(endpoint)?.local, worker);
+        }
+        Ok(())
     }
 
     /// Takes a pair out of the kernel lane; its packets wait in the sockets from then on.
@@ -324,6 +338,7 @@ impl Plane {
                 sockets
             }
             Carrier::Agent { resident, .. } => {
+                self.kernel.steer_back(&[local]);
                 let handle = state.endpoints.take_handle(resident);
                 let released = handle.and_then(|handle| self.workers.release(handle));
                 let (sockets, left) = released.map(|released| (released.sockets, released.left)).unzip();
@@ -355,7 +370,8 @@ impl Plane {
             }
             Joint::Worker => {
                 self.keep_report(state, peer)?;
-                let row = state.endpoints.get(endpoint)?;
+                let (row, other) = (state.endpoints.get(endpoint)?, state.endpoints.get(peer)?);
+                self.kernel.steer_back(&[row.local, other.local]);
                 let (side, resident) = (row.side().unwrap_or_default(), row.carrier.resident());
                 let handle = resident.and_then(|id| state.endpoints.take_handle(id));
                 let parted = handle.and_then(|handle| self.workers.finish(handle));

@@ -1,14 +1,17 @@
 //! What the control plane tells a worker.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
+use voxlane_common::next_hop::NextHop;
 use voxlane_common::splice::{Continuity, SentStream};
 
 use super::io::Sockets;
 use super::stats::LegStats;
 use crate::flows::{LegState, Rules};
 use crate::media_plane::{AgentSpec, EndpointId, Recording, Session};
+use crate::xsk;
 
 /// A leg that an agent hears and answers.
 #[derive(Debug)]
@@ -117,8 +120,44 @@ pub struct Parted {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct ResidentId(pub(super) u64);
 
+/// Our address and a far end's.
+pub(crate) type Path = (IpAddr, IpAddr);
+
+/// What a worker asks of whoever follows the host's routes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ask {
+    /// To be told of the way to a far end, now and whenever it changes.
+    Follow {
+        /// The worker's number.
+        worker: usize,
+        /// The far end.
+        path: Path,
+    },
+    /// To be told no more.
+    Forget {
+        /// The worker's number.
+        worker: usize,
+        /// The far end.
+        path: Path,
+    },
+}
+
+/// AF_XDP sockets for a worker.
+pub(crate) struct Express {
+    /// One for each receive queue of each interface.
+    pub(crate) receivers: Vec<xsk::Receiver>,
+    /// The same, to send by.
+    pub(crate) senders: Vec<xsk::Sender>,
+    /// Where the worker asks for the way to far ends.
+    pub(crate) asks: Sender<Ask>,
+}
+
 /// In the order they were sent.
 pub(super) enum Command {
+    /// Frames come and go by these from now on, too.
+    UseExpress(usize, Box<Express>),
+    /// What is known of the way to a far end now.
+    SetRoute(Path, NextHop),
     AddLeg(ResidentId, Box<NewLeg>, Arc<[LegStats]>),
     SetSession(ResidentId, Box<Session>),
     AddRelay(ResidentId, Box<NewRelay>, Arc<[LegStats]>),
@@ -156,6 +195,8 @@ impl Command {
             | Self::Finish(..)
             | Self::Release(..)
             | Self::Remove(..)
+            | Self::UseExpress(..)
+            | Self::SetRoute(..)
             | Self::Stop => Vec::new(),
             #[cfg(test)]
             Self::Panic | Self::Hang(_) => Vec::new(),

@@ -15,6 +15,7 @@
 //! - `leg`: a leg with its agent.
 //! - `stats`: what a leg has come to, readable from any thread.
 //! - `guard`: SRTP on the wire of a leg.
+//! - `inlet`: what comes past the network stack.
 //! - `wire`: how packets leave, those of many legs together.
 //! - `ports`, `clock`, `io`: the operating system. Only `io` has unsafe code.
 
@@ -22,6 +23,7 @@ mod bridge;
 mod clock;
 mod command;
 mod guard;
+mod inlet;
 mod io;
 mod leg;
 mod pool;
@@ -56,9 +58,13 @@ impl From<u8> for Settings {
     }
 }
 
+#[cfg(feature = "ebpf")]
+pub(crate) use command::{Ask, Express, Path};
 pub use command::{Left, NewLeg, NewRelay, Parted, RelayLeg, Released, Removed};
 pub use io::Sockets;
 #[cfg(feature = "ebpf")]
 pub(crate) use io::monotonic_ns;
+#[cfg(feature = "ebpf")]
+pub(crate) use pool::Guide;
 pub use pool::{Handle, Workers};
 pub use stats::LegStats;

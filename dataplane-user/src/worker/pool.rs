@@ -8,10 +8,14 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use mio::Waker;
+#[cfg(feature = "ebpf")]
+use voxlane_common::next_hop::NextHop;
 
 use super::Settings;
 use super::clock::Clock;
 use super::command::{Command, NewLeg, NewRelay, Parted, Released, Removed, ResidentId};
+#[cfg(feature = "ebpf")]
+use super::command::{Express, Path};
 use super::io::{pin_to, usable_cores};
 use super::pulse::{Pulse, Watchdog};
 use super::run::Worker;
@@ -51,7 +55,30 @@ pub struct Handle {
     stats: Arc<[LegStats]>,
 }
 
+/// Tells one worker of the way to far ends.
+#[cfg(feature = "ebpf")]
+pub(crate) struct Guide {
+    commands: Sender<Command>,
+    waker: Arc<Waker>,
+}
+
+#[cfg(feature = "ebpf")]
+impl Guide {
+    /// What is known of a way now.
+    pub(crate) fn tell(&self, path: Path, hop: NextHop) {
+        // One that has ended needs no way.
+        if self.commands.send(Command::SetRoute(path, hop)).is_ok() {
+            let _ = self.waker.wake();
+        }
+    }
+}
+
 impl Handle {
+    /// The number of its worker.
+    pub(crate) fn worker(&self) -> usize {
+        self.worker
+    }
+
     /// Counters of its legs: one for an agent leg, two for a pair, in the order they were given. They outlive the
     /// resident.
     pub fn stats(&self) -> &Arc<[LegStats]> {
@@ -101,6 +128,30 @@ impl Workers {
     /// The core each thread is pinned to, if it is.
     pub fn cores(&self) -> Vec<Option<usize>> {
         self.threads.iter().map(|thread| thread.core).collect()
+    }
+
+    /// How many there are.
+    #[cfg(feature = "ebpf")]
+    pub(crate) fn count(&self) -> usize {
+        self.threads.len()
+    }
+
+    /// Gives AF_XDP sockets to each thread, in their order.
+    #[cfg(feature = "ebpf")]
+    pub(crate) fn use_express(&self, sockets: Vec<Express>) {
+        for (number, (thread, express)) in self.threads.iter().zip(sockets).enumerate() {
+            thread.tell(Command::UseExpress(number, Box::new(express)));
+        }
+    }
+
+    /// What tells threads of the way to far ends.
+    #[cfg(feature = "ebpf")]
+    pub(crate) fn guides(&self) -> Vec<Guide> {
+        let guide = |thread: &Thread| Guide {
+            commands: thread.commands.clone(),
+            waker: Arc::clone(&thread.waker),
+        };
+        self.threads.iter().map(guide).collect()
     }
 
     /// How each thread fares.
@@ -301,6 +352,7 @@ impl Thread {
             late_ms: self.pulse.lateness().as_secs_f64() * 1000.0,
             given_up: self.pulse.given_up(),
             commands: self.commands.len(),
+            express_lost: self.pulse.strays(),
         }
     }
 

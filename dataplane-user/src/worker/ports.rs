@@ -44,6 +44,16 @@ impl Ports {
         self.local_rtp
     }
 
+    /// Where packets of one of the sockets arrive.
+    pub(super) fn local(&self, kind: Kind) -> SocketAddr {
+        let mut local = self.local_rtp;
+        if kind == Kind::Rtcp {
+            // There is one: it is bound.
+            local.set_port(local.port().saturating_add(1));
+        }
+        local
+    }
+
     /// One of the sockets.
     pub(super) fn socket(&self, kind: Kind) -> &UdpSocket {
         match kind {
@@ -108,12 +118,8 @@ impl Ports {
     }
 
     fn envelope(&self, by: Kind, to: SocketAddr) -> Envelope {
-        let mut from = self.local_rtp;
-        if by == Kind::Rtcp {
-            from.set_port(from.port() + 1);
-        }
         Envelope {
-            from,
+            from: self.local(by),
             to,
             tos: self.tos,
         }

@@ -25,7 +25,7 @@ const LOOK: Duration = Duration::from_millis(150);
 /// Over how long load and lateness are measured.
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// What a worker says of itself. It is the only writer of the first four.
+/// What a worker says of itself. It is the only writer of the first five.
 #[derive(Debug, Default)]
 pub(super) struct Pulse {
     /// The last turn of the loop, ns on the workers' clock.
@@ -34,6 +34,8 @@ pub(super) struct Pulse {
     busy: AtomicU64,
     /// Frames given up.
     given_up: AtomicU64,
+    /// Frames lost on the way past the network stack.
+    strays: AtomicU64,
     /// Greatest lateness of a frame since the last window began, ns; taken back to 0 by whoever looks.
     late: AtomicU64,
     /// Written by whoever looks.
@@ -66,6 +68,16 @@ impl Pulse {
     /// So many frames were given up so far.
     pub(super) fn set_given_up(&self, frames: u64) {
         self.given_up.store(frames, Relaxed);
+    }
+
+    /// So many frames were lost on the way past the network stack so far.
+    pub(super) fn set_strays(&self, frames: u64) {
+        self.strays.store(frames, Relaxed);
+    }
+
+    /// Frames lost on the way past the network stack.
+    pub(super) fn strays(&self) -> u64 {
+        self.strays.load(Relaxed)
     }
 
     /// Whether the worker is stalled.

@@ -53,6 +53,16 @@ impl Resident {
         }
     }
 
+    /// Where packets of one of its sockets arrive, if it has it and takes them.
+    pub(super) fn local(&self, side: Side, kind: Kind) -> Option<SocketAddr> {
+        match self {
+            Self::Relay(pair) if !pair.is_paused() => Some(pair.ports(side).local(kind)),
+            Self::Bridge(pair) if !pair.is_paused() => Some(pair.ports(side).local(kind)),
+            Self::Leg(leg) if side == Side::A => Some(leg.local(kind)),
+            Self::Relay(_) | Self::Bridge(_) | Self::Leg(_) | Self::Closing(..) => None,
+        }
+    }
+
     /// One of its sockets, if it has it.
     pub(super) fn socket(&self, side: Side, kind: Kind) -> Option<&UdpSocket> {
         match self {

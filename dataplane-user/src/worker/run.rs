@@ -13,6 +13,7 @@ use super::Settings;
 use super::bridge::{Bridge, TICK_MS};
 use super::clock::Clock;
 use super::command::{Command, NewLeg, NewRelay, Parted, Released, Removed, ResidentId};
+use super::inlet::{Arrival, Inlet};
 use super::io::{LONGEST_QUEUE, Received, receive_from};
 use super::leg::{AgentLeg, Voice};
 use super::ports::{Kind, Ports};
@@ -20,7 +21,7 @@ use super::pulse::{IDLE, Pulse};
 use super::relay::{RelayPair, Side};
 use super::resident::Resident;
 use super::stats::LegStats;
-use super::token::{COMMAND, Source};
+use super::token::{COMMAND, Source, receiver, receiver_of};
 use super::wheel::Wheel;
 use super::wire::Wire;
 use crate::lane;
@@ -33,6 +34,17 @@ const EVENTS: usize = 1024;
 /// Most datagrams taken from one socket before the others have their turn: a flood on one port must not delay the
 /// frames of everybody else.
 const BURST: usize = 64;
+
+/// How often what can wait is looked after.
+const TIDY: Duration = Duration::from_secs(1);
+
+/// The sockets of a pair; a leg has those of side A.
+const PORTS: [(Side, Kind); 4] = [
+    (Side::A, Kind::Rtp),
+    (Side::A, Kind::Rtcp),
+    (Side::B, Kind::Rtp),
+    (Side::B, Kind::Rtcp),
+];
 
 /// Longer than the longest UDP payload there is, 65,507 bytes, by what SRTP may add.
 const DATAGRAM: usize = 65_535;
@@ -58,7 +70,10 @@ pub(super) struct Worker {
     /// Descriptors that have been reported and not been emptied yet. The poll reports each change once.
     ready: Vec<Token>,
     datagram: Box<[u8]>,
+    inlet: Inlet,
     wire: Wire,
+    /// When what can wait was looked after last.
+    tidied: Duration,
     /// Residents of the slot in hand.
     due: Vec<usize>,
     /// Frames given up that the log knows of.
@@ -96,7 +111,9 @@ impl Worker {
             keys: HashMap::new(),
             ready: Vec::with_capacity(EVENTS),
             datagram: vec![0; DATAGRAM].into_boxed_slice(),
+            inlet: Inlet::default(),
             wire: Wire::new(),
+            tidied: Duration::ZERO,
             due: Vec::new(),
             given_up: 0,
             pulse,
@@ -118,9 +135,11 @@ impl Worker {
             if self.obey() == Next::Stop {
                 return;
             }
+            self.take_early();
             self.receive();
             self.send_due();
             self.wire.flush();
+            self.tidy(began);
             self.pulse.worked(began, self.clock.now());
         }
     }
@@ -203,6 +222,13 @@ impl Worker {
                     // Whoever asked may be gone.
                     let _ = answer.send(self.remove(id));
                 }
+                Command::UseExpress(worker, express) => {
+                    match self.inlet.open(express.receivers, self.poll.registry()) {
+                        Ok(()) => self.wire.set_senders(worker, express.senders, express.asks),
+                        Err(error) => tracing::error!(%error, "a media worker cannot watch its AF_XDP sockets"),
+                    }
+                }
+                Command::SetRoute(path, hop) => self.wire.set_route(path, hop),
                 Command::Stop => return Next::Stop,
                 #[cfg(test)]
                 Command::Hang(release) => {
@@ -223,6 +249,11 @@ impl Worker {
             self.lose(resident.endpoints());
         }
         resident.settle(self.poll.registry(), key);
+        for (side, kind) in PORTS {
+            if let Some(local) = resident.local(side, kind) {
+                self.inlet.add(local, Source::Port(side, kind).token(key));
+            }
+        }
         self.residents.insert(resident);
         self.keys.insert(id, key);
     }
@@ -319,15 +350,14 @@ impl Worker {
         let Some(key) = self.keys.get(&id).copied() else {
             return;
         };
-        for side in [Side::A, Side::B] {
-            for kind in [Kind::Rtp, Kind::Rtcp] {
-                let token = Source::Port(side, kind).token(key);
-                let mut turns = 0..LONGEST_QUEUE / BURST;
-                let emptied = turns.any(|_| !self.receive_from(token));
-                if !emptied {
-                    // A flood must not keep the others waiting.
-                    self.ready.push(token);
-                }
+        let past_the_stack = (0..self.inlet.receivers()).map(receiver);
+        let ports = PORTS.map(|(side, kind)| Source::Port(side, kind).token(key));
+        for token in past_the_stack.chain(ports) {
+            let mut turns = 0..LONGEST_QUEUE / BURST;
+            let emptied = turns.any(|_| !self.receive_from(token));
+            if !emptied {
+                // A flood must not keep the others waiting.
+                self.ready.push(token);
             }
         }
     }
@@ -401,6 +431,9 @@ impl Worker {
 
     /// Takes at most [`BURST`] datagrams from one descriptor; whether there may be more.
     fn receive_from(&mut self, token: Token) -> bool {
+        if let Some(place) = receiver_of(token) {
+            return self.receive_frames(place);
+        }
         let (key, source) = Source::of(token);
         // The resident may have left since.
         let Some(resident) = self.residents.get_mut(key) else {
@@ -428,6 +461,39 @@ impl Worker {
             }
         }
         true
+    }
+
+    /// Takes at most [`BURST`] frames from one AF_XDP socket; whether there may be more.
+    fn receive_frames(&mut self, place: usize) -> bool {
+        let Self {
+            inlet,
+            residents,
+            clock,
+            ..
+        } = self;
+        inlet.receive(place, BURST, |inlet, arrival| {
+            deliver(inlet, residents, *clock, arrival)
+        })
+    }
+
+    /// Takes what came for legs that were not known then.
+    fn take_early(&mut self) {
+        let Self {
+            inlet,
+            residents,
+            clock,
+            ..
+        } = self;
+        inlet.offer_early(|inlet, arrival| deliver(inlet, residents, *clock, arrival));
+    }
+
+    /// Looks after what can wait.
+    fn tidy(&mut self, now: Duration) {
+        if now.saturating_sub(self.tidied) >= TIDY {
+            self.tidied = now;
+            self.wire.forget_unused();
+            self.pulse.set_strays(self.inlet.lost());
+        }
     }
 
     /// Works off the frames that are due.
@@ -469,6 +535,20 @@ impl Worker {
             self.pulse.set_given_up(given_up);
         }
     }
+}
+
+/// Gives a packet to the resident whose it is; whether it is anybody's.
+fn deliver(inlet: &Inlet, residents: &mut Slab<Resident>, clock: Clock, arrival: Arrival<'_>) -> bool {
+    let Some((key, Source::Port(side, kind))) = inlet.owner(arrival.local).map(Source::of) else {
+        return false;
+    };
+    let resident = residents.get_mut(key);
+    // Another may have the key since.
+    let Some(resident) = resident.filter(|resident| resident.local(side, kind) == Some(arrival.local)) else {
+        return false;
+    };
+    resident.on_datagram(side, kind, arrival.packet, arrival.from, clock.now());
+    true
 }
 
 /// Takes a pair out, and off the grid.

@@ -8,6 +8,19 @@ use super::relay::Side;
 /// The worker's own doorbell: a command is waiting.
 pub(super) const COMMAND: Token = Token(usize::MAX);
 
+/// Tokens of AF_XDP sockets, below that.
+const RECEIVERS: usize = 4096;
+
+/// The token of an AF_XDP socket of the worker.
+pub(super) fn receiver(place: usize) -> Token {
+    Token(COMMAND.0 - 1 - place.min(RECEIVERS - 1))
+}
+
+/// The AF_XDP socket that a token stands for, if it is one's.
+pub(super) fn receiver_of(token: Token) -> Option<usize> {
+    (COMMAND.0 - 1).checked_sub(token.0).filter(|place| *place < RECEIVERS)
+}
+
 /// A descriptor of a resident.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Source {
@@ -50,11 +63,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_af_xdp_socket_has_a_token_of_its_own() {
+        for place in [0, 1, 100] {
+            assert_eq!(receiver_of(receiver(place)), Some(place));
+            assert_ne!(receiver(place), COMMAND);
+        }
+        assert_eq!(receiver_of(COMMAND), None);
+    }
+
+    #[test]
     fn a_token_leads_back_to_its_descriptor() {
         for key in [0, 1, 4711] {
             for source in Source::ALL {
                 assert_eq!(Source::of(source.token(key)), (key, source));
                 assert_ne!(source.token(key), COMMAND);
+                assert_eq!(receiver_of(source.token(key)), None);
             }
         }
     }

@@ -34,6 +34,7 @@ pub fn text(status: &StatusReport, flows: &FlowsReport) -> Result<String, fmt::E
     }
     lanes(&mut metrics, &flows.flows);
     quality::workers(&mut metrics, &status.plane.workers);
+    quality::io(&mut metrics, &status.plane.io);
     quality::counts(&mut metrics, &status.quality);
     quality::flows(&mut metrics, &flows.flows);
     let mut text = String::new();

@@ -5,7 +5,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use voxlane_dataplane::lane::Lane;
-use voxlane_dataplane::media_plane::{BufferStats, WorkerHealth, WorkerStatus};
+use voxlane_dataplane::media_plane::{BufferStats, IoStatus, WorkerHealth, WorkerStatus};
 
 use super::super::report::{FlowRow, QualityCounts};
 use super::super::words;
@@ -16,6 +16,11 @@ type Real = Gauge<f64, std::sync::atomic::AtomicU64>;
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Worker {
     worker: u64,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Io {
+    mode: String,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -61,12 +66,33 @@ pub(super) fn workers(metrics: &mut Metrics, workers: &[WorkerStatus]) {
     gauge("worker_commands", "Commands that wait for the worker", &|worker| {
         worker.commands as f64
     });
-    let given_up = Family::<Worker, Counter>::default();
-    for (worker, status) in (0..).zip(workers) {
-        given_up.get_or_create(&Worker { worker }).inc_by(status.given_up);
-    }
-    let help = "Frames given up because the worker was late";
-    metrics.0.register("worker_frames_given_up", help, given_up);
+    let mut counter = |name: &str, help: &str, value: &dyn Fn(&WorkerStatus) -> u64| {
+        let family = Family::<Worker, Counter>::default();
+        for (worker, status) in (0..).zip(workers) {
+            family.get_or_create(&Worker { worker }).inc_by(value(status));
+        }
+        metrics.0.register(name, help, family);
+    };
+    counter(
+        "worker_frames_given_up",
+        "Frames given up because the worker was late",
+        &|worker| worker.given_up,
+    );
+    counter(
+        "worker_express_lost",
+        "Frames lost by AF_XDP sockets: nobody's, damaged, or not taken in time",
+        &|worker| worker.express_lost,
+    );
+}
+
+/// How workers send and receive.
+pub(super) fn io(metrics: &mut Metrics, io: &IoStatus) {
+    let family = Family::<Io, Real>::default();
+    let mode = io.mode.name().to_owned();
+    family.get_or_create(&Io { mode }).set(1.0);
+    metrics
+        .0
+        .register("worker_io", "1 for the way in which workers send and receive", family);
 }
 
 /// What became of calls' media since start.

@@ -9,15 +9,18 @@ use voxlane_common::ports::MAX_ADDRESSES;
 
 use super::{KernelLeg, Seen};
 use crate::flows::LegState;
-use crate::kernel::{FlowRecord, KernelConfig, KernelError, KernelLane, Leg, RelayPair, Told};
+use crate::kernel::{FlowRecord, KernelConfig, KernelError, KernelLane, Leg, RelayPair, Routes, Told};
 use crate::lane::Reason;
 use crate::media_plane::{EndpointId, InterfaceStatus, KernelStatus, MediaError, MediaEvent, MirroredFrame, Session};
 use crate::plane::{KernelChoice, PlaneConfig};
+use crate::worker::Workers;
 
 /// The kernel lane, or why there is none.
 pub(in crate::plane) struct Kernel {
     lane: Result<KernelLane, Reason>,
     interfaces: Vec<InterfaceStatus>,
+    /// Ends its thread when dropped.
+    routes: Option<Routes>,
 }
 
 impl Kernel {
@@ -71,6 +74,7 @@ impl Kernel {
             Ok(lane) => Ok(Self {
                 interfaces: lane.interfaces().to_vec(),
                 lane: Ok(lane),
+                routes: None,
             }),
             Err(error @ KernelError::InUse(_)) => Err(MediaError::InUse(error.to_string())),
             Err(error) => {
@@ -96,6 +100,36 @@ impl Kernel {
         Self {
             lane: Err(reason),
             interfaces,
+            routes: None,
+        }
+    }
+
+    /// Gives workers AF_XDP sockets.
+    ///
+    /// # Errors
+    /// Why they have none, in words.
+    pub(in crate::plane) fn serve(&mut self, workers: &Workers) -> Result<(), String> {
+        let lane = self.lane.as_ref().map_err(|reason| reason.to_string())?;
+        self.routes = Some(lane.serve(workers).map_err(|error| error.to_string())?);
+        Ok(())
+    }
+
+    /// What arrives at this RTP address and the port above goes to a worker's AF_XDP sockets from now on, if it has any.
+    pub(in crate::plane) fn steer(&self, local: SocketAddr, worker: usize) {
+        if let (Ok(lane), Some(_)) = (&self.lane, &self.routes)
+            && let Err(error) = lane.steer(local, worker)
+        {
+            tracing::warn!(%local, %error, "packets of a leg take the network stack");
+        }
+    }
+
+    /// What arrives at these RTP addresses and the ports above goes to UDP sockets again, and nothing is on its way to AF_XDP
+    /// sockets any more.
+    pub(in crate::plane) fn steer_back(&self, locals: &[SocketAddr]) {
+        if let (Ok(lane), Some(_)) = (&self.lane, &self.routes)
+            && let Err(error) = lane.steer_back(locals)
+        {
+            tracing::error!(?locals, %error, "cannot take the packets of a leg back from a worker");
         }
     }
 

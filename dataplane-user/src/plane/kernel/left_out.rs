@@ -10,6 +10,7 @@ use crate::flows::LegState;
 use crate::lane::Reason;
 use crate::media_plane::{EndpointId, InterfaceStatus, KernelStatus, MediaError, MediaEvent, MirroredFrame, Session};
 use crate::plane::{KernelChoice, PlaneConfig};
+use crate::worker::Workers;
 
 /// No kernel lane.
 pub(in crate::plane) struct Kernel {
@@ -29,6 +30,16 @@ impl Kernel {
             },
         })
     }
+
+    pub(in crate::plane) fn serve(&mut self, _workers: &Workers) -> Result<(), String> {
+        Err(self.reason.to_string())
+    }
+
+    pub(in crate::plane) fn steer(&self, local: SocketAddr, worker: usize) {
+        tracing::trace!(%local, worker, "received by UDP sockets");
+    }
+
+    pub(in crate::plane) fn steer_back(&self, _locals: &[SocketAddr]) {}
 
     pub(in crate::plane) fn unavailable(&self) -> Option<Reason> {
         Some(self.reason)

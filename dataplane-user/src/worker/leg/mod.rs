@@ -87,6 +87,11 @@ impl AgentLeg {
         self.voice.endpoint()
     }
 
+    /// Where packets of one of its sockets arrive.
+    pub(super) fn local(&self, kind: Kind) -> SocketAddr {
+        self.line.ports().local(kind)
+    }
+
     /// One of its sockets.
     pub(super) fn socket(&self, kind: Kind) -> &UdpSocket {
         self.line.ports().socket(kind)

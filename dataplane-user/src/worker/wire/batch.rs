@@ -81,11 +81,6 @@ impl Batch {
         self.lines.iter_mut().for_each(Line::flush);
     }
 
-    /// Whether packets are sent together.
-    pub(super) fn works(&self) -> bool {
-        !self.refused
-    }
-
     fn line(&mut self, local: IpAddr) -> Option<&mut Line> {
         if let Some(place) = self.lines.iter().position(|line| line.local == local) {
             return self.lines.get_mut(place);

@@ -2,7 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use voxlane_common::frame::{ETHERNET, IPV4, IPV6, PROTOCOL_UDP, TAG, UDP};
+use voxlane_common::address::Family;
+use voxlane_common::frame::{Datagram, ETHERNET, IPV4, IPV6, PROTOCOL_UDP, TAG, UDP};
 use voxlane_common::rewrite::TTL;
 
 /// Where the payload of a packet begins in its buffer: behind the longest headers there are.
@@ -67,16 +68,43 @@ pub(super) fn seal(buffer: &mut [u8], length: usize, envelope: &Envelope) -> Opt
 
 /// The checksum of what begins with the two IP addresses and goes on with a UDP header, whose own is zero, and its payload.
 fn udp_checksum(addresses_on: &[u8], udp_length: [u8; 2]) -> u16 {
-    let pseudo = u64::from(u16::from_ne_bytes([0, PROTOCOL_UDP])) + u64::from(u16::from_ne_bytes(udp_length));
-    match folded(sum(addresses_on) + pseudo) {
+    match folded(sum(addresses_on) + pseudo_header(udp_length)) {
         // Zero would say that there is none.
         0 => 0xffff,
         checksum => checksum,
     }
 }
 
+/// The sum over what the checksum covers beside the addresses and the datagram.
+fn pseudo_header(udp_length: [u8; 2]) -> u64 {
+    u64::from(u16::from_ne_bytes([0, PROTOCOL_UDP])) + u64::from(u16::from_ne_bytes(udp_length))
+}
+
+/// Whether the UDP checksum of a datagram in `frame` is right (RFC 768, 8200 section 8.1). That of a packet which has never
+/// been on a wire may cover the pseudo-header only: a virtual interface leaves the rest to network cards.
+pub(in crate::worker) fn is_sound(frame: &[u8], datagram: &Datagram) -> bool {
+    let udp_at = datagram.payload_offset - UDP;
+    let addresses_at = match datagram.family {
+        Family::V4 => datagram.ip_offset + 12,
+        Family::V6 => datagram.ip_offset + 8,
+    };
+    let end = datagram.payload_offset + datagram.length as usize;
+    let (Some(covered), Some(addresses)) = (frame.get(addresses_at..end), frame.get(addresses_at..udp_at)) else {
+        return false;
+    };
+    let Some([_, _, _, _, high, low, first, second]) = frame.get(udp_at..).and_then(|udp| udp.first_chunk()) else {
+        return false;
+    };
+    let checksum = u16::from_ne_bytes([*first, *second]);
+    if checksum == 0 {
+        return datagram.family == Family::V4;
+    }
+    let pseudo = pseudo_header([*high, *low]);
+    folded(sum(covered) + pseudo) == 0 || !folded(sum(addresses) + pseudo) == checksum
+}
+
 /// The sum of 16-bit words (RFC 1071), unfolded, as they stand in memory.
-pub(super) fn sum(bytes: &[u8]) -> u64 {
+fn sum(bytes: &[u8]) -> u64 {
     let (words, rest) = bytes.as_chunks::<4>();
     let mut sum: u64 = words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum();
     let mut last = [0; 4];
@@ -86,7 +114,7 @@ pub(super) fn sum(bytes: &[u8]) -> u64 {
 }
 
 /// The checksum that a sum stands for.
-pub(super) fn folded(sum: u64) -> u16 {
+fn folded(sum: u64) -> u16 {
     let mut sum = sum;
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
@@ -156,6 +184,25 @@ mod tests {
             };
             prop_assert_eq!([source, destination], [envelope.from.ip(), envelope.to.ip()]);
             prop_assert_eq!((class, ttl, udp.checksum), (tos, TTL, checksum));
+
+            // The same in a frame, for those that receive it.
+            let mut frame = vec![0; ETHERNET];
+            [frame[12], frame[13]] = if v6 { [0x86, 0xdd] } else { [8, 0] };
+            frame.extend(packet);
+            if let Ok(datagram) = voxlane_common::frame::datagram(&*frame) {
+                prop_assert!(is_sound(&frame, &datagram));
+                let udp_at = datagram.payload_offset - UDP;
+                if let Some(last) = frame.get_mut(datagram.payload_offset..).and_then(|bytes| bytes.last_mut()) {
+                    *last ^= 0x10;
+                    prop_assert!(!is_sound(&frame, &datagram));
+                    let [a, b] = (!folded(sum(&frame[datagram.ip_offset + if v6 { 8 } else { 12 }..udp_at])
+                        + pseudo_header([frame[udp_at + 4], frame[udp_at + 5]]))).to_ne_bytes();
+                    [frame[udp_at + 6], frame[udp_at + 7]] = [a, b];
+                    prop_assert!(is_sound(&frame, &datagram));
+                }
+                [frame[udp_at + 6], frame[udp_at + 7]] = [0, 0];
+                prop_assert_eq!(is_sound(&frame, &datagram), !v6);
+            }
         }
     }
 

@@ -1,0 +1,161 @@
+//! Frames that come past the network stack, and whose they are.
+//!
+//! The XDP program gives a worker what arrives at the ports of its legs. A leg's packets may also come by its UDP sockets: as
+//! long as nobody has told the program, for what is longer than a frame, and where a queue has no AF_XDP socket.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Token};
+use voxlane_common::frame::{self, Datagram};
+use voxlane_common::sockets::LONGEST_FRAME;
+
+use super::token::receiver;
+use super::wire::is_sound;
+use crate::xsk;
+
+/// Frames of legs that the worker does not know yet which are kept until it has obeyed what it was told meanwhile.
+const MOST_EARLY: usize = 16;
+
+/// Room behind the longest packet for what SRTP adds.
+const ROOM: usize = LONGEST_FRAME + 256;
+
+/// What comes by AF_XDP sockets.
+#[derive(Default)]
+pub(super) struct Inlet {
+    receivers: Vec<xsk::Receiver>,
+    /// Whose the ports are. An entry may be of a leg that has left.
+    legs: HashMap<SocketAddr, Token>,
+    early: Vec<Early>,
+    used: usize,
+    strays: u64,
+}
+
+/// A packet that has come in a frame.
+pub(super) struct Arrival<'a> {
+    pub(super) local: SocketAddr,
+    pub(super) from: SocketAddr,
+    /// The packet and room for what SRTP adds, and its length.
+    pub(super) packet: (&'a mut [u8], usize),
+}
+
+/// A packet that is kept.
+struct Early {
+    local: SocketAddr,
+    from: SocketAddr,
+    length: usize,
+    bytes: Box<[u8; ROOM]>,
+}
+
+impl Inlet {
+    /// Takes what comes by these from now on.
+    pub(super) fn open(&mut self, receivers: Vec<xsk::Receiver>, registry: &Registry) -> io::Result<()> {
+        for (place, receiver_of) in receivers.iter().enumerate() {
+            let fd = receiver_of.as_raw_fd();
+            registry.register(&mut SourceFd(&fd), receiver(place), Interest::READABLE)?;
+        }
+        self.receivers = receivers;
+        let unspecified = SocketAddr::from(([0, 0, 0, 0], 0));
+        self.early = std::iter::repeat_with(|| Early {
+            local: unspecified,
+            from: unspecified,
+            length: 0,
+            bytes: Box::new([0; ROOM]),
+        })
+        .take(MOST_EARLY)
+        .collect();
+        Ok(())
+    }
+
+    /// How many sockets there are.
+    pub(super) fn receivers(&self) -> usize {
+        self.receivers.len()
+    }
+
+    /// What arrives at `local` belongs to this descriptor of a resident from now on.
+    pub(super) fn add(&mut self, local: SocketAddr, token: Token) {
+        if !self.receivers.is_empty() {
+            self.legs.insert(local, token);
+        }
+    }
+
+    /// Whose `local` is, if it is one's.
+    pub(super) fn owner(&self, local: SocketAddr) -> Option<Token> {
+        self.legs.get(&local).copied()
+    }
+
+    /// Takes at most `most` frames of one socket; `take` says whether it knew whose a packet was. Whether there may be more.
+    pub(super) fn receive(
+        &mut self,
+        place: usize,
+        most: usize,
+        mut take: impl FnMut(&Self, Arrival<'_>) -> bool,
+    ) -> bool {
+        let mut receivers = std::mem::take(&mut self.receivers);
+        let more = receivers.get_mut(place).is_some_and(|receiver| {
+            receiver.receive(most, |bytes, start, length| {
+                let frame = &bytes[start..start + length];
+                let Some((datagram, from, local)) = understood(frame) else {
+                    self.strays += 1;
+                    return;
+                };
+                let begin = start + datagram.payload_offset;
+                let length = datagram.length as usize;
+                let arrival = Arrival {
+                    local,
+                    from,
+                    packet: (&mut bytes[begin..], length),
+                };
+                if !take(self, arrival) {
+                    self.keep(local, from, &bytes[begin..begin + length]);
+                }
+            })
+        });
+        self.receivers = receivers;
+        more
+    }
+
+    fn keep(&mut self, local: SocketAddr, from: SocketAddr, packet: &[u8]) {
+        let place = self.early.get_mut(self.used).zip(Some(packet.len()));
+        let Some((early, length)) = place.filter(|(_, length)| *length <= LONGEST_FRAME) else {
+            self.strays += 1;
+            return;
+        };
+        early.bytes[..length].copy_from_slice(packet);
+        (early.local, early.from, early.length) = (local, from, length);
+        self.used += 1;
+    }
+
+    /// Offers what was kept once more; what nobody knows now is a stray.
+    pub(super) fn offer_early(&mut self, mut take: impl FnMut(&Self, Arrival<'_>) -> bool) {
+        let mut early = std::mem::take(&mut self.early);
+        for kept in early.iter_mut().take(std::mem::take(&mut self.used)) {
+            let arrival = Arrival {
+                local: kept.local,
+                from: kept.from,
+                packet: (&mut kept.bytes[..], kept.length),
+            };
+            if !take(self, arrival) {
+                self.strays += 1;
+            }
+        }
+        self.early = early;
+    }
+
+    /// Frames that came for nobody, were damaged, or were lost because the worker did not take them in time.
+    pub(super) fn lost(&self) -> u64 {
+        let dropped = self.receivers.iter().map(|receiver| receiver.dropped());
+        self.strays + dropped.sum::<u64>()
+    }
+}
+
+/// The datagram in a frame, whence it comes and where it is sent to; `None` if it is damaged, or comes from nowhere that could
+/// be answered.
+fn understood(frame: &[u8]) -> Option<(Datagram, SocketAddr, SocketAddr)> {
+    let datagram = frame::datagram(frame).ok()?;
+    let (from, local) = (datagram.source.get()?, datagram.local.get()?);
+    is_sound(frame, &datagram).then_some((datagram, from, local))
+}
