@@ -337,7 +337,7 @@ fn choose_io(choice: IoChoice, kernel: &mut Kernel, workers: &Workers) -> Result
         reason: Some(reason),
     };
     if choice == IoChoice::Sockets {
-        return Ok(sockets("it is set so".to_owned()));
+        return Ok(sockets("media.io is \"sockets\"".to_owned()));
     }
     match (kernel.serve(workers), choice) {
         (Ok(()), _) => Ok(IoStatus {
