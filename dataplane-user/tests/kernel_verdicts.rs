@@ -156,7 +156,7 @@ impl Stage {
             }
             Outcome::Redirected => self.plain(self.media(1)),
             // Needs `fq`: the tests of `kernel_pace` are about it.
-            // Their ends are on the wire and at a worker: kernel_pace and worker_express have them.
+            // Their ends are on the wire and at a worker: kernel_pace and kernel_express have them.
             Outcome::Paced | Outcome::Worker => return None,
             Outcome::Dropped(Drop::TooShort) => self.plain(self.of_caller(&rtp(0, 1, 1)[..11])),
             Outcome::Dropped(Drop::NotRtp) => self.plain(self.of_caller(&[0; 20])),
