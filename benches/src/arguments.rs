@@ -9,6 +9,8 @@ pub struct Arguments {
     pub json: Option<PathBuf>,
     /// What was measured elsewhere: packets in a hundred that left within 1 ms of their time.
     pub pacing: Option<f64>,
+    /// The one group of figures to measure, where a benchmark has groups.
+    pub only: Option<String>,
 }
 
 impl Arguments {
@@ -31,9 +33,10 @@ impl Arguments {
                     let percent = words.next().and_then(|percent| percent.parse().ok());
                     arguments.pacing = Some(percent.ok_or("--pacing wants a percentage")?);
                 }
+                "--only" => arguments.only = Some(words.next().ok_or("--only wants the name of a group")?),
                 _ => {
                     return Err(format!(
-                        "unknown argument {word}: --json FILE and --pacing PERCENT are all there are"
+                        "unknown argument {word}: --json FILE, --only GROUP and --pacing PERCENT are all there are"
                     ));
                 }
             }
@@ -54,10 +57,24 @@ mod tests {
     fn the_file_is_found_beside_what_cargo_adds() {
         let json = Some("a.json".into());
         let pacing = None;
-        assert_eq!(read(&["--json", "a.json", "--bench"]), Ok(Arguments { json, pacing }));
+        assert_eq!(
+            read(&["--json", "a.json", "--bench"]),
+            Ok(Arguments {
+                json,
+                pacing,
+                only: None
+            })
+        );
         assert_eq!(read(&["--bench"]), Ok(Arguments::default()));
         let (json, pacing) = (None, Some(99.5));
-        assert_eq!(read(&["--pacing", "99.5"]), Ok(Arguments { json, pacing }));
+        assert_eq!(
+            read(&["--pacing", "99.5"]),
+            Ok(Arguments {
+                json,
+                pacing,
+                only: None
+            })
+        );
         for wrong in [&["--json"][..], &["--fast"], &["--pacing", "most"]] {
             assert!(read(wrong).is_err(), "{wrong:?}");
         }

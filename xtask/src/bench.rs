@@ -29,6 +29,9 @@ pub struct Arguments {
     /// Write the figures to this file, as JSON (of one benchmark: `kernel` or `worker`)
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Only this group of figures (of `worker`: codecs, speech, transcoded, srtp, io)
+    #[arg(long, value_name = "GROUP")]
+    only: Option<String>,
 }
 
 /// A benchmark in `benches/benches`.
@@ -63,17 +66,21 @@ pub fn run(workspace: &mut Workspace, arguments: &Arguments) -> Result<ExitCode>
         (Some(_), [other]) => bail!("{} has no figures for --json; `kernel` and `worker` have", other.text()),
         (Some(_), _) => bail!("--json takes the figures of one benchmark: cargo xtask bench kernel --json FILE"),
     };
+    if arguments.only.is_some() && arguments.name != [Name::Worker] {
+        bail!("--only takes a group of figures of one benchmark: cargo xtask bench worker --only srtp");
+    }
+    let only = arguments.only.as_deref();
     let mut sound = true;
     if arguments.name.is_empty() {
         for name in Name::value_variants() {
             match name {
                 Name::Kernel if !is_root() => steps::note(&format!("kernel is left out: {NEEDS_ROOT}")),
-                name => sound &= measure(workspace, *name, None)?,
+                name => sound &= measure(workspace, *name, None, None)?,
             }
         }
     }
     for name in &arguments.name {
-        sound &= measure(workspace, *name, json.as_deref())?;
+        sound &= measure(workspace, *name, json.as_deref(), only)?;
     }
     Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -100,7 +107,7 @@ fn pacing_in_a_vm(workspace: &mut Workspace) -> Option<f64> {
 }
 
 /// Builds and runs one; whether it succeeded.
-fn measure(workspace: &mut Workspace, name: Name, json: Option<&Path>) -> Result<bool> {
+fn measure(workspace: &mut Workspace, name: Name, json: Option<&Path>, only: Option<&str>) -> Result<bool> {
     let mut pacing = None;
     if name == Name::Kernel {
         if !is_root() {
@@ -110,19 +117,29 @@ fn measure(workspace: &mut Workspace, name: Name, json: Option<&Path>) -> Result
         prepare::lab(workspace)?;
         pacing = pacing_in_a_vm(workspace);
     }
+    // Its part by AF_XDP loads the programs, too.
+    let kernel = name == Name::Kernel || (name == Name::Worker && is_root());
     if name == Name::Worker {
+        if kernel {
+            prepare::ebpf(workspace)?;
+        } else {
+            steps::note("AF_XDP is left out: it can be measured as root only");
+        }
         debian::programs(workspace, debian::BENCH)?;
         prepare::peer_libraries(workspace)?;
     }
     let mut cargo = workspace.cargo();
     cargo.args(["bench", "--package", "voxlane-benches", "--bench", name.text()]);
-    if name != Name::Kernel {
+    if !kernel {
         // The others do without the eBPF toolchain.
         cargo.arg("--no-default-features");
     }
     cargo.arg("--");
     if let Some(file) = json {
         cargo.arg("--json").arg(file);
+    }
+    if let Some(only) = only {
+        cargo.args(["--only", only]);
     }
     if let Some(percent) = pacing {
         cargo.args(["--pacing", &percent.to_string()]);

@@ -2,18 +2,24 @@
 //! - [`codecs`]: what a packet costs in each codec, against ffmpeg;
 //! - [`speech`]: how speech comes through each way between codecs, against ffmpeg's;
 //! - [`srtp`]: what SRTP costs, against libsrtp;
-//! - [`transcoded`]: calls a core that are transcoded, over real sockets.
+//! - [`transcoded`]: calls a core that are transcoded, over real sockets;
+//! - `io`: what a packet's way in and out costs, by sockets and by AF_XDP.
 
 mod codecs;
+#[cfg(feature = "kernel")]
+mod io;
 mod speech;
 mod srtp;
 mod transcoded;
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use voxlane_benches::arguments::Arguments;
 use voxlane_benches::report::Report;
+
+/// Adds a group's rows.
+type Measure = fn(&mut Report) -> Result<()>;
 
 fn main() -> ExitCode {
     match run() {
@@ -28,10 +34,23 @@ fn main() -> ExitCode {
 fn run() -> Result<()> {
     let arguments = Arguments::of_this_process().map_err(anyhow::Error::msg)?;
     let mut report = Report::default();
-    codecs::measure(&mut report)?;
-    speech::measure(&mut report)?;
-    transcoded::measure(&mut report)?;
-    srtp::measure(&mut report)?;
+    let groups: &[(&str, Measure)] = &[
+        ("codecs", codecs::measure),
+        ("speech", speech::measure),
+        ("transcoded", transcoded::measure),
+        ("srtp", srtp::measure),
+        #[cfg(feature = "kernel")]
+        ("io", io::measure),
+    ];
+    let names: Vec<&str> = groups.iter().map(|(name, _)| *name).collect();
+    if let Some(only) = &arguments.only {
+        let known = names.contains(&only.as_str());
+        ensure!(known, "no group {only}: there are {}", names.join(", "));
+    }
+    let wanted = |name: &str| arguments.only.as_deref().is_none_or(|only| only == name);
+    for (_, measure) in groups.iter().filter(|(name, _)| wanted(name)) {
+        measure(&mut report)?;
+    }
     print!("{}", report.table());
     if let Some(file) = arguments.json {
         let written = report.write_json(&file);

@@ -50,8 +50,8 @@ const PORTS: [(Side, Kind); 4] = [
 const DATAGRAM: usize = 65_535;
 
 /// Least time between two looks at what has arrived. A worker that is woken by every packet spends more time on waking than
-/// on packets; one that lets a few come together adds this to their delay at most, a hundredth of a packet time.
-const GATHERING: Duration = Duration::from_micros(200);
+/// on packets; one that lets a few come together adds this to their delay at most, a fortieth of a packet time.
+const GATHERING: Duration = Duration::from_micros(500);
 
 const _: () = assert!(DATAGRAM >= 65_507 + MAX_OVERHEAD);
 
