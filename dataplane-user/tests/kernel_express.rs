@@ -14,7 +14,8 @@ use kernel_support::net::{Net, exchange, knock, socket};
 use kernel_support::{Call, above, is_root, leg, report, rtp};
 use voxlane_dataplane::lane::Lane;
 use voxlane_dataplane::media_plane::{
-    AttachPolicy, Endpoint, IoMode, IoStatus, MediaError, MediaPlane, PlaneStatus, Session, Unallocated,
+    AgentSpec, AttachPolicy, Endpoint, IoMode, IoStatus, MediaError, MediaPlane, Pacing, PlaneStatus, Session,
+    Unallocated,
 };
 use voxlane_dataplane::plane::{IoChoice, KernelChoice, Plane, PlaneConfig, Rules};
 use voxlane_dataplane::reception::Limits;
@@ -273,6 +274,49 @@ fn what_is_damaged_on_the_way_is_counted_and_not_heard() {
     until("the damage is counted", || lost() == 1);
     // The next that is heard is the next that is whole.
     talk.heard(4);
+}
+
+#[test]
+#[ignore = "needs fq: cargo xtask vm"]
+fn what_an_agent_says_to_a_paced_leg_waits_in_the_queue_for_its_time() {
+    if !is_root() {
+        return;
+    }
+    for (pacing, io) in [
+        (Pacing::Always, IoChoice::Sockets),
+        (Pacing::Always, IoChoice::AfXdp),
+        (Pacing::Off, IoChoice::Sockets),
+    ] {
+        let lab = Lab::new(io);
+        lab.net.gateway.sh("tc qdisc replace dev g0 root fq");
+        let far = Call::across().caller;
+        let phone = socket(&lab.net.caller, far);
+        let side = lab.run(|plane| plane.open(Call::across().caller_side.ip())).unwrap();
+        let session = Session {
+            pacing,
+            ..leg(side.rtp, far, 101).session
+        };
+        lab.run(move |plane| {
+            plane.program(side.id, session)?;
+            plane.attach(side.id, AgentSpec::Tone { frequency: 440 })
+        })
+        .unwrap();
+        for _ in 0..PACKETS {
+            phone.recv(&mut [0; 200]).unwrap();
+        }
+        // How often fq has held a packet back.
+        let held = lab.net.gateway.run(|| {
+            let mut tc = std::process::Command::new("tc");
+            let output = tc.args(["-s", "qdisc", "show", "dev", "g0"]).output().unwrap();
+            let text = String::from_utf8(output.stdout).unwrap();
+            let mut words = text.split_whitespace().skip_while(|word| *word != "throttled");
+            words.nth(1).map_or(0, |count| count.parse::<u16>().unwrap())
+        });
+        match pacing {
+            Pacing::Off => assert_eq!(held, 0),
+            Pacing::Auto | Pacing::Always => assert!(held > PACKETS / 2, "{held} of {PACKETS} were held, {io:?}"),
+        }
+    }
 }
 
 #[test]

@@ -129,6 +129,31 @@ pub(super) struct Message<'a> {
     /// All of it that the socket is to be given.
     pub(super) bytes: &'a [u8],
     pub(super) to: &'a SockAddr,
+    /// When it is to leave, ns on the monotonic clock; at once if not. The socket must be one that [`keep_times`] was asked for.
+    pub(super) departs: Option<u64>,
+}
+
+/// A departure time, as `sendmsg` is told of it.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Departure {
+    header: libc::cmsghdr,
+    at: u64,
+}
+
+/// Lets packets of the socket have departure times, which a queue that keeps them (`fq`) goes by; others send at once.
+pub(super) fn keep_times(socket: &Socket) -> io::Result<()> {
+    let clock = libc::sock_txtime {
+        clockid: libc::CLOCK_MONOTONIC,
+        flags: 0,
+    };
+    let length = size_of::<libc::sock_txtime>() as libc::socklen_t;
+    let value = (&raw const clock).cast();
+    // SAFETY: the pointer is to a live value of the length given, which the kernel only reads.
+    match unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_TXTIME, value, length) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// Sends at most `MOST` packets by one socket, in as few system calls as it takes. `unsent` is told the places of those that
@@ -139,9 +164,19 @@ pub(super) fn send_all<'a, const MOST: usize>(
     mut unsent: impl FnMut(usize),
 ) {
     // SAFETY: integers and pointers, for all of which zero is a value.
-    let (mut headers, mut parts) = unsafe { std::mem::zeroed::<([libc::mmsghdr; MOST], [libc::iovec; MOST])>() };
+    let (mut headers, mut parts, mut times) =
+        unsafe { std::mem::zeroed::<([libc::mmsghdr; MOST], [libc::iovec; MOST], [Departure; MOST])>() };
     let mut count = 0;
-    for ((header, part), message) in headers.iter_mut().zip(&mut parts).zip(messages) {
+    let places = headers.iter_mut().zip(&mut parts).zip(&mut times);
+    for (((header, part), time), message) in places.zip(messages) {
+        if let Some(at) = message.departs {
+            time.at = at;
+            time.header.cmsg_len = size_of::<Departure>();
+            time.header.cmsg_level = libc::SOL_SOCKET;
+            time.header.cmsg_type = libc::SCM_TXTIME;
+            header.msg_hdr.msg_control = (&raw mut *time).cast();
+            header.msg_hdr.msg_controllen = size_of::<Departure>();
+        }
         part.iov_base = message.bytes.as_ptr().cast_mut().cast();
         part.iov_len = message.bytes.len();
         header.msg_hdr.msg_iov = part;
@@ -153,7 +188,7 @@ pub(super) fn send_all<'a, const MOST: usize>(
     let mut first = 0;
     while first < count {
         let left = &mut headers[first..count];
-        // SAFETY: the headers point to parts and addresses that outlive the call, and those to bytes that are borrowed for
+        // SAFETY: the headers point to parts, times and addresses that outlive the call, and those to bytes that are borrowed for
         // 'a; the kernel writes to nothing but the headers' lengths.
         let sent = unsafe { libc::sendmmsg(socket.as_raw_fd(), left.as_mut_ptr(), left.len() as libc::c_uint, 0) };
         match usize::try_from(sent) {

@@ -21,6 +21,8 @@ pub(super) struct Ports {
     tos: u8,
     guard: Guard,
     wire: Wire,
+    /// When what is sent is to leave, ns on the monotonic clock; at once if not.
+    departs: Option<u64>,
     /// RTP and RTCP that was taken and then not sent.
     unsent: [Unsent; 2],
 }
@@ -35,6 +37,7 @@ impl Ports {
             tos: sockets.tos,
             guard: sockets.guard,
             wire: wire.clone(),
+            departs: None,
             unsent: Default::default(),
         })
     }
@@ -112,6 +115,11 @@ impl Ports {
         counter(&self.unsent, kind).take()
     }
 
+    /// What is sent from now on is to leave then, ns on the monotonic clock; at once if at no time.
+    pub(super) fn leave_at(&mut self, departs: Option<u64>) {
+        self.departs = departs;
+    }
+
     /// Sends what waits, of all legs.
     pub(super) fn flush(&self) {
         self.wire.flush();
@@ -122,6 +130,7 @@ impl Ports {
             from: self.local(by),
             to,
             tos: self.tos,
+            departs: self.departs,
         }
     }
 

@@ -16,7 +16,7 @@ use super::report::{Goes, Reporter, Sent};
 use crate::codec::Codec;
 use crate::dtmf::{self, Press};
 use crate::flows::{self, COMFORT_NOISE, LegState, receives, sends};
-use crate::media_plane::{RtcpPort, Session};
+use crate::media_plane::{Pacing, RtcpPort, Session};
 use crate::reception::{Figures, Inserted, Kind as Carries};
 use crate::worker::clock::Clock;
 use crate::worker::command::Left;
@@ -25,6 +25,9 @@ use crate::worker::stats::LegStats;
 
 /// Most audio taken from one packet: 200 ms. No sender of telephony audio puts more into one.
 pub(in crate::worker) const MAX_AUDIO: usize = 1600;
+
+/// How long after the time of the grid a packet leaves that has a departure time: the worker has written it by then.
+const LEAD: Duration = Duration::from_millis(2);
 
 /// µ-law bytes in a millisecond.
 const BYTES_A_MILLISECOND: usize = 8;
@@ -311,6 +314,15 @@ impl Line {
             carries,
             payload,
         })
+    }
+
+    /// What is sent in the frame that is due at `due` leaves [`LEAD`] after that to the microsecond, if the leg is paced and the
+    /// way out has a queue that keeps departure times.
+    pub(super) fn pace(&mut self, due: Duration) {
+        let is_paced = |session: &Session| session.pacing != Pacing::Off;
+        let departs = self.session.as_ref().is_some_and(is_paced);
+        let departs = departs.then(|| self.clock.monotonic_ns(due + LEAD));
+        self.ports.leave_at(departs);
     }
 
     /// Sends what is due in `frame` of the grid: a key that is pressed, else the next audio, else silence.

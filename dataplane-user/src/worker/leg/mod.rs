@@ -132,8 +132,10 @@ impl AgentLeg {
 
     /// A frame is due.
     pub(super) fn on_due(&mut self, frame: u64, now: Duration) {
-        self.hear(frame, now);
+        let due = self.due(frame);
+        self.hear(due, now);
         if self.line.is_open() {
+            self.line.pace(due);
             self.voice.tick(now);
             let (playout, keys) = self.voice.output();
             let (_, said) = &mut self.said;
@@ -153,11 +155,14 @@ impl AgentLeg {
         }
     }
 
+    /// When a frame was due: the time of the grid, for a worker that is late must not take itself for jitter.
+    fn due(&self, frame: u64) -> Duration {
+        Duration::from_millis(frame * u64::from(self.ptime) + self.slot as u64)
+    }
+
     /// Lets the agent hear the frame, and the keys that were pressed.
-    fn hear(&mut self, frame: u64, now: Duration) {
+    fn hear(&mut self, due: Duration, now: Duration) {
         if self.line.heard_in().is_some() {
-            // The time of the grid: a worker that is late must not take itself for jitter.
-            let due = Duration::from_millis(frame * u64::from(self.ptime) + self.slot as u64);
             let Self { line, presses, .. } = self;
             let audio = self.ear.hear(due, |header, payload| {
                 let room = presses.len() < PRESSES;

@@ -12,7 +12,7 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::packet::{self, Envelope, HEADROOM};
 use super::{Took, Unsent};
-use crate::worker::io::{Message, send_all};
+use crate::worker::io::{Message, keep_times, send_all};
 
 /// Packets that leave together at most.
 const MOST: usize = 64;
@@ -35,6 +35,7 @@ pub(super) struct Batch {
 struct Line {
     local: IpAddr,
     socket: Socket,
+    keeps_times: bool,
     slots: Box<[Slot]>,
     used: usize,
 }
@@ -45,6 +46,7 @@ struct Slot {
     start: usize,
     end: usize,
     to: SockAddr,
+    departs: Option<u64>,
     unsent: Option<Unsent>,
 }
 
@@ -71,6 +73,7 @@ impl Batch {
         let mut to = envelope.to;
         to.set_port(0);
         slot.to = to.into();
+        slot.departs = envelope.departs.filter(|_| line.keeps_times);
         slot.unsent = Some(unsent.clone());
         line.used += 1;
         Took::Yes
@@ -95,10 +98,12 @@ impl Batch {
                     start: 0,
                     end: 0,
                     to: SocketAddr::new(local, 0).into(),
+                    departs: None,
                     unsent: None,
                 };
                 self.lines.push(Line {
                     local,
+                    keeps_times: keep_times(&socket).is_ok(),
                     socket,
                     slots: std::iter::repeat_with(slot).take(MOST).collect(),
                     used: 0,
@@ -123,6 +128,7 @@ impl Line {
         let messages = slots.iter().map(|slot| Message {
             bytes: &slot.buffer[slot.start..slot.end],
             to: &slot.to,
+            departs: slot.departs,
         });
         send_all::<MOST>(&self.socket, messages, |place| {
             if let Some(unsent) = &slots[place].unsent {

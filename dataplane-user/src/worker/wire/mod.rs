@@ -67,8 +67,10 @@ impl Wire {
     pub(super) fn send(&self, socket: &UdpSocket, envelope: &Envelope, payload: &[u8], unsent: &Unsent) -> bool {
         let mut ways = self.0.borrow_mut();
         let Ways { express, batch } = &mut *ways;
+        // AF_XDP knows no departure times.
         let took = express
             .as_mut()
+            .filter(|_| envelope.departs.is_none())
             .map_or(Took::No, |express| express.push(envelope, payload));
         if took == Took::Yes || batch.push(envelope, payload, unsent) == Took::Yes {
             return true;

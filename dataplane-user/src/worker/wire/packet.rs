@@ -19,6 +19,8 @@ pub(in crate::worker) struct Envelope {
     pub(in crate::worker) to: SocketAddr,
     /// The TOS byte or traffic class.
     pub(in crate::worker) tos: u8,
+    /// When it is to leave, ns on the monotonic clock; at once if not.
+    pub(in crate::worker) departs: Option<u64>,
 }
 
 /// Writes IP and UDP headers (RFC 791, 8200, 768) before the `length` bytes at [`HEADROOM`]; where they begin. `None` if
@@ -143,6 +145,7 @@ mod tests {
             from: address(0),
             to: address(1),
             tos,
+            departs: None,
         }
     }
 

@@ -145,6 +145,7 @@ mod tests {
                 from: from.parse().unwrap(),
                 to: to.parse().unwrap(),
                 tos: 0xb8,
+                departs: None,
             };
             let hop = NextHop {
                 ifindex: 3,
