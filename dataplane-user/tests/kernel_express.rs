@@ -305,13 +305,15 @@ fn what_an_agent_says_to_a_paced_leg_waits_in_the_queue_for_its_time() {
             phone.recv(&mut [0; 200]).unwrap();
         }
         // How often fq has held a packet back.
-        let held = lab.net.gateway.run(|| {
+        let shown = lab.net.gateway.run(|| {
             let mut tc = std::process::Command::new("tc");
-            let output = tc.args(["-s", "qdisc", "show", "dev", "g0"]).output().unwrap();
-            let text = String::from_utf8(output.stdout).unwrap();
-            let mut words = text.split_whitespace().skip_while(|word| *word != "throttled");
-            words.nth(1).map_or(0, |count| count.parse::<u16>().unwrap())
+            tc.args(["-s", "qdisc", "show", "dev", "g0"]).output()
         });
+        let shown = String::from_utf8(shown.unwrap().stdout).unwrap();
+        // First the flows that wait now, then packets that have ever waited.
+        let (_, count) = shown.rsplit_once("throttled ").unwrap_or_else(|| panic!("{shown}"));
+        let digits: String = count.chars().take_while(char::is_ascii_digit).collect();
+        let held: u16 = digits.parse().unwrap();
         match pacing {
             Pacing::Off => assert_eq!(held, 0),
             Pacing::Auto | Pacing::Always => assert!(held > PACKETS / 2, "{held} of {PACKETS} were held, {io:?}"),
