@@ -1,5 +1,8 @@
 //! One codec's audio turned into another's.
 
+mod together;
+
+pub use self::together::run_together;
 use super::g711::{
     ALAW_SILENCE, ULAW_SILENCE, alaw_to_ulaw, decode_alaw, decode_ulaw, encode_alaw, encode_ulaw, ulaw_to_alaw,
 };
