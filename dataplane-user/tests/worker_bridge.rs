@@ -71,6 +71,40 @@ fn session_of_b(b: &Phone, codec: Codec, ptime: u8) -> Session {
     }
 }
 
+/// One of many calls between PCMU and G.722 of one worker.
+struct Crowded {
+    phones: [Phone; 2],
+    _handle: Handle,
+}
+
+fn crowd(workers: &Workers, calls: u64) -> Vec<Crowded> {
+    let call = |number: u64| {
+        let made = [(Codec::Pcmu, 2 * number), (Codec::G722, 2 * number + 1)].map(|(codec, endpoint)| {
+            let (sockets, gateway) = sockets();
+            let phone = Phone::new(gateway);
+            let session = session_of_b(&phone, codec, 20);
+            let leg = RelayLeg {
+                endpoint: EndpointId(endpoint),
+                sockets,
+                session,
+                continuity: Continuity::Spliced,
+            };
+            (phone, leg)
+        });
+        let [(a, leg_a), (b, leg_b)] = made;
+        let handle = workers.add_relay(NewRelay {
+            legs: [leg_a, leg_b],
+            rules: Rules::default(),
+            states: None,
+        });
+        Crowded {
+            phones: [a, b],
+            _handle: handle,
+        }
+    };
+    (0..calls).map(call).collect()
+}
+
 impl Call {
     /// Phone A sends packets of 20 ms in their time; returns when the last is sent.
     fn talk(&mut self, packets: &[Vec<u8>]) {
@@ -217,4 +251,36 @@ fn nothing_is_sent_to_a_leg_that_holds() {
     call.agree([a, b]);
     call.talk(&tone(3));
     assert!(header(&call.b.receive().0).marker());
+}
+
+/// Four calls and more are due at a time, and so coded together.
+#[test]
+fn many_calls_are_each_coded_as_one_by_itself() {
+    let (events, _told) = unbounded();
+    let workers = Workers::start(None, 20, events).unwrap();
+    let mut calls = crowd(&workers, 45);
+    let codecs = [Codec::Pcmu, Codec::G722];
+    // All at once, and less than what may wait: so nothing depends on when it is coded.
+    let packets = |call: usize| 1 + call % 8;
+    let audio = |call: usize, place: usize| -> Vec<u8> {
+        let sample = |n: usize| (n * (call + 3) * 37 + n * n * (place + 1) % 89) as u8;
+        (0..160 * packets(call)).map(sample).collect()
+    };
+    for (number, call) in calls.iter_mut().enumerate() {
+        for (place, phone) in call.phones.iter_mut().enumerate() {
+            for payload in audio(number, place).chunks(160) {
+                phone.send(codecs[place].payload_type(), payload);
+            }
+        }
+    }
+    for (number, call) in calls.iter().enumerate() {
+        for place in [0, 1] {
+            let mut expected = audio(number, place);
+            Transcoder::new(codecs[place], codecs[1 - place]).run(&mut expected);
+            let heard: Vec<u8> = (0..packets(number))
+                .flat_map(|_| call.phones[1 - place].receive().0.split_off(12))
+                .collect();
+            assert!(heard == expected, "call {number}, from leg {place}");
+        }
+    }
 }

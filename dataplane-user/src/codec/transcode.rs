@@ -52,6 +52,13 @@ enum Encoder {
     G722(Box<g722::Encoder>),
 }
 
+/// One that leaves everything as it is.
+impl Default for Transcoder {
+    fn default() -> Self {
+        Self(Way::None(Codec::Pcmu))
+    }
+}
+
 impl Transcoder {
     /// A transcoder that has heard nothing.
     pub fn new(from: Codec, to: Codec) -> Self {

@@ -2,9 +2,10 @@
 //! agreed to hear it.
 //!
 //! Each leg is a [`Line`], as of an agent: it judges what arrives and hears keys; `order` says what belongs where. What the
-//! leg is to be sent goes through its `outlet`. The streams that leave are the gateway's own: one SSRC each, sequence
+//! leg is to be sent goes through its `outlet`; it is coded in a `coder` that all bridges share, many calls at once. The streams that leave are the gateway's own: one SSRC each, sequence
 //! numbers without a gap, reports both ways.
 
+mod coder;
 mod order;
 mod outlet;
 
@@ -17,12 +18,14 @@ use crossbeam_channel::Sender;
 use mio::Registry;
 use voxlane_common::splice::Continuity;
 
+pub(super) use self::coder::Coder;
+use self::coder::Piece;
 use self::order::Sequencer;
 pub(super) use self::outlet::TICK_MS;
 use self::outlet::{Key, Outlet, Sink};
 use super::clock::Clock;
 use super::command::{Left, NewRelay, Parted, RelayLeg};
-use super::leg::{Arrived, Content, Line, MAX_AUDIO, Marker};
+use super::leg::{Arrived, Content, Line, Marker};
 use super::ports::{Kind, Ports};
 use super::relay::{Side, Taking};
 use super::stats::LegStats;
@@ -39,7 +42,6 @@ struct Leg {
     session: Session,
     /// The order of what arrives.
     order: Sequencer,
-    audio: [u8; MAX_AUDIO],
     /// What it is to be sent.
     outlet: Outlet,
 }
@@ -105,7 +107,6 @@ impl Bridge {
                 line,
                 session: leg.session,
                 order: Sequencer::default(),
-                audio: [0; MAX_AUDIO],
                 outlet: Outlet::new(from, to, ptime),
             })
         };
@@ -226,16 +227,12 @@ impl Bridge {
         };
         match carries {
             Carries::Audio { .. } => {
-                let Some(audio) = here.audio.get_mut(..payload.len()) else {
-                    return;
-                };
-                let samples = u32::try_from(audio.len()).unwrap_or(u32::MAX);
+                let samples = u32::try_from(payload.len()).unwrap_or(u32::MAX);
                 let Ok(silence) = here.order.on_audio(&header, samples) else {
                     return here.line.on_inserted(Inserted::Late);
                 };
-                audio.copy_from_slice(payload);
                 if sends(there.session.direction) {
-                    there.outlet.push(silence as usize, audio);
+                    there.outlet.push(silence as usize, payload);
                 }
             }
             Carries::Event => {
@@ -258,6 +255,16 @@ impl Bridge {
             // The other end hears a pause.
             Carries::Noise => {}
         }
+    }
+
+    /// What is to be coded for one of its legs, if anything is. It is to be taken back before anything else happens.
+    fn give(&mut self, place: usize) -> Option<Piece> {
+        self.legs[place].outlet.give()
+    }
+
+    /// What was given, coded.
+    fn take_back(&mut self, place: usize, piece: Piece) {
+        self.legs[place].outlet.take_back(piece);
     }
 
     /// A tick has passed.

@@ -11,10 +11,14 @@
 //! the marker.
 //!
 //! Telephone events go past the grid at once, after all audio before them.
+//!
+//! What comes is kept as it came until the next tick, so that it can be coded together with what comes for others; what is
+//! needed sooner is coded by itself.
 
 use std::collections::VecDeque;
 
-use super::super::leg::{Content, Marker};
+use super::super::leg::{Content, MAX_AUDIO, Marker};
+use super::coder::Piece;
 use crate::codec::{Codec, Transcoder};
 
 /// How often [`Outlet::tick`] is to be called: every packet time is a multiple of it.
@@ -31,6 +35,8 @@ const LONGEST: usize = 40 * BYTES;
 
 /// Most audio that waits: 200 ms. What waits longer than that has come in a burst, and the oldest of it is left out.
 const MOST: usize = 200 * BYTES;
+
+const _: () = assert!(MAX_AUDIO <= MOST);
 
 /// A stream of which nothing came for so many ticks is broken off.
 const PATIENCE: u8 = 10;
@@ -76,7 +82,8 @@ struct Event {
 /// The outlet of one leg.
 #[derive(Debug)]
 pub(super) struct Outlet {
-    transcoder: Transcoder,
+    /// What has come and is not coded yet, and what codes it.
+    piece: Piece,
     codecs: [Codec; 2],
     ptime: u8,
     /// Audio of the leg's codec.
@@ -95,7 +102,11 @@ impl Outlet {
     /// An outlet that has sent nothing; nothing is allocated after this.
     pub(super) fn new(from: Codec, to: Codec, ptime: u8) -> Self {
         Self {
-            transcoder: Transcoder::new(from, to),
+            piece: Piece {
+                transcoder: Transcoder::new(from, to),
+                // What waits, and the longest packet that a line hands on.
+                audio: Vec::with_capacity(2 * MOST),
+            },
             codecs: [from, to],
             ptime: usable(ptime),
             // What waits, silence for what is missing, and the longest packet that a line hands on.
@@ -113,7 +124,8 @@ impl Outlet {
         if self.codecs != [from, to] {
             // What waits is of the old codec.
             self.queue.clear();
-            self.transcoder = Transcoder::new(from, to);
+            self.piece.audio.clear();
+            self.piece.transcoder = Transcoder::new(from, to);
             self.codecs = [from, to];
         }
         self.ptime = usable(ptime);
@@ -121,23 +133,52 @@ impl Outlet {
 
     /// Forgets what waits: the call was held.
     pub(super) fn interrupt(&mut self) {
+        self.code();
         self.queue.clear();
         self.break_off();
     }
 
     /// Takes audio of the source's codec, after `silence` bytes of nothing.
-    pub(super) fn push(&mut self, silence: usize, audio: &mut [u8]) {
+    pub(super) fn push(&mut self, silence: usize, audio: &[u8]) {
         if self.stream != Stream::Broken {
             self.push_silence(silence);
         }
-        self.transcoder.run(audio);
-        self.queue.extend(&*audio);
-        let excess = self.queue.len().saturating_sub(MOST);
-        self.queue.drain(..excess);
+        self.piece.audio.extend_from_slice(audio);
+        let excess = self.waiting().saturating_sub(MOST);
+        if excess > 0 {
+            self.code();
+            self.queue.drain(..excess);
+        }
     }
 
-    /// A tick has passed.
+    /// Bytes that wait, coded or not.
+    fn waiting(&self) -> usize {
+        self.queue.len() + self.piece.audio.len()
+    }
+
+    /// What is to be coded together with others', if anything is.
+    pub(super) fn give(&mut self) -> Option<Piece> {
+        (!self.piece.audio.is_empty()).then(|| std::mem::take(&mut self.piece))
+    }
+
+    /// The same, coded.
+    pub(super) fn take_back(&mut self, mut piece: Piece) {
+        self.queue.extend(&piece.audio);
+        piece.audio.clear();
+        self.piece = piece;
+    }
+
+    /// Codes what has come, by itself.
+    fn code(&mut self) {
+        if let Some(mut piece) = self.give() {
+            piece.transcoder.run(&mut piece.audio);
+            self.take_back(piece);
+        }
+    }
+
+    /// A tick has passed. What has come is coded by itself unless it has been with others'.
     pub(super) fn tick(&mut self, sink: &mut impl Sink) {
+        self.code();
         self.wait = self.wait.saturating_sub(1);
         while self.wait == 0 && self.queue.len() >= self.frame() {
             self.send_frame(sink);
@@ -178,6 +219,7 @@ impl Outlet {
 
     /// Sends what waits, at once; the last packet is filled with silence.
     pub(super) fn flush(&mut self, sink: &mut impl Sink) {
+        self.code();
         let over = self.queue.len() % self.frame();
         if over > 0 {
             self.push_silence(self.frame() - over);
@@ -201,10 +243,13 @@ impl Outlet {
 
     fn push_silence(&mut self, bytes: usize) {
         let mut left = bytes.min(MOST);
+        if left > 0 {
+            self.code();
+        }
         while left > 0 {
             let mut silence = [0; TICK];
             let silence = &mut silence[..left.min(TICK)];
-            self.transcoder.silence(silence);
+            self.piece.transcoder.silence(silence);
             self.queue.extend(&*silence);
             left -= silence.len();
         }

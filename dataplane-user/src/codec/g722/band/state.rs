@@ -9,7 +9,10 @@ pub(in crate::codec::g722) const NUMBERS: usize = 2 * ZEROS + 8;
 fn save(predictor: &Predictor, scale: &Scale) -> [i16; NUMBERS] {
     let mut numbers = [0; NUMBERS];
     // All of them are within 16 bits.
-    for (number, zero) in numbers.iter_mut().zip(predictor.zeros.iter().chain(&predictor.differences)) {
+    for (number, zero) in numbers
+        .iter_mut()
+        .zip(predictor.zeros.iter().chain(&predictor.differences))
+    {
         *number = *zero as i16;
     }
     let [one, two] = predictor.poles;

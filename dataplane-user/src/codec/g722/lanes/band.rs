@@ -1,15 +1,15 @@
 //! The adaptive coders of the two bands, of each stream.
 
 use std::arch::x86_64::{
-    _mm256_add_epi16, _mm256_adds_epi16, _mm256_and_si256, _mm256_andnot_si256, _mm256_cmpeq_epi16,
-    _mm256_cmpgt_epi16, _mm256_mulhi_epi16, _mm256_mulhi_epu16, _mm256_or_si256, _mm256_sign_epi16,
-    _mm256_slli_epi16, _mm256_srai_epi16, _mm256_srli_epi16, _mm256_sub_epi16, _mm256_subs_epi16, _mm256_xor_si256,
+    _mm256_add_epi16, _mm256_adds_epi16, _mm256_and_si256, _mm256_andnot_si256, _mm256_cmpeq_epi16, _mm256_cmpgt_epi16,
+    _mm256_mulhi_epi16, _mm256_mulhi_epu16, _mm256_or_si256, _mm256_sign_epi16, _mm256_slli_epi16, _mm256_srai_epi16,
+    _mm256_srli_epi16, _mm256_sub_epi16, _mm256_subs_epi16, _mm256_xor_si256,
 };
 
 use super::super::super::lanes::{Places, Table, Vector, choose, clamp, each, nothing, product};
 use super::super::band::{
-    COARSE_OUT, FINE_OUT, HIGH_LEVEL, HIGH_LIMIT, HIGH_OFFSET, HIGH_OUT, HIGH_WEIGHT, LEVEL_COUNT, LEVELS, LOW_LIMIT, LOW_OFFSET,
-    LOW_WEIGHT, POWERS, ZEROS,
+    COARSE_OUT, FINE_OUT, HIGH_LEVEL, HIGH_LIMIT, HIGH_OFFSET, HIGH_OUT, HIGH_WEIGHT, LEVEL_COUNT, LEVELS, LOW_LIMIT,
+    LOW_OFFSET, LOW_WEIGHT, POWERS, ZEROS,
 };
 
 /// 16 times the powers of two from 0 to 31/32.

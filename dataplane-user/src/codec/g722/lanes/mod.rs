@@ -86,7 +86,10 @@ pub(super) fn check(streams: &[(Vec<i16>, Vec<u8>); LANES], size: usize) -> ([Ve
         let (mut codes, mut samples) = ([const { Vec::new() }; LANES], [const { Vec::new() }; LANES]);
         let mut encoders = [Encoder::new().state(); LANES];
         let mut decoders = [Decoder::new().state(); LANES];
-        let count = streams.iter().map(|(samples, codes)| codes.len().min(samples.len() / 2)).min();
+        let count = streams
+            .iter()
+            .map(|(samples, codes)| codes.len().min(samples.len() / 2))
+            .min();
         for begin in (0..count.unwrap_or_default() - size).step_by(size) {
             let mut sound = [[0; LENGTH]; LANES];
             let mut coded = [[0; BLOCK]; LANES];

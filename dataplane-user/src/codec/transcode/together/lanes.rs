@@ -172,10 +172,7 @@ fn run_up(members: &mut [Option<Member<'_>>; LANES], length: usize) {
 }
 
 fn ups<'a>(members: &'a mut [Option<Member<'_>>; LANES]) -> impl Iterator<Item = Up<'a>> {
-    members
-        .iter_mut()
-        .flatten()
-        .filter_map(|member| member.linear.as_up())
+    members.iter_mut().flatten().filter_map(|member| member.linear.as_up())
 }
 
 /// G.722 of `length` bytes of each stream becomes G.711.
