@@ -25,7 +25,8 @@ use voxlane_common::rtp::RtpHeader;
 
 use self::buffer::{Balance, Next};
 pub use self::buffer::{Counts, Inserted, JitterBuffer, Kind, Limits};
-use self::conceal::{Concealer, HISTORY, MAX_SCALE, fade};
+use self::conceal::fade;
+pub(crate) use self::conceal::{Concealer, HISTORY, MAX_SCALE};
 use self::noise::Noise;
 use self::stretch::Care;
 

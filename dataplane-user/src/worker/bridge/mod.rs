@@ -1,11 +1,12 @@
 //! A relayed pair whose legs differ in codec or packet time: what arrives at one is sent from the other as that one has
 //! agreed to hear it.
 //!
-//! Each leg is a [`Line`], as of an agent: it judges what arrives and hears keys; `order` says what belongs where. What the
-//! leg is to be sent goes through its `outlet`; it is coded in a `coder` that all bridges share, many calls at once. The streams that leave are the gateway's own: one SSRC each, sequence
+//! Each leg is a [`Line`], as of an agent: it judges what arrives and hears keys; `order` says what belongs where, `conceal`
+//! makes up what was lost. What the leg is to be sent goes through its `outlet`; it is coded in a `coder` that all bridges share, many calls at once. The streams that leave are the gateway's own: one SSRC each, sequence
 //! numbers without a gap, reports both ways.
 
 mod coder;
+mod conceal;
 mod order;
 mod outlet;
 
@@ -228,11 +229,11 @@ impl Bridge {
         match carries {
             Carries::Audio { .. } => {
                 let samples = u32::try_from(payload.len()).unwrap_or(u32::MAX);
-                let Ok(silence) = here.order.on_audio(&header, samples) else {
+                let Ok(gap) = here.order.on_audio(&header, samples) else {
                     return here.line.on_inserted(Inserted::Late);
                 };
                 if sends(there.session.direction) {
-                    there.outlet.push(silence as usize, payload);
+                    there.outlet.push(gap, payload);
                 }
             }
             Carries::Event => {

@@ -19,6 +19,8 @@ use std::collections::VecDeque;
 
 use super::super::leg::{Content, MAX_AUDIO, Marker};
 use super::coder::Piece;
+use super::conceal::{BLOCK, Filler, Where};
+use super::order::Gap;
 use crate::codec::{Codec, Transcoder};
 
 /// How often [`Outlet::tick`] is to be called: every packet time is a multiple of it.
@@ -84,6 +86,7 @@ struct Event {
 pub(super) struct Outlet {
     /// What has come and is not coded yet, and what codes it.
     piece: Piece,
+    filler: Filler,
     codecs: [Codec; 2],
     ptime: u8,
     /// Audio of the leg's codec.
@@ -107,6 +110,7 @@ impl Outlet {
                 // What waits, and the longest packet that a line hands on.
                 audio: Vec::with_capacity(2 * MOST),
             },
+            filler: Filler::new([from, to]),
             codecs: [from, to],
             ptime: usable(ptime),
             // What waits, silence for what is missing, and the longest packet that a line hands on.
@@ -127,6 +131,7 @@ impl Outlet {
             self.piece.audio.clear();
             self.piece.transcoder = Transcoder::new(from, to);
             self.codecs = [from, to];
+            self.filler = Filler::new(self.codecs);
         }
         self.ptime = usable(ptime);
     }
@@ -138,16 +143,62 @@ impl Outlet {
         self.break_off();
     }
 
-    /// Takes audio of the source's codec, after `silence` bytes of nothing.
-    pub(super) fn push(&mut self, silence: usize, audio: &[u8]) {
-        if self.stream != Stream::Broken {
-            self.push_silence(silence);
+    /// Takes audio of the source's codec, after what is missing before it.
+    pub(super) fn push(&mut self, gap: Gap, audio: &[u8]) {
+        match gap {
+            // After a pause nothing is missing.
+            _ if self.stream == Stream::Broken => self.take(audio),
+            Gap::None => self.take(audio),
+            Gap::Silence(bytes) => {
+                self.push_silence(bytes as usize);
+                self.take(audio);
+            }
+            Gap::Lost(bytes) => self.make_up(bytes as usize, audio),
         }
-        self.piece.audio.extend_from_slice(audio);
         let excess = self.waiting().saturating_sub(MOST);
         if excess > 0 {
             self.code();
             self.queue.drain(..excess);
+        }
+    }
+
+    /// Keeps audio until it is coded.
+    fn take(&mut self, audio: &[u8]) {
+        self.filler.heard(Where::Before, audio);
+        self.piece.audio.extend_from_slice(audio);
+    }
+
+    /// Makes up what was lost before this audio, and blends it into it.
+    fn make_up(&mut self, bytes: usize, audio: &[u8]) {
+        let Some(place) = self.filler.place() else {
+            self.push_silence(bytes);
+            return self.take(audio);
+        };
+        self.code();
+        let mut left = bytes.min(MOST);
+        while left > 0 {
+            let mut lost = [0; BLOCK];
+            let lost = &mut lost[..left.min(BLOCK)];
+            self.filler.fill(lost);
+            match place {
+                Where::Before => self.piece.audio.extend_from_slice(lost),
+                Where::After => self.queue.extend(&*lost),
+            }
+            left -= lost.len();
+        }
+        self.code();
+        match place {
+            Where::Before => {
+                self.piece.audio.extend_from_slice(audio);
+                self.filler.blend(&mut self.piece.audio);
+                self.filler.heard(place, &self.piece.audio);
+            }
+            Where::After => {
+                self.piece.audio.extend_from_slice(audio);
+                self.piece.transcoder.run(&mut self.piece.audio);
+                self.filler.blend(&mut self.piece.audio);
+                self.coded();
+            }
         }
     }
 
@@ -162,18 +213,24 @@ impl Outlet {
     }
 
     /// The same, coded.
-    pub(super) fn take_back(&mut self, mut piece: Piece) {
-        self.queue.extend(&piece.audio);
-        piece.audio.clear();
+    pub(super) fn take_back(&mut self, piece: Piece) {
         self.piece = piece;
+        self.coded();
     }
 
     /// Codes what has come, by itself.
     fn code(&mut self) {
-        if let Some(mut piece) = self.give() {
-            piece.transcoder.run(&mut piece.audio);
-            self.take_back(piece);
+        if !self.piece.audio.is_empty() {
+            self.piece.transcoder.run(&mut self.piece.audio);
+            self.coded();
         }
+    }
+
+    /// What has come is of the leg's codec now.
+    fn coded(&mut self) {
+        self.filler.heard(Where::After, &self.piece.audio);
+        self.queue.extend(&self.piece.audio);
+        self.piece.audio.clear();
     }
 
     /// A tick has passed. What has come is coded by itself unless it has been with others'.
