@@ -8,6 +8,7 @@ use std::f64::consts::TAU;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, unbounded};
+use voxlane_common::drops::DropReason;
 use voxlane_common::rtp::RtpHeader;
 use voxlane_common::splice::Continuity;
 use voxlane_dataplane::codec::g711::{linear_to_ulaw, ulaw_to_linear};
@@ -308,9 +309,34 @@ fn what_is_lost_is_made_up() {
         let mut heard: Vec<u8> = (0..38).flat_map(|_| phone.receive().0.split_off(12)).collect();
         Transcoder::new(codec, Codec::Pcmu).run(&mut heard);
         let samples: Vec<i16> = heard.iter().map(|code| ulaw_to_linear(*code)).collect();
-        let quiet = samples[800..].chunks(40).filter(|part| part.iter().all(|sample| sample.abs() < 5000));
+        let quiet = samples[800..]
+            .chunks(40)
+            .filter(|part| part.iter().all(|sample| sample.abs() < 5000));
         assert_eq!(quiet.count(), 0, "{codec}");
         let purity = share(&samples[800..], 440.0);
         assert!(purity > 0.98, "{codec}: {purity}");
     }
+}
+
+#[test]
+fn a_flood_is_held_to_the_rate_that_was_agreed() {
+    let mut call = call(Codec::G722, 20);
+    let began = Instant::now();
+    let stats = &call.handle.stats()[0];
+    for group in 1..=20 {
+        for _ in 0..50 {
+            call.a.send(0, &[0x55; 160]);
+        }
+        // The socket holds no more than a few groups.
+        eventually("all of it is judged", || {
+            stats.stream().packets + stats.stream().dropped == 50 * group
+        });
+    }
+    // A second of media at once, and twice what was agreed after that.
+    let most = 65 + 2 * (began.elapsed().as_millis() / 20 + 1) as u64;
+    let packets = stats.stream().packets;
+    assert!((50..=most).contains(&packets), "{packets} of at most {most}");
+    assert_eq!(stats.drops(), [(DropReason::Policed, 1000 - packets)]);
+    // It goes on with what comes in its time.
+    assert_eq!(header(&call.b.receive().0).payload_type(), 9);
 }

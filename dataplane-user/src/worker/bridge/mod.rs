@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use crossbeam_channel::Sender;
 use mio::Registry;
+use voxlane_common::police::Police;
 use voxlane_common::splice::Continuity;
 
 pub(super) use self::coder::Coder;
@@ -32,7 +33,7 @@ use super::relay::{Side, Taking};
 use super::stats::LegStats;
 use super::wire::Wire;
 use crate::dtmf::Press;
-use crate::flows::{LegState, Rules, sends};
+use crate::flows::{LegState, Policing, Rules, sends};
 use crate::media_plane::{EndpointId, MediaEvent, Session};
 use crate::reception::{Inserted, Kind as Carries};
 
@@ -102,6 +103,7 @@ impl Bridge {
             if let Some(left) = left {
                 line.take_up(left[place]);
             }
+            line.set_police(police(pair.rules, &leg.session));
             line.set_session(leg.session.clone());
             Ok::<_, io::Error>(Leg {
                 endpoint: leg.endpoint,
@@ -152,6 +154,7 @@ impl Bridge {
             if held {
                 leg.outlet.interrupt();
             }
+            leg.line.set_police(police(self.rules, &session));
             leg.line.set_session(session.clone());
             leg.session = session;
         }
@@ -237,7 +240,7 @@ impl Bridge {
                 }
             }
             Carries::Event => {
-                if here.order.on_event(&header).is_err() {
+                if here.order.on_other(&header).is_err() {
                     return here.line.on_inserted(Inserted::Late);
                 }
                 if let Some(payload) = payload.first_chunk() {
@@ -253,8 +256,12 @@ impl Bridge {
                     self.tell(endpoint, press);
                 }
             }
-            // The other end hears a pause.
-            Carries::Noise => {}
+            // The other end hears a pause: nothing is lost in it.
+            Carries::Noise => {
+                if here.order.on_other(&header).is_err() {
+                    here.line.on_inserted(Inserted::Late);
+                }
+            }
         }
     }
 
@@ -291,5 +298,13 @@ impl Bridge {
             digit: press.digit,
             duration: press.duration,
         });
+    }
+}
+
+/// How fast a leg's media may come, as in the kernel.
+fn police(rules: Rules, session: &Session) -> Police {
+    match rules.police {
+        Policing::On => Police::of_rtp(session.ptime, session.codec.bytes_a_millisecond()),
+        Policing::Off => Police::OFF,
     }
 }

@@ -10,7 +10,7 @@ const MAX_FILLED: u32 = 10;
 /// `MAX_MISORDER`).
 const MAX_MISORDER: u16 = 100;
 
-/// The order of one leg's packets, audio and telephone events, which share one sequence of numbers.
+/// The order of one leg's packets, of audio and of everything else, which share one sequence of numbers.
 #[derive(Debug, Default)]
 pub(super) struct Sequencer {
     stream: Option<Stream>,
@@ -33,7 +33,7 @@ enum Between {
     /// Packets that did not come.
     Lost,
     /// Something that is not audio.
-    Event,
+    Other,
 }
 
 /// What belongs before the audio that has come.
@@ -63,13 +63,13 @@ impl Sequencer {
             _ if missing == 0 || missing > samples.saturating_mul(MAX_FILLED) => Gap::None,
             Between::Nothing => Gap::None,
             Between::Lost => Gap::Lost(missing),
-            Between::Event => Gap::Silence(missing),
+            Between::Other => Gap::Silence(missing),
         })
     }
 
-    /// Takes a telephone-event packet.
-    pub(super) fn on_event(&mut self, header: &RtpHeader) -> Result<(), Late> {
-        self.on_packet(header)?.between = Between::Event;
+    /// Takes a packet that is not audio: a telephone event, or comfort noise.
+    pub(super) fn on_other(&mut self, header: &RtpHeader) -> Result<(), Late> {
+        self.on_packet(header)?.between = Between::Other;
         Ok(())
     }
 
@@ -126,7 +126,10 @@ mod tests {
 
     #[test]
     fn duplicates_and_late_packets_are_left_out() {
-        assert_eq!(steady(&[7, 7, 9, 8, 10]), [Ok(Gap::None), Err(Late), Ok(Gap::Lost(160)), Err(Late), Ok(Gap::None)]);
+        assert_eq!(
+            steady(&[7, 7, 9, 8, 10]),
+            [Ok(Gap::None), Err(Late), Ok(Gap::Lost(160)), Err(Late), Ok(Gap::None)]
+        );
     }
 
     #[test]
@@ -148,9 +151,9 @@ mod tests {
     fn the_time_of_a_digit_that_replaced_the_audio_is_silence() {
         let mut sequencer = Sequencer::default();
         assert_eq!(sequencer.on_audio(&header(1, 0, 1), 160), Ok(Gap::None));
-        assert_eq!(sequencer.on_event(&header(2, 160, 1)), Ok(()));
-        assert_eq!(sequencer.on_event(&header(2, 160, 1)), Err(Late));
-        assert_eq!(sequencer.on_event(&header(3, 160, 1)), Ok(()));
+        assert_eq!(sequencer.on_other(&header(2, 160, 1)), Ok(()));
+        assert_eq!(sequencer.on_other(&header(2, 160, 1)), Err(Late));
+        assert_eq!(sequencer.on_other(&header(3, 160, 1)), Ok(()));
         assert_eq!(sequencer.on_audio(&header(4, 480, 1), 160), Ok(Gap::Silence(320)));
     }
 

@@ -312,7 +312,9 @@ fn a_packet_that_was_lost_is_not_missed() {
             assert!(least < 1000, "{levels:?}");
         } else {
             assert!(least > 5500, "{from} to {to}: {levels:?}");
-            let step = heard[160 * 5..160 * 10].windows(2).map(|pair| (i32::from(pair[1]) - i32::from(pair[0])).abs());
+            let step = heard[160 * 5..160 * 10]
+                .windows(2)
+                .map(|pair| (i32::from(pair[1]) - i32::from(pair[0])).abs());
             // The tone's own are 2500.
             assert!(step.max() < Some(4000), "{from} to {to}");
         }
