@@ -340,3 +340,39 @@ fn a_flood_is_held_to_the_rate_that_was_agreed() {
     // It goes on with what comes in its time.
     assert_eq!(header(&call.b.receive().0).payload_type(), 9);
 }
+
+#[test]
+fn where_nobody_speaks_there_is_the_noise_that_was_described() {
+    let mut call = call(Codec::G722, 20);
+    call.talk(&tone(5));
+    // 40 dB below full scale, of no colour.
+    call.a.send(13, &[40]);
+    let packets: Vec<Vec<u8>> = (0..30).map(|_| call.b.receive().0).collect();
+    let mut heard: Vec<u8> = packets.iter().flat_map(|packet| packet[12..].to_vec()).collect();
+    let mut transcoder = Transcoder::new(Codec::G722, Codec::Pcmu);
+    transcoder.run(&mut heard);
+    // Behind the tone, and what the filters still have of it.
+    let noise = heard[160 * 7..].iter().map(|code| f64::from(ulaw_to_linear(*code)));
+    let level = (noise.map(|sample| sample * sample).sum::<f64>() / (160 * 23) as f64).sqrt();
+    let decibel = 20.0 * (level / 32_768.0).log10();
+    assert!((-42.5..-38.5).contains(&decibel), "{decibel}");
+    // Somebody speaks again.
+    call.a.send(0, &tone(1)[0]);
+    let first = header(&packets[0]);
+    for place in 1.. {
+        let packet = packets.get(place).cloned().unwrap_or_else(|| call.b.receive().0);
+        let expected = first.timestamp().wrapping_add(160 * place as u32);
+        assert_eq!(
+            (header(&packet).timestamp(), header(&packet).marker()),
+            (expected, false)
+        );
+        if place < packets.len() {
+            continue;
+        }
+        let mut audio = packet[12..].to_vec();
+        transcoder.run(&mut audio);
+        if audio.iter().any(|code| ulaw_to_linear(*code).abs() > 5000) {
+            break;
+        }
+    }
+}

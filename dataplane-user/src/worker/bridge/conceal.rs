@@ -1,12 +1,12 @@
-//! What a leg is sent in place of packets that were lost on their way to the other: the waveform goes on, and fades, as
-//! for agents.
+//! What a leg is sent in place of what has not come from the other: where packets were lost the waveform goes on, and fades;
+//! where the far end sends nothing because nobody speaks there is the noise that it has described. Both as for agents.
 //!
 //! It is made of G.711, before the audio is turned into the leg's codec or after it, whichever of the two is G.711. Where
-//! none is, what is lost is silence.
+//! none is, what is lost is silence, and where nobody speaks is a pause.
 
 use crate::codec::Codec;
 use crate::codec::g711::{ALAW_SILENCE, ULAW_SILENCE, decode_alaw, decode_ulaw, encode_alaw, encode_ulaw};
-use crate::reception::{Concealer, HISTORY, MAX_SCALE};
+use crate::reception::{Concealer, HISTORY, MAX_SCALE, Noise};
 
 /// Bytes of the past that are kept.
 const KEPT: usize = HISTORY / MAX_SCALE;
@@ -79,6 +79,15 @@ impl Filler {
         self.concealer.fill(&past, &mut made[..count]);
         encode(law, &made[..count], lost);
         self.heard(place, lost);
+    }
+
+    /// Fills the whole of `pause`, at most [`BLOCK`] bytes, with noise.
+    pub(super) fn fill_with(&mut self, noise: &mut Noise, pause: &mut [u8]) {
+        let Some((law, place)) = self.domain else { return };
+        let mut made = [0; BLOCK];
+        made.fill_with(|| noise.next());
+        encode(law, &made, pause);
+        self.heard(place, pause);
     }
 
     /// Audio comes again: blends what was made up into it.

@@ -256,10 +256,12 @@ impl Bridge {
                     self.tell(endpoint, press);
                 }
             }
-            // The other end hears a pause: nothing is lost in it.
             Carries::Noise => {
                 if here.order.on_other(&header).is_err() {
-                    here.line.on_inserted(Inserted::Late);
+                    return here.line.on_inserted(Inserted::Late);
+                }
+                if sends(there.session.direction) {
+                    there.outlet.on_noise(payload);
                 }
             }
         }

@@ -22,6 +22,7 @@ use super::coder::Piece;
 use super::conceal::{BLOCK, Filler, Where};
 use super::order::Gap;
 use crate::codec::{Codec, Transcoder};
+use crate::reception::Noise;
 
 /// How often [`Outlet::tick`] is to be called: every packet time is a multiple of it.
 pub(in crate::worker) const TICK_MS: u8 = 10;
@@ -87,6 +88,8 @@ pub(super) struct Outlet {
     /// What has come and is not coded yet, and what codes it.
     piece: Piece,
     filler: Filler,
+    /// What is heard while the source sends nothing because nobody speaks.
+    noise: Option<Noise>,
     codecs: [Codec; 2],
     ptime: u8,
     /// Audio of the leg's codec.
@@ -111,6 +114,7 @@ impl Outlet {
                 audio: Vec::with_capacity(2 * MOST),
             },
             filler: Filler::new([from, to]),
+            noise: None,
             codecs: [from, to],
             ptime: usable(ptime),
             // What waits, silence for what is missing, and the longest packet that a line hands on.
@@ -132,6 +136,7 @@ impl Outlet {
             self.piece.transcoder = Transcoder::new(from, to);
             self.codecs = [from, to];
             self.filler = Filler::new(self.codecs);
+            self.noise = None;
         }
         self.ptime = usable(ptime);
     }
@@ -140,14 +145,16 @@ impl Outlet {
     pub(super) fn interrupt(&mut self) {
         self.code();
         self.queue.clear();
+        self.noise = None;
         self.break_off();
     }
 
     /// Takes audio of the source's codec, after what is missing before it.
     pub(super) fn push(&mut self, gap: Gap, audio: &[u8]) {
+        let noise = self.noise.take();
         match gap {
             // After a pause nothing is missing.
-            _ if self.stream == Stream::Broken => self.take(audio),
+            _ if self.stream == Stream::Broken || noise.is_some() => self.take(audio),
             Gap::None => self.take(audio),
             Gap::Silence(bytes) => {
                 self.push_silence(bytes as usize);
@@ -202,6 +209,37 @@ impl Outlet {
         }
     }
 
+    /// Takes a packet of comfort noise (RFC 3389): it is heard from when it is needed until audio comes, or a key.
+    pub(super) fn on_noise(&mut self, payload: &[u8]) {
+        match (&mut self.noise, Noise::of(payload)) {
+            (Some(noise), Some(other)) => noise.go_on(&other),
+            (None, described) if self.filler.place().is_some() => self.noise = described,
+            (_, None) | (None, _) => {}
+        }
+    }
+
+    /// Fills what a packet lacks with noise, if nobody speaks.
+    fn add_noise(&mut self) {
+        let (Some(mut noise), Some(place)) = (self.noise.take(), self.filler.place()) else {
+            return;
+        };
+        let mut left = self.frame().saturating_sub(self.queue.len());
+        while left > 0 {
+            let mut pause = [0; BLOCK];
+            let pause = &mut pause[..left.min(BLOCK)];
+            self.filler.fill_with(&mut noise, pause);
+            match place {
+                Where::Before => {
+                    self.piece.audio.extend_from_slice(pause);
+                    self.code();
+                }
+                Where::After => self.queue.extend(&*pause),
+            }
+            left -= pause.len();
+        }
+        self.noise = Some(noise);
+    }
+
     /// Bytes that wait, coded or not.
     fn waiting(&self) -> usize {
         self.queue.len() + self.piece.audio.len()
@@ -237,6 +275,9 @@ impl Outlet {
     pub(super) fn tick(&mut self, sink: &mut impl Sink) {
         self.code();
         self.wait = self.wait.saturating_sub(1);
+        if self.wait == 0 {
+            self.add_noise();
+        }
         while self.wait == 0 && self.queue.len() >= self.frame() {
             self.send_frame(sink);
             self.late = 0;
@@ -261,6 +302,7 @@ impl Outlet {
             Some(event) if event.began == key.began => (event, Marker::Clear),
             _ => {
                 self.flush(sink);
+                self.noise = None;
                 let at = match self.stream {
                     Stream::Flowing(next) => next,
                     Stream::Broken => sink.resumed(self.ptime),
