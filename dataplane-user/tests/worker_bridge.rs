@@ -8,6 +8,7 @@ use std::f64::consts::TAU;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, unbounded};
+use voxlane_common::drops::DropReason;
 use voxlane_common::rtp::RtpHeader;
 use voxlane_common::splice::Continuity;
 use voxlane_dataplane::codec::g711::{linear_to_ulaw, ulaw_to_linear};
@@ -69,6 +70,40 @@ fn session_of_b(b: &Phone, codec: Codec, ptime: u8) -> Session {
         ptime,
         ..b.session()
     }
+}
+
+/// One of many calls between PCMU and G.722 of one worker.
+struct Crowded {
+    phones: [Phone; 2],
+    _handle: Handle,
+}
+
+fn crowd(workers: &Workers, calls: u64) -> Vec<Crowded> {
+    let call = |number: u64| {
+        let made = [(Codec::Pcmu, 2 * number), (Codec::G722, 2 * number + 1)].map(|(codec, endpoint)| {
+            let (sockets, gateway) = sockets();
+            let phone = Phone::new(gateway);
+            let session = session_of_b(&phone, codec, 20);
+            let leg = RelayLeg {
+                endpoint: EndpointId(endpoint),
+                sockets,
+                session,
+                continuity: Continuity::Spliced,
+            };
+            (phone, leg)
+        });
+        let [(a, leg_a), (b, leg_b)] = made;
+        let handle = workers.add_relay(NewRelay {
+            legs: [leg_a, leg_b],
+            rules: Rules::default(),
+            states: None,
+        });
+        Crowded {
+            phones: [a, b],
+            _handle: handle,
+        }
+    };
+    (0..calls).map(call).collect()
 }
 
 impl Call {
@@ -217,4 +252,127 @@ fn nothing_is_sent_to_a_leg_that_holds() {
     call.agree([a, b]);
     call.talk(&tone(3));
     assert!(header(&call.b.receive().0).marker());
+}
+
+/// Four calls and more are due at a time, and so coded together.
+#[test]
+fn many_calls_are_each_coded_as_one_by_itself() {
+    let (events, _told) = unbounded();
+    let workers = Workers::start(None, 20, events).unwrap();
+    let mut calls = crowd(&workers, 45);
+    let codecs = [Codec::Pcmu, Codec::G722];
+    // All at once, and less than what may wait: so nothing depends on when it is coded.
+    let packets = |call: usize| 1 + call % 8;
+    let audio = |call: usize, place: usize| -> Vec<u8> {
+        let sample = |n: usize| (n * (call + 3) * 37 + n * n * (place + 1) % 89) as u8;
+        (0..160 * packets(call)).map(sample).collect()
+    };
+    for (number, call) in calls.iter_mut().enumerate() {
+        for (place, phone) in call.phones.iter_mut().enumerate() {
+            for payload in audio(number, place).chunks(160) {
+                phone.send(codecs[place].payload_type(), payload);
+            }
+        }
+    }
+    for (number, call) in calls.iter().enumerate() {
+        for place in [0, 1] {
+            let mut expected = audio(number, place);
+            Transcoder::new(codecs[place], codecs[1 - place]).run(&mut expected);
+            let heard: Vec<u8> = (0..packets(number))
+                .flat_map(|_| call.phones[1 - place].receive().0.split_off(12))
+                .collect();
+            assert!(heard == expected, "call {number}, from leg {place}");
+        }
+    }
+}
+
+/// From PCMU to G.722 it is made up before it is coded, the other way after.
+#[test]
+fn what_is_lost_is_made_up() {
+    let mut call = call(Codec::G722, 20);
+    let packets = tone(40);
+    let mut wide: Vec<u8> = packets.concat();
+    Transcoder::new(Codec::Pcmu, Codec::G722).run(&mut wide);
+    let begin = Instant::now();
+    for (place, (narrow, wide)) in packets.iter().zip(wide.chunks(160)).enumerate() {
+        let due = begin + Duration::from_millis(20 * place as u64);
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        if matches!(place, 15 | 25) {
+            call.a.skip();
+            call.b.skip();
+        } else {
+            call.a.send(0, narrow);
+            call.b.send(9, wide);
+        }
+    }
+    for (phone, codec) in [(&call.b, Codec::G722), (&call.a, Codec::Pcmu)] {
+        let mut heard: Vec<u8> = (0..38).flat_map(|_| phone.receive().0.split_off(12)).collect();
+        Transcoder::new(codec, Codec::Pcmu).run(&mut heard);
+        let samples: Vec<i16> = heard.iter().map(|code| ulaw_to_linear(*code)).collect();
+        let quiet = samples[800..]
+            .chunks(40)
+            .filter(|part| part.iter().all(|sample| sample.abs() < 5000));
+        assert_eq!(quiet.count(), 0, "{codec}");
+        let purity = share(&samples[800..], 440.0);
+        assert!(purity > 0.98, "{codec}: {purity}");
+    }
+}
+
+#[test]
+fn a_flood_is_held_to_the_rate_that_was_agreed() {
+    let mut call = call(Codec::G722, 20);
+    let began = Instant::now();
+    let stats = &call.handle.stats()[0];
+    for group in 1..=20 {
+        for _ in 0..50 {
+            call.a.send(0, &[0x55; 160]);
+        }
+        // The socket holds no more than a few groups.
+        eventually("all of it is judged", || {
+            stats.stream().packets + stats.stream().dropped == 50 * group
+        });
+    }
+    // A second of media at once, and twice what was agreed after that.
+    let most = 65 + 2 * (began.elapsed().as_millis() / 20 + 1) as u64;
+    let packets = stats.stream().packets;
+    assert!((50..=most).contains(&packets), "{packets} of at most {most}");
+    assert_eq!(stats.drops(), [(DropReason::Policed, 1000 - packets)]);
+    // It goes on with what comes in its time.
+    assert_eq!(header(&call.b.receive().0).payload_type(), 9);
+}
+
+#[test]
+fn where_nobody_speaks_there_is_the_noise_that_was_described() {
+    let mut call = call(Codec::G722, 20);
+    call.talk(&tone(5));
+    // 40 dB below full scale, of no colour.
+    call.a.send(13, &[40]);
+    let packets: Vec<Vec<u8>> = (0..30).map(|_| call.b.receive().0).collect();
+    let mut heard: Vec<u8> = packets.iter().flat_map(|packet| packet[12..].to_vec()).collect();
+    let mut transcoder = Transcoder::new(Codec::G722, Codec::Pcmu);
+    transcoder.run(&mut heard);
+    // Behind the tone, and what the filters still have of it.
+    let noise = heard[160 * 7..].iter().map(|code| f64::from(ulaw_to_linear(*code)));
+    let level = (noise.map(|sample| sample * sample).sum::<f64>() / (160 * 23) as f64).sqrt();
+    let decibel = 20.0 * (level / 32_768.0).log10();
+    assert!((-42.5..-38.5).contains(&decibel), "{decibel}");
+    // Somebody speaks again.
+    call.a.send(0, &tone(1)[0]);
+    let first = header(&packets[0]);
+    for place in 1.. {
+        let packet = packets.get(place).cloned().unwrap_or_else(|| call.b.receive().0);
+        let expected = first.timestamp().wrapping_add(160 * place as u32);
+        assert_eq!(
+            (header(&packet).timestamp(), header(&packet).marker()),
+            (expected, false)
+        );
+        if place < packets.len() {
+            continue;
+        }
+        let mut audio = packet[12..].to_vec();
+        transcoder.run(&mut audio);
+        if audio.iter().any(|code| ulaw_to_linear(*code).abs() > 5000) {
+            break;
+        }
+    }
 }

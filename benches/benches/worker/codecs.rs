@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail, ensure};
 use voxlane_benches::in_turns;
 use voxlane_benches::report::{Goal, Report, Row};
 use voxlane_dataplane::codec::g711::{decode_alaw, decode_ulaw, encode_alaw, encode_ulaw};
-use voxlane_dataplane::codec::{Codec, Transcoder, g722};
+use voxlane_dataplane::codec::{Codec, Transcoder, g722, run_together};
 
 /// Samples of G.711 in a packet, and bytes of every codec.
 const PACKET: usize = 160;
@@ -25,6 +25,9 @@ const WIDE: usize = 320;
 
 /// Packets of sound: ten seconds.
 const PACKETS: usize = 500;
+
+/// Calls that are coded at once: whole vectors of them.
+const TOGETHER: usize = 32;
 
 /// How often ffmpeg gets that sound in one run.
 const REPEATS: usize = 60;
@@ -44,13 +47,14 @@ pub fn measure(report: &mut Report) -> Result<()> {
         let row = Row::new(format!("{name}, against ffmpeg"), ours, "ns").against(theirs);
         report.add(row.goal(Goal::AtMost(1.0)));
     }
-    for (from, to) in [
-        (Codec::Pcmu, Codec::G722),
-        (Codec::G722, Codec::Pcmu),
-        (Codec::Pcmu, Codec::Pcma),
-    ] {
-        report.add(Row::new(format!("{from} to {to}, 20 ms"), transcode(from, to)?, "ns"));
+    for (from, to) in [(Codec::Pcmu, Codec::G722), (Codec::G722, Codec::Pcmu)] {
+        let [together, alone] = together_and_alone(from, to, &sound)?;
+        report.add(Row::new(format!("{from} to {to}, 20 ms"), alone, "ns"));
+        let name = format!("{from} to {to}, 20 ms, {TOGETHER} calls at once, against one by one");
+        report.add(Row::new(name, together, "ns").against(alone));
     }
+    let [_, alone] = together_and_alone(Codec::Pcmu, Codec::Pcma, &sound)?;
+    report.add(Row::new("PCMU to PCMA, 20 ms", alone, "ns"));
     Ok(())
 }
 
@@ -135,10 +139,37 @@ fn on_core() -> Result<f64> {
     Ok(nanoseconds.parse()?)
 }
 
-fn transcode(from: Codec, to: Codec) -> Result<f64> {
-    let mut coders = [Transcoder::new(from, to)];
-    let mut audio: [u8; PACKET] = std::array::from_fn(|n| (n * 37) as u8);
-    Ok(nanoseconds(&mut coders, |transcoder, _| transcoder.run(black_box(&mut audio)))?[0])
+/// Nanoseconds a packet of many calls that are turned at once, and of the same one by one. Each call is at another place of
+/// the sound.
+fn together_and_alone(from: Codec, to: Codec, sound: &[i16]) -> Result<[f64; 2]> {
+    let mut coded = vec![0; sound.len() / 2];
+    match from {
+        Codec::G722 => {
+            g722::Encoder::new().encode(sound, &mut coded);
+        }
+        Codec::Pcmu | Codec::Pcma => {
+            let narrow: Vec<i16> = sound.iter().step_by(2).copied().collect();
+            encode_ulaw(&narrow, &mut coded);
+        }
+    }
+    let coded = coded.as_chunks::<PACKET>().0;
+    let coders = || -> Vec<Transcoder> { (0..TOGETHER).map(|_| Transcoder::new(from, to)).collect() };
+    let mut packets = [[0; PACKET]; TOGETHER];
+    let mut cases = [(true, coders()), (false, coders())];
+    let times = nanoseconds(&mut cases, |(together, coders), number| {
+        for (call, packet) in packets.iter_mut().enumerate() {
+            *packet = coded[(number + call * PACKETS / TOGETHER) % PACKETS];
+        }
+        let pieces = coders
+            .iter_mut()
+            .zip(black_box(&mut packets).iter_mut().map(|packet| &mut packet[..]));
+        if *together {
+            run_together(pieces);
+        } else {
+            pieces.for_each(|(transcoder, packet)| transcoder.run(packet));
+        }
+    })?;
+    Ok([times[0], times[1]].map(|time| time / TOGETHER as f64))
 }
 
 /// Nanoseconds a packet to encode and to decode: ours and ffmpeg's.

@@ -2,17 +2,20 @@
 //!
 //! - [`g711`], [`g722`]: the codecs, each by itself;
 //! - [`resample`]: sample rates turned into each other;
-//! - [`Transcoder`]: one codec's audio turned into another's, by way of linear samples where there is no shorter one.
+//! - [`Transcoder`]: one codec's audio turned into another's, by way of linear samples where there is no shorter one;
+//! - [`run_together`]: the same of several streams at once, which costs less.
 
 pub mod g711;
 pub mod g722;
+#[cfg(target_arch = "x86_64")]
+mod lanes;
 pub mod resample;
 mod transcode;
 mod wide;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::transcode::Transcoder;
+pub use self::transcode::{Transcoder, run_together};
 use crate::codec::resample::Rate;
 
 /// An audio codec that a leg may negotiate. All of them take a byte for each tick of the RTP clock.

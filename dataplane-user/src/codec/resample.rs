@@ -5,6 +5,9 @@
 //! above half of the lower rate is down by more than 60 dB. Sound is delayed by 28 samples of the lower rate (3.5 ms at
 //! 8 kHz), whichever the rates are.
 
+#[cfg(target_arch = "x86_64")]
+pub(super) mod lanes;
+
 use std::f64::consts::PI;
 use std::sync::OnceLock;
 

@@ -1,5 +1,8 @@
 //! One codec's audio turned into another's.
 
+mod together;
+
+pub use self::together::run_together;
 use super::g711::{
     ALAW_SILENCE, ULAW_SILENCE, alaw_to_ulaw, decode_alaw, decode_ulaw, encode_alaw, encode_ulaw, ulaw_to_alaw,
 };
@@ -47,6 +50,13 @@ enum Encoder {
     Ulaw,
     Alaw,
     G722(Box<g722::Encoder>),
+}
+
+/// One that leaves everything as it is.
+impl Default for Transcoder {
+    fn default() -> Self {
+        Self(Way::None(Codec::Pcmu))
+    }
 }
 
 impl Transcoder {

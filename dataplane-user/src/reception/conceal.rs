@@ -25,19 +25,19 @@ const MAX_PERIODS: usize = 3;
 const STEPS: usize = 6;
 
 /// Greatest ratio of the sample rate to 8 kHz.
-pub(super) const MAX_SCALE: usize = 2;
+pub(crate) const MAX_SCALE: usize = 2;
 
 /// Samples of the past that are kept: three periods, and a quarter to fade from.
 const KEPT: usize = (MAX_PERIODS * MAX_PITCH + MAX_PITCH / 4) * MAX_SCALE;
 
-/// Samples before a gap that [`Concealer::fill`] wants to see.
-pub(super) const HISTORY: usize = KEPT;
+/// Samples before a gap that [`Concealer::fill`] wants to see, at the greatest rate.
+pub(crate) const HISTORY: usize = KEPT;
 
 const _: () = assert!(HISTORY >= (MAX_PITCH + COMPARED) * MAX_SCALE);
 
 /// Fills gaps in one stream of linear samples.
 #[derive(Clone, Debug)]
-pub(super) struct Concealer {
+pub(crate) struct Concealer {
     scale: usize,
     /// Samples invented since the last good one; `None` while all is good.
     age: Option<usize>,
@@ -57,7 +57,7 @@ pub(super) struct Concealer {
 
 impl Concealer {
     /// One for `scale` times 8,000 samples a second; 1 or 2.
-    pub(super) fn new(scale: usize) -> Self {
+    pub(crate) fn new(scale: usize) -> Self {
         Self {
             scale: scale.clamp(1, MAX_SCALE),
             age: None,
@@ -73,7 +73,7 @@ impl Concealer {
     }
 
     /// Whether it is filling a gap.
-    pub(super) fn is_filling(&self) -> bool {
+    pub(crate) fn is_filling(&self) -> bool {
         self.age.is_some()
     }
 
@@ -83,7 +83,7 @@ impl Concealer {
     }
 
     /// Fills the whole of `out`, which follows `history` or what it was filled with before.
-    pub(super) fn fill(&mut self, history: &[i16], out: &mut [i16]) {
+    pub(crate) fn fill(&mut self, history: &[i16], out: &mut [i16]) {
         if self.age.is_none() {
             self.begin(history);
         }
@@ -93,7 +93,7 @@ impl Concealer {
     }
 
     /// Good audio comes again: blends into it. `audio` is its beginning.
-    pub(super) fn end(&mut self, audio: &mut [i16]) {
+    pub(crate) fn end(&mut self, audio: &mut [i16]) {
         let Some(age) = self.age else { return };
         let steps = age.div_ceil(STEP * self.scale);
         let quarter = self.quarter();

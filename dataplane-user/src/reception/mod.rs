@@ -25,8 +25,9 @@ use voxlane_common::rtp::RtpHeader;
 
 use self::buffer::{Balance, Next};
 pub use self::buffer::{Counts, Inserted, JitterBuffer, Kind, Limits};
-use self::conceal::{Concealer, HISTORY, MAX_SCALE, fade};
-use self::noise::Noise;
+use self::conceal::fade;
+pub(crate) use self::conceal::{Concealer, HISTORY, MAX_SCALE};
+pub(crate) use self::noise::Noise;
 use self::stretch::Care;
 
 /// Most samples that one step adds at 8 kHz: a packet or a part of one, or what is made up for it.

@@ -5,7 +5,7 @@ const ORDER: usize = 12;
 
 /// Noise as the far end has described it last.
 #[derive(Clone, Debug)]
-pub(super) struct Noise {
+pub(crate) struct Noise {
     /// Root mean square of the excitation.
     gain: f32,
     reflection: [f32; ORDER],
@@ -15,7 +15,7 @@ pub(super) struct Noise {
 
 impl Noise {
     /// The noise a comfort noise packet describes; `None` if it is empty.
-    pub(super) fn of(payload: &[u8]) -> Option<Self> {
+    pub(crate) fn of(payload: &[u8]) -> Option<Self> {
         let [level, coefficients @ ..] = payload else {
             return None;
         };
@@ -37,12 +37,12 @@ impl Noise {
     }
 
     /// Goes on as another describes it, without a joint.
-    pub(super) fn go_on(&mut self, other: &Self) {
+    pub(crate) fn go_on(&mut self, other: &Self) {
         (self.gain, self.reflection) = (other.gain, other.reflection);
     }
 
     /// The next sample.
-    pub(super) fn next(&mut self) -> i16 {
+    pub(crate) fn next(&mut self) -> i16 {
         // Sum of two uniform ones, of variance 1.
         let mut signal = (self.uniform() + self.uniform()) * 1.224_744_9 * self.gain;
         // All-pole lattice: from the last section to the first.

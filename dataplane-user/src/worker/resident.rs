@@ -102,6 +102,14 @@ impl Resident {
         }
     }
 
+    /// The pair whose legs differ, if it is one.
+    pub(super) fn bridge(&mut self) -> Option<&mut Bridge> {
+        match self {
+            Self::Bridge(pair) => Some(pair),
+            Self::Relay(_) | Self::Leg(_) | Self::Closing(_) => None,
+        }
+    }
+
     /// Its frame of the grid is due.
     pub(super) fn on_due(&mut self, frame: u64, now: Duration) {
         match self {

@@ -10,7 +10,7 @@ use mio::{Events, Poll, Token, Waker};
 use slab::Slab;
 
 use super::Settings;
-use super::bridge::{Bridge, TICK_MS};
+use super::bridge::{Bridge, Coder, TICK_MS};
 use super::clock::Clock;
 use super::command::{Command, NewLeg, NewRelay, Parted, Released, Removed, ResidentId};
 use super::inlet::{Arrival, Inlet};
@@ -65,6 +65,7 @@ pub(super) struct Worker {
     wheel: Wheel,
     /// The grid of bridges.
     ticks: Wheel,
+    coder: Coder,
     residents: Slab<Resident>,
     keys: HashMap<ResidentId, usize>,
     /// Descriptors that have been reported and not been emptied yet. The poll reports each change once.
@@ -107,6 +108,7 @@ impl Worker {
             settings,
             wheel: Wheel::new(settings.ptime),
             ticks: Wheel::new(TICK_MS),
+            coder: Coder::new(),
             residents: Slab::new(),
             keys: HashMap::new(),
             ready: Vec::with_capacity(EVENTS),
@@ -499,6 +501,7 @@ impl Worker {
     /// Works off the frames that are due.
     fn send_due(&mut self) {
         while let Some(due) = self.ticks.take_due(self.clock.now()) {
+            self.coder.run(self.ticks.slot(due.slot), &mut self.residents);
             // One that is late catches up by itself.
             for place in 0..self.ticks.slot(due.slot).len() {
                 let key = self.ticks.slot(due.slot)[place];

@@ -1,5 +1,10 @@
 //! The adaptive coders of the two bands (G.722 clauses 3.2 to 3.6).
 
+#[cfg(target_arch = "x86_64")]
+mod state;
+
+#[cfg(target_arch = "x86_64")]
+pub(super) use self::state::NUMBERS;
 use super::qmf::{limit, saturated};
 
 /// Product of two numbers of 15 bits after the point.
@@ -22,7 +27,7 @@ fn by_sign(value: i16, one: i16, other: i16) -> i16 {
 }
 
 /// Differences that the predictor looks back on.
-const ZEROS: usize = 6;
+pub(super) const ZEROS: usize = 6;
 
 /// Guesses the next sample from six differences and two samples before it (clause 3.6).
 #[derive(Clone, Debug, Default)]
@@ -108,7 +113,7 @@ fn saturated_sum(products: &[i32; ZEROS]) -> i16 {
 }
 
 /// 2048 times the powers of two from 0 to 31/32 (clause 3.5, table 20).
-const POWERS: [i16; 32] = [
+pub(super) const POWERS: [i16; 32] = [
     2048, 2093, 2139, 2186, 2233, 2282, 2332, 2383, 2435, 2489, 2543, 2599, 2656, 2714, 2774, 2834, 2896, 2960, 3025,
     3091, 3158, 3228, 3298, 3371, 3444, 3520, 3597, 3676, 3756, 3838, 3922, 4008,
 ];
@@ -154,21 +159,21 @@ fn place(logarithm: i16) -> usize {
 }
 
 /// Logarithm of the largest step in the lower band.
-const LOW_LIMIT: i16 = 18_432;
+pub(super) const LOW_LIMIT: i16 = 18_432;
 /// Where the lower band's smallest step is in the table.
-const LOW_OFFSET: usize = 64;
+pub(super) const LOW_OFFSET: usize = 64;
 /// Steps of the lower band.
 const LOW_STEPS: usize = STEPS - LOW_OFFSET;
 
 /// Decision levels of the lower band's quantiser (table 7), without the first, which is zero; the last two are never
 /// reached.
-const LEVELS: [i16; 32] = [
+pub(super) const LEVELS: [i16; 32] = [
     35, 72, 110, 150, 190, 233, 276, 323, 370, 422, 473, 530, 587, 650, 714, 786, 858, 940, 1023, 1121, 1219, 1339,
     1458, 1612, 1765, 1980, 2195, 2557, 2919, 4095, 4095, 4095,
 ];
 
 /// How many of the levels count.
-const LEVEL_COUNT: i16 = 29;
+pub(super) const LEVEL_COUNT: i16 = 29;
 
 /// The decision levels at every step size.
 static LOW_LEVELS: [[i16; 32]; LOW_STEPS] = {
@@ -219,7 +224,7 @@ static LOW_CODES: [u8; 64] = {
 
 /// What a code of six bits stands for: the interval's output level, with its sign. Codes that no encoder sends count as
 /// negative of the smallest level.
-static FINE_OUT: [i16; 64] = {
+pub(super) static FINE_OUT: [i16; 64] = {
     let mut out = [-(FINE[1] << 3); 64];
     let mut interval = 1;
     while interval < 31 {
@@ -240,7 +245,7 @@ const fn coarse_interval(code: usize) -> usize {
 }
 
 /// What a code of six bits stands for if only its upper four are known, as the predictor has it.
-static COARSE_OUT: [i16; 64] = {
+pub(super) static COARSE_OUT: [i16; 64] = {
     let mut out = [0; 64];
     let mut code = 0;
     while code < 64 {
@@ -251,7 +256,7 @@ static COARSE_OUT: [i16; 64] = {
     out
 };
 
-static LOW_WEIGHT: [i16; 64] = {
+pub(super) static LOW_WEIGHT: [i16; 64] = {
     let mut weights = [0; 64];
     let mut code = 0;
     while code < 64 {
@@ -314,13 +319,15 @@ impl Low {
 }
 
 /// Logarithm of the largest step in the upper band.
-const HIGH_LIMIT: i16 = 22_528;
+pub(super) const HIGH_LIMIT: i16 = 22_528;
+/// Where the upper band's smallest step is in the table.
+pub(super) const HIGH_OFFSET: usize = 0;
 /// The decision level of the upper band's quantiser.
-const HIGH_LEVEL: i32 = 564 << 3;
+pub(super) const HIGH_LEVEL: i32 = 564 << 3;
 /// What a code of two bits stands for, and how the step grows by it (tables 10 and 14): outer and inner interval, first
 /// negative.
-const HIGH_OUT: [i16; 4] = [-926 << 3, -202 << 3, 926 << 3, 202 << 3];
-const HIGH_WEIGHT: [i16; 4] = [798, -214, 798, -214];
+pub(super) const HIGH_OUT: [i16; 4] = [-926 << 3, -202 << 3, 926 << 3, 202 << 3];
+pub(super) const HIGH_WEIGHT: [i16; 4] = [798, -214, 798, -214];
 
 /// The upper band: two bits a sample.
 #[derive(Clone, Debug)]
@@ -335,7 +342,7 @@ impl Default for High {
             predictor: Predictor::default(),
             scale: Scale {
                 logarithm: 0,
-                step: STEP[0],
+                step: STEP[HIGH_OFFSET],
             },
         }
     }
@@ -366,7 +373,7 @@ impl High {
     fn learn(&mut self, code: u8) -> i16 {
         let code = usize::from(code & 3);
         let difference = product(self.scale.step, HIGH_OUT[code]);
-        self.scale.update(HIGH_WEIGHT[code], HIGH_LIMIT, 0);
+        self.scale.update(HIGH_WEIGHT[code], HIGH_LIMIT, HIGH_OFFSET);
         self.predictor.update(difference);
         difference
     }

@@ -7,12 +7,20 @@
 //! Every operation has the width and the saturation of the ITU's reference software (G.191), so that encoder and decoder
 //! are bit exact with it on any input: see the tests for how that was checked. The RTP clock of G.722 runs at 8 kHz
 //! (RFC 3551 section 4.5.2).
+//!
+//! One stream is coded by [`Encoder`] and [`Decoder`]; many at once by `lanes`, which takes their states and gives them back.
 
 mod band;
+#[cfg(target_arch = "x86_64")]
+pub(super) mod lanes;
 mod qmf;
+#[cfg(target_arch = "x86_64")]
+mod state;
 
 use self::band::{High, Low};
 use self::qmf::{Analysis, BLOCK, Synthesis};
+#[cfg(target_arch = "x86_64")]
+pub(super) use self::state::STATE;
 
 /// Codes linear samples.
 #[derive(Clone, Debug, Default)]

@@ -3,15 +3,15 @@
 use std::array;
 
 /// Pairs of samples that are worked off together: 10 ms.
-pub(super) const BLOCK: usize = 80;
+pub(in crate::codec) const BLOCK: usize = 80;
 
 const TAPS: usize = 24;
 
 /// Samples before a pair that its result depends on.
-const PAST: usize = TAPS - 2;
+pub(super) const PAST: usize = TAPS - 2;
 
 /// The impulse response, in units of 2^-12.
-const RESPONSE: [i16; TAPS] = {
+pub(super) const RESPONSE: [i16; TAPS] = {
     let half = [3, -11, -11, 53, 12, -156, 32, 362, -210, -805, 951, 3876];
     let mut taps = [0; TAPS];
     let mut place = 0;
@@ -50,7 +50,7 @@ const fn every_other(first: usize) -> [i16; TAPS] {
 
 /// Samples as they came, with those before them.
 #[derive(Clone, Debug)]
-struct Line([i16; PAST + 2 * BLOCK]);
+pub(super) struct Line([i16; PAST + 2 * BLOCK]);
 
 impl Default for Line {
     fn default() -> Self {
@@ -72,6 +72,18 @@ impl Line {
         self.0.windows(TAPS).step_by(2).filter_map(<[i16]>::first_chunk)
     }
 
+    /// The samples before the next pair.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn past(&self) -> &[i16] {
+        &self.0[..PAST]
+    }
+
+    /// The same, to be changed.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn past_mut(&mut self) -> &mut [i16] {
+        &mut self.0[..PAST]
+    }
+
     /// The last samples of so many pairs are those before the next.
     fn keep(&mut self, pairs: usize) {
         self.0.copy_within(2 * pairs..2 * pairs + PAST, 0);
@@ -87,7 +99,7 @@ fn sum(window: &[i16; TAPS], taps: &[i16; TAPS]) -> i32 {
 
 /// Splits audio.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Analysis(Line);
+pub(super) struct Analysis(pub(super) Line);
 
 impl Analysis {
     /// Of up to [`BLOCK`] pairs of samples, the sample of the lower band and that of the upper, 15 bits each.
@@ -103,7 +115,7 @@ impl Analysis {
 
 /// Joins the bands.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Synthesis(Line);
+pub(super) struct Synthesis(pub(super) Line);
 
 impl Synthesis {
     /// Of up to [`BLOCK`] samples of the lower band and the upper, 15 bits each, pairs of samples.

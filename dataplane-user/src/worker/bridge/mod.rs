@@ -1,10 +1,12 @@
 //! A relayed pair whose legs differ in codec or packet time: what arrives at one is sent from the other as that one has
 //! agreed to hear it.
 //!
-//! Each leg is a [`Line`], as of an agent: it judges what arrives and hears keys; `order` says what belongs where. What the
-//! leg is to be sent goes through its `outlet`. The streams that leave are the gateway's own: one SSRC each, sequence
+//! Each leg is a [`Line`], as of an agent: it judges what arrives and hears keys; `order` says what belongs where, `conceal`
+//! makes up what was lost. What the leg is to be sent goes through its `outlet`; it is coded in a `coder` that all bridges share, many calls at once. The streams that leave are the gateway's own: one SSRC each, sequence
 //! numbers without a gap, reports both ways.
 
+mod coder;
+mod conceal;
 mod order;
 mod outlet;
 
@@ -15,20 +17,23 @@ use std::time::Duration;
 
 use crossbeam_channel::Sender;
 use mio::Registry;
+use voxlane_common::police::Police;
 use voxlane_common::splice::Continuity;
 
+pub(super) use self::coder::Coder;
+use self::coder::Piece;
 use self::order::Sequencer;
 pub(super) use self::outlet::TICK_MS;
 use self::outlet::{Key, Outlet, Sink};
 use super::clock::Clock;
 use super::command::{Left, NewRelay, Parted, RelayLeg};
-use super::leg::{Arrived, Content, Line, MAX_AUDIO, Marker};
+use super::leg::{Arrived, Content, Line, Marker};
 use super::ports::{Kind, Ports};
 use super::relay::{Side, Taking};
 use super::stats::LegStats;
 use super::wire::Wire;
 use crate::dtmf::Press;
-use crate::flows::{LegState, Rules, sends};
+use crate::flows::{LegState, Policing, Rules, sends};
 use crate::media_plane::{EndpointId, MediaEvent, Session};
 use crate::reception::{Inserted, Kind as Carries};
 
@@ -39,7 +44,6 @@ struct Leg {
     session: Session,
     /// The order of what arrives.
     order: Sequencer,
-    audio: [u8; MAX_AUDIO],
     /// What it is to be sent.
     outlet: Outlet,
 }
@@ -99,13 +103,13 @@ impl Bridge {
             if let Some(left) = left {
                 line.take_up(left[place]);
             }
+            line.set_police(police(pair.rules, &leg.session));
             line.set_session(leg.session.clone());
             Ok::<_, io::Error>(Leg {
                 endpoint: leg.endpoint,
                 line,
                 session: leg.session,
                 order: Sequencer::default(),
-                audio: [0; MAX_AUDIO],
                 outlet: Outlet::new(from, to, ptime),
             })
         };
@@ -150,6 +154,7 @@ impl Bridge {
             if held {
                 leg.outlet.interrupt();
             }
+            leg.line.set_police(police(self.rules, &session));
             leg.line.set_session(session.clone());
             leg.session = session;
         }
@@ -226,20 +231,16 @@ impl Bridge {
         };
         match carries {
             Carries::Audio { .. } => {
-                let Some(audio) = here.audio.get_mut(..payload.len()) else {
-                    return;
-                };
-                let samples = u32::try_from(audio.len()).unwrap_or(u32::MAX);
-                let Ok(silence) = here.order.on_audio(&header, samples) else {
+                let samples = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+                let Ok(gap) = here.order.on_audio(&header, samples) else {
                     return here.line.on_inserted(Inserted::Late);
                 };
-                audio.copy_from_slice(payload);
                 if sends(there.session.direction) {
-                    there.outlet.push(silence as usize, audio);
+                    there.outlet.push(gap, payload);
                 }
             }
             Carries::Event => {
-                if here.order.on_event(&header).is_err() {
+                if here.order.on_other(&header).is_err() {
                     return here.line.on_inserted(Inserted::Late);
                 }
                 if let Some(payload) = payload.first_chunk() {
@@ -255,9 +256,25 @@ impl Bridge {
                     self.tell(endpoint, press);
                 }
             }
-            // The other end hears a pause.
-            Carries::Noise => {}
+            Carries::Noise => {
+                if here.order.on_other(&header).is_err() {
+                    return here.line.on_inserted(Inserted::Late);
+                }
+                if sends(there.session.direction) {
+                    there.outlet.on_noise(payload);
+                }
+            }
         }
+    }
+
+    /// What is to be coded for one of its legs, if anything is. It is to be taken back before anything else happens.
+    fn give(&mut self, place: usize) -> Option<Piece> {
+        self.legs[place].outlet.give()
+    }
+
+    /// What was given, coded.
+    fn take_back(&mut self, place: usize, piece: Piece) {
+        self.legs[place].outlet.take_back(piece);
     }
 
     /// A tick has passed.
@@ -283,5 +300,13 @@ impl Bridge {
             digit: press.digit,
             duration: press.duration,
         });
+    }
+}
+
+/// How fast a leg's media may come, as in the kernel.
+fn police(rules: Rules, session: &Session) -> Police {
+    match rules.police {
+        Policing::On => Police::of_rtp(session.ptime, session.codec.bytes_a_millisecond()),
+        Policing::Off => Police::OFF,
     }
 }

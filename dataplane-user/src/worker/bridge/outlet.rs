@@ -11,11 +11,18 @@
 //! the marker.
 //!
 //! Telephone events go past the grid at once, after all audio before them.
+//!
+//! What comes is kept as it came until the next tick, so that it can be coded together with what comes for others; what is
+//! needed sooner is coded by itself.
 
 use std::collections::VecDeque;
 
-use super::super::leg::{Content, Marker};
+use super::super::leg::{Content, MAX_AUDIO, Marker};
+use super::coder::Piece;
+use super::conceal::{BLOCK, Filler, Where};
+use super::order::Gap;
 use crate::codec::{Codec, Transcoder};
+use crate::reception::Noise;
 
 /// How often [`Outlet::tick`] is to be called: every packet time is a multiple of it.
 pub(in crate::worker) const TICK_MS: u8 = 10;
@@ -31,6 +38,8 @@ const LONGEST: usize = 40 * BYTES;
 
 /// Most audio that waits: 200 ms. What waits longer than that has come in a burst, and the oldest of it is left out.
 const MOST: usize = 200 * BYTES;
+
+const _: () = assert!(MAX_AUDIO <= MOST);
 
 /// A stream of which nothing came for so many ticks is broken off.
 const PATIENCE: u8 = 10;
@@ -76,7 +85,11 @@ struct Event {
 /// The outlet of one leg.
 #[derive(Debug)]
 pub(super) struct Outlet {
-    transcoder: Transcoder,
+    /// What has come and is not coded yet, and what codes it.
+    piece: Piece,
+    filler: Filler,
+    /// What is heard while the source sends nothing because nobody speaks.
+    noise: Option<Noise>,
     codecs: [Codec; 2],
     ptime: u8,
     /// Audio of the leg's codec.
@@ -95,7 +108,13 @@ impl Outlet {
     /// An outlet that has sent nothing; nothing is allocated after this.
     pub(super) fn new(from: Codec, to: Codec, ptime: u8) -> Self {
         Self {
-            transcoder: Transcoder::new(from, to),
+            piece: Piece {
+                transcoder: Transcoder::new(from, to),
+                // What waits, and the longest packet that a line hands on.
+                audio: Vec::with_capacity(2 * MOST),
+            },
+            filler: Filler::new([from, to]),
+            noise: None,
             codecs: [from, to],
             ptime: usable(ptime),
             // What waits, silence for what is missing, and the longest packet that a line hands on.
@@ -113,32 +132,152 @@ impl Outlet {
         if self.codecs != [from, to] {
             // What waits is of the old codec.
             self.queue.clear();
-            self.transcoder = Transcoder::new(from, to);
+            self.piece.audio.clear();
+            self.piece.transcoder = Transcoder::new(from, to);
             self.codecs = [from, to];
+            self.filler = Filler::new(self.codecs);
+            self.noise = None;
         }
         self.ptime = usable(ptime);
     }
 
     /// Forgets what waits: the call was held.
     pub(super) fn interrupt(&mut self) {
+        self.code();
         self.queue.clear();
+        self.noise = None;
         self.break_off();
     }
 
-    /// Takes audio of the source's codec, after `silence` bytes of nothing.
-    pub(super) fn push(&mut self, silence: usize, audio: &mut [u8]) {
-        if self.stream != Stream::Broken {
-            self.push_silence(silence);
+    /// Takes audio of the source's codec, after what is missing before it.
+    pub(super) fn push(&mut self, gap: Gap, audio: &[u8]) {
+        let noise = self.noise.take();
+        match gap {
+            // After a pause nothing is missing.
+            _ if self.stream == Stream::Broken || noise.is_some() => self.take(audio),
+            Gap::None => self.take(audio),
+            Gap::Silence(bytes) => {
+                self.push_silence(bytes as usize);
+                self.take(audio);
+            }
+            Gap::Lost(bytes) => self.make_up(bytes as usize, audio),
         }
-        self.transcoder.run(audio);
-        self.queue.extend(&*audio);
-        let excess = self.queue.len().saturating_sub(MOST);
-        self.queue.drain(..excess);
+        let excess = self.waiting().saturating_sub(MOST);
+        if excess > 0 {
+            self.code();
+            self.queue.drain(..excess);
+        }
     }
 
-    /// A tick has passed.
+    /// Keeps audio until it is coded.
+    fn take(&mut self, audio: &[u8]) {
+        self.filler.heard(Where::Before, audio);
+        self.piece.audio.extend_from_slice(audio);
+    }
+
+    /// Makes up what was lost before this audio, and blends it into it.
+    fn make_up(&mut self, bytes: usize, audio: &[u8]) {
+        let Some(place) = self.filler.place() else {
+            self.push_silence(bytes);
+            return self.take(audio);
+        };
+        self.code();
+        let mut left = bytes.min(MOST);
+        while left > 0 {
+            let mut lost = [0; BLOCK];
+            let lost = &mut lost[..left.min(BLOCK)];
+            self.filler.fill(lost);
+            match place {
+                Where::Before => self.piece.audio.extend_from_slice(lost),
+                Where::After => self.queue.extend(&*lost),
+            }
+            left -= lost.len();
+        }
+        self.code();
+        match place {
+            Where::Before => {
+                self.piece.audio.extend_from_slice(audio);
+                self.filler.blend(&mut self.piece.audio);
+                self.filler.heard(place, &self.piece.audio);
+            }
+            Where::After => {
+                self.piece.audio.extend_from_slice(audio);
+                self.piece.transcoder.run(&mut self.piece.audio);
+                self.filler.blend(&mut self.piece.audio);
+                self.coded();
+            }
+        }
+    }
+
+    /// Takes a packet of comfort noise (RFC 3389): it is heard from when it is needed until audio comes, or a key.
+    pub(super) fn on_noise(&mut self, payload: &[u8]) {
+        match (&mut self.noise, Noise::of(payload)) {
+            (Some(noise), Some(other)) => noise.go_on(&other),
+            (None, described) if self.filler.place().is_some() => self.noise = described,
+            (_, None) | (None, _) => {}
+        }
+    }
+
+    /// Fills what a packet lacks with noise, if nobody speaks.
+    fn add_noise(&mut self) {
+        let (Some(mut noise), Some(place)) = (self.noise.take(), self.filler.place()) else {
+            return;
+        };
+        let mut left = self.frame().saturating_sub(self.queue.len());
+        while left > 0 {
+            let mut pause = [0; BLOCK];
+            let pause = &mut pause[..left.min(BLOCK)];
+            self.filler.fill_with(&mut noise, pause);
+            match place {
+                Where::Before => {
+                    self.piece.audio.extend_from_slice(pause);
+                    self.code();
+                }
+                Where::After => self.queue.extend(&*pause),
+            }
+            left -= pause.len();
+        }
+        self.noise = Some(noise);
+    }
+
+    /// Bytes that wait, coded or not.
+    fn waiting(&self) -> usize {
+        self.queue.len() + self.piece.audio.len()
+    }
+
+    /// What is to be coded together with others', if anything is.
+    pub(super) fn give(&mut self) -> Option<Piece> {
+        (!self.piece.audio.is_empty()).then(|| std::mem::take(&mut self.piece))
+    }
+
+    /// The same, coded.
+    pub(super) fn take_back(&mut self, piece: Piece) {
+        self.piece = piece;
+        self.coded();
+    }
+
+    /// Codes what has come, by itself.
+    fn code(&mut self) {
+        if !self.piece.audio.is_empty() {
+            self.piece.transcoder.run(&mut self.piece.audio);
+            self.coded();
+        }
+    }
+
+    /// What has come is of the leg's codec now.
+    fn coded(&mut self) {
+        self.filler.heard(Where::After, &self.piece.audio);
+        self.queue.extend(&self.piece.audio);
+        self.piece.audio.clear();
+    }
+
+    /// A tick has passed. What has come is coded by itself unless it has been with others'.
     pub(super) fn tick(&mut self, sink: &mut impl Sink) {
+        self.code();
         self.wait = self.wait.saturating_sub(1);
+        if self.wait == 0 {
+            self.add_noise();
+        }
         while self.wait == 0 && self.queue.len() >= self.frame() {
             self.send_frame(sink);
             self.late = 0;
@@ -163,6 +302,7 @@ impl Outlet {
             Some(event) if event.began == key.began => (event, Marker::Clear),
             _ => {
                 self.flush(sink);
+                self.noise = None;
                 let at = match self.stream {
                     Stream::Flowing(next) => next,
                     Stream::Broken => sink.resumed(self.ptime),
@@ -178,6 +318,7 @@ impl Outlet {
 
     /// Sends what waits, at once; the last packet is filled with silence.
     pub(super) fn flush(&mut self, sink: &mut impl Sink) {
+        self.code();
         let over = self.queue.len() % self.frame();
         if over > 0 {
             self.push_silence(self.frame() - over);
@@ -201,10 +342,13 @@ impl Outlet {
 
     fn push_silence(&mut self, bytes: usize) {
         let mut left = bytes.min(MOST);
+        if left > 0 {
+            self.code();
+        }
         while left > 0 {
             let mut silence = [0; TICK];
             let silence = &mut silence[..left.min(TICK)];
-            self.transcoder.silence(silence);
+            self.piece.transcoder.silence(silence);
             self.queue.extend(&*silence);
             left -= silence.len();
         }

@@ -7,7 +7,9 @@ use std::time::{Duration, SystemTime};
 
 use voxlane_common::account::{StreamAccount, Tick};
 use voxlane_common::address::TransportAddress;
+use voxlane_common::drops::DropReason;
 use voxlane_common::latch::{Admission, Latch};
+use voxlane_common::police::Police;
 use voxlane_common::rtcp;
 use voxlane_common::rtp::{RtpHeader, media};
 
@@ -59,6 +61,8 @@ pub(in crate::worker) struct Line {
     clock: Clock,
     rtp_latch: Latch,
     rtcp_latch: Latch,
+    /// How fast media may come, and its bucket.
+    police: (Police, u64),
     account: StreamAccount,
     /// The keys of its far end, among what was heard in all.
     keys: flows::Heard,
@@ -89,6 +93,7 @@ impl Line {
             clock,
             rtp_latch: Latch::default(),
             rtcp_latch: Latch::default(),
+            police: (Police::OFF, 0),
             account: StreamAccount::default(),
             keys: flows::Heard::default(),
             unused: 0,
@@ -168,6 +173,11 @@ impl Line {
             stats.set_refused(self.ports.refused());
         }
         self.session = Some(session);
+    }
+
+    /// Media that comes faster than this is dropped from now on.
+    pub(in crate::worker) fn set_police(&mut self, police: Police) {
+        self.police.0 = police;
     }
 
     /// The codec of what is to be heard; `None` if nothing is.
@@ -258,6 +268,14 @@ impl Line {
         press
     }
 
+    fn on_dropped(&mut self, reason: DropReason) {
+        let LegState { rtp, rtcp, .. } = &mut self.before;
+        rtp.on_dropped(reason);
+        if let Some(stats) = self.stats.get(self.place) {
+            stats.set_drops(|reason| rtp.dropped(reason) + rtcp.dropped(reason));
+        }
+    }
+
     fn publish(&self) {
         if let Some(stats) = self.stats.get(self.place) {
             stats.set_stream(&self.account, self.rtp_latch.source(), self.unused);
@@ -300,14 +318,20 @@ impl Line {
             return None;
         }
         let signalled = session.remote_rtp.into();
+        let bytes = u32::try_from(datagram.len()).unwrap_or(u32::MAX);
+        let now_ns = self.clock.monotonic_ns(now);
+        let (police, bucket_ns) = &mut self.police;
         match self.rtp_latch.on_rtp(session.latch, signalled, source, &header) {
+            Admission::Owner if !police.admits(bucket_ns, bytes, now_ns) => {
+                self.on_dropped(DropReason::Policed);
+                return None;
+            }
+            // The packet that shows where media comes from counts, however fast somebody else was sending before.
             Admission::Owner | Admission::NewOwner => {}
             Admission::Probation | Admission::Stranger => return None,
         }
-        let bytes = u32::try_from(datagram.len()).unwrap_or(u32::MAX);
         let tick = Tick::of_rate(session.codec.clock_rate());
-        self.account
-            .on_packet(&header, bytes, self.clock.monotonic_ns(now), tick);
+        self.account.on_packet(&header, bytes, now_ns, tick);
         let heard = receives(session.direction) && payload.len() <= MAX_AUDIO;
         heard.then_some(Arrived {
             header,

@@ -63,7 +63,7 @@ impl Lab {
             audio.push(self.next);
             self.next = (self.next + 1) % ULAW_SILENCE;
         }
-        self.outlet.push(0, &mut audio);
+        self.outlet.push(Gap::None, &audio);
     }
 
     fn key(&mut self, began: u32, payload: [u8; 4]) {
@@ -172,7 +172,7 @@ fn clocks_that_drift_apart_cost_no_sample_and_no_delay() {
                 due += source_ms;
             }
             lab.millisecond();
-            assert!(lab.outlet.queue.len() <= 5 * TICK, "{source_ms}: {now}");
+            assert!(lab.outlet.waiting() <= 5 * TICK, "{source_ms}: {now}");
         }
         let audio = lab.audio();
         assert_eq!(audio, sent(audio.len()), "{source_ms}");
@@ -202,10 +202,10 @@ fn after_a_pause_the_stream_begins_anew_with_its_marker() {
 }
 
 #[test]
-fn what_is_missing_is_silence_where_it_was() {
+fn where_there_was_no_audio_there_is_silence() {
     let mut lab = Lab::new(20);
     lab.run(20, 3);
-    lab.outlet.push(160, &mut [7; 160]);
+    lab.outlet.push(Gap::Silence(160), &[7; 160]);
     (0..40).for_each(|_| lab.millisecond());
     let audio = lab.audio();
     assert_eq!(audio[480..640], [ULAW_SILENCE; 160]);
@@ -247,9 +247,9 @@ fn a_key_follows_the_audio_before_it_and_audio_follows_the_key() {
 fn a_burst_does_not_stay_in_the_queue() {
     let mut lab = Lab::new(20);
     (0..40).for_each(|_| lab.packet(20));
-    assert_eq!(lab.outlet.queue.len(), MOST);
+    assert_eq!(lab.outlet.waiting(), MOST);
     lab.run(20, 600);
-    assert!(lab.outlet.queue.len() <= 2 * TICK, "{}", lab.outlet.queue.len());
+    assert!(lab.outlet.waiting() <= 2 * TICK, "{}", lab.outlet.waiting());
 }
 
 #[test]
@@ -268,7 +268,7 @@ fn a_codec_that_changes_changes_what_is_sent() {
     let mut lab = Lab::new(20);
     lab.run(20, 2);
     lab.outlet.set(Codec::Pcmu, Codec::Pcma, 20);
-    lab.outlet.push(0, &mut [ULAW_SILENCE; 160]);
+    lab.outlet.push(Gap::None, &[ULAW_SILENCE; 160]);
     (0..20).for_each(|_| lab.millisecond());
     assert_eq!(lab.wire.packets.last().unwrap().audio, [0xd5; 160]);
 }
@@ -276,4 +276,47 @@ fn a_codec_that_changes_changes_what_is_sent() {
 #[test]
 fn strange_packet_times_are_made_ones_of_the_grid() {
     assert_eq!([0, 5, 20, 25, 60, 255].map(usable), [10, 10, 20, 20, 40, 40]);
+}
+
+/// In every codec and whatever is lost, a tone goes on, and what is made up is as long as what was lost.
+#[test]
+fn a_packet_that_was_lost_is_not_missed() {
+    use std::f64::consts::TAU;
+
+    use crate::codec::g711::{linear_to_ulaw, ulaw_to_linear};
+
+    let tone = |n: usize| linear_to_ulaw((8000.0 * (TAU * 400.0 * n as f64 / 8000.0).sin()) as i16);
+    let all = [Codec::Pcmu, Codec::Pcma, Codec::G722];
+    for (from, to) in all.into_iter().flat_map(|from| all.map(|to| (from, to))) {
+        let mut lab = Lab::new(20);
+        lab.outlet = Outlet::new(from, to, 20);
+        let mut sent: Vec<u8> = (0..160 * 12).map(tone).collect();
+        Transcoder::new(Codec::Pcmu, from).run(&mut sent);
+        for (place, packet) in sent.chunks(160).enumerate() {
+            match place {
+                6 => {}
+                7 => lab.outlet.push(Gap::Lost(160), packet),
+                _ => lab.outlet.push(Gap::None, packet),
+            }
+            (0..20).for_each(|_| lab.millisecond());
+        }
+        let mut heard = lab.audio();
+        assert!(heard.len() >= 160 * 11, "{from} to {to}");
+        Transcoder::new(to, Codec::Pcmu).run(&mut heard);
+        let heard: Vec<i16> = heard.into_iter().map(ulaw_to_linear).collect();
+        // Every 2.5 ms is a period.
+        let loudest = |period: &[i16]| period.iter().map(|sample| sample.abs()).max().unwrap_or_default();
+        let levels: Vec<i16> = heard[160 * 5..160 * 10].chunks(20).map(loudest).collect();
+        let least = levels.iter().min().copied().unwrap_or_default();
+        if (from, to) == (Codec::G722, Codec::G722) {
+            assert!(least < 1000, "{levels:?}");
+        } else {
+            assert!(least > 5500, "{from} to {to}: {levels:?}");
+            let step = heard[160 * 5..160 * 10]
+                .windows(2)
+                .map(|pair| (i32::from(pair[1]) - i32::from(pair[0])).abs());
+            // The tone's own are 2500.
+            assert!(step.max() < Some(4000), "{from} to {to}");
+        }
+    }
 }
