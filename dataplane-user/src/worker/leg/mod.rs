@@ -17,7 +17,7 @@ use std::time::Duration;
 use mio::net::UdpSocket;
 use mio::{Registry, Token};
 
-use self::ear::Ear;
+use self::ear::{Codecs, Ear};
 pub(super) use self::line::{Arrived, Content, Line, MAX_AUDIO};
 pub(super) use self::packetize::Marker;
 use self::packetize::Sound;
@@ -44,8 +44,8 @@ pub(super) struct AgentLeg {
     presses: Vec<Press>,
     ptime: u8,
     voice: Voice,
-    /// What the agent says, in the leg's codec.
-    said: (Codec, Transcoder),
+    /// Turns what the agent says into the leg's codec, which is the ear's.
+    said: Transcoder,
     /// Its place on the grid.
     slot: usize,
 }
@@ -67,7 +67,7 @@ impl AgentLeg {
             presses: Vec::with_capacity(PRESSES),
             ptime,
             voice,
-            said: (AGENT_CODEC, Transcoder::new(AGENT_CODEC, AGENT_CODEC)),
+            said: Transcoder::new(AGENT_CODEC, AGENT_CODEC),
             slot,
         }
     }
@@ -104,13 +104,12 @@ impl AgentLeg {
 
     /// Changes what was agreed.
     pub(super) fn set_session(&mut self, session: Session) {
-        if session.codec != self.said.0 {
-            self.said = (session.codec, Transcoder::new(AGENT_CODEC, session.codec));
+        if self.ear.set_codec(session.codec) == Codecs::New {
+            self.said = Transcoder::new(AGENT_CODEC, session.codec);
         }
         self.line.set_session(session);
-        match self.line.heard_in() {
-            Some(codec) => self.ear.set_codec(codec),
-            None => self.ear.close(),
+        if self.line.heard_in().is_none() {
+            self.ear.close();
         }
     }
 
@@ -138,7 +137,7 @@ impl AgentLeg {
             self.line.pace(due);
             self.voice.tick(now);
             let (playout, keys) = self.voice.output();
-            let (_, said) = &mut self.said;
+            let said = &mut self.said;
             let next = |frame: &mut [u8]| {
                 let sound = if playout.next(frame) {
                     Sound::Talk
