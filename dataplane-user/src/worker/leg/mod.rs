@@ -27,15 +27,13 @@ use super::clock::Clock;
 use super::command::Left;
 use super::ports::{Kind, Ports};
 use super::stats::LegStats;
-use crate::codec::{Codec, Transcoder};
+use crate::agent;
+use crate::codec::Transcoder;
 use crate::dtmf::Press;
 use crate::media_plane::{EndpointId, Session};
 
 /// Presses that one frame may end: as many as packets may wait.
 const PRESSES: usize = 64;
-
-/// What agents hear and speak.
-const AGENT_CODEC: Codec = Codec::Pcmu;
 
 /// A leg and its agent.
 pub(super) struct AgentLeg {
@@ -67,7 +65,7 @@ impl AgentLeg {
             presses: Vec::with_capacity(PRESSES),
             ptime,
             voice,
-            said: Transcoder::new(AGENT_CODEC, AGENT_CODEC),
+            said: Transcoder::new(agent::CODEC, agent::CODEC),
             slot,
         }
     }
@@ -105,7 +103,7 @@ impl AgentLeg {
     /// Changes what was agreed.
     pub(super) fn set_session(&mut self, session: Session) {
         if self.ear.set_codec(session.codec) == Codecs::New {
-            self.said = Transcoder::new(AGENT_CODEC, session.codec);
+            self.said = Transcoder::new(agent::CODEC, session.codec);
         }
         self.line.set_session(session);
         if self.line.heard_in().is_none() {
