@@ -92,9 +92,11 @@ impl Row {
 
     fn line(&self, name_width: usize) -> String {
         let number = |value: Option<f64>, digits| value.map_or("-".to_owned(), |value| format!("{value:.digits$}"));
-        let goal = self
-            .goal
-            .map_or(String::new(), |goal| format!("{} {goal}", self.direction));
+        let goal = self.goal.map_or(String::new(), |goal| {
+            format!("{} {}", self.direction, (goal * 1000.0).round() / 1000.0)
+        });
+        // Small figures differ in their second digit.
+        let digits = if self.value.abs() < 10.0 { 2 } else { 1 };
         let met = match self.met {
             Some(true) => "met",
             Some(false) => "NOT MET",
@@ -103,9 +105,9 @@ impl Row {
         let line = format!(
             "{:<name_width$} {:>10} {:<4} {:>10} {:>7}  {goal:<8} {met}",
             self.name,
-            number(Some(self.value), 1),
+            number(Some(self.value), digits),
             self.unit,
-            number(self.against, 1),
+            number(self.against, digits),
             number(self.ratio, 2),
         );
         line.trim_end().to_owned()

@@ -1,7 +1,6 @@
 //! Starts the data plane as the gateway and the softphone want it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use crossbeam_channel::Sender;
 use voxlane_dataplane::media_plane::{AttachPolicy, MediaEvent, MediaPlane, Unallocated};
@@ -13,12 +12,6 @@ use crate::config::model::{Config, Xdp};
 
 /// Packet time of the softphone, milliseconds.
 const SOFTPHONE_PTIME: u8 = 20;
-
-/// The softphone measures: a hiccup of the machine it runs on must not be taken for one of the call.
-const SOFTPHONE_JITTER: Limits = Limits {
-    min: Duration::from_millis(60),
-    max: Duration::from_millis(200),
-};
 
 /// The gateway's data plane, as `[media]` describes it.
 ///
@@ -69,7 +62,7 @@ pub fn softphone(ports: (u16, u16), events: Sender<MediaEvent>) -> anyhow::Resul
             first_port,
             last_port,
             ptime: SOFTPHONE_PTIME,
-            jitter: SOFTPHONE_JITTER,
+            jitter: Limits::default(),
             worker_cores: None,
             io: IoChoice::Sockets,
             kernel: KernelChoice::Off,

@@ -91,6 +91,67 @@ fn packets_are_one_stream_on_the_grid() {
     assert_eq!(call.phone.receive().1, call.phone.gateway);
 }
 
+#[test]
+fn packets_are_as_long_as_the_far_end_asks_and_as_far_apart() {
+    let call = unanswered(AgentSpec::Tone { frequency: 440 });
+    let mut session = call.phone.session();
+    let (mut before, mut samples): (Option<Vec<u8>>, Vec<i16>) = (None, Vec::new());
+    // The worker's own packet time is 20 ms. Each time the far end asks for another, the stream goes on.
+    for ptime in [30u8, 40, 10, 20, 30] {
+        session.ptime = ptime;
+        call.workers.set_session(&call.handle, session.clone());
+        let length = usize::from(ptime) * 8;
+        let mut taken = 0;
+        while taken < 12 {
+            let (packet, _) = call.phone.receive();
+            if packet.len() == 12 + length {
+                taken += 1;
+            } else {
+                assert_eq!(taken, 0, "no packet of {ptime} ms is followed by another");
+            }
+            if let Some(before) = before.replace(packet.clone()) {
+                assert_eq!(sequence(&packet), sequence(&before).wrapping_add(1));
+                assert_eq!(packet[8..12], before[8..12]);
+                let step = timestamp(&packet).wrapping_sub(timestamp(&before)) as usize;
+                // Given up by a worker that was late, or the first of another length.
+                let whole = step.is_multiple_of(length) || taken < 2;
+                assert!(step > 0 && whole, "{step} to a packet of {ptime} ms");
+            }
+            samples.extend(packet[12..].iter().copied().map(ulaw_to_linear));
+        }
+    }
+    // Not a sample of the tone is missing, once it has begun.
+    let begin = samples.iter().position(|sample| *sample != 0).unwrap();
+    assert!(begin <= 320, "{begin}");
+    assert!(
+        samples[begin..]
+            .windows(9)
+            .all(|samples| samples.iter().any(|sample| *sample != 0))
+    );
+    let measured = frequency(&samples[begin..]);
+    assert!((measured - 440.0).abs() < 5.0, "{measured} Hz");
+}
+
+#[test]
+fn keys_are_sent_in_the_packet_time_of_the_far_end() {
+    let spec = PhoneSpec {
+        digits: "5".to_owned(),
+        ..PhoneSpec::default()
+    };
+    let call = unanswered(AgentSpec::Phone(spec));
+    let mut session = call.phone.session();
+    session.ptime = 40;
+    call.workers.set_session(&call.handle, session);
+    let mut durations = Vec::new();
+    while durations.len() < 3 {
+        let (packet, _) = call.phone.receive();
+        if packet[1] & 0x7f == EVENT {
+            durations.push(u16::from_be_bytes([packet[14], packet[15]]));
+        }
+    }
+    assert_eq!(durations, [320, 640, 960]);
+}
+
 /// Upward zero crossings a second.
 fn frequency(samples: &[i16]) -> f64 {
     let crossings = samples.windows(2).filter(|pair| pair[0] < 0 && pair[1] >= 0).count();

@@ -10,6 +10,7 @@ use voxlane_tests::netns::{CARRIER, GATEWAY_TO_CARRIER, Lab};
 use voxlane_tests::peers::agent::Agent;
 use voxlane_tests::peers::baresip::Baresip;
 use voxlane_tests::peers::sipp::{Scenario, Sipp};
+use voxlane_tests::peers::tshark;
 use voxlane_tests::phone::Phone;
 use voxlane_tests::requirements;
 
@@ -62,6 +63,61 @@ fn sipp_is_heard_by_a_websocket_agent() {
     assert_eq!(start["mediaFormat"]["encoding"], "audio/x-mulaw");
     assert_eq!(start["customParameters"]["language"], "en");
     gateway.wait_until_idle(PATIENCE).unwrap();
+}
+
+#[test]
+fn sipp_that_asks_for_other_packet_times_gets_them_from_an_agent() {
+    let Some(binary) = requirements::gateway_in_namespaces() else {
+        return;
+    };
+    for ptime in [30, 40] {
+        let net = Lab::new().unwrap();
+        let mut agent = Agent::tone(&net.gateway, 600, 2).unwrap();
+        let gateway = Gateway::start_with(&binary, &net.gateway, &lab(Xdp::Auto, &agent.url())).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("call.pcap");
+        let capture = tshark::capture(&net.carrier, &file).unwrap();
+        let caller = Sipp::caller(&net.carrier, Scenario::PlayAsking(ptime), CARRIER, GATEWAY, BOT).unwrap();
+        caller.sound(&tone(440, 2000)).unwrap();
+        let caller = caller.options(&["-m", "1", "-d", "3000"]).start().unwrap();
+        let flows = gateway
+            .wait_until(PATIENCE, Gateway::flows, |flows| flows.leg("a").is_ok())
+            .unwrap();
+        let local = flows.leg("a").unwrap().local.port();
+        caller.succeed(PATIENCE).unwrap();
+
+        // It hears 20 ms at a time, as ever.
+        agent
+            .wait_for("the end of the stream", PATIENCE, |event| event["heard"].is_u64())
+            .unwrap();
+        let sound = purity(&agent.heard(), 440);
+        assert!(sound.share > 0.9 && sound.seconds > 1.5, "{ptime}: {sound:?}");
+        gateway.wait_until_idle(PATIENCE).unwrap();
+        capture.signal("INT").unwrap();
+        capture.wait(PATIENCE).unwrap();
+
+        let sent = format!("udp.srcport=={local} && rtp");
+        let numbers = |field| -> Vec<u32> {
+            let fields = tshark::fields(&file, &[local], &sent, field).unwrap();
+            fields.iter().map(|number| number.parse().unwrap()).collect()
+        };
+        let samples = 8 * u32::from(ptime);
+        let lengths = numbers("udp.length");
+        assert!(lengths.len() > 50, "{ptime}: {}", lengths.len());
+        // Headers of UDP and RTP are before the samples.
+        assert!(
+            lengths.iter().all(|length| *length == 8 + 12 + samples),
+            "{ptime}: {lengths:?}"
+        );
+        let stamps = numbers("rtp.timestamp");
+        let steps: Vec<u32> = stamps.windows(2).map(|pair| pair[1].wrapping_sub(pair[0])).collect();
+        assert!(
+            steps.iter().all(|step| *step > 0 && step.is_multiple_of(samples)),
+            "{ptime}: {steps:?}"
+        );
+        let streams = tshark::streams(&file, &[local]).unwrap();
+        assert!(streams.iter().all(|stream| stream.lost == 0), "{ptime}: {streams:?}");
+    }
 }
 
 #[test]

@@ -8,12 +8,11 @@ use anyhow::{Context, Result, ensure};
 use voxlane_tests::audio::{breaks, from_alaw, from_ulaw, greatest_step, purity, to_alaw, to_ulaw, tone, tone_at};
 use voxlane_tests::config::{ECHO, NO_BOT, RELAYED, Xdp, lab};
 use voxlane_tests::gateway::Gateway;
-use voxlane_tests::netns::{CARRIER, FAR, GATEWAY_TO_CARRIER, Lab, Place};
+use voxlane_tests::netns::{CARRIER, FAR, GATEWAY_TO_CARRIER, Lab};
 use voxlane_tests::peers::baresip::{Baresip, Codec, Rtcp};
 use voxlane_tests::peers::scripted::Scripted;
 use voxlane_tests::peers::sipp::Scenario;
 use voxlane_tests::peers::tshark;
-use voxlane_tests::process::Process;
 use voxlane_tests::reports::Flows;
 use voxlane_tests::requirements;
 
@@ -62,20 +61,6 @@ fn baresip_talks_to_an_agent_in_g722() {
     gateway.wait_until_idle(PATIENCE).unwrap();
 }
 
-/// A capture of all RTP in a namespace.
-fn capture(place: &Place, file: &std::path::Path) -> Result<Process> {
-    let mut command = place.command("tshark");
-    command
-        .args(["-i", "eth0", "-w"])
-        .arg(file)
-        .args(["-f", "udp and not port 5060"]);
-    let mut process = Process::start("tshark", &mut command)?;
-    process.poll("tshark to capture", Duration::from_secs(20), |process| {
-        process.stderr().contains("Capturing on")
-    })?;
-    Ok(process)
-}
-
 #[test]
 fn baresip_in_g722_and_baresip_in_pcmu_hear_each_other() {
     let Some(binary) = requirements::gateway_in_namespaces() else {
@@ -86,7 +71,7 @@ fn baresip_in_g722_and_baresip_in_pcmu_hear_each_other() {
     let far = Baresip::answer(&net.far, FAR, RELAYED, &tone(800, 60_000), Rtcp::OwnPort).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("call.pcap");
-    let capture = capture(&net.carrier, &file).unwrap();
+    let capture = tshark::capture(&net.carrier, &file).unwrap();
     let uri = format!("sip:{RELAYED}@{GATEWAY_TO_CARRIER}");
     let sound = tone_at(Codec::G722.rate(), 1000, 60_000);
     let six = Duration::from_secs(6);

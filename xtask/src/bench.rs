@@ -109,6 +109,7 @@ fn pacing_in_a_vm(workspace: &mut Workspace) -> Option<f64> {
 /// Builds and runs one; whether it succeeded.
 fn measure(workspace: &mut Workspace, name: Name, json: Option<&Path>, only: Option<&str>) -> Result<bool> {
     let mut pacing = None;
+    let mut pesq = None;
     if name == Name::Kernel {
         if !is_root() {
             bail!("{NEEDS_ROOT}");
@@ -127,6 +128,7 @@ fn measure(workspace: &mut Workspace, name: Name, json: Option<&Path>, only: Opt
         }
         debian::programs(workspace, debian::BENCH)?;
         prepare::peer_libraries(workspace)?;
+        pesq = prepare::pesq(workspace);
     }
     let mut cargo = workspace.cargo();
     cargo.args(["bench", "--package", "voxlane-benches", "--bench", name.text()]);
@@ -140,6 +142,9 @@ fn measure(workspace: &mut Workspace, name: Name, json: Option<&Path>, only: Opt
     }
     if let Some(only) = only {
         cargo.args(["--only", only]);
+    }
+    if let Some(python) = pesq {
+        cargo.env("VOXLANE_PESQ_PYTHON", python);
     }
     if let Some(percent) = pacing {
         cargo.args(["--pacing", &percent.to_string()]);

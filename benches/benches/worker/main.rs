@@ -1,6 +1,6 @@
 //! The worker lane in numbers. Each group of figures is a module that adds its rows to one report:
 //! - [`codecs`]: what a packet costs in each codec, against ffmpeg;
-//! - [`speech`]: how speech comes through each way between codecs, against ffmpeg's;
+//! - [`speech`]: how speech comes through each way between codecs, against ffmpeg's, with [`pesq`];
 //! - [`srtp`]: what SRTP costs, against libsrtp;
 //! - [`transcoded`]: calls a core that are transcoded, over real sockets;
 //! - `io`: what a packet's way in and out costs, by sockets and by AF_XDP.
@@ -8,6 +8,7 @@
 mod codecs;
 #[cfg(feature = "kernel")]
 mod io;
+mod pesq;
 mod speech;
 mod srtp;
 mod transcoded;

@@ -20,7 +20,7 @@ const CLEARLY: f64 = 0.8;
 /// What has a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Measure {
-    /// One-way latency of the network: half the round trip.
+    /// One-way latency: half the round trip, and how long packets wait in the jitter buffer, where an agent hears them.
     Latency,
     /// Interarrival jitter.
     Jitter,
@@ -127,7 +127,11 @@ impl Watched {
         let milliseconds = |limit: Duration| limit.as_secs_f64() * 1000.0;
         for (place, measure) in Measure::ALL.into_iter().enumerate() {
             let (measured, limit) = match measure {
-                Measure::Latency => (flow.rtt_ms.map(|rtt| rtt / 2.0), limits.latency.map(milliseconds)),
+                Measure::Latency => {
+                    let buffered = flow.quality.buffer.map_or(0.0, |buffer| buffer.delay_ms);
+                    let measured = flow.rtt_ms.map(|rtt| rtt / 2.0 + buffered);
+                    (measured, limits.latency.map(milliseconds))
+                }
                 Measure::Jitter => {
                     let (sum, looks) = self.jitters;
                     let mean = (received > 0).then(|| sum / f64::from(looks.max(1)));
@@ -157,7 +161,7 @@ impl Watched {
 #[cfg(test)]
 mod tests {
     use voxlane_dataplane::lane::Lane;
-    use voxlane_dataplane::media_plane::{EndpointId, Quality, StreamStats};
+    use voxlane_dataplane::media_plane::{BufferStats, EndpointId, Quality, StreamStats};
 
     use super::*;
 
@@ -264,6 +268,19 @@ mod tests {
                 (10, Finding::Crossed(Measure::Jitter, 31.0, 30.0))
             ]
         );
+        let heard = |delay_ms| {
+            let crossed = move |second: u32| {
+                let mut flow = flow(u64::from(second) * 50, 0, 0.0, Some(260.0));
+                flow.quality.buffer = Some(BufferStats {
+                    delay_ms,
+                    ..BufferStats::default()
+                });
+                flow
+            };
+            watch(20, crossed, |_| Expected::Media)
+        };
+        assert_eq!(heard(19.0), []);
+        assert_eq!(heard(21.0), [(10, Finding::Crossed(Measure::Latency, 151.0, 150.0))]);
         let off = QualityLimits {
             latency: None,
             jitter: None,

@@ -13,9 +13,13 @@ mod twilio;
 
 use std::time::Duration;
 
+use crate::codec::Codec;
 use crate::dtmf::{self, Press};
 use crate::media_plane::{AgentFailure, AgentSpec, Recording};
 use crate::playout::Playout;
+
+/// What agents hear and speak.
+pub(crate) const CODEC: Codec = Codec::Pcmu;
 
 /// What an agent tells the worker.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -32,6 +32,7 @@ pub struct EventPacket {
 #[derive(Debug)]
 pub struct Sender {
     samples_per_packet: u16,
+    /// Keys, and for how long they are held, in samples.
     waiting: VecDeque<(u8, u16)>,
     current: Option<Event>,
     /// Packet times of silence still to pass.
@@ -60,6 +61,11 @@ impl Sender {
         }
     }
 
+    /// Goes on with packets that are this many samples apart.
+    pub fn set_packet(&mut self, samples: u16) {
+        self.samples_per_packet = samples.max(1);
+    }
+
     /// Queues a key. It is held for a whole number of packets, at least two and at most eight seconds.
     ///
     /// # Errors
@@ -67,8 +73,7 @@ impl Sender {
     pub fn press(&mut self, digit: char, duration: Duration) -> Result<(), NotAKey> {
         let code = code(digit)?;
         let samples = (duration.as_millis() * u128::from(CLOCK_RATE / 1000)).min(64_000) as u16;
-        let packet = self.samples_per_packet;
-        self.waiting.push_back((code, samples.div_ceil(packet).max(2) * packet));
+        self.waiting.push_back((code, samples));
         Ok(())
     }
 
@@ -91,12 +96,13 @@ impl Sender {
                 self.gap -= 1;
                 return None;
             }
-            let (code, total) = self.waiting.pop_front()?;
+            let (code, samples) = self.waiting.pop_front()?;
+            let packet = self.samples_per_packet;
             self.current = Some(Event {
                 code,
                 timestamp,
                 duration: 0,
-                total,
+                total: samples.div_ceil(packet).max(2) * packet,
                 ends_sent: 0,
             });
         }

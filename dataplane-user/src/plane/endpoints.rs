@@ -11,7 +11,7 @@ use voxlane_common::splice::Continuity;
 use super::kernel::Seen;
 use crate::lane::{Lane, Reason};
 use crate::media_plane::{EndpointId, FlowReport, MediaError, Session};
-use crate::quality;
+use crate::quality::{self, Way};
 use crate::worker::{Handle, Left, LegStats, Sockets};
 
 /// Names what a worker carries, in this book.
@@ -97,11 +97,12 @@ impl Row {
         stats: &LegStats,
         forwarded_to: Option<SocketAddr>,
         reason: Reason,
+        way: Way,
     ) -> FlowReport {
         let received = stats.stream();
         let round_trip = stats.round_trip();
         FlowReport {
-            quality: quality::of_leg(&received, round_trip, stats.far(), stats.buffer(), self.ptime()),
+            quality: quality::of_leg(&received, round_trip, stats.far(), stats.buffer(), self.ptime(), way),
             endpoint,
             local: self.local,
             forwarded_to,
@@ -131,7 +132,14 @@ impl Row {
 
     pub(super) fn kernel_report(&self, endpoint: EndpointId, seen: Seen) -> FlowReport {
         FlowReport {
-            quality: quality::of_leg(&seen.received, seen.round_trip, seen.far, None, self.ptime()),
+            quality: quality::of_leg(
+                &seen.received,
+                seen.round_trip,
+                seen.far,
+                None,
+                self.ptime(),
+                Way::Relayed,
+            ),
             endpoint,
             local: self.local,
             forwarded_to: seen.forwarded_to,

@@ -22,12 +22,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use self::endpoints::{Carrier, Endpoints, Row};
 use self::kernel::Kernel;
 use self::ports::PortPool;
+use crate::agent;
 pub use crate::flows::{Policing, Rules};
-use crate::lane::{Lane, Reason};
+use crate::lane::{self, Lane, Reason};
 use crate::media_plane::{
     AgentSpec, AttachPolicy, Endpoint, EndpointId, FlowReport, IoMode, IoStatus, LegReport, MediaError, MediaEvent,
     MediaPlane, MirroredFrame, PlaneStatus, Session, Unallocated,
 };
+use crate::quality::Way;
 use crate::reception::Limits;
 use crate::worker::{Left, Settings, Sockets, Workers};
 use crossbeam_channel::Sender;
@@ -154,7 +156,13 @@ impl Plane {
     fn report(&self, endpoints: &Endpoints, id: EndpointId, row: &Row) -> Option<FlowReport> {
         match &row.carrier {
             Carrier::Nobody(_) => row.last.clone(),
-            Carrier::Agent { stats, .. } => Some(row.worker_report(id, &stats[0], None, Reason::Agent)),
+            Carrier::Agent { stats, .. } => {
+                let way = row.session.as_ref().map_or(Way::Relayed, |session| Way::Heard {
+                    from: session.codec,
+                    to: agent::CODEC,
+                });
+                Some(row.worker_report(id, &stats[0], None, Reason::Agent, way))
+            }
             Carrier::Pair {
                 stats,
                 side,
@@ -162,8 +170,16 @@ impl Plane {
                 reason,
                 ..
             } => {
-                let peer = endpoints.session(*peer).ok().map(|session| session.remote_rtp);
-                Some(row.worker_report(id, &stats[*side], peer, *reason))
+                let peer = endpoints.session(*peer).ok();
+                let way = match (&row.session, &peer) {
+                    (Some(here), Some(there)) if lane::difference(here, there).is_some() => Way::Bridged {
+                        from: here.codec,
+                        to: there.codec,
+                    },
+                    _ => Way::Relayed,
+                };
+                let peer = peer.map(|session| session.remote_rtp);
+                Some(row.worker_report(id, &stats[*side], peer, *reason, way))
             }
             Carrier::Kernel => self.kernel.read(row.local).map(|seen| row.kernel_report(id, seen)),
         }
@@ -225,7 +241,7 @@ impl MediaPlane for Plane {
     }
 
     fn attach(&self, endpoint: EndpointId, agent: AgentSpec) -> Result<(), MediaError> {
-        crate::agent::prepare(&agent);
+        agent::prepare(&agent);
         self.give_to_agent(&mut self.state(), endpoint, agent)
     }
 

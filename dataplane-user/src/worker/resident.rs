@@ -113,10 +113,18 @@ impl Resident {
     /// Its frame of the grid is due.
     pub(super) fn on_due(&mut self, frame: u64, now: Duration) {
         match self {
-            Self::Relay(_) => {}
-            Self::Bridge(pair) => pair.on_due(now),
+            Self::Relay(_) | Self::Bridge(_) => {}
             Self::Leg(leg) => leg.on_due(frame, now),
             Self::Closing(voice) => voice.tick(now),
+        }
+    }
+
+    /// A tick has come, for one that has a place among them.
+    pub(super) fn on_tick(&mut self, tick: u64, now: Duration) {
+        match self {
+            Self::Relay(_) | Self::Closing(_) => {}
+            Self::Bridge(pair) => pair.on_due(now),
+            Self::Leg(leg) => leg.on_tick(tick, now),
         }
     }
 

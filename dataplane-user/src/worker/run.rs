@@ -63,7 +63,7 @@ pub(super) struct Worker {
     clock: Clock,
     settings: Settings,
     wheel: Wheel,
-    /// The grid of bridges.
+    /// The grid of bridges, and of what is sent to legs whose packet time is another than the agents'.
     ticks: Wheel,
     coder: Coder,
     residents: Slab<Resident>,
@@ -186,8 +186,11 @@ impl Worker {
             match command {
                 Command::AddLeg(id, leg, stats) => self.add_leg(id, *leg, stats),
                 Command::SetSession(id, session) => {
-                    if let Some(Resident::Leg(leg)) = self.resident(id) {
-                        leg.set_session(*session);
+                    let now = self.clock.now();
+                    if let Some(key) = self.keys.get(&id).copied()
+                        && let Some(Resident::Leg(leg)) = self.residents.get_mut(key)
+                    {
+                        leg.set_session(*session, &mut self.ticks, key, now);
                     }
                 }
                 Command::AddRelay(id, pair, stats) => {
@@ -273,13 +276,14 @@ impl Worker {
         };
         let now = self.clock.now();
         let voice = Voice::start(endpoint, leg.agent, self.settings.ptime, self.events.clone(), now);
-        let slot = self.wheel.insert(self.residents.vacant_key(), now);
+        let key = self.residents.vacant_key();
+        let slot = self.wheel.insert(key, now);
         let mut resident = AgentLeg::new(ports, &self.settings, voice, slot, stats, self.clock);
         if let Some(left) = leg.left {
             resident.take_up(left);
         }
         if let Some(session) = leg.session {
-            resident.set_session(session);
+            resident.set_session(session, &mut self.ticks, key, now);
         }
         self.admit(id, Resident::Leg(Box::new(resident)));
     }
@@ -402,7 +406,10 @@ impl Worker {
     fn take_leg(&mut self, id: ResidentId) -> Option<(usize, AgentLeg)> {
         let key = self.keys.remove(&id)?;
         match self.residents.try_remove(key)? {
-            Resident::Leg(leg) => Some((key, *leg)),
+            Resident::Leg(mut leg) => {
+                leg.leave_ticks(&mut self.ticks, key);
+                Some((key, *leg))
+            }
             Resident::Relay(_) | Resident::Bridge(_) | Resident::Closing(_) => None,
         }
     }
@@ -506,7 +513,7 @@ impl Worker {
             for place in 0..self.ticks.slot(due.slot).len() {
                 let key = self.ticks.slot(due.slot)[place];
                 if let Some(resident) = self.residents.get_mut(key) {
-                    resident.on_due(due.frame, self.clock.now());
+                    resident.on_tick(due.frame, self.clock.now());
                 }
             }
         }

@@ -28,6 +28,8 @@ pub enum Scenario {
     Uas,
     /// A caller that plays `sound.pcap` from its directory, then hangs up.
     Play,
+    /// The same, which asks for packets of so many milliseconds.
+    PlayAsking(u8),
     /// A caller that must be refused with a final 4xx, 5xx or 6xx within 7 s.
     Refused,
     /// A caller that leaves RTP to somebody else: `-key rtp_port PORT` says whom, `-d` how long.
@@ -94,7 +96,8 @@ impl Sipp {
         match scenario {
             Scenario::Uac => command.args(["-sn", "uac"]),
             Scenario::Uas => command.args(["-sn", "uas"]),
-            Scenario::Play => command.arg("-sf").arg(file("play.xml")),
+            Scenario::Play => play(&mut command, 20),
+            Scenario::PlayAsking(ptime) => play(&mut command, ptime),
             Scenario::Refused => command.arg("-sf").arg(file("refused.xml")),
             Scenario::SignalsOnly => command.arg("-sf").arg(file("signals_only.xml")),
             Scenario::ChangesCodec => command.arg("-sf").arg(file("changes_codec.xml")),
@@ -191,6 +194,12 @@ impl Running {
         );
         Ok(())
     }
+}
+
+/// The caller that plays, and asks for this packet time, in milliseconds.
+fn play(command: &mut Command, ptime: u8) -> &mut Command {
+    let play = command.arg("-sf").arg(file("play.xml"));
+    play.args(["-key", "ptime", &ptime.to_string()])
 }
 
 fn file(scenario: &str) -> PathBuf {

@@ -2,8 +2,29 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+
+use crate::netns::Place;
+use crate::process::Process;
+
+/// A capture of all RTP in a namespace, once it has begun; it ends on SIGINT.
+///
+/// # Errors
+/// If tshark cannot be started, or does not capture.
+pub fn capture(place: &Place, file: &Path) -> Result<Process> {
+    let mut command = place.command("tshark");
+    command
+        .args(["-i", "eth0", "-w"])
+        .arg(file)
+        .args(["-f", "udp and not port 5060"]);
+    let mut process = Process::start("tshark", &mut command)?;
+    process.poll("tshark to capture", Duration::from_secs(20), |process| {
+        process.stderr().contains("Capturing on")
+    })?;
+    Ok(process)
+}
 
 /// One RTP stream, as `-z rtp,streams` shows it.
 #[derive(Clone, Debug)]

@@ -4,13 +4,15 @@
 //! * [`linker`]: `bpf-linker`, into the tools directory
 //! * [`fuzzer`]: `cargo-fuzz`, into the tools directory
 //! * [`debian`]: packages of the peers the tests call with, and of what runs VMs
-//! * [`python`]: a virtual environment with the WebSocket library of the test agents
+//! * [`python`]: virtual environments: the WebSocket library of the test agents, PESQ for the benchmark of speech
 
 pub mod debian;
 mod fuzzer;
 mod linker;
 mod python;
 mod toolchain;
+
+use std::path::PathBuf;
 
 use anyhow::Result;
 
@@ -58,6 +60,17 @@ pub fn peer_libraries(workspace: &Workspace) -> Result<()> {
         debian::libraries(workspace, debian::LIBRARIES)
     } else {
         Ok(())
+    }
+}
+
+/// The Python that has PESQ; `None`, and a note, where it cannot be had: the figures are then left out.
+pub fn pesq(workspace: &Workspace) -> Option<PathBuf> {
+    match python::pesq(workspace) {
+        Ok(interpreter) => Some(interpreter),
+        Err(error) => {
+            steps::note(&format!("PESQ is left out: {error:#}"));
+            None
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use voxlane_common::rtp::RtpHeader;
 
-use crate::codec::g711::{alaw_to_ulaw, linear_to_ulaw, ulaw_to_linear};
+use crate::codec::g711::{alaw_to_ulaw, decode_ulaw, encode_ulaw};
 use crate::codec::resample::{Rate, Resampler};
 use crate::codec::{Codec, g722};
 use crate::reception::{Figures, Frame, Inserted, Kind, Limits, Reception};
@@ -16,6 +16,9 @@ const RATE: Rate = Rate::Khz8;
 /// stands for, so that what passes through is what came.
 const NEGATIVE_ZERO: (u8, i16) = (0x7f, -1);
 
+/// Bytes of A-law that are turned into µ-law together: 20 ms.
+const BLOCK: usize = 160;
+
 /// The ear of one leg.
 pub(super) struct Ear {
     limits: Limits,
@@ -26,6 +29,15 @@ pub(super) struct Ear {
     wide: Option<Box<Wide>>,
     samples: Vec<i16>,
     ulaw: Vec<u8>,
+}
+
+/// Whether a codec is the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Codecs {
+    /// It is.
+    Same,
+    /// It is another.
+    New,
 }
 
 /// What makes an agent's audio of G.722.
@@ -48,10 +60,10 @@ impl Ear {
         }
     }
 
-    /// Goes on with another codec; what waits in the old one is forgotten.
-    pub(super) fn set_codec(&mut self, codec: Codec) {
+    /// Goes on with a codec; what waits in another one is forgotten.
+    pub(super) fn set_codec(&mut self, codec: Codec) -> Codecs {
         if codec == self.codec {
-            return;
+            return Codecs::Same;
         }
         let (rate, before) = (codec.sample_rate(), self.codec.sample_rate());
         self.codec = codec;
@@ -67,6 +79,7 @@ impl Ear {
                 resampler: Resampler::new(rate, RATE),
             })
         });
+        Codecs::New
     }
 
     /// Hears nothing for a while: what waits is forgotten.
@@ -130,31 +143,49 @@ fn reception(limits: Limits, rate: Rate, ptime: u8) -> Reception {
 }
 
 fn encode(samples: &[i16], ulaw: &mut [u8]) {
+    encode_ulaw(samples, ulaw);
     for (code, sample) in ulaw.iter_mut().zip(samples) {
-        *code = match *sample {
-            sample if sample == NEGATIVE_ZERO.1 => NEGATIVE_ZERO.0,
-            sample => linear_to_ulaw(sample),
+        *code = if *sample == NEGATIVE_ZERO.1 {
+            NEGATIVE_ZERO.0
+        } else {
+            *code
         };
     }
 }
 
+/// How many samples there are.
 fn decode(codec: Codec, payload: &[u8], out: &mut [i16]) -> usize {
-    for (sample, code) in out.iter_mut().zip(payload) {
-        let mut ulaw = [*code];
-        if codec == Codec::Pcma {
-            alaw_to_ulaw(&mut ulaw);
+    let count = payload.len().min(out.len());
+    let (payload, out) = (&payload[..count], &mut out[..count]);
+    if codec == Codec::Pcma {
+        let mut ulaw = [0; BLOCK];
+        for (payload, out) in payload.chunks(BLOCK).zip(out.chunks_mut(BLOCK)) {
+            let ulaw = &mut ulaw[..payload.len()];
+            ulaw.copy_from_slice(payload);
+            alaw_to_ulaw(ulaw);
+            decode_exactly(ulaw, out);
         }
-        *sample = match ulaw[0] {
-            code if code == NEGATIVE_ZERO.0 => NEGATIVE_ZERO.1,
-            code => ulaw_to_linear(code),
+    } else {
+        decode_exactly(payload, out);
+    }
+    count
+}
+
+fn decode_exactly(ulaw: &[u8], out: &mut [i16]) {
+    decode_ulaw(ulaw, out);
+    for (sample, code) in out.iter_mut().zip(ulaw) {
+        *sample = if *code == NEGATIVE_ZERO.0 {
+            NEGATIVE_ZERO.1
+        } else {
+            *sample
         };
     }
-    payload.len().min(out.len())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::g711::ulaw_to_linear;
 
     #[test]
     fn every_code_passes_as_it_is() {

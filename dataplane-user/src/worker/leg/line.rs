@@ -180,6 +180,13 @@ impl Line {
         self.police.0 = police;
     }
 
+    /// Sends packets of `ptime` milliseconds from now on, on a grid of their own.
+    pub(super) fn set_ptime(&mut self, ptime: u8) {
+        let samples = usize::from(ptime) * BYTES_A_MILLISECOND;
+        self.frame.resize(samples, 0);
+        self.packetizer.set_samples(samples);
+    }
+
     /// The codec of what is to be heard; `None` if nothing is.
     pub(super) fn heard_in(&self) -> Option<Codec> {
         let session = self.session.as_ref()?;

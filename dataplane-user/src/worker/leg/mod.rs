@@ -3,8 +3,10 @@
 //! - `line`: the media. It writes its packets with `packetize` and its reports with `report`.
 //! - `ear`: what the agent hears: the jitter buffer and what follows it.
 //! - `voice`: the agent, what it has to say, and what it reports.
+//! - `grid`: when packets leave that are not as long as what the agent hears at a time.
 
 mod ear;
+mod grid;
 mod line;
 mod packetize;
 mod report;
@@ -17,7 +19,8 @@ use std::time::Duration;
 use mio::net::UdpSocket;
 use mio::{Registry, Token};
 
-use self::ear::Ear;
+use self::ear::{Codecs, Ear};
+use self::grid::Grid;
 pub(super) use self::line::{Arrived, Content, Line, MAX_AUDIO};
 pub(super) use self::packetize::Marker;
 use self::packetize::Sound;
@@ -27,25 +30,29 @@ use super::clock::Clock;
 use super::command::Left;
 use super::ports::{Kind, Ports};
 use super::stats::LegStats;
-use crate::codec::{Codec, Transcoder};
+use super::wheel::Wheel;
+use crate::agent;
+use crate::codec::Transcoder;
 use crate::dtmf::Press;
 use crate::media_plane::{EndpointId, Session};
 
 /// Presses that one frame may end: as many as packets may wait.
 const PRESSES: usize = 64;
 
-/// What agents hear and speak.
-const AGENT_CODEC: Codec = Codec::Pcmu;
-
 /// A leg and its agent.
 pub(super) struct AgentLeg {
     line: Line,
     ear: Ear,
     presses: Vec<Press>,
+    /// What the agent hears at a time, milliseconds.
     ptime: u8,
+    /// How long packets are that it sends, milliseconds.
+    sends: u8,
+    /// When they leave, if they are of another length.
+    grid: Option<Grid>,
     voice: Voice,
-    /// What the agent says, in the leg's codec.
-    said: (Codec, Transcoder),
+    /// Turns what the agent says into the leg's codec, which is the ear's.
+    said: Transcoder,
     /// Its place on the grid.
     slot: usize,
 }
@@ -66,8 +73,10 @@ impl AgentLeg {
             ear: Ear::new(settings.jitter, ptime),
             presses: Vec::with_capacity(PRESSES),
             ptime,
+            sends: ptime,
+            grid: None,
             voice,
-            said: (AGENT_CODEC, Transcoder::new(AGENT_CODEC, AGENT_CODEC)),
+            said: Transcoder::new(agent::CODEC, agent::CODEC),
             slot,
         }
     }
@@ -102,15 +111,23 @@ impl AgentLeg {
         self.line.ports_mut()
     }
 
-    /// Changes what was agreed.
-    pub(super) fn set_session(&mut self, session: Session) {
-        if session.codec != self.said.0 {
-            self.said = (session.codec, Transcoder::new(AGENT_CODEC, session.codec));
+    /// Changes what was agreed; its place on the grid of `ticks` is that of `key`.
+    pub(super) fn set_session(&mut self, session: Session, ticks: &mut Wheel, key: usize, now: Duration) {
+        if session.ptime != self.sends {
+            self.sends = session.ptime;
+            self.line.set_ptime(self.sends);
+            self.voice.set_ptime(self.sends);
+            self.leave_ticks(ticks, key);
+            if self.sends != self.ptime {
+                self.grid = Some(Grid::new(ticks.insert(key, now), self.sends));
+            }
+        }
+        if self.ear.set_codec(session.codec) == Codecs::New {
+            self.said = Transcoder::new(agent::CODEC, session.codec);
         }
         self.line.set_session(session);
-        match self.line.heard_in() {
-            Some(codec) => self.ear.set_codec(codec),
-            None => self.ear.close(),
+        if self.line.heard_in().is_none() {
+            self.ear.close();
         }
     }
 
@@ -135,24 +152,47 @@ impl AgentLeg {
         let due = self.due(frame);
         self.hear(due, now);
         if self.line.is_open() {
-            self.line.pace(due);
             self.voice.tick(now);
-            let (playout, keys) = self.voice.output();
-            let (_, said) = &mut self.said;
-            let next = |frame: &mut [u8]| {
-                let sound = if playout.next(frame) {
-                    Sound::Talk
-                } else {
-                    Sound::Silence
-                };
-                said.run(frame);
-                sound
-            };
-            self.line.send(frame, next, keys, now);
-            self.line.report(frame, now);
+            if self.grid.is_none() {
+                self.send(frame, due, now);
+            }
         } else {
             self.voice.tick_unheard(now);
         }
+    }
+
+    /// A tick has come, for a leg that has a place among them.
+    pub(super) fn on_tick(&mut self, tick: u64, now: Duration) {
+        if let Some((packet, due)) = self.grid.as_mut().and_then(|grid| grid.take_due(tick))
+            && self.line.is_open()
+        {
+            self.send(packet, due, now);
+        }
+    }
+
+    /// Gives up its place among the ticks, if it has one.
+    pub(super) fn leave_ticks(&mut self, ticks: &mut Wheel, key: usize) {
+        if let Some(grid) = self.grid.take() {
+            ticks.remove(grid.slot(), key);
+        }
+    }
+
+    /// Sends the packet that is due at `due`; `packet` counts those of its grid.
+    fn send(&mut self, packet: u64, due: Duration, now: Duration) {
+        self.line.pace(due);
+        let (playout, keys) = self.voice.output();
+        let said = &mut self.said;
+        let next = |frame: &mut [u8]| {
+            let sound = if playout.next(frame) {
+                Sound::Talk
+            } else {
+                Sound::Silence
+            };
+            said.run(frame);
+            sound
+        };
+        self.line.send(packet, next, keys, now);
+        self.line.report(packet, now);
     }
 
     /// When a frame was due: the time of the grid, for a worker that is late must not take itself for jitter.

@@ -35,7 +35,7 @@ pub(super) enum Sound {
 pub(super) struct Packetizer {
     ssrc: u32,
     sequence: u16,
-    /// Timestamp of frame 0; `None` until a stream that another has sent is gone on with.
+    /// Timestamp of frame 0; `None` until a stream that another has sent, or this one with other packets, is gone on with.
     origin: Option<u32>,
     samples_a_frame: u32,
     last: Sound,
@@ -74,6 +74,17 @@ impl Packetizer {
             self.ssrc = self.sent.ssrc;
             self.sequence = self.sent.sequence.wrapping_add(1);
             self.origin = None;
+        }
+    }
+
+    /// Goes on with packets of this many samples each; media time goes on as time does.
+    pub(super) fn set_samples(&mut self, samples_a_frame: usize) {
+        let samples = u32::try_from(samples_a_frame).unwrap_or(u32::MAX);
+        if samples != self.samples_a_frame {
+            self.samples_a_frame = samples;
+            if self.sent.has_begun() {
+                self.origin = None;
+            }
         }
     }
 
@@ -246,6 +257,29 @@ mod tests {
         let mut back = packetizer.sent();
         assert_eq!((back.ssrc, back.sequence, back.timestamp), (9, 1, 8800));
         assert_eq!(back.resume(1121 * MS, TICK, 20_000_000), 8960);
+    }
+
+    #[test]
+    fn a_stream_goes_on_with_packets_of_another_length() {
+        let mut packetizer = Packetizer::new(160);
+        // A frame of 20 ms at 1000 ms, and the next with 30 ms at the first place of that grid that does not say it twice.
+        assert!(packetizer.begin(50, 1000 * MS, TICK));
+        let first = header(packetizer.audio(50, 0, Sound::Talk, &[0; 160]));
+        packetizer.sent_at(1000 * MS);
+        packetizer.set_samples(240);
+        assert!(!packetizer.begin(33, 1005 * MS, TICK));
+        assert!(packetizer.begin(34, 1020 * MS, TICK));
+        let second = header(packetizer.audio(34, 0, Sound::Talk, &[0; 240]));
+        packetizer.sent_at(1020 * MS);
+        assert!(packetizer.begin(35, 1050 * MS, TICK));
+        let third = header(packetizer.audio(35, 0, Sound::Talk, &[0; 240]));
+        assert_eq!(second.sequence(), first.sequence().wrapping_add(1));
+        assert_eq!(second.timestamp().wrapping_sub(first.timestamp()), 240);
+        assert_eq!(third.timestamp().wrapping_sub(second.timestamp()), 240);
+        assert_eq!(
+            [first, second, third].map(|header| header.ssrc()),
+            [packetizer.ssrc(); 3]
+        );
     }
 
     #[test]

@@ -86,6 +86,11 @@ impl Voice {
         }
     }
 
+    /// Its keys are sent in packets of `ptime` milliseconds.
+    pub(in crate::worker) fn set_ptime(&mut self, ptime: u8) {
+        self.keys.set_packet(u16::from(ptime) * 8);
+    }
+
     /// What it has to say, and the keys it presses.
     pub(in crate::worker) fn output(&mut self) -> (&mut Playout, &mut dtmf::Sender) {
         (&mut self.playout, &mut self.keys)
