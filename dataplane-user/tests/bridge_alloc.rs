@@ -1,51 +1,22 @@
 //! Nothing is allocated on the way of a packet through a bridge once the call is up.
 
 #![allow(clippy::unwrap_used, reason = "in a test, an assertion")]
-#![allow(unsafe_code, reason = "an allocator cannot be written without")]
 
+mod allocation_support;
 mod worker_support;
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::net::UdpSocket;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use allocation_support::Turn;
 use crossbeam_channel::unbounded;
 use voxlane_common::splice::Continuity;
 use voxlane_dataplane::codec::Codec;
 use voxlane_dataplane::flows::Rules;
 use voxlane_dataplane::media_plane::{EndpointId, Session};
 use voxlane_dataplane::worker::{NewRelay, RelayLeg, Workers};
-use worker_support::{PATIENCE, Phone, sockets};
+use worker_support::{PATIENCE, Phone, eventually, sockets};
 
-/// The system's allocator, which counts.
-struct Counting;
-
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-
-// SAFETY: everything is left to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Relaxed);
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: as above.
-        unsafe { System.dealloc(memory, layout) }
-    }
-
-    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Relaxed);
-        // SAFETY: as above.
-        unsafe { System.realloc(memory, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-/// Sends packets in their time and takes what comes of them, without allocating.
+/// Sends packets in their time and takes what comes of them.
 fn talk(socket: &UdpSocket, phone: &Phone, other: &UdpSocket, packet: &mut [u8], numbers: std::ops::Range<u16>) {
     let mut buffer = [0; 512];
     for number in numbers {
@@ -59,6 +30,7 @@ fn talk(socket: &UdpSocket, phone: &Phone, other: &UdpSocket, packet: &mut [u8],
 
 #[test]
 fn a_transcoded_call_allocates_nothing() {
+    let turn = Turn::wait();
     let (events, _told) = unbounded();
     let workers = Workers::start(None, 20, events).unwrap();
     let (sockets_a, gateway_a) = sockets();
@@ -95,10 +67,12 @@ fn a_transcoded_call_allocates_nothing() {
     let mut packet = [0x55; 172];
     packet[..2].copy_from_slice(&[0x80, 0]);
     talk(&from_a, &a, &from_b, &mut packet, 0..10);
-    let before = ALLOCATIONS.load(Relaxed);
+    turn.count("media-0");
     talk(&from_a, &a, &from_b, &mut packet, 10..60);
     packet[1] = 9;
     talk(&from_b, &b, &from_a, &mut packet, 0..50);
-    assert_eq!(ALLOCATIONS.load(Relaxed) - before, 0);
-    drop(handle);
+    assert_eq!(turn.counted(), 0, "allocations on the worker's thread");
+    // What counts does count.
+    workers.remove(handle);
+    eventually("the end of the call is counted", || turn.counted() > 0);
 }

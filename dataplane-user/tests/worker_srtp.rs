@@ -10,79 +10,10 @@ use voxlane_common::splice::Continuity;
 use voxlane_dataplane::flows::{Policing, Rules, TOS_EF};
 use voxlane_dataplane::lane::{Lane, Reason};
 use voxlane_dataplane::media_plane::{AgentSpec, EndpointId, Session};
-use voxlane_dataplane::srtp::{Keying, Kind, MAX_OVERHEAD, Refusal, Srtp, SrtpKeys, Suite};
+use voxlane_dataplane::srtp::{Keying, Kind, Refusal, Suite};
 use voxlane_dataplane::worker::{Handle, NewLeg, NewRelay, RelayLeg, Workers};
+use worker_support::secured::{Secured, keys, reversed};
 use worker_support::{Phone, eventually, rtcp_of, sockets};
-
-/// A phone whose wire is SRTP.
-struct Secured {
-    phone: Phone,
-    srtp: Srtp,
-    keys: SrtpKeys,
-    sequence: u16,
-}
-
-fn keys(suite: Suite) -> SrtpKeys {
-    SrtpKeys {
-        receive: Keying::random(suite, None),
-        send: Keying::random(suite, None),
-    }
-}
-
-/// The keys of the other side.
-fn reversed(keys: &SrtpKeys) -> SrtpKeys {
-    SrtpKeys {
-        receive: keys.send.clone(),
-        send: keys.receive.clone(),
-    }
-}
-
-impl Secured {
-    fn new(phone: Phone, keys: SrtpKeys) -> Self {
-        Self {
-            phone,
-            srtp: Srtp::new(&reversed(&keys)).unwrap(),
-            keys,
-            sequence: 65_530,
-        }
-    }
-
-    fn session(&self) -> Session {
-        Session {
-            srtp: Some(self.keys.clone()),
-            ..self.phone.session()
-        }
-    }
-
-    /// The next packet, protected; and as it was.
-    fn next(&mut self, payload: &[u8]) -> (Vec<u8>, Vec<u8>) {
-        let mut plain = vec![0x80, 0];
-        plain.extend(self.sequence.to_be_bytes());
-        plain.extend([0, 0, 0, 1, 9, 9, 9, 9]);
-        plain.extend(payload);
-        self.sequence = self.sequence.wrapping_add(1);
-        (self.protect(Kind::Rtp, &plain), plain)
-    }
-
-    fn protect(&mut self, kind: Kind, plain: &[u8]) -> Vec<u8> {
-        let mut buffer = plain.to_vec();
-        buffer.resize(plain.len() + MAX_OVERHEAD, 0);
-        let length = self.srtp.outbound.protect(kind, &mut buffer, plain.len()).unwrap();
-        buffer.truncate(length);
-        buffer
-    }
-
-    fn unprotect(&mut self, kind: Kind, mut packet: Vec<u8>) -> Result<Vec<u8>, Refusal> {
-        let length = self.srtp.inbound.unprotect(kind, &mut packet)?;
-        packet.truncate(length);
-        Ok(packet)
-    }
-
-    fn receive(&mut self) -> Result<Vec<u8>, Refusal> {
-        let (packet, _) = self.phone.receive();
-        self.unprotect(Kind::Rtp, packet)
-    }
-}
 
 fn relay(workers: &Workers, legs: [(voxlane_dataplane::worker::Sockets, Session); 2]) -> Handle {
     let mut number = 0;
@@ -111,6 +42,17 @@ fn workers() -> Workers {
     Workers::start(None, 20, events).unwrap()
 }
 
+/// A relayed pair of which the first leg has SRTP.
+fn srtp_to_rtp(suite: Suite) -> (Workers, Handle, Secured, Phone) {
+    let workers = workers();
+    let (sockets_a, gateway_a) = sockets();
+    let (sockets_b, gateway_b) = sockets();
+    let a = Secured::new(Phone::new(gateway_a), keys(suite));
+    let b = Phone::new(gateway_b);
+    let handle = relay(&workers, [(sockets_a, a.session()), (sockets_b, b.session())]);
+    (workers, handle, a, b)
+}
+
 /// How often SRTP has refused a packet of a leg for this.
 fn refused(handle: &Handle, side: usize, reason: Refusal) -> u64 {
     let mut refusals = handle.stats()[side].refusals();
@@ -120,12 +62,7 @@ fn refused(handle: &Handle, side: usize, reason: Refusal) -> u64 {
 #[test]
 fn rtp_and_srtp_are_relayed_to_each_other_in_every_suite() {
     for suite in Suite::ALL {
-        let workers = workers();
-        let (sockets_a, gateway_a) = sockets();
-        let (sockets_b, gateway_b) = sockets();
-        let mut a = Secured::new(Phone::new(gateway_a), keys(suite));
-        let mut b = Phone::new(gateway_b);
-        let handle = relay(&workers, [(sockets_a, a.session()), (sockets_b, b.session())]);
+        let (_workers, handle, mut a, mut b) = srtp_to_rtp(suite);
         // Past a wrap of the sequence numbers.
         for place in 0..20 {
             let (protected, plain) = a.next(&[place; 160]);
@@ -137,7 +74,7 @@ fn rtp_and_srtp_are_relayed_to_each_other_in_every_suite() {
         let report = [0x80, 201, 0, 1, 9, 9, 9, 9];
         let protected = a.protect(Kind::Rtcp, &report);
         a.phone.send_rtcp(&protected);
-        assert_eq!(b.receive_rtcp(), (report.to_vec(), rtcp_of(gateway_b)));
+        assert_eq!(b.receive_rtcp(), (report.to_vec(), rtcp_of(b.gateway)));
         b.send_rtcp(&report);
         let (packet, _) = a.phone.receive_rtcp();
         assert_ne!(packet, report);
@@ -186,12 +123,7 @@ fn both_legs_may_have_srtp_with_suites_of_their_own() {
 #[test]
 fn a_new_key_begins_anew_and_the_same_key_goes_on() {
     let suite = Suite::AesCm128HmacSha1Tag80;
-    let workers = workers();
-    let (sockets_a, gateway_a) = sockets();
-    let (sockets_b, gateway_b) = sockets();
-    let mut a = Secured::new(Phone::new(gateway_a), keys(suite));
-    let mut b = Phone::new(gateway_b);
-    let handle = relay(&workers, [(sockets_a, a.session()), (sockets_b, b.session())]);
+    let (workers, handle, mut a, mut b) = srtp_to_rtp(suite);
     // Past a wrap: the rollover counters are 1 on both sides.
     for place in 0..10 {
         let (protected, plain) = a.next(&[place; 160]);

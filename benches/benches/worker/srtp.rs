@@ -1,7 +1,9 @@
 //! SRTP on a packet of 172 bytes (20 ms of G.711), against libsrtp 2 on the same packet.
 //!
-//! Both protect batches of packets of one stream, each packet with the next sequence number; and unprotect packets that were
-//! protected just before, outside the measured time, so that none is a replay.
+//! Both protect batches of packets, each packet with a later sequence number; and unprotect packets that were protected just
+//! before, outside the measured time, so that none is a replay. Ours does so in two ways: one packet after the other, of one
+//! stream, as libsrtp; and two at a time, of two streams with keys of their own, as a worker does where packets of two legs are
+//! at hand.
 
 use std::convert::Infallible;
 use std::time::Instant;
@@ -9,8 +11,8 @@ use std::time::Instant;
 use anyhow::{Result, anyhow};
 use voxlane_benches::in_turns;
 use voxlane_benches::report::{Goal, Report, Row};
-use voxlane_dataplane::srtp::{Inbound, Keying, Kind, Outbound, Suite};
-use voxlane_tests::peers::libsrtp::{Session, Way};
+use voxlane_dataplane::srtp::{Inbound, Incoming, Keying, Kind, Outbound, Outgoing, Suite, protect_two, unprotect_two};
+use voxlane_tests::peers::libsrtp::{self, Session};
 
 /// Header and 160 samples.
 const PACKET: usize = 172;
@@ -29,29 +31,32 @@ const LIMIT: f64 = 150.0;
 
 type Buffers = Vec<[u8; BUFFER]>;
 
-/// Ours and libsrtp's.
+/// Who protects, and in which way.
 #[derive(Clone, Copy)]
-enum Whose {
-    Ours,
-    Theirs,
+enum Way {
+    One,
+    Two,
+    Libsrtp,
 }
 
-/// Adds two rows a suite for each direction: one against the limit, one against libsrtp.
+const WAYS: [Way; 3] = [Way::One, Way::Two, Way::Libsrtp];
+
+/// Adds two rows a suite for each direction and way: one against the limit, one against libsrtp.
 pub fn measure(report: &mut Report) -> Result<()> {
     for suite in Suite::ALL {
-        let [ours, theirs] = protect(suite)?;
-        add(report, "protect", suite, ours, theirs);
-        let [ours, theirs] = unprotect(suite)?;
-        add(report, "unprotect", suite, ours, theirs);
+        add(report, "protect", suite, protect(suite)?);
+        add(report, "unprotect", suite, unprotect(suite)?);
     }
     Ok(())
 }
 
-fn add(report: &mut Report, what: &str, suite: Suite, ours: f64, theirs: f64) {
-    let name = format!("SRTP {what}, {PACKET} bytes, {suite}");
-    report.add(Row::new(&name, ours, "ns").goal(Goal::AtMost(LIMIT)));
-    let row = Row::new(format!("{name}, beside libsrtp2"), ours, "ns");
-    report.add(row.against(theirs).goal(Goal::AtMost(1.0)));
+fn add(report: &mut Report, what: &str, suite: Suite, [one, two, libsrtp]: [f64; 3]) {
+    for (how, ours) in [("one at a time", one), ("two at a time", two)] {
+        let name = format!("SRTP {what}, {PACKET} bytes, {suite}, {how}");
+        report.add(Row::new(&name, ours, "ns").goal(Goal::AtMost(LIMIT)));
+        let row = Row::new(format!("{name}, beside libsrtp2"), ours, "ns");
+        report.add(row.against(libsrtp).goal(Goal::AtMost(1.0)));
+    }
 }
 
 /// Master key and salt.
@@ -61,7 +66,7 @@ fn master(suite: Suite) -> Vec<u8> {
         .collect()
 }
 
-fn session(suite: Suite, way: Way) -> Result<Session> {
+fn session(suite: Suite, way: libsrtp::Way) -> Result<Session> {
     Session::new(suite.name(), &master(suite), way)
         .map_err(|reason| anyhow!("there is nothing to compare with: {reason}"))
 }
@@ -81,6 +86,19 @@ fn fill(buffers: &mut Buffers, first: usize) {
     }
 }
 
+/// Keys of two streams.
+fn two_keyings(suite: Suite) -> Result<[Keying; 2]> {
+    Ok([keying(suite)?, Keying::random(suite, None)])
+}
+
+fn outbound(keying: &Keying) -> Result<Outbound> {
+    Outbound::new(keying).ok_or_else(|| anyhow!("no key"))
+}
+
+fn inbound(keying: &Keying) -> Result<Inbound> {
+    Inbound::new(keying).ok_or_else(|| anyhow!("no key"))
+}
+
 /// ns a batch.
 fn timed(buffers: &mut Buffers, mut code: impl FnMut(&mut [u8; BUFFER])) -> f64 {
     let start = Instant::now();
@@ -90,68 +108,108 @@ fn timed(buffers: &mut Buffers, mut code: impl FnMut(&mut [u8; BUFFER])) -> f64 
     start.elapsed().as_nanos() as f64
 }
 
-/// ns a packet, for ours and libsrtp's; `batch` handles one, and says how many ns it took.
-fn packets(mut batch: impl FnMut(Whose, &mut Buffers) -> f64) -> Result<Vec<f64>, Infallible> {
+/// The same, of two packets at a time.
+fn timed_two(buffers: &mut Buffers, mut code: impl FnMut([&mut [u8; BUFFER]; 2])) -> f64 {
+    let start = Instant::now();
+    for pair in buffers.as_chunks_mut::<2>().0 {
+        code(pair.each_mut());
+    }
+    start.elapsed().as_nanos() as f64
+}
+
+/// ns a packet in each way; `batch` handles one, and says how many ns it took.
+fn packets(mut batch: impl FnMut(Way, &mut Buffers) -> f64) -> Result<Vec<f64>, Infallible> {
     let mut buffers: Buffers = vec![[0; BUFFER]; BATCH];
-    let mut sent = [0, 0];
-    in_turns(&[Whose::Ours, Whose::Theirs], |whose| {
+    let mut sent = WAYS.map(|_| 0);
+    in_turns(&WAYS, |way| {
         let mut nanoseconds = 0.0;
         for _ in 0..BATCHES {
-            let sent = &mut sent[*whose as usize];
+            let sent = &mut sent[*way as usize];
             fill(&mut buffers, *sent);
             *sent += BATCH;
-            nanoseconds += batch(*whose, &mut buffers);
+            nanoseconds += batch(*way, &mut buffers);
         }
         Ok(nanoseconds / (BATCH * BATCHES) as f64)
     })
 }
 
-fn protect(suite: Suite) -> Result<[f64; 2]> {
-    let mut ours = Outbound::new(&keying(suite)?).ok_or_else(|| anyhow!("no key"))?;
-    let mut theirs = session(suite, Way::Outbound)?;
+fn protect(suite: Suite) -> Result<[f64; 3]> {
+    let [first, second] = two_keyings(suite)?;
+    let mut one = outbound(&first)?;
+    let mut two = [outbound(&first)?, outbound(&second)?];
+    let mut libsrtp = session(suite, libsrtp::Way::Outbound)?;
     let mut failed = 0;
-    let measured = packets(|whose, buffers| match whose {
-        Whose::Ours => timed(buffers, |buffer| {
-            failed += usize::from(ours.protect(Kind::Rtp, buffer, PACKET).is_err());
+    let measured = packets(|way, buffers| match way {
+        Way::One => timed(buffers, |buffer| {
+            failed += usize::from(one.protect(Kind::Rtp, buffer, PACKET).is_err());
         }),
-        Whose::Theirs => timed(buffers, |buffer| {
-            failed += usize::from(theirs.protect(buffer, PACKET).is_err());
+        Way::Two => timed_two(buffers, |[a, b]| {
+            let [outbound_a, outbound_b] = &mut two;
+            let packet = |outbound, buffer| Outgoing {
+                outbound,
+                kind: Kind::Rtp,
+                buffer,
+                length: PACKET,
+            };
+            let protected = protect_two([packet(outbound_a, a), packet(outbound_b, b)]);
+            failed += protected.iter().filter(|protected| protected.is_err()).count();
+        }),
+        Way::Libsrtp => timed(buffers, |buffer| {
+            failed += usize::from(libsrtp.protect(buffer, PACKET).is_err());
         }),
     });
     figures(measured, failed)
 }
 
-fn unprotect(suite: Suite) -> Result<[f64; 2]> {
-    let mut writers = [Outbound::new(&keying(suite)?), Outbound::new(&keying(suite)?)];
-    let mut ours = Inbound::new(&keying(suite)?).ok_or_else(|| anyhow!("no key"))?;
-    let mut theirs = session(suite, Way::Inbound)?;
+fn unprotect(suite: Suite) -> Result<[f64; 3]> {
+    let [first, second] = two_keyings(suite)?;
+    let mut one = inbound(&first)?;
+    let mut two = [inbound(&first)?, inbound(&second)?];
+    let mut libsrtp = session(suite, libsrtp::Way::Inbound)?;
+    // Of each way, those of the first packet of two and of the second.
+    let mut writers = [
+        vec![outbound(&first)?],
+        vec![outbound(&first)?, outbound(&second)?],
+        vec![outbound(&first)?],
+    ];
     let mut failed = 0;
-    let measured = packets(|whose, buffers| {
+    let measured = packets(|way, buffers| {
         let mut length = PACKET;
-        if let Some(writer) = &mut writers[whose as usize] {
-            for buffer in buffers.iter_mut() {
-                match writer.protect(Kind::Rtp, buffer, PACKET) {
-                    Ok(protected) => length = protected,
-                    Err(_) => failed += 1,
-                }
+        let writers = &mut writers[way as usize];
+        let count = writers.len();
+        for (place, buffer) in buffers.iter_mut().enumerate() {
+            match writers[place % count].protect(Kind::Rtp, buffer, PACKET) {
+                Ok(protected) => length = protected,
+                Err(_) => failed += 1,
             }
         }
-        match whose {
-            Whose::Ours => timed(buffers, |buffer| {
-                failed += usize::from(ours.unprotect(Kind::Rtp, &mut buffer[..length]).is_err());
+        match way {
+            Way::One => timed(buffers, |buffer| {
+                failed += usize::from(one.unprotect(Kind::Rtp, &mut buffer[..length]).is_err());
             }),
-            Whose::Theirs => timed(buffers, |buffer| {
-                failed += usize::from(theirs.unprotect(&mut buffer[..length]).is_err());
+            Way::Two => timed_two(buffers, |[a, b]| {
+                let [inbound_a, inbound_b] = &mut two;
+                let packet = |inbound, packet| Incoming {
+                    inbound,
+                    kind: Kind::Rtp,
+                    packet,
+                };
+                let packets = [packet(inbound_a, &mut a[..length]), packet(inbound_b, &mut b[..length])];
+                let unprotected = unprotect_two(packets);
+                failed += unprotected.iter().filter(|unprotected| unprotected.is_err()).count();
+            }),
+            Way::Libsrtp => timed(buffers, |buffer| {
+                failed += usize::from(libsrtp.unprotect(&mut buffer[..length]).is_err());
             }),
         }
     });
     figures(measured, failed)
 }
 
-fn figures(measured: Result<Vec<f64>, Infallible>, failed: usize) -> Result<[f64; 2]> {
+fn figures(measured: Result<Vec<f64>, Infallible>, failed: usize) -> Result<[f64; 3]> {
     let Ok(measured) = measured;
     match (measured.as_slice(), failed) {
-        ([ours, theirs], 0) => Ok([*ours, *theirs]),
+        ([one, two, libsrtp], 0) => Ok([*one, *two, *libsrtp]),
         _ => Err(anyhow!("{failed} packets were refused")),
     }
 }

@@ -5,8 +5,8 @@ use std::fmt;
 use super::keys::{Keying, SrtpKeys};
 use super::packet::{Kind, Layout};
 use super::refusal::Refusal;
-use super::streams::Streams;
-use super::transform::Transform;
+use super::streams::{Place, Streams};
+use super::transform::{Sealed, Transform};
 
 /// Both directions of a leg.
 #[derive(Debug)]
@@ -18,12 +18,13 @@ pub struct Srtp {
 }
 
 /// Takes the protection off what arrives.
-pub struct Inbound(Context);
+pub struct Inbound(pub(super) Context);
 
 /// Puts protection on what leaves.
-pub struct Outbound(Context);
+pub struct Outbound(pub(super) Context);
 
-struct Context {
+/// A direction: what it does to each kind of packet, and the streams there are.
+pub(super) struct Context {
     keying: Keying,
     rtp: Transform,
     rtcp: Transform,
@@ -74,16 +75,8 @@ impl Inbound {
     /// Why it is not to be used. What its bytes are then is not said.
     #[inline]
     pub fn unprotect(&mut self, kind: Kind, packet: &mut [u8]) -> Result<usize, Refusal> {
-        let context = &mut self.0;
-        let (transform, streams) = match kind {
-            Kind::Rtp => (&context.rtp, &mut context.rtp_streams),
-            Kind::Rtcp => (&context.rtcp, &mut context.rtcp_streams),
-        };
-        let sealed = transform.sealed(packet)?;
-        let place = match kind {
-            Kind::Rtp => streams.of_rtp(sealed.layout.ssrc, sealed.layout.sequence)?,
-            Kind::Rtcp => streams.of_rtcp(sealed.layout.ssrc, sealed.rtcp_index)?,
-        };
+        let (transform, streams) = self.0.of(kind);
+        let (sealed, place) = arrived(transform, streams, kind, packet)?;
         let length = transform.unprotect(packet, sealed, place.index)?;
         streams.take(place);
         Ok(length)
@@ -105,17 +98,8 @@ impl Outbound {
     /// Why it was not protected. It is as it was then.
     #[inline]
     pub fn protect(&mut self, kind: Kind, buffer: &mut [u8], length: usize) -> Result<usize, Refusal> {
-        let context = &mut self.0;
-        let packet = buffer.get(..length).ok_or(Refusal::NoRoom)?;
-        let layout = Layout::of(kind, packet)?;
-        let (transform, streams) = match kind {
-            Kind::Rtp => (&context.rtp, &mut context.rtp_streams),
-            Kind::Rtcp => (&context.rtcp, &mut context.rtcp_streams),
-        };
-        let place = match kind {
-            Kind::Rtp => streams.of_rtp(layout.ssrc, layout.sequence)?,
-            Kind::Rtcp => streams.next_rtcp(layout.ssrc)?,
-        };
+        let (transform, streams) = self.0.of(kind);
+        let (layout, place) = leaving(streams, kind, buffer, length)?;
         let length = transform.protect(buffer, length, layout, place.index)?;
         streams.take(place);
         Ok(length)
@@ -132,6 +116,42 @@ impl Context {
             keying: keying.clone(),
         })
     }
+
+    #[inline]
+    pub(super) fn of(&mut self, kind: Kind) -> (&Transform, &mut Streams) {
+        match kind {
+            Kind::Rtp => (&self.rtp, &mut self.rtp_streams),
+            Kind::Rtcp => (&self.rtcp, &mut self.rtcp_streams),
+        }
+    }
+}
+
+/// The parts of a packet that has arrived, and its place in its stream.
+#[inline]
+pub(super) fn arrived(
+    transform: &Transform,
+    streams: &Streams,
+    kind: Kind,
+    packet: &[u8],
+) -> Result<(Sealed, Place), Refusal> {
+    let sealed = transform.sealed(packet)?;
+    let place = match kind {
+        Kind::Rtp => streams.of_rtp(sealed.layout.ssrc, sealed.layout.sequence)?,
+        Kind::Rtcp => streams.of_rtcp(sealed.layout.ssrc, sealed.rtcp_index)?,
+    };
+    Ok((sealed, place))
+}
+
+/// The parts of a packet that is to leave, and its place in its stream.
+#[inline]
+pub(super) fn leaving(streams: &Streams, kind: Kind, buffer: &[u8], length: usize) -> Result<(Layout, Place), Refusal> {
+    let packet = buffer.get(..length).ok_or(Refusal::NoRoom)?;
+    let layout = Layout::of(kind, packet)?;
+    let place = match kind {
+        Kind::Rtp => streams.of_rtp(layout.ssrc, layout.sequence)?,
+        Kind::Rtcp => streams.next_rtcp(layout.ssrc)?,
+    };
+    Ok((layout, place))
 }
 
 impl fmt::Debug for Inbound {

@@ -6,7 +6,7 @@
 //!
 //! From the outside in:
 //! - `suite`, `keys`: what the two ends agree on by SDP (RFC 4568): the crypto suite, and a master key for each direction;
-//! - `context`: a direction of a leg, with the streams in it;
+//! - `context`: a direction of a leg, with the streams in it; `two`: packets of two legs at a time;
 //! - `streams`: where each SSRC is in its sequence: rollover counter and replay window;
 //! - `refusal`: why a packet was not taken, a closed set;
 //! - `packet`: where in a packet what lies;
@@ -26,6 +26,7 @@ mod stitched;
 mod streams;
 mod suite;
 mod transform;
+mod two;
 #[cfg(test)]
 mod vectors;
 
@@ -34,3 +35,4 @@ pub use keys::{BadKey, Keying, LONGEST_MKI, Mki, SrtpKeys};
 pub use packet::{Kind, MAX_OVERHEAD};
 pub use refusal::Refusal;
 pub use suite::Suite;
+pub use two::{Incoming, Outgoing, protect_two, unprotect_two};

@@ -292,6 +292,25 @@ fn a_new_key_begins_anew_and_the_same_key_goes_on() {
     assert!(unprotect(&mut ours.inbound, Kind::Rtp, &packet).is_ok());
 }
 
+/// Packets of every shape, some of them copies or with a wrong bit.
+fn any_packets() -> impl Strategy<Value = Vec<(Kind, Vec<u8>)>> {
+    let packet = (0u16..40, 0usize..400, 0usize..16, any::<u8>(), any::<bool>()).prop_map(
+        |(sequence, length, contributors, fill, is_rtp)| match is_rtp {
+            true => {
+                let mut packet = rtp(sequence, u32::from(fill % 3), &vec![fill; 4 * contributors + length]);
+                packet[0] |= contributors as u8;
+                (Kind::Rtp, packet)
+            }
+            false => {
+                let mut packet = vec![0x80, 200, 0, 6, 1, 2, 3, 4];
+                packet.resize(8 + length, fill);
+                (Kind::Rtcp, packet)
+            }
+        },
+    );
+    prop::collection::vec(packet, 1..20)
+}
+
 fn any_suite() -> impl Strategy<Value = Suite> {
     prop::sample::select(&Suite::ALL[..])
 }
@@ -364,6 +383,59 @@ proptest! {
             }
             for packet in &*group {
                 prop_assert!(unprotect(&mut inbound, Kind::Rtp, packet).is_err());
+            }
+        }
+    }
+
+    /// Two at a time comes to the same as one after the other: packets, refusals, and where the streams are then.
+    #[test]
+    fn two_packets_at_a_time_are_as_one_after_the_other(
+        suites in [any_suite(), any_suite()],
+        mki in any::<bool>(),
+        rows in [any_packets(), any_packets()],
+        wrong in prop::collection::vec(prop::option::weighted(0.2, any::<prop::sample::Index>()), 40),
+        room in prop::collection::vec(prop::sample::select(vec![MAX_OVERHEAD, MAX_OVERHEAD, 3]), 40),
+    ) {
+        let keyings = suites.map(|suite| Keying::random(suite, Mki::new(7, 2).filter(|_| mki)));
+        let [(mut out_a, mut in_a), (mut out_b, mut in_b)] = [pair(&keyings[0]), pair(&keyings[1])];
+        let mut alone = [pair(&keyings[0]), pair(&keyings[1])];
+        let mut marks = wrong.iter().zip(&room);
+        for (a, b) in rows[0].iter().zip(&rows[1]) {
+            let expected: Vec<_> = [a, b].into_iter().zip(&mut alone).zip(marks.by_ref()).map(|((packet, alone), marks)| {
+                let (kind, bytes) = packet;
+                let mut buffer = bytes.clone();
+                buffer.resize(bytes.len() + marks.1, 0);
+                let before = buffer.clone();
+                let protected = alone.0.protect(*kind, &mut buffer, bytes.len());
+                let mut arrives = buffer[..protected.unwrap_or(bytes.len())].to_vec();
+                if let Some(index) = marks.0 {
+                    let place = index.index(arrives.len());
+                    arrives[place] ^= 4;
+                }
+                let arrived = arrives.clone();
+                let unprotected = alone.1.unprotect(*kind, &mut arrives);
+                (*kind, bytes.len(), before, buffer, protected, arrived, arrives, unprotected)
+            }).collect();
+            let [a, b] = expected.as_slice() else { continue };
+            let mut buffers = [a.2.clone(), b.2.clone()];
+            let [buffer_a, buffer_b] = &mut buffers;
+            let protected = protect_two([
+                Outgoing { outbound: &mut out_a, kind: a.0, buffer: buffer_a, length: a.1 },
+                Outgoing { outbound: &mut out_b, kind: b.0, buffer: buffer_b, length: b.1 },
+            ]);
+            prop_assert_eq!(protected, [a.4, b.4]);
+            prop_assert_eq!(buffers, [a.3.clone(), b.3.clone()]);
+            let mut packets = [a.5.clone(), b.5.clone()];
+            let [packet_a, packet_b] = &mut packets;
+            let unprotected = unprotect_two([
+                Incoming { inbound: &mut in_a, kind: a.0, packet: packet_a },
+                Incoming { inbound: &mut in_b, kind: b.0, packet: packet_b },
+            ]);
+            prop_assert_eq!(unprotected, [a.7, b.7]);
+            for (packet, (expected, unprotected)) in packets.iter().zip([(&a.6, a.7), (&b.6, b.7)]) {
+                if let Ok(length) = unprotected {
+                    prop_assert_eq!(&packet[..length], &expected[..length]);
+                }
             }
         }
     }
