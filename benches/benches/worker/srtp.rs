@@ -2,7 +2,7 @@
 //!
 //! Both protect batches of packets, each packet with a later sequence number; and unprotect packets that were protected just
 //! before, outside the measured time, so that none is a replay. Ours does so in two ways: one packet after the other, of one
-//! stream, as libsrtp; and two at a time, of two streams with keys of their own, as a worker does where packets of two legs are
+//! stream, as libsrtp; and two at a time, of two streams with keys of their own, as a worker might where packets of two legs are
 //! at hand.
 
 use std::convert::Infallible;
