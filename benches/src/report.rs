@@ -90,6 +90,14 @@ impl Row {
         }
     }
 
+    /// Whatever its figure, the goal is not met if something else went wrong while it was measured.
+    pub fn only_if(self, holds: bool) -> Self {
+        Self {
+            met: self.met.map(|met| met && holds),
+            ..self
+        }
+    }
+
     fn line(&self, name_width: usize) -> String {
         let number = |value: Option<f64>, digits| value.map_or("-".to_owned(), |value| format!("{value:.digits$}"));
         let goal = self.goal.map_or(String::new(), |goal| {
@@ -178,6 +186,13 @@ mod tests {
             {"name": "floor", "value": 26.0, "unit": "ns", "against": null, "ratio": null, "goal": null, "met": null},
         ]});
         assert_eq!(json, expected);
+    }
+
+    #[test]
+    fn a_figure_got_by_doing_wrong_meets_no_goal() {
+        let calls = |holds| Row::new("calls", 2000.0, "").goal(Goal::AtLeast(1000.0)).only_if(holds);
+        assert_eq!((calls(true).met, calls(false).met), (Some(true), Some(false)));
+        assert_eq!(Row::new("floor", 26.0, "ns").only_if(false).met, None);
     }
 
     #[test]

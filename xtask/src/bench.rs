@@ -29,7 +29,7 @@ pub struct Arguments {
     /// Write the figures to this file, as JSON (of one benchmark: `kernel` or `worker`)
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Only this group of figures (of `worker`: codecs, speech, transcoded, srtp, io)
+    /// Only this group of figures (of `worker`: codecs, speech, transcoded, srtp, agents, io)
     #[arg(long, value_name = "GROUP")]
     only: Option<String>,
 }

@@ -1,11 +1,14 @@
 //! The worker lane in numbers. Each group of figures is a module that adds its rows to one report:
+//! - [`agents`]: calls a core of WebSocket agents, over real sockets, and the memory they take;
 //! - [`codecs`]: what a packet costs in each codec, against ffmpeg;
 //! - [`speech`]: how speech comes through each way between codecs, against ffmpeg's, with [`pesq`];
 //! - [`srtp`]: what SRTP costs, against libsrtp;
 //! - [`transcoded`]: calls a core that are transcoded, over real sockets;
 //! - `io`: what a packet's way in and out costs, by sockets and by AF_XDP.
 
+mod agents;
 mod codecs;
+mod heap;
 #[cfg(feature = "kernel")]
 mod io;
 mod pesq;
@@ -40,6 +43,7 @@ fn run() -> Result<()> {
         ("speech", speech::measure),
         ("transcoded", transcoded::measure),
         ("srtp", srtp::measure),
+        ("agents", agents::measure),
         #[cfg(feature = "kernel")]
         ("io", io::measure),
     ];

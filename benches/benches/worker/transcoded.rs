@@ -176,7 +176,7 @@ fn leg(codec: Codec, number: u64) -> Result<(RelayLeg, End)> {
 }
 
 /// A port pair that was free when it was asked for.
-fn sockets() -> Result<(Sockets, SocketAddr)> {
+pub(crate) fn sockets() -> Result<(Sockets, SocketAddr)> {
     for _ in 0..1000 {
         let mut rtp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
         rtp.set_port(rtp.port() & !1);
@@ -228,7 +228,7 @@ fn receive(ends: &mut [End]) {
 }
 
 /// How long the worker's thread was on a core so far.
-fn busy() -> Result<Duration> {
+pub(crate) fn busy() -> Result<Duration> {
     for task in fs::read_dir("/proc/self/task")? {
         let path = task?.path();
         if fs::read_to_string(path.join("comm"))?.trim() == "media-0" {
