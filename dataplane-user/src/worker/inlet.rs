@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
+use std::time::Duration;
 
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
@@ -17,8 +18,11 @@ use super::token::receiver;
 use super::wire::is_sound;
 use crate::xsk;
 
-/// Frames of legs that the worker does not know yet which are kept until it has obeyed what it was told meanwhile.
+/// Frames of legs that the worker does not know yet which are kept: a leg that changes hands may be known in a moment.
 const MOST_EARLY: usize = 16;
+
+/// How long they are kept.
+const KEPT: Duration = Duration::from_millis(100);
 
 /// Room behind the longest packet for what SRTP adds.
 const ROOM: usize = LONGEST_FRAME + 256;
@@ -44,6 +48,7 @@ pub(super) struct Arrival<'a> {
 
 /// A packet that is kept.
 struct Early {
+    came: Duration,
     local: SocketAddr,
     from: SocketAddr,
     length: usize,
@@ -60,6 +65,7 @@ impl Inlet {
         self.receivers = receivers;
         let unspecified = SocketAddr::from(([0, 0, 0, 0], 0));
         self.early = std::iter::repeat_with(|| Early {
+            came: Duration::ZERO,
             local: unspecified,
             from: unspecified,
             length: 0,
@@ -92,6 +98,7 @@ impl Inlet {
         &mut self,
         place: usize,
         most: usize,
+        now: Duration,
         mut take: impl FnMut(&Self, Arrival<'_>) -> bool,
     ) -> bool {
         let mut receivers = std::mem::take(&mut self.receivers);
@@ -110,7 +117,7 @@ impl Inlet {
                     packet: (&mut bytes[begin..], length),
                 };
                 if !take(self, arrival) {
-                    self.keep(local, from, &bytes[begin..begin + length]);
+                    self.keep(local, from, &bytes[begin..begin + length], now);
                 }
             })
         });
@@ -118,31 +125,39 @@ impl Inlet {
         more
     }
 
-    fn keep(&mut self, local: SocketAddr, from: SocketAddr, packet: &[u8]) {
+    fn keep(&mut self, local: SocketAddr, from: SocketAddr, packet: &[u8], now: Duration) {
         let place = self.early.get_mut(self.used).zip(Some(packet.len()));
         let Some((early, length)) = place.filter(|(_, length)| *length <= LONGEST_FRAME) else {
             self.strays += 1;
             return;
         };
         early.bytes[..length].copy_from_slice(packet);
-        (early.local, early.from, early.length) = (local, from, length);
+        (early.came, early.local, early.from, early.length) = (now, local, from, length);
         self.used += 1;
     }
 
-    /// Offers what was kept once more; what nobody knows now is a stray.
-    pub(super) fn offer_early(&mut self, mut take: impl FnMut(&Self, Arrival<'_>) -> bool) {
+    /// Offers what was kept once more; what nobody has known for long enough is a stray.
+    pub(super) fn offer_early(&mut self, now: Duration, mut take: impl FnMut(&Self, Arrival<'_>) -> bool) {
         let mut early = std::mem::take(&mut self.early);
-        for kept in early.iter_mut().take(std::mem::take(&mut self.used)) {
+        let mut left = 0;
+        for place in 0..std::mem::take(&mut self.used) {
+            let kept = &mut early[place];
             let arrival = Arrival {
                 local: kept.local,
                 from: kept.from,
                 packet: (&mut kept.bytes[..], kept.length),
             };
-            if !take(self, arrival) {
+            if take(self, arrival) {
+                continue;
+            }
+            if now.saturating_sub(kept.came) > KEPT {
                 self.strays += 1;
+            } else {
+                early.swap(left, place);
+                left += 1;
             }
         }
-        self.early = early;
+        (self.early, self.used) = (early, left);
     }
 
     /// Frames that came for nobody, were damaged, or were lost because the worker did not take them in time.

@@ -220,6 +220,10 @@ impl Worker {
                     let _ = answer.send(self.part(id));
                 }
                 Command::Release(id, answer) => {
+                    // What has come past the stack is the leg's; what waits in its sockets is whoever's takes them.
+                    for place in 0..self.inlet.receivers() {
+                        self.empty(receiver(place));
+                    }
                     // Whoever asked may be gone.
                     let _ = answer.send(self.release(id));
                 }
@@ -358,13 +362,16 @@ impl Worker {
         };
         let past_the_stack = (0..self.inlet.receivers()).map(receiver);
         let ports = PORTS.map(|(side, kind)| Source::Port(side, kind).token(key));
-        for token in past_the_stack.chain(ports) {
-            let mut turns = 0..LONGEST_QUEUE / BURST;
-            let emptied = turns.any(|_| !self.receive_from(token));
-            if !emptied {
-                // A flood must not keep the others waiting.
-                self.ready.push(token);
-            }
+        past_the_stack.chain(ports).for_each(|token| self.empty(token));
+    }
+
+    /// Takes all that waits in one descriptor, as much as it holds at most.
+    fn empty(&mut self, token: Token) {
+        let mut turns = 0..LONGEST_QUEUE / BURST;
+        let emptied = turns.any(|_| !self.receive_from(token));
+        if !emptied {
+            // A flood must not keep the others waiting.
+            self.ready.push(token);
         }
     }
 
@@ -480,7 +487,7 @@ impl Worker {
             clock,
             ..
         } = self;
-        inlet.receive(place, BURST, |inlet, arrival| {
+        inlet.receive(place, BURST, clock.now(), |inlet, arrival| {
             deliver(inlet, residents, *clock, arrival)
         })
     }
@@ -493,7 +500,7 @@ impl Worker {
             clock,
             ..
         } = self;
-        inlet.offer_early(|inlet, arrival| deliver(inlet, residents, *clock, arrival));
+        inlet.offer_early(clock.now(), |inlet, arrival| deliver(inlet, residents, *clock, arrival));
     }
 
     /// Looks after what can wait.
