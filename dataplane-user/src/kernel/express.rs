@@ -58,6 +58,7 @@ pub(super) fn open(
                 Ok(Some(opened)) => opened,
                 Ok(None) => break,
                 Err(error) => {
+                    tracing::warn!(interface = name, queue = range.queues, %error, "no AF_XDP sockets on a receive queue");
                     failed = Some(error);
                     break;
                 }
@@ -73,7 +74,7 @@ pub(super) fn open(
             range.queues += 1;
         }
         match range.queues {
-            0 => tracing::warn!(interface = name, error = ?failed, "no AF_XDP sockets on an interface"),
+            0 => tracing::warn!(interface = name, "no AF_XDP sockets on an interface"),
             queues => tracing::info!(interface = name, queues, "media workers have AF_XDP sockets"),
         }
         ranges.insert(*ifindex, range, 0)?;
