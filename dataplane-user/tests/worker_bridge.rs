@@ -15,7 +15,7 @@ use voxlane_dataplane::codec::g711::{linear_to_ulaw, ulaw_to_linear};
 use voxlane_dataplane::codec::{Codec, Transcoder};
 use voxlane_dataplane::flows::Rules;
 use voxlane_dataplane::media_plane::{Direction, EndpointId, MediaEvent, Session, TelephoneEvent};
-use voxlane_dataplane::worker::{Handle, NewRelay, RelayLeg, Workers};
+use voxlane_dataplane::worker::{Handle, Left, NewRelay, Parting, RelayLeg, Workers};
 use worker_support::{EVENT, PATIENCE, Phone, eventually, sockets};
 
 const EVENT_OF_B: u8 = 96;
@@ -233,6 +233,25 @@ fn legs_that_come_to_agree_are_relayed_as_one_stream_with_what_was_before() {
     assert_eq!(header(&apart).sequence(), header(&after).sequence().wrapping_add(1));
     let [a, b] = [0, 1].map(|place| &call.handle.stats()[place]);
     assert_eq!((a.stream().packets, b.sent_packets(), b.stream().packets), (5, 5, 0));
+}
+
+#[test]
+fn when_it_is_over_both_far_ends_are_told_and_what_follows_is_another_stream() {
+    let mut over = call(Codec::G722, 20);
+    over.talk(&tone(2));
+    over.b.send(9, &[0xfa; 160]);
+    let [to_a, to_b] = [&over.a, &over.b].map(|phone| phone.receive().0);
+    let parted = over.workers.finish(over.handle, Parting::Over).unwrap();
+    assert_eq!(over.a.goodbye_of(&to_a)[1], 200);
+    assert_eq!(over.b.goodbye_of(&to_b)[1], 200);
+    let left = Left::of_pair(parted.states);
+    assert!(left.iter().all(|left| !left.sent.has_begun()));
+
+    let mut moved = call(Codec::G722, 20);
+    moved.talk(&tone(2));
+    let to_b = moved.b.receive().0;
+    let [_, left] = Left::of_pair(moved.workers.finish(moved.handle, Parting::GoesOn).unwrap().states);
+    assert_eq!(left.sent.ssrc, header(&to_b).ssrc());
 }
 
 #[test]

@@ -11,7 +11,7 @@ use voxlane_common::rtp::RtpHeader;
 use voxlane_common::splice::{Continuity, SentStream};
 use voxlane_dataplane::flows::{Policing, Rules, TOS_EF};
 use voxlane_dataplane::media_plane::{Direction, EndpointId, TelephoneEvent};
-use voxlane_dataplane::worker::{Handle, Left, NewRelay, RelayLeg, Sockets, Workers};
+use voxlane_dataplane::worker::{Handle, Left, NewRelay, Parting, RelayLeg, Sockets, Workers};
 use worker_support::{EVENT, Phone, eventually, rtcp_of, sockets};
 
 fn workers() -> Workers {
@@ -183,7 +183,7 @@ fn a_pair_that_was_handed_over_ends_with_what_has_waited() {
     let [before, _] = call.workers.hand_over(&call.handle).unwrap();
     let waits = [0; 5].map(|_| call.a.send(0, &[2; 160]));
     let gateway = [call.a.gateway, call.b.gateway];
-    let parted = call.workers.finish(call.handle).unwrap();
+    let parted = call.workers.finish(call.handle, Parting::GoesOn).unwrap();
     for packet in waits {
         assert_eq!(call.b.receive().0, packet);
     }
@@ -209,7 +209,7 @@ fn a_pair_goes_on_from_what_another_has_known() {
         send: EVENT_OF_B,
         receive: EVENT_OF_B,
     });
-    let parted = call.workers.finish(call.handle).unwrap();
+    let parted = call.workers.finish(call.handle, Parting::GoesOn).unwrap();
     let [sockets_a, sockets_b] = parted.sockets;
     let leg = |number, sockets, session| RelayLeg {
         endpoint: EndpointId(number),

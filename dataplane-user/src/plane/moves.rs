@@ -32,7 +32,7 @@ use super::{Plane, State};
 use crate::flows::LegState;
 use crate::lane::{self, Lane, Reason};
 use crate::media_plane::{AgentSpec, EndpointId, MediaError, Recording, Session};
-use crate::worker::{Handle, Left, NewLeg, NewRelay, RelayLeg, Sockets};
+use crate::worker::{Handle, Left, NewLeg, NewRelay, Parting, RelayLeg, Sockets};
 
 /// What is left when a worker has ended something.
 #[derive(Default)]
@@ -133,7 +133,7 @@ impl Plane {
         match side {
             Some(side) => Ended {
                 recording: None,
-                of_peer: self.workers.finish(handle).map(|parted| {
+                of_peer: self.workers.finish(handle, Parting::Over).map(|parted| {
                     let [first, second] = Left::of_pair(parted.states);
                     if side == 0 { second } else { first }
                 }),
@@ -227,7 +227,7 @@ impl Plane {
             }
             Ok(()) => {
                 let handle = state.endpoints.take_handle(resident);
-                let parted = handle.and_then(|handle| self.workers.finish(handle));
+                let parted = handle.and_then(|handle| self.workers.finish(handle, Parting::GoesOn));
                 let after = parted.map_or(before, |parted| in_order(side, parted.states));
                 for (endpoint, (before, after)) in ids.into_iter().zip(before.iter().zip(&after)) {
                     let local = state.endpoints.get(endpoint)?.local;
@@ -374,7 +374,7 @@ impl Plane {
                 self.kernel.steer_back(&[row.local, other.local]);
                 let (side, resident) = (row.side().unwrap_or_default(), row.carrier.resident());
                 let handle = resident.and_then(|id| state.endpoints.take_handle(id));
-                let parted = handle.and_then(|handle| self.workers.finish(handle));
+                let parted = handle.and_then(|handle| self.workers.finish(handle, Parting::GoesOn));
                 Ok(parted.map(|parted| (in_order(side, parted.sockets), Some(in_order(side, parted.states)))))
             }
             Joint::Fresh | Joint::Apart => Ok(None),

@@ -107,6 +107,16 @@ pub struct Released {
     pub sockets: Sockets,
 }
 
+/// Why a pair is one no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parting {
+    /// Another carries its legs from now on, and goes on with the streams that they were sent.
+    GoesOn,
+    /// The call is over, or this part of it. Far ends are told that the gateway's own streams have ended; a leg that another
+    /// carries after all is sent a new one.
+    Over,
+}
+
 /// The legs of a pair that is one no more.
 #[derive(Debug)]
 pub struct Parted {
@@ -168,7 +178,7 @@ pub(super) enum Command {
     /// A pair takes packets again.
     Resume(ResidentId),
     /// Works off what is in a pair's sockets and answers with them and what is known of its legs then; the pair is gone.
-    Finish(ResidentId, Sender<Option<Parted>>),
+    Finish(ResidentId, Parting, Sender<Option<Parted>>),
     /// Ends a leg's agent and answers with what is left of the leg; `None` if there is no such leg.
     Release(ResidentId, Sender<Option<Released>>),
     /// Answered once the ports are free.

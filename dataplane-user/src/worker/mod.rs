@@ -60,7 +60,7 @@ impl From<u8> for Settings {
 
 #[cfg(feature = "ebpf")]
 pub(crate) use command::{Ask, Express, Path};
-pub use command::{Left, NewLeg, NewRelay, Parted, RelayLeg, Released, Removed};
+pub use command::{Left, NewLeg, NewRelay, Parted, Parting, RelayLeg, Released, Removed};
 pub use io::Sockets;
 #[cfg(feature = "ebpf")]
 pub(crate) use io::monotonic_ns;

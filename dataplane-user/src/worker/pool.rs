@@ -13,7 +13,7 @@ use voxlane_common::next_hop::NextHop;
 
 use super::Settings;
 use super::clock::Clock;
-use super::command::{Command, NewLeg, NewRelay, Parted, Released, Removed, ResidentId};
+use super::command::{Command, NewLeg, NewRelay, Parted, Parting, Released, Removed, ResidentId};
 #[cfg(feature = "ebpf")]
 use super::command::{Express, Path};
 use super::io::{pin_to, usable_cores};
@@ -203,8 +203,8 @@ impl Workers {
 
     /// Ends a pair, handed over or not: what waits in its sockets is worked off. Returns what is known of its legs then, and
     /// the sockets.
-    pub fn finish(&self, handle: Handle) -> Option<Parted> {
-        let parted = self.ask(&handle, Command::Finish);
+    pub fn finish(&self, handle: Handle, parting: Parting) -> Option<Parted> {
+        let parted = self.ask(&handle, |id, answer| Command::Finish(id, parting, answer));
         self.threads[handle.worker].residents.fetch_sub(1, Relaxed);
         parted
     }

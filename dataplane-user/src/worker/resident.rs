@@ -8,7 +8,7 @@ use mio::Registry;
 use mio::net::UdpSocket;
 
 use super::bridge::Bridge;
-use super::command::Parted;
+use super::command::{Parted, Parting};
 use super::leg::{AgentLeg, Voice};
 use super::ports::{Kind, Ports};
 use super::relay::{RelayPair, Side};
@@ -165,10 +165,10 @@ impl Resident {
     }
 
     /// Ends a pair; what is known of its legs, and their sockets.
-    pub(super) fn part(self, registry: &Registry, now: Duration) -> Option<Parted> {
+    pub(super) fn part(self, parting: Parting, registry: &Registry, now: Duration) -> Option<Parted> {
         match self {
             Self::Relay(pair) => Some(pair.part(registry)),
-            Self::Bridge(pair) => Some(pair.part(registry, now)),
+            Self::Bridge(pair) => Some(pair.part(parting, registry, now)),
             Self::Leg(_) | Self::Closing(_) => None,
         }
     }

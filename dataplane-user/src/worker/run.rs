@@ -12,7 +12,7 @@ use slab::Slab;
 use super::Settings;
 use super::bridge::{Bridge, Coder, TICK_MS};
 use super::clock::Clock;
-use super::command::{Command, NewLeg, NewRelay, Parted, Released, Removed, ResidentId};
+use super::command::{Command, NewLeg, NewRelay, Parted, Parting, Released, Removed, ResidentId};
 use super::inlet::{Arrival, Inlet};
 use super::io::{LONGEST_QUEUE, Received, receive_from};
 use super::leg::{AgentLeg, Voice};
@@ -211,13 +211,13 @@ impl Worker {
                     }
                     self.work_off(id);
                 }
-                Command::Finish(id, answer) => {
+                Command::Finish(id, parting, answer) => {
                     if let Some(pair) = self.resident(id) {
                         pair.resume();
                     }
                     self.work_off(id);
                     // Whoever asked may be gone.
-                    let _ = answer.send(self.part(id));
+                    let _ = answer.send(self.part(id, parting));
                 }
                 Command::Release(id, answer) => {
                     // What has come past the stack is the leg's; what waits in its sockets is whoever's takes them.
@@ -376,11 +376,11 @@ impl Worker {
     }
 
     /// Ends a pair; what is known of its legs, and their sockets.
-    fn part(&mut self, id: ResidentId) -> Option<Parted> {
+    fn part(&mut self, id: ResidentId, parting: Parting) -> Option<Parted> {
         match self.resident(id)? {
             Resident::Relay(_) | Resident::Bridge(_) => {
                 let pair = take(&mut self.keys, &mut self.residents, &mut self.ticks, id)?;
-                pair.part(self.poll.registry(), self.clock.now())
+                pair.part(parting, self.poll.registry(), self.clock.now())
             }
             Resident::Leg(_) | Resident::Closing(_) => None,
         }

@@ -155,6 +155,16 @@ impl Phone {
     pub fn receive_rtcp(&self) -> (Vec<u8>, SocketAddr) {
         receive(&self.rtcp)
     }
+
+    /// Reads reports until one says that the stream of this packet has ended (RFC 3550 section 6.6); that report.
+    pub fn goodbye_of(&self, media: &[u8]) -> Vec<u8> {
+        loop {
+            let (report, _) = self.receive_rtcp();
+            if report.ends_with(&[&[0x81, 203, 0, 1], &media[8..12]].concat()) {
+                return report;
+            }
+        }
+    }
 }
 
 fn receive(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {

@@ -200,8 +200,13 @@ fn boot(workspace: &Workspace, kernel: &Kernel, tests: &Tests, mut on_line: impl
     let home = home(workspace).join(&kernel.release);
     let initramfs = initramfs::build(workspace, &home, &modules, &tests.executables, &tests.arguments)?;
     let mut report = boot_once(workspace, kernel, &initramfs, tests.clock, &mut on_line)?;
-    if report.boot.is_none() {
-        steps::note("it did not boot, which an emulated machine does now and then: once more");
+    let mishap = match (report.boot, report.broken_by_emulator()) {
+        (None, _) => Some("it did not boot, which an emulated machine does now and then"),
+        (Some(_), true) => Some("the emulator ran code that was no longer there (no test had failed)"),
+        (Some(_), false) => None,
+    };
+    if let Some(mishap) = mishap {
+        steps::note(&format!("{mishap}: once more"));
         report = boot_once(workspace, kernel, &initramfs, tests.clock, &mut on_line)?;
     }
     Ok(report)

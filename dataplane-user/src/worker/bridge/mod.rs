@@ -18,7 +18,7 @@ use std::time::Duration;
 use crossbeam_channel::Sender;
 use mio::Registry;
 use voxlane_common::police::Police;
-use voxlane_common::splice::Continuity;
+use voxlane_common::splice::{Continuity, SentStream};
 
 pub(super) use self::coder::Coder;
 use self::coder::Piece;
@@ -26,7 +26,7 @@ use self::order::Sequencer;
 pub(super) use self::outlet::TICK_MS;
 use self::outlet::{Key, Outlet, Sink};
 use super::clock::Clock;
-use super::command::{Left, NewRelay, Parted, RelayLeg};
+use super::command::{Left, NewRelay, Parted, Parting, RelayLeg};
 use super::leg::{Arrived, Content, Line, Marker};
 use super::ports::{Kind, Ports};
 use super::relay::{Side, Taking};
@@ -179,9 +179,16 @@ impl Bridge {
         self.taking == Taking::Paused
     }
 
-    /// Ends it; what is known of the legs, and their sockets.
-    pub(super) fn part(mut self, registry: &Registry, now: Duration) -> Parted {
-        let states = self.pause(now);
+    /// Ends it; what is known of the legs, and their sockets. If it is over, the far ends are told (RFC 3550 section 6.6).
+    pub(super) fn part(mut self, parting: Parting, registry: &Registry, now: Duration) -> Parted {
+        let mut states = self.pause(now);
+        if parting == Parting::Over {
+            self.legs.iter_mut().for_each(|leg| leg.line.leave(now));
+            // What has said goodbye is not heard of again.
+            states
+                .iter_mut()
+                .for_each(|state| state.rtp.sent = SentStream::default());
+        }
         let sockets = self.legs.map(|leg| leg.line.into_ports().into_sockets(registry));
         Parted { states, sockets }
     }
@@ -190,7 +197,7 @@ impl Bridge {
     pub(super) fn dismantle(self, registry: &Registry, now: Duration) -> (NewRelay, Arc<[LegStats]>) {
         let (rules, stats) = (self.rules, Arc::clone(&self.stats));
         let known = self.legs.each_ref().map(|leg| (leg.endpoint, leg.session.clone()));
-        let Parted { states, sockets } = self.part(registry, now);
+        let Parted { states, sockets } = self.part(Parting::GoesOn, registry, now);
         let ([a, b], [sockets_a, sockets_b]) = (known, sockets);
         let legs = [(a, sockets_a), (b, sockets_b)].map(|((endpoint, session), sockets)| RelayLeg {
             endpoint,

@@ -452,7 +452,7 @@ impl Line {
     }
 
     /// Tells the far end that the leg is over (RFC 3550 section 6.6), if it has ever been sent anything.
-    pub(super) fn leave(&mut self, now: Duration) {
+    pub(in crate::worker) fn leave(&mut self, now: Duration) {
         if self.packetizer.packets() > 0 {
             self.send_report(self.packetizer.newest(), Goes::Away, now);
         }
