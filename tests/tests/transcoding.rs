@@ -13,6 +13,7 @@ use voxlane_tests::peers::baresip::{Baresip, Codec, Rtcp};
 use voxlane_tests::peers::scripted::Scripted;
 use voxlane_tests::peers::sipp::Scenario;
 use voxlane_tests::peers::tshark;
+use voxlane_tests::process::Process;
 use voxlane_tests::reports::Flows;
 use voxlane_tests::requirements;
 
@@ -71,7 +72,7 @@ fn baresip_in_g722_and_baresip_in_pcmu_hear_each_other() {
     let far = Baresip::answer(&net.far, FAR, RELAYED, &tone(800, 60_000), Rtcp::OwnPort).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("call.pcap");
-    let capture = tshark::capture(&net.carrier, &file).unwrap();
+    let mut capture = tshark::capture(&net.carrier, &file).unwrap();
     let uri = format!("sip:{RELAYED}@{GATEWAY_TO_CARRIER}");
     let sound = tone_at(Codec::G722.rate(), 1000, 60_000);
     let six = Duration::from_secs(6);
@@ -91,9 +92,15 @@ fn baresip_in_g722_and_baresip_in_pcmu_hear_each_other() {
     let heard = purity(&outcome.heard, 1000);
     assert!(heard.share > 0.9 && heard.seconds > 3.0, "{heard:?}\n{}", outcome.log);
 
-    capture.signal("INT").unwrap();
-    capture.wait(PATIENCE).unwrap();
     let local = flows.leg("a").unwrap().local.port();
+    // The gateway's stream to the caller ends with a BYE (RFC 3550 section 6.6).
+    let reports = format!("udp.srcport=={} && rtcp", local + 1);
+    let reported = || tshark::fields(&file, &[local], &reports, "rtcp.pt");
+    let told = || reported().is_ok_and(|kinds| kinds.last().is_some_and(|last| last == "200,202,203"));
+    capture
+        .poll("the BYE to be captured", PATIENCE, |_: &Process| told())
+        .unwrap();
+    capture.interrupt().unwrap();
     let sent = format!("udp.srcport=={local} && rtp");
     let fields = |field| tshark::fields(&file, &[local], &sent, field).unwrap();
     assert!(fields("rtp.p_type").iter().all(|number| number == "9"));
