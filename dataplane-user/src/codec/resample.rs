@@ -1,8 +1,9 @@
 //! Sample rates turned into each other: 8, 16, 24 and 48 kHz.
 //!
 //! A fixed linear-phase filter in as many phases as there are output samples between input samples (polyphase FIR,
-//! designed with Kaiser's window). Up to 0.425 of the lower rate (3.4 kHz of 8 kHz) levels stay within 0.02 dB; what is
-//! above half of the lower rate is down by more than 60 dB. Sound is delayed by 28 samples of the lower rate (3.5 ms at
+//! designed with Kaiser's window). Up to 0.45 of the lower rate (3.6 kHz of 8 kHz) levels stay within 0.02 dB; what is
+//! above 0.525 of it (4.2 kHz) is down by more than 60 dB. So what folds over lies above 3.8 kHz of 8, where telephones
+//! end (ITU-T G.712 asks for 14 dB at 4 kHz): docs/decisions.md. Sound is delayed by 28 samples of the lower rate (3.5 ms at
 //! 8 kHz), whichever the rates are.
 
 #[cfg(target_arch = "x86_64")]
@@ -14,7 +15,7 @@ use std::sync::OnceLock;
 /// Input samples that are worked off together.
 const BLOCK: usize = 80;
 
-/// Taps of the filter in samples of the lower rate: what Kaiser's formula gives for 67 dB between 0.425 and 0.5 of the
+/// Taps of the filter in samples of the lower rate: what Kaiser's formula gives for 67 dB between 0.45 and 0.525 of the
 /// lower rate, 55, rounded up to whole groups and an even number.
 const SPAN: usize = 56;
 
@@ -22,7 +23,13 @@ const SPAN: usize = 56;
 const BETA: f64 = 0.1102 * (67.0 - 8.7);
 
 /// Middle between the end of the pass band and the beginning of the stop band, as part of the lower rate.
-const CORNER: f64 = (0.425 + 0.5) / 2.0;
+const CORNER: f64 = (PASSED + STOPPED) / 2.0;
+
+/// End of the pass band, as part of the lower rate.
+const PASSED: f64 = 0.45;
+
+/// Beginning of the stop band, as part of the lower rate.
+const STOPPED: f64 = 0.525;
 
 /// Bits after the point of a tap.
 const POINT: u32 = 14;
@@ -300,7 +307,7 @@ mod tests {
     fn tones_of_the_pass_band_keep_their_level_and_are_pure() {
         for (from, to) in pairs() {
             let lower = from.min(to).samples_a_millisecond() as f64 * 1000.0;
-            for part in [0.0125, 0.0375, 0.125, 0.25, 0.375, 0.425] {
+            for part in [0.0125, 0.0375, 0.125, 0.25, 0.375, PASSED] {
                 let hz = lower * part;
                 let sent = tone(from, hz, from.samples_a_millisecond() * 200);
                 let made = resampled(from, to, &sent);
@@ -315,11 +322,11 @@ mod tests {
     #[test]
     fn what_the_lower_rate_cannot_hold_is_suppressed() {
         for (from, to) in pairs().filter(|(from, to)| from > to) {
-            let (half, top) = (
-                to.samples_a_millisecond() as f64 * 500.0,
+            let (stopped, top) = (
+                to.samples_a_millisecond() as f64 * 1000.0 * STOPPED,
                 from.samples_a_millisecond() as f64 * 500.0,
             );
-            let mut hz = half + 10.0;
+            let mut hz = stopped + 10.0;
             while hz < top {
                 let sent = tone(from, hz, from.samples_a_millisecond() * 200);
                 let made = resampled(from, to, &sent);
