@@ -4,6 +4,9 @@
 //! chosen by [`lane`]: the kernel lane (`kernel`, XDP) or the worker lane (`worker`, pinned threads).
 
 pub mod agent;
+#[cfg(test)]
+#[path = "../tests/allocation_support/mod.rs"]
+mod allocations;
 pub mod codec;
 pub mod dtmf;
 pub mod flows;

@@ -32,6 +32,8 @@ mod pulse;
 mod relay;
 mod resident;
 mod run;
+#[cfg(test)]
+mod soak;
 mod stats;
 mod token;
 mod wheel;

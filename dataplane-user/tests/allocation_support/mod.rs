@@ -33,8 +33,13 @@ impl Turn {
     /// # Panics
     /// If there is no thread of this name, or more than one.
     pub fn count(&self, thread: &str) {
-        COUNTED.store(the_one_named(thread), SeqCst);
-        CALLS.store(0, SeqCst);
+        count_of(the_one_named(thread));
+    }
+
+    /// Counts from now on what the calling thread asks for; it is at 0.
+    pub fn count_this_thread(&self) {
+        // SAFETY: gettid has no conditions.
+        count_of(unsafe { libc::gettid() });
     }
 
     /// Allocations, reallocations and releases since then.
@@ -47,6 +52,11 @@ impl Drop for Turn {
     fn drop(&mut self) {
         COUNTED.store(0, SeqCst);
     }
+}
+
+fn count_of(thread: i32) {
+    COUNTED.store(thread, SeqCst);
+    CALLS.store(0, SeqCst);
 }
 
 /// The thread of this process that has this name.
