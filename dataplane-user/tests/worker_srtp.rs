@@ -140,17 +140,24 @@ fn a_new_key_begins_anew_and_the_same_key_goes_on() {
     let sent = b.send(0, &[11; 160]);
     assert_eq!(a.receive(), Ok(sent));
 
-    // One that changes the key of what they send.
+    // One that changes the key of what they send: what is on its way under the old one is taken, in whatever order, until the
+    // first under the new one has come.
     let receive = Keying::random(suite, None);
     a.keys.receive = receive;
+    let sent_before = [12, 13, 14].map(|place| a.next(&[place; 160]));
     workers.set_relay_sessions(&handle, [a.session(), b.session()]);
-    let (old, _) = a.next(&[12; 160]);
-    a.phone.send_bytes(&old);
+    for (protected, plain) in [&sent_before[1], &sent_before[0]] {
+        a.phone.send_bytes(protected);
+        assert_eq!(b.receive().0, *plain);
+    }
     a.srtp.rekey(&reversed(&a.keys)).unwrap();
-    let (protected, plain) = a.next(&[13; 160]);
+    let (protected, plain) = a.next(&[15; 160]);
     a.phone.send_bytes(&protected);
     assert_eq!(b.receive().0, plain);
-    assert_eq!(refused(&handle, 0, Refusal::Authentication), 1);
+    a.phone.send_bytes(&sent_before[2].0);
+    eventually("what is under the old key is nobody's", || {
+        refused(&handle, 0, Refusal::Authentication) == 1
+    });
     // What we send goes on under the old key, with its rollover counter.
     let sent = b.send(0, &[13; 160]);
     assert_eq!(a.receive(), Ok(sent));
@@ -159,6 +166,77 @@ fn a_new_key_begins_anew_and_the_same_key_goes_on() {
     workers.set_relay_sessions(&handle, [a.phone.session(), b.session()]);
     let sent = b.send(0, &[14; 160]);
     assert_eq!(a.phone.receive().0, sent);
+}
+
+/// Calls of every suite and in the clear, whose packets come in bursts: two at a time or alone, each comes to its far end as
+/// it was, and those of a leg in their order.
+#[test]
+fn bursts_of_many_legs_come_out_whole_and_in_order() {
+    let workers = workers();
+    let mut calls: Vec<_> = Suite::ALL
+        .into_iter()
+        .cycle()
+        .take(11)
+        .map(|suite| {
+            let [(sockets_a, gateway_a), (sockets_b, gateway_b)] = [sockets(), sockets()];
+            let a = Secured::new(Phone::new(gateway_a), keys(suite));
+            let b = Secured::new(Phone::new(gateway_b), keys(Suite::AesCm128HmacSha1Tag80));
+            let handle = relay(&workers, [(sockets_a, a.session()), (sockets_b, b.session())]);
+            (handle, a, b)
+        })
+        .collect();
+    for round in 0..30u8 {
+        let mut expected = vec![];
+        for (place, (_, a, _)) in calls.iter_mut().enumerate() {
+            // Some have more than one packet in a burst, and one has reports between them.
+            let packets = (0..=place as u8 % 3).map(|more| a.next(&[round.wrapping_mul(8) + more; 160]));
+            let packets: Vec<_> = packets.collect();
+            for (protected, _) in &packets {
+                a.phone.send_bytes(protected);
+            }
+            let report = a.protect(Kind::Rtcp, &[0x80, 201, 0, 1, 9, 9, 9, 9]);
+            a.phone.send_rtcp(&report);
+            expected.push(packets);
+        }
+        for ((_, _, b), expected) in calls.iter_mut().zip(expected) {
+            for (_, plain) in expected {
+                assert_eq!(b.receive(), Ok(plain));
+            }
+            let (report, _) = b.phone.receive_rtcp();
+            assert_eq!(b.unprotect(Kind::Rtcp, report), Ok(vec![0x80, 201, 0, 1, 9, 9, 9, 9]));
+        }
+    }
+    for (handle, _, _) in &calls {
+        assert_eq!(handle.stats().iter().flat_map(|leg| leg.refusals()).count(), 0);
+    }
+}
+
+#[test]
+fn a_key_that_is_used_up_is_refused_and_counted() {
+    let suite = Suite::AesCm128HmacSha1Tag80;
+    let (workers, handle, mut a, mut b) = srtp_to_rtp(suite);
+    a.keys.receive = a.keys.receive.clone().with_lifetime(Some(5));
+    workers.set_relay_sessions(&handle, [a.session(), b.session()]);
+    for place in 0..5 {
+        let (protected, plain) = a.next(&[place; 160]);
+        a.phone.send_bytes(&protected);
+        assert_eq!(b.receive().0, plain);
+    }
+    let (protected, _) = a.next(&[5; 160]);
+    a.phone.send_bytes(&protected);
+    eventually("a packet too many is refused", || {
+        refused(&handle, 0, Refusal::KeyExhausted) == 1
+    });
+    // What we send goes on.
+    let sent = b.send(0, &[5; 160]);
+    assert_eq!(a.receive(), Ok(sent));
+
+    a.keys.receive = Keying::random(suite, None);
+    a.srtp.rekey(&reversed(&a.keys)).unwrap();
+    workers.set_relay_sessions(&handle, [a.session(), b.session()]);
+    let (protected, plain) = a.next(&[6; 160]);
+    a.phone.send_bytes(&protected);
+    assert_eq!(b.receive().0, plain);
 }
 
 #[test]

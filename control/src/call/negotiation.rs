@@ -149,9 +149,12 @@ impl Negotiation {
 
     /// Whether the far end has announced another key than the one in force.
     fn is_rekeyed_by(&self, session: &Session) -> bool {
-        let key = |session: &Session| session.srtp.as_ref().map(|keys| keys.receive.clone());
-        let before = self.session.as_ref().and_then(key);
-        before.is_some() && before != key(session)
+        let keys = |session: &Session| session.srtp.clone();
+        match (self.session.as_ref().and_then(keys), keys(session)) {
+            (None, _) => false,
+            (Some(_), None) => true,
+            (Some(before), Some(now)) => !before.receive.is_same_key(&now.receive),
+        }
     }
 
     /// What the leg may do with SRTP.

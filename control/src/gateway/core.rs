@@ -213,6 +213,10 @@ impl Core {
                     info!(%call, leg = ?side, trunk, measure = measure.name(), measured, limit,
                         "the network keeps to a limit again");
                 }
+                Finding::KeyUsedUp => {
+                    warn!(%call, leg = ?side, trunk,
+                        "an SRTP master key is used up: its packets are refused until a re-INVITE brings another");
+                }
                 Finding::Quiet(quiet) => {
                     warn!(%call, leg = ?side, trunk, quiet_ms = quiet.as_millis(), "no media: the call is ended");
                     self.totals.media_timeouts += 1;

@@ -1,4 +1,5 @@
-//! Watches the media of one leg: whether there is any, and whether the network keeps to its limits.
+//! Watches the media of one leg: whether there is any, whether its keys may still be used, and whether the network keeps to
+//! its limits.
 //!
 //! It is told now and then what the leg's flow has come to, in whichever lane that is, and says what has changed. A limit
 //! counts as crossed when a whole period was beyond it, and as kept again when a whole period was clearly (a fifth) within
@@ -7,6 +8,7 @@
 use std::time::Duration;
 
 use voxlane_dataplane::media_plane::FlowReport;
+use voxlane_dataplane::srtp::Refusal;
 
 use crate::config::model::QualityLimits;
 use crate::time::Time;
@@ -47,6 +49,8 @@ impl Measure {
 pub(super) enum Finding {
     /// Nothing has come for as long as is waited for.
     Quiet(Duration),
+    /// Packets are refused because their SRTP key has protected all it may.
+    KeyUsedUp,
     /// A period was beyond a limit: what was measured, and the limit; milliseconds, or a share.
     Crossed(Measure, f64, f64),
     /// A period was within it again.
@@ -83,6 +87,8 @@ pub(super) struct Watched {
     /// Sum and number of the jitters seen in this period.
     jitters: (f64, u32),
     crossed: [bool; 3],
+    /// Packets refused because of a key that is used up, and whether there were any between the last two looks.
+    used_up: (u64, bool),
 }
 
 impl Watched {
@@ -96,6 +102,7 @@ impl Watched {
             lost_then: flow.received.lost,
             jitters: (0.0, 0),
             crossed: [false; 3],
+            used_up: (0, false),
         }
     }
 
@@ -110,6 +117,16 @@ impl Watched {
         if let Some(timeout) = rules.timeout.filter(|timeout| quiet >= *timeout) {
             findings.push(Finding::Quiet(timeout));
         }
+        let of_key = flow
+            .drops
+            .iter()
+            .find(|(reason, _)| reason == Refusal::KeyExhausted.name());
+        let of_key = of_key.map_or(0, |(_, count)| *count);
+        let is_used_up = of_key > self.used_up.0;
+        if is_used_up && !self.used_up.1 {
+            findings.push(Finding::KeyUsedUp);
+        }
+        self.used_up = (of_key, is_used_up);
         self.jitters.0 += flow.received.jitter_ms;
         self.jitters.1 += 1;
         if now.since(self.began) >= rules.period {
@@ -235,6 +252,22 @@ mod tests {
         assert_eq!(found[0], (79, Finding::Quiet(SECOND * 30)));
         // A leg that never says anything.
         assert_eq!(watch(30, talks_for(0), |_| Expected::Media).len(), 1);
+    }
+
+    #[test]
+    fn a_key_that_is_used_up_is_told_of_once_each_time() {
+        let refused = [0, 0, 40, 90, 140, 140, 140, 150, 150];
+        let flow = |second: u32| {
+            let mut flow = flow(u64::from(second) * 50, 0, 0.1, None);
+            let count = refused[second as usize];
+            flow.drops = vec![
+                ("srtp_authentication".to_owned(), u64::from(second)),
+                ("srtp_key_exhausted".to_owned(), count),
+            ];
+            flow
+        };
+        let found = watch(8, flow, |_| Expected::Media);
+        assert_eq!(found, [(2, Finding::KeyUsedUp), (7, Finding::KeyUsedUp)]);
     }
 
     #[test]

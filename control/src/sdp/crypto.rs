@@ -206,31 +206,26 @@ fn inline(suite: Suite, text: &str) -> Result<Keying, String> {
     }
     let mut parts = info.split('|');
     let key = parts.next().unwrap_or_default();
-    let mut mki = None;
+    let (mut mki, mut declared) = (None, None);
     for (place, part) in parts.enumerate() {
         match part.split_once(':') {
             Some((value, length)) if mki.is_none() => mki = Some(identifier(value, length)?),
-            None if place == 0 => lifetime(part)?,
+            None if place == 0 => declared = Some(lifetime(part)?),
             Some(_) | None => return Err("has more after its key than a lifetime and an MKI".to_owned()),
         }
     }
-    Keying::from_inline(suite, key, mki).map_err(|error| format!("is refused: {error}"))
+    let keying = Keying::from_inline(suite, key, mki).map_err(|error| format!("is refused: {error}"))?;
+    Ok(keying.with_lifetime(declared))
 }
 
-/// A number of packets, `2^20` or in digits. The far end sees to it that it sends no more; we protect no more than RFC 3711
-/// allows, and refuse what is beyond that.
-fn lifetime(text: &str) -> Result<(), String> {
-    let valid = match text.strip_prefix("2^") {
-        Some(power) => power.parse::<u8>().is_ok_and(|power| (1..=48).contains(&power)),
-        None => text
-            .parse::<u64>()
-            .is_ok_and(|packets| (1..=1 << 48).contains(&packets)),
+/// A number of packets, `2^20` or in digits: at most as many as RFC 3711 allows.
+fn lifetime(text: &str) -> Result<u64, String> {
+    let packets = match text.strip_prefix("2^") {
+        Some(power) => power.parse().ok().and_then(|power| 1u64.checked_shl(power)),
+        None => text.parse().ok(),
     };
-    if valid {
-        Ok(())
-    } else {
-        Err("has a lifetime that is none".to_owned())
-    }
+    let packets = packets.filter(|packets| (1..=1 << 48).contains(packets));
+    packets.ok_or_else(|| "has a lifetime that is none".to_owned())
 }
 
 fn identifier(value: &str, length: &str) -> Result<Mki, String> {
@@ -261,6 +256,9 @@ impl fmt::Display for Crypto {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { tag, keying } = self;
         write!(f, "crypto:{tag} {} inline:{}", keying.suite(), *keying.inline())?;
+        if let Some(packets) = keying.lifetime() {
+            write!(f, "|{packets}")?;
+        }
         match keying.mki() {
             Some(mki) => write!(f, "|{}:{}", mki.value(), mki.length()),
             None => Ok(()),
@@ -278,30 +276,41 @@ mod tests {
 
     #[test]
     fn lines_of_the_field() {
-        for (line, tag, suite, mki) in [
+        for (line, tag, suite, mki, lifetime) in [
             // RFC 4568 section 6.1, with a key of the right length.
             (
                 format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}|2^20|1:4"),
                 1,
                 Suite::AesCm128HmacSha1Tag80,
                 Mki::new(1, 4),
+                Some(1 << 20),
             ),
             (
                 format!("2 AES_CM_128_HMAC_SHA1_32 inline:{KEY}|2^48"),
                 2,
                 Suite::AesCm128HmacSha1Tag32,
                 None,
+                Some(1 << 48),
+            ),
+            (
+                format!("9 AES_CM_128_HMAC_SHA1_80 inline:{KEY}|4711"),
+                9,
+                Suite::AesCm128HmacSha1Tag80,
+                None,
+                Some(4711),
             ),
             (
                 format!("3 AES_CM_128_HMAC_SHA1_80 inline:{KEY}|1:1"),
                 3,
                 Suite::AesCm128HmacSha1Tag80,
                 Mki::new(1, 1),
+                None,
             ),
             (
                 format!("11 aes_cm_128_hmac_sha1_80 INLINE:{KEY} KDR=0 WSH=64 -X"),
                 11,
                 Suite::AesCm128HmacSha1Tag80,
+                None,
                 None,
             ),
             (
@@ -309,12 +318,14 @@ mod tests {
                 4,
                 Suite::AeadAes256Gcm,
                 None,
+                None,
             ),
         ] {
             let crypto = Crypto::parse(&line).unwrap();
+            let keying = &crypto.keying;
             assert_eq!(
-                (crypto.tag, crypto.keying.suite(), crypto.keying.mki()),
-                (tag, suite, mki),
+                (crypto.tag, keying.suite(), keying.mki(), keying.lifetime()),
+                (tag, suite, mki, lifetime),
                 "{line}"
             );
         }
@@ -333,6 +344,8 @@ mod tests {
                 "several keys",
             ),
             (format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}|2^49"), "lifetime"),
+            (format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}|2^64"), "lifetime"),
+            (format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}|0"), "lifetime"),
             (format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}|2^20|1:128"), "MKI"),
             (
                 format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY} UNENCRYPTED_SRTP"),
@@ -359,9 +372,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_line_is_read_as_it_was_written(place in 0usize..5, mki in any::<Option<u8>>()) {
+        fn a_line_is_read_as_it_was_written(
+            place in 0usize..5,
+            mki in any::<Option<u8>>(),
+            lifetime in prop::option::of(1u64..=1 << 48),
+        ) {
             let mki = mki.and_then(|value| Mki::new(value.into(), 2));
-            let crypto = Crypto { tag: 7, keying: Keying::random(Suite::ALL[place], mki) };
+            let keying = Keying::random(Suite::ALL[place], mki).with_lifetime(lifetime);
+            let crypto = Crypto { tag: 7, keying };
             let text = crypto.to_string();
             prop_assert_eq!(Crypto::parse(text.strip_prefix("crypto:").unwrap_or_default()), Ok(crypto));
         }

@@ -106,7 +106,7 @@ impl Prf {
 mod tests {
     use super::*;
     use crate::srtp::Suite;
-    use crate::srtp::vectors::hex;
+    use crate::srtp::tests::hex;
 
     #[test]
     fn the_keys_of_rfc_3711_and_rfc_6188() {

@@ -26,6 +26,9 @@ pub struct Keying {
     secret: Secret,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     mki: Option<Mki>,
+    /// Packets of either kind that it is to protect at most, if whoever announced it has said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lifetime: Option<u64>,
 }
 
 /// Key and salt, one after the other.
@@ -75,7 +78,12 @@ impl Keying {
             length: suite.key_len() + suite.salt_len(),
         };
         rand::rng().fill_bytes(&mut secret.bytes[..secret.length]);
-        Self { suite, secret, mki }
+        Self {
+            suite,
+            secret,
+            mki,
+            lifetime: None,
+        }
     }
 
     /// The key that `inline` is the base64 of: master key and salt, one after the other (RFC 4568 section 6.1).
@@ -97,7 +105,33 @@ impl Keying {
             return Err(BadKey::Length { suite, wanted });
         }
         let secret = Secret::new(bytes).ok_or(BadKey::Length { suite, wanted })?;
-        Ok(Self { suite, secret, mki })
+        Ok(Self {
+            suite,
+            secret,
+            mki,
+            lifetime: None,
+        })
+    }
+
+    /// The same key, which is to protect so many packets of either kind at most (RFC 4568 section 6.1); as many as RFC 3711
+    /// allows if nothing was said.
+    #[must_use]
+    pub fn with_lifetime(self, lifetime: Option<u64>) -> Self {
+        Self { lifetime, ..self }
+    }
+
+    /// How many packets of either kind it is to protect at most, if that was said.
+    pub fn lifetime(&self) -> Option<u64> {
+        self.lifetime
+    }
+
+    pub(super) fn set_lifetime(&mut self, lifetime: Option<u64>) {
+        self.lifetime = lifetime;
+    }
+
+    /// Whether it is the same key under the same name, whatever its lifetime: a stream under it goes on where it is.
+    pub fn is_same_key(&self, other: &Self) -> bool {
+        (self.suite, &self.secret, self.mki) == (other.suite, &other.secret, other.mki)
     }
 
     /// The same key, with an identifier as long as the other side's, if that has one: who announces one wants one (RFC 4568
@@ -141,6 +175,7 @@ impl fmt::Debug for Keying {
         f.debug_struct("Keying")
             .field("suite", &self.suite)
             .field("mki", &self.mki)
+            .field("lifetime", &self.lifetime)
             .finish_non_exhaustive()
     }
 }

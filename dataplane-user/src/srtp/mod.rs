@@ -6,7 +6,8 @@
 //!
 //! From the outside in:
 //! - `suite`, `keys`: what the two ends agree on by SDP (RFC 4568): the crypto suite, and a master key for each direction;
-//! - `context`: a direction of a leg, with the streams in it; `two`: packets of two legs at a time;
+//! - `context`: a direction of a leg, with the streams in it; `grace`: what was in force before a change of keys; `two`:
+//!   packets of two legs at a time;
 //! - `streams`: where each SSRC is in its sequence: rollover counter and replay window;
 //! - `refusal`: why a packet was not taken, a closed set;
 //! - `packet`: where in a packet what lies;
@@ -17,6 +18,7 @@
 mod context;
 mod derive;
 mod gcm;
+mod grace;
 mod keys;
 mod packet;
 mod portable;
@@ -25,14 +27,14 @@ mod refusal;
 mod stitched;
 mod streams;
 mod suite;
+#[cfg(test)]
+mod tests;
 mod transform;
 mod two;
-#[cfg(test)]
-mod vectors;
 
-pub use context::{Inbound, Outbound, Srtp};
+pub use context::{Begun, Inbound, Outbound, Srtp};
 pub use keys::{BadKey, Keying, LONGEST_MKI, Mki, SrtpKeys};
 pub use packet::{Kind, MAX_OVERHEAD};
 pub use refusal::Refusal;
 pub use suite::Suite;
-pub use two::{Incoming, Outgoing, protect_two, unprotect_two};
+pub use two::{Incoming, Outgoing, finish_two, unprotect_two};

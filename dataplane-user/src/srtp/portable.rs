@@ -166,7 +166,7 @@ pub(super) fn xor(text: &mut [u8], keystream: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::srtp::vectors::hex;
+    use crate::srtp::tests::hex;
 
     #[test]
     fn the_tag_is_that_of_rfc_2202() {

@@ -28,6 +28,8 @@ struct Stream {
 pub(super) struct Streams {
     streams: [Stream; STREAMS],
     count: usize,
+    /// Packets in all.
+    taken: u64,
 }
 
 /// The place of a packet in its stream, before it is known to be genuine.
@@ -48,7 +50,14 @@ impl Streams {
                 seen: 0,
             }; STREAMS],
             count: 0,
+            taken: 0,
         }
+    }
+
+    /// Genuine packets so far, of all streams.
+    #[inline]
+    pub(super) fn taken(&self) -> u64 {
+        self.taken
     }
 
     /// The place of an RTP packet: of the three that its sequence number can stand for, the one nearest to the newest.
@@ -89,6 +98,7 @@ impl Streams {
         let Some(stream) = self.streams.get_mut(place.stream) else {
             return;
         };
+        self.taken += 1;
         if place.stream >= self.count {
             self.count = place.stream + 1;
             *stream = Stream {

@@ -16,6 +16,7 @@
 //! - `stats`: what a leg has come to, readable from any thread.
 //! - `guard`: SRTP on the wire of a leg.
 //! - `inlet`: what comes past the network stack.
+//! - `opening`: the way of all that comes to the residents, past SRTP.
 //! - `wire`: how packets leave, those of many legs together.
 //! - `ports`, `clock`, `io`: the operating system. Only `io` has unsafe code.
 
@@ -26,6 +27,7 @@ mod guard;
 mod inlet;
 mod io;
 mod leg;
+mod opening;
 mod pool;
 mod ports;
 mod pulse;

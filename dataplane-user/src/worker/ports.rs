@@ -1,13 +1,16 @@
 //! A leg's port pair as the worker holds it: registered with the worker's poll.
 
+use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
 
 use mio::net::UdpSocket;
 use mio::{Interest, Registry, Token};
 use voxlane_common::rtcp;
 
-use super::guard::Guard;
+use super::guard::{Guard, Manner};
 use super::io::Sockets;
 use super::wire::{Envelope, Unsent, Wire};
 pub(super) use crate::srtp::Kind;
@@ -19,7 +22,8 @@ pub(super) struct Ports {
     rtcp: UdpSocket,
     local_rtp: SocketAddr,
     tos: u8,
-    guard: Guard,
+    /// Shared with the wire while that has a packet of this leg which is still to be protected.
+    guard: Rc<RefCell<Guard>>,
     wire: Wire,
     /// When what is sent is to leave, ns on the monotonic clock; at once if not.
     departs: Option<u64>,
@@ -35,7 +39,7 @@ impl Ports {
             rtp: UdpSocket::from_std(sockets.rtp),
             rtcp: UdpSocket::from_std(sockets.rtcp),
             tos: sockets.tos,
-            guard: sockets.guard,
+            guard: Rc::new(RefCell::new(sockets.guard)),
             wire: wire.clone(),
             departs: None,
             unsent: Default::default(),
@@ -66,48 +70,90 @@ impl Ports {
     }
 
     /// SRTP with these keys from now on, or none.
-    pub(super) fn set_keys(&mut self, keys: Option<&SrtpKeys>) {
-        self.guard.set_keys(keys);
+    pub(super) fn set_keys(&mut self, keys: Option<&SrtpKeys>, now: Duration) {
+        // What leaves before that leaves under the keys before.
+        self.wire.finish();
+        self.guard.borrow_mut().set_keys(keys, now);
     }
 
-    /// Takes SRTP's protection off what has arrived, if this leg has it; its length then. What looks like RTCP is taken for
-    /// it on either port: with rtcp-mux it is, and without it is nothing (RFC 5761 section 4).
+    /// How packets that arrive are to be rid of their protection.
+    pub(super) fn opens(&self) -> Manner {
+        self.guard.borrow().opens()
+    }
+
+    /// Takes SRTP's protection off what has arrived, if this leg has it; its length then.
     ///
     /// # Errors
     /// It is not to be used; it is counted.
-    pub(super) fn unprotect(&mut self, kind: Kind, datagram: &mut [u8]) -> Result<usize, Refusal> {
-        let kind = match datagram {
-            [first, second, ..] if rtcp::is_rtcp(*first, *second) => Kind::Rtcp,
-            _ => kind,
-        };
-        self.guard.unprotect(kind, datagram)
+    pub(super) fn unprotect(&self, kind: Kind, datagram: &mut [u8], now: Duration) -> Result<usize, Refusal> {
+        let kind = kind_of(kind, datagram);
+        self.guard.borrow_mut().unprotect(kind, datagram, now)
     }
 
-    /// Protects the packet in the first `length` bytes, if this leg has SRTP; its length then.
+    /// [`Self::unprotect`] of what has arrived at two legs.
+    pub(super) fn unprotect_two(
+        [(a, kind_a, datagram_a), (b, kind_b, datagram_b)]: [(&Self, Kind, &mut [u8]); 2],
+        now: Duration,
+    ) -> [Result<usize, Refusal>; 2] {
+        let (mut a, mut b) = (a.guard.borrow_mut(), b.guard.borrow_mut());
+        let [kind_a, kind_b] = [kind_of(kind_a, datagram_a), kind_of(kind_b, datagram_b)];
+        Guard::unprotect_two([(&mut a, kind_a, datagram_a), (&mut b, kind_b, datagram_b)], now)
+    }
+
+    /// Sends a packet by the socket of `by`, protected if this leg has SRTP; whether it was taken. It is the first `length`
+    /// bytes of `buffer`, which has room for what SRTP adds.
     ///
     /// # Errors
-    /// It is not to be sent; it is counted.
-    pub(super) fn protect(&mut self, kind: Kind, buffer: &mut [u8], length: usize) -> Result<usize, Refusal> {
-        self.guard.protect(kind, buffer, length)
+    /// If SRTP refuses it; it is counted.
+    pub(super) fn send_in_place(
+        &self,
+        (kind, by): (Kind, Kind),
+        (buffer, length): (&mut [u8], usize),
+        to: SocketAddr,
+    ) -> Result<bool, Refusal> {
+        let unsent = counter(&self.unsent, kind);
+        let envelope = self.envelope(by, to);
+        if let Some(packet) = buffer.get(..length)
+            && let Some(done) = self.send_in_pairs((kind, packet), &envelope, unsent)
+        {
+            return done.map(|()| true);
+        }
+        let length = self.guard.borrow_mut().protect(kind, buffer, length)?;
+        let packet = buffer.get(..length).unwrap_or_default();
+        Ok(self.wire.send(self.socket(by), &envelope, packet, unsent))
     }
 
     /// Sends a packet by the socket of `by`, protected if this leg has SRTP; whether it was taken.
-    pub(super) fn send(&mut self, kind: Kind, by: Kind, packet: &[u8], to: SocketAddr) -> bool {
+    pub(super) fn send(&self, kind: Kind, by: Kind, packet: &[u8], to: SocketAddr) -> bool {
+        let unsent = counter(&self.unsent, kind);
         let envelope = self.envelope(by, to);
-        let socket = match by {
-            Kind::Rtp => &self.rtp,
-            Kind::Rtcp => &self.rtcp,
-        };
-        match self.guard.sealed(kind, packet) {
-            Ok(packet) => self.wire.send(socket, &envelope, packet, counter(&self.unsent, kind)),
-            Err(_) => false,
+        let socket = self.socket(by);
+        if self.guard.borrow().seals() == Manner::Clear {
+            return self.wire.send(socket, &envelope, packet, unsent);
         }
+        let sent = match self.send_in_pairs((kind, packet), &envelope, unsent) {
+            Some(done) => done.map(|()| true),
+            None => {
+                let packet = (kind, packet);
+                self.wire.send_copy(socket, &envelope, packet, &self.guard, unsent)
+            }
+        };
+        // SRTP has counted what it refused.
+        sent.unwrap_or(false)
     }
 
-    /// Sends what is protected already, if this leg has SRTP; whether it was taken.
-    pub(super) fn send_sealed(&self, kind: Kind, by: Kind, packet: &[u8], to: SocketAddr) -> bool {
-        let unsent = counter(&self.unsent, kind);
-        self.wire.send(self.socket(by), &self.envelope(by, to), packet, unsent)
+    /// `None` if packets of this leg do not leave together with others.
+    fn send_in_pairs(
+        &self,
+        packet: (Kind, &[u8]),
+        envelope: &Envelope,
+        unsent: &Unsent,
+    ) -> Option<Result<(), Refusal>> {
+        let seals = self.guard.borrow().seals();
+        match seals {
+            Manner::Pairs => self.wire.send_in_pairs(envelope, packet, &self.guard, unsent),
+            Manner::Clear | Manner::Alone => None,
+        }
     }
 
     /// Packets of this kind that were taken and not sent, since this was asked last.
@@ -135,12 +181,13 @@ impl Ports {
     }
 
     /// Packets that SRTP has refused so far, in the order of [`Refusal::ALL`].
-    pub(super) fn refused(&self) -> &[u64; Refusal::COUNT] {
-        self.guard.refused()
+    pub(super) fn refused(&self) -> [u64; Refusal::COUNT] {
+        *self.guard.borrow().refused()
     }
 
     /// Gives the sockets away, with what waits in them.
     pub(super) fn into_sockets(mut self, registry: &Registry) -> Sockets {
+        // Nobody else has its guard then.
         self.flush();
         for socket in [&mut self.rtp, &mut self.rtcp] {
             if let Err(error) = registry.deregister(socket) {
@@ -151,7 +198,7 @@ impl Ports {
             rtp: self.rtp.into(),
             rtcp: self.rtcp.into(),
             tos: self.tos,
-            guard: self.guard,
+            guard: self.guard.take(),
         }
     }
 
@@ -159,6 +206,14 @@ impl Ports {
     pub(super) fn register(&mut self, registry: &Registry, rtp: Token, rtcp: Token) -> io::Result<()> {
         registry.register(&mut self.rtp, rtp, Interest::READABLE)?;
         registry.register(&mut self.rtcp, rtcp, Interest::READABLE)
+    }
+}
+
+/// What looks like RTCP is taken for it on either port: with rtcp-mux it is, and without it is nothing (RFC 5761 section 4).
+fn kind_of(kind: Kind, datagram: &[u8]) -> Kind {
+    match datagram {
+        [first, second, ..] if rtcp::is_rtcp(*first, *second) => Kind::Rtcp,
+        _ => kind,
     }
 }
 

@@ -19,6 +19,7 @@ use voxlane_common::splice::Continuity;
 
 use super::clock::Clock;
 use super::command::{NewRelay, Parted, RelayLeg};
+use super::opening::Opened;
 use super::ports::{Kind, Ports};
 use super::stats::LegStats;
 use super::wire::Wire;
@@ -225,9 +226,10 @@ impl RelayPair {
     }
 
     fn program(&mut self) {
+        let now = self.clock.now();
         for (index, session) in self.sessions.iter().enumerate() {
-            self.ports[index].set_keys(session.srtp.as_ref());
-            self.stats[index].set_refused(self.ports[index].refused());
+            self.ports[index].set_keys(session.srtp.as_ref(), now);
+            self.stats[index].set_refused(&self.ports[index].refused());
         }
         let [a, b] = &self.ports;
         let [session_a, session_b] = &self.sessions;
@@ -260,7 +262,7 @@ impl RelayPair {
         &mut self,
         side: Side,
         kind: Kind,
-        (buffer, length): (&mut [u8], usize),
+        Opened { buffer, length }: Opened<'_>,
         from: SocketAddr,
         now: Duration,
     ) {
@@ -268,7 +270,7 @@ impl RelayPair {
         self.take_back_unsent(side.other());
         self.stats[here].on_received();
         self.poll_keys(now);
-        let Ok(length) = self.ports[here].unprotect(kind, &mut buffer[..length]) else {
+        let Ok(length) = length else {
             self.publish_refused(here);
             return;
         };
@@ -304,7 +306,7 @@ impl RelayPair {
             match decision.verdict {
                 // Counted by the decision, or nobody's.
                 Verdict::Drop(_) | Verdict::NoFlow | Verdict::Worker => {}
-                Verdict::Forward(forward) => match send(&mut self.ports[there], kind, &forward, (buffer, length)) {
+                Verdict::Forward(forward) => match send(&self.ports[there], kind, &forward, (buffer, length)) {
                     Ok(()) => state.on_forwarded(),
                     Err(NotSent::Dropped(reason)) => state.on_dropped(reason),
                     Err(NotSent::Refused) => self.publish_refused(there),
@@ -352,7 +354,7 @@ impl RelayPair {
 
     /// What SRTP has refused on a leg's wire, of what arrived and of what was to be sent.
     fn publish_refused(&self, index: usize) {
-        self.stats[index].set_refused(self.ports[index].refused());
+        self.stats[index].set_refused(&self.ports[index].refused());
     }
 
     fn publish(&self, side: Side) {
@@ -372,7 +374,7 @@ enum NotSent {
 }
 
 fn send(
-    ports: &mut Ports,
+    ports: &Ports,
     kind: Kind,
     forward: &Forward,
     (buffer, datagram_length): (&mut [u8], usize),
@@ -390,18 +392,15 @@ fn send(
         .filter(|head| head.len() == length)
         .ok_or(dropped(DropReason::TooShort))?;
     head.copy_from_slice(&bytemuck::bytes_of(&forward.head)[..length]);
-    let sent_length = ports
-        .protect(kind, buffer, datagram_length)
-        .map_err(|_| NotSent::Refused)?;
     // Of a leg on which RTP and RTCP share a port, both leave by it.
     let by = if forward.headers.source == TransportAddress::new(ports.local_rtp()) {
         Kind::Rtp
     } else {
         kind
     };
-    if ports.send_sealed(kind, by, &buffer[..sent_length], destination) {
-        Ok(())
-    } else {
-        Err(dropped(DropReason::NoRoute))
+    match ports.send_in_place((kind, by), (buffer, datagram_length), destination) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(dropped(DropReason::NoRoute)),
+        Err(_) => Err(NotSent::Refused),
     }
 }

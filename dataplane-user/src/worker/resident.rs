@@ -10,6 +10,7 @@ use mio::net::UdpSocket;
 use super::bridge::Bridge;
 use super::command::{Parted, Parting};
 use super::leg::{AgentLeg, Voice};
+use super::opening::Opened;
 use super::ports::{Kind, Ports};
 use super::relay::{RelayPair, Side};
 use super::token::Source;
@@ -55,40 +56,39 @@ impl Resident {
 
     /// Where packets of one of its sockets arrive, if it has it and takes them.
     pub(super) fn local(&self, side: Side, kind: Kind) -> Option<SocketAddr> {
-        match self {
-            Self::Relay(pair) if !pair.is_paused() => Some(pair.ports(side).local(kind)),
-            Self::Bridge(pair) if !pair.is_paused() => Some(pair.ports(side).local(kind)),
-            Self::Leg(leg) if side == Side::A => Some(leg.local(kind)),
-            Self::Relay(_) | Self::Bridge(_) | Self::Leg(_) | Self::Closing(..) => None,
-        }
+        self.taking(side).map(|ports| ports.local(kind))
     }
 
-    /// One of its sockets, if it has it.
+    /// One of its sockets, if it has it and takes what arrives.
     pub(super) fn socket(&self, side: Side, kind: Kind) -> Option<&UdpSocket> {
+        self.taking(side).map(|ports| ports.socket(kind))
+    }
+
+    /// The sockets of one of its legs, unless packets are to be left in them.
+    fn taking(&self, side: Side) -> Option<&Ports> {
         match self {
             Self::Relay(pair) if pair.is_paused() => None,
-            Self::Relay(pair) => Some(pair.ports(side).socket(kind)),
             Self::Bridge(pair) if pair.is_paused() => None,
-            Self::Bridge(pair) => Some(pair.ports(side).socket(kind)),
-            Self::Leg(leg) => Some(leg.socket(kind)),
-            Self::Closing(..) => None,
+            _ => self.ports(side),
         }
     }
 
-    /// Handles one datagram that arrived at one of its sockets: the first `length` bytes of a buffer that has room for what
-    /// SRTP adds.
-    pub(super) fn on_datagram(
-        &mut self,
-        side: Side,
-        kind: Kind,
-        (buffer, length): (&mut [u8], usize),
-        from: SocketAddr,
-        now: Duration,
-    ) {
+    /// The sockets of one of its legs, if it has it.
+    pub(super) fn ports(&self, side: Side) -> Option<&Ports> {
         match self {
-            Self::Relay(pair) => pair.on_datagram(side, kind, (buffer, length), from, now),
-            Self::Bridge(pair) => pair.on_datagram(side, kind, &mut buffer[..length], from, now),
-            Self::Leg(leg) => leg.on_datagram(kind, &mut buffer[..length], from, now),
+            Self::Relay(pair) => Some(pair.ports(side)),
+            Self::Bridge(pair) => Some(pair.ports(side)),
+            Self::Leg(leg) if side == Side::A => Some(leg.ports()),
+            Self::Leg(_) | Self::Closing(..) => None,
+        }
+    }
+
+    /// Handles one datagram that arrived at one of its sockets.
+    pub(super) fn on_datagram(&mut self, side: Side, kind: Kind, opened: Opened<'_>, from: SocketAddr, now: Duration) {
+        match self {
+            Self::Relay(pair) => pair.on_datagram(side, kind, opened, from, now),
+            Self::Bridge(pair) => pair.on_datagram(side, kind, opened, from, now),
+            Self::Leg(leg) => leg.on_datagram(kind, opened, from, now),
             Self::Closing(..) => {}
         }
     }

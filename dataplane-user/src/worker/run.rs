@@ -16,6 +16,7 @@ use super::command::{Command, NewLeg, NewRelay, Parted, Parting, Released, Remov
 use super::inlet::{Arrival, Inlet};
 use super::io::{LONGEST_QUEUE, Received, receive_from};
 use super::leg::{AgentLeg, Voice};
+use super::opening::{Opening, Place};
 use super::ports::{Kind, Ports};
 use super::pulse::{IDLE, Pulse};
 use super::relay::{RelayPair, Side};
@@ -72,6 +73,7 @@ pub(super) struct Worker {
     ready: Vec<Token>,
     datagram: Box<[u8]>,
     inlet: Inlet,
+    opening: Opening,
     wire: Wire,
     /// When what can wait was looked after last.
     tidied: Duration,
@@ -114,6 +116,7 @@ impl Worker {
             ready: Vec::with_capacity(EVENTS),
             datagram: vec![0; DATAGRAM].into_boxed_slice(),
             inlet: Inlet::default(),
+            opening: Opening::new(),
             wire: Wire::new(),
             tidied: Duration::ZERO,
             due: Vec::new(),
@@ -369,6 +372,7 @@ impl Worker {
     fn empty(&mut self, token: Token) {
         let mut turns = 0..LONGEST_QUEUE / BURST;
         let emptied = turns.any(|_| !self.receive_from(token));
+        self.opening.finish(&mut self.residents, self.clock);
         if !emptied {
             // A flood must not keep the others waiting.
             self.ready.push(token);
@@ -443,6 +447,7 @@ impl Worker {
                 self.ready.swap_remove(place);
             }
         }
+        self.opening.finish(&mut self.residents, self.clock);
     }
 
     /// Takes at most [`BURST`] datagrams from one descriptor; whether there may be more.
@@ -451,26 +456,27 @@ impl Worker {
             return self.receive_frames(place);
         }
         let (key, source) = Source::of(token);
-        // The resident may have left since.
-        let Some(resident) = self.residents.get_mut(key) else {
-            return false;
-        };
         let (side, kind) = match source {
             Source::Port(side, kind) => (side, kind),
             Source::Agent => {
-                resident.on_agent(self.clock.now());
-                resident.settle(self.poll.registry(), key);
+                // The resident may have left since.
+                if let Some(resident) = self.residents.get_mut(key) {
+                    resident.on_agent(self.clock.now());
+                    resident.settle(self.poll.registry(), key);
+                }
                 return false;
             }
         };
         for _ in 0..BURST {
-            let Some(socket) = resident.socket(side, kind) else {
+            let resident = self.residents.get(key);
+            let Some(socket) = resident.and_then(|resident| resident.socket(side, kind)) else {
                 return false;
             };
             match receive_from(socket, &mut self.datagram) {
                 Received::Datagram(length, from) => {
-                    let now = self.clock.now();
-                    resident.on_datagram(side, kind, (&mut self.datagram, length), from, now);
+                    let at = Place { key, side, kind };
+                    let packet = (&mut self.datagram[..], length);
+                    self.opening.take(&mut self.residents, at, packet, from, self.clock);
                 }
                 Received::Nothing => return false,
                 Received::Error => {}
@@ -483,12 +489,13 @@ impl Worker {
     fn receive_frames(&mut self, place: usize) -> bool {
         let Self {
             inlet,
+            opening,
             residents,
             clock,
             ..
         } = self;
         inlet.receive(place, BURST, clock.now(), |inlet, arrival| {
-            deliver(inlet, residents, *clock, arrival)
+            deliver(inlet, opening, residents, *clock, arrival)
         })
     }
 
@@ -496,11 +503,15 @@ impl Worker {
     fn take_early(&mut self) {
         let Self {
             inlet,
+            opening,
             residents,
             clock,
             ..
         } = self;
-        inlet.offer_early(clock.now(), |inlet, arrival| deliver(inlet, residents, *clock, arrival));
+        inlet.offer_early(clock.now(), |inlet, arrival| {
+            deliver(inlet, opening, residents, *clock, arrival)
+        });
+        opening.finish(residents, *clock);
     }
 
     /// Looks after what can wait.
@@ -554,17 +565,24 @@ impl Worker {
     }
 }
 
-/// Gives a packet to the resident whose it is; whether it is anybody's.
-fn deliver(inlet: &Inlet, residents: &mut Slab<Resident>, clock: Clock, arrival: Arrival<'_>) -> bool {
+/// Puts a packet on its way to the resident whose it is; whether it is anybody's.
+fn deliver(
+    inlet: &Inlet,
+    opening: &mut Opening,
+    residents: &mut Slab<Resident>,
+    clock: Clock,
+    arrival: Arrival<'_>,
+) -> bool {
     let Some((key, Source::Port(side, kind))) = inlet.owner(arrival.local).map(Source::of) else {
         return false;
     };
-    let resident = residents.get_mut(key);
     // Another may have the key since.
-    let Some(resident) = resident.filter(|resident| resident.local(side, kind) == Some(arrival.local)) else {
+    let local = residents.get(key).and_then(|resident| resident.local(side, kind));
+    if local != Some(arrival.local) {
         return false;
-    };
-    resident.on_datagram(side, kind, arrival.packet, arrival.from, clock.now());
+    }
+    let at = Place { key, side, kind };
+    opening.take(residents, at, arrival.packet, arrival.from, clock);
     true
 }
 

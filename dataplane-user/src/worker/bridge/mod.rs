@@ -28,6 +28,7 @@ use self::outlet::{Key, Outlet, Sink};
 use super::clock::Clock;
 use super::command::{Left, NewRelay, Parted, Parting, RelayLeg};
 use super::leg::{Arrived, Content, Line, Marker};
+use super::opening::Opened;
 use super::ports::{Kind, Ports};
 use super::relay::{Side, Taking};
 use super::stats::LegStats;
@@ -219,13 +220,13 @@ impl Bridge {
     }
 
     /// Handles one datagram that arrived at `side`.
-    pub(super) fn on_datagram(&mut self, side: Side, kind: Kind, datagram: &mut [u8], from: SocketAddr, now: Duration) {
+    pub(super) fn on_datagram(&mut self, side: Side, kind: Kind, opened: Opened<'_>, from: SocketAddr, now: Duration) {
         let [a, b] = &mut self.legs;
         let (here, there) = match side {
             Side::A => (a, b),
             Side::B => (b, a),
         };
-        let Some(datagram) = here.line.unprotect(kind, datagram) else {
+        let Some(datagram) = here.line.opened(opened) else {
             return;
         };
         let Some(Arrived {

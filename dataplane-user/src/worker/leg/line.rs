@@ -22,6 +22,7 @@ use crate::media_plane::{Pacing, RtcpPort, Session};
 use crate::reception::{Figures, Inserted, Kind as Carries};
 use crate::worker::clock::Clock;
 use crate::worker::command::Left;
+use crate::worker::opening::Opened;
 use crate::worker::ports::{Kind, Ports};
 use crate::worker::stats::LegStats;
 
@@ -168,9 +169,9 @@ impl Line {
             self.rtp_latch = Latch::default();
             self.rtcp_latch = Latch::default();
         }
-        self.ports.set_keys(session.srtp.as_ref());
+        self.ports.set_keys(session.srtp.as_ref(), self.clock.now());
         if let Some(stats) = self.stats.get(self.place) {
-            stats.set_refused(self.ports.refused());
+            stats.set_refused(&self.ports.refused());
         }
         self.session = Some(session);
     }
@@ -193,16 +194,15 @@ impl Line {
         receives(session.direction).then_some(session.codec)
     }
 
-    /// What has arrived without SRTP's protection; `None` if it was refused.
-    pub(in crate::worker) fn unprotect<'a>(&mut self, kind: Kind, datagram: &'a mut [u8]) -> Option<&'a [u8]> {
-        let taken = self.ports.unprotect(kind, datagram);
-        if taken.is_err()
+    /// What has arrived, if SRTP has not refused it.
+    pub(in crate::worker) fn opened<'a>(&self, opened: Opened<'a>) -> Option<&'a [u8]> {
+        if opened.length.is_err()
             && let Some(stats) = self.stats.get(self.place)
         {
             stats.on_received();
-            stats.set_refused(self.ports.refused());
+            stats.set_refused(&self.ports.refused());
         }
-        datagram.get(..taken.ok()?)
+        opened.buffer.get(..opened.length.ok()?)
     }
 
     /// Takes one datagram; a packet that is to be heard, if it is one.

@@ -16,7 +16,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mio::net::UdpSocket;
 use mio::{Registry, Token};
 
 use self::ear::{Codecs, Ear};
@@ -28,6 +27,7 @@ pub(super) use self::voice::Voice;
 use super::Settings;
 use super::clock::Clock;
 use super::command::Left;
+use super::opening::Opened;
 use super::ports::{Kind, Ports};
 use super::stats::LegStats;
 use super::wheel::Wheel;
@@ -96,17 +96,12 @@ impl AgentLeg {
         self.voice.endpoint()
     }
 
-    /// Where packets of one of its sockets arrive.
-    pub(super) fn local(&self, kind: Kind) -> SocketAddr {
-        self.line.ports().local(kind)
-    }
-
-    /// One of its sockets.
-    pub(super) fn socket(&self, kind: Kind) -> &UdpSocket {
-        self.line.ports().socket(kind)
-    }
-
     /// Its sockets.
+    pub(super) fn ports(&self) -> &Ports {
+        self.line.ports()
+    }
+
+    /// Its sockets, to register them.
     pub(super) fn ports_mut(&mut self) -> &mut Ports {
         self.line.ports_mut()
     }
@@ -132,8 +127,8 @@ impl AgentLeg {
     }
 
     /// Handles one datagram.
-    pub(super) fn on_datagram(&mut self, kind: Kind, datagram: &mut [u8], from: SocketAddr, now: Duration) {
-        let Some(datagram) = self.line.unprotect(kind, datagram) else {
+    pub(super) fn on_datagram(&mut self, kind: Kind, opened: Opened<'_>, from: SocketAddr, now: Duration) {
+        let Some(datagram) = self.line.opened(opened) else {
             return;
         };
         if let Some(arrived) = self.line.on_datagram(kind, datagram, from, now) {

@@ -18,7 +18,7 @@ use crate::worker::io::{Message, keep_times, send_all};
 const MOST: usize = 64;
 
 /// Longest payload that is batched; a longer one, of which there are none in telephony, goes by its leg's socket.
-const LONGEST: usize = 2048;
+pub(super) const LONGEST: usize = 2048;
 
 /// What the system may hold of a worker's packets, bytes: what all its legs' sockets could hold together.
 const SEND_BUFFER: usize = 4 << 20;
@@ -77,6 +77,11 @@ impl Batch {
         slot.unsent = Some(unsent.clone());
         line.used += 1;
         Took::Yes
+    }
+
+    /// Whether packets from this address can be taken.
+    pub(super) fn has_line(&mut self, local: IpAddr) -> bool {
+        self.line(local).is_some()
     }
 
     /// Sends what waits.
