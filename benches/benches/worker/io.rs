@@ -1,7 +1,8 @@
 //! What it costs a worker to get packets and to send them on: by sockets of the network stack, and by AF_XDP.
 //!
 //! A whole data plane in a namespace relays calls in its worker lane between two others, over virtual interfaces: first
-//! untouched, where a packet's way in and out is nearly all there is to do, then between PCMU and G.722. What counts is the
+//! untouched, where a packet's way in and out is nearly all there is to do, then with SRTP on both legs, with keys of their
+//! own, then between PCMU and G.722. What counts is the
 //! time that the worker's thread was on its core, as the system counts it (`schedstat`), system calls included. The kernel's
 //! part in receiving is done where the sender of a packet runs, in either way: so the time of the generator's thread is shown
 //! beside it.
@@ -22,6 +23,7 @@ use voxlane_dataplane::media_plane::{
 };
 use voxlane_dataplane::plane::{IoChoice, KernelChoice, Plane, PlaneConfig, Rules};
 use voxlane_dataplane::reception::Limits;
+use voxlane_dataplane::srtp::{Keying, Kind, MAX_OVERHEAD, Outbound, SrtpKeys, Suite};
 use voxlane_tests::namespace::Namespace;
 
 /// Calls that run at once: as many as one core can be the far ends of.
@@ -41,7 +43,19 @@ struct End {
     socket: UdpSocket,
     to: SocketAddr,
     packet: Vec<u8>,
+    /// What protects what it sends, if it has SRTP.
+    srtp: Option<Outbound>,
     received: u64,
+}
+
+/// What the calls are.
+#[derive(Clone, Copy)]
+struct Calls {
+    name: &'static str,
+    /// Of the callees; callers have PCMU.
+    codec: Codec,
+    /// Of all legs.
+    srtp: Option<Suite>,
 }
 
 /// A gateway with calls.
@@ -68,9 +82,32 @@ struct Busy {
 
 /// Adds the rows.
 pub fn measure(report: &mut Report) -> Result<()> {
-    let codecs = [Codec::Pcmu, Codec::G722];
-    for (name, codec) in ["relayed", "transcoded"].into_iter().zip(codecs) {
-        let [sockets, express] = [IoChoice::Sockets, IoChoice::AfXdp].map(|io| packet(io, codec));
+    let relayed = Calls {
+        name: "relayed",
+        codec: Codec::Pcmu,
+        srtp: None,
+    };
+    let kinds = [
+        relayed,
+        Calls {
+            name: "relayed from SRTP to SRTP (AES_CM_128_HMAC_SHA1_80)",
+            srtp: Some(Suite::AesCm128HmacSha1Tag80),
+            ..relayed
+        },
+        Calls {
+            name: "relayed from SRTP to SRTP (AEAD_AES_128_GCM)",
+            srtp: Some(Suite::AeadAes128Gcm),
+            ..relayed
+        },
+        Calls {
+            name: "transcoded",
+            codec: Codec::G722,
+            srtp: None,
+        },
+    ];
+    for calls in kinds {
+        let Calls { name, codec, srtp } = calls;
+        let [sockets, express] = [IoChoice::Sockets, IoChoice::AfXdp].map(|io| packet(io, calls));
         let (sockets, express) = (sockets?, express?);
         let ns = |time: Duration| time.as_nanos() as f64;
         let row = |what: &str, time: Duration| Row::new(format!("packet {name} by a worker, {what}"), ns(time), "ns");
@@ -83,9 +120,9 @@ pub fn measure(report: &mut Report) -> Result<()> {
             whole(express),
         );
         report.add(all.against(ns(whole(sockets))));
-        if codec == Codec::G722 {
+        if codec == Codec::G722 || srtp.is_some() {
             let calls = |time: Duration| 1.0 / (100.0 * time.as_secs_f64());
-            let name = format!("transcoded calls a core by AF_XDP, against sockets ({CALLS} at once)");
+            let name = format!("calls {name} a core by AF_XDP, against sockets ({CALLS} at once)");
             report.add(Row::new(name, calls(express.worker), "").against(calls(sockets.worker)));
         }
     }
@@ -93,8 +130,8 @@ pub fn measure(report: &mut Report) -> Result<()> {
 }
 
 /// What one packet costs.
-fn packet(io: IoChoice, codec: Codec) -> Result<Busy> {
-    let mut bed = bed(io, codec)?;
+fn packet(io: IoChoice, calls: Calls) -> Result<Busy> {
+    let mut bed = bed(io, calls)?;
     send(&mut bed.ends, 0..WARM_UP)?;
     let before = busy()?;
     send(&mut bed.ends, WARM_UP..WARM_UP + MEASURED)?;
@@ -118,7 +155,7 @@ fn packet(io: IoChoice, codec: Codec) -> Result<Busy> {
     })
 }
 
-fn bed(io: IoChoice, codec: Codec) -> Result<Bed> {
+fn bed(io: IoChoice, calls: Calls) -> Result<Bed> {
     let [gateway, caller, callee] = [(), (), ()].map(|()| Namespace::new());
     gateway.sh("ip link add g0 type veth peer name e0
          ip link add g1 type veth peer name e1");
@@ -159,18 +196,23 @@ fn bed(io: IoChoice, codec: Codec) -> Result<Bed> {
     let plane = gateway.run(move || Plane::start(config, events))?;
     let mut ends = Vec::new();
     for call in 0..CALLS {
-        let legs = [(&caller, "10.200.1", Codec::Pcmu), (&callee, "10.200.2", codec)];
+        let legs = [(&caller, "10.200.1", Codec::Pcmu), (&callee, "10.200.2", calls.codec)];
         let mut ids = Vec::new();
         for (namespace, net, codec) in legs {
             let far: SocketAddr = format!("{net}.9:{}", 4000 + 2 * call).parse()?;
             let socket = namespace.run(move || UdpSocket::bind(far))?;
             socket.set_nonblocking(true)?;
             let ip = format!("{net}.1").parse()?;
+            let keys = calls.srtp.map(|suite| SrtpKeys {
+                receive: Keying::random(suite, None),
+                send: Keying::random(suite, None),
+            });
+            let srtp = keys.as_ref().and_then(|keys| Outbound::new(&keys.receive));
             let opened = {
                 let plane = Arc::clone(&plane);
                 gateway.run(move || {
                     let endpoint = plane.open(ip)?;
-                    plane.program(endpoint.id, session(codec, far))?;
+                    plane.program(endpoint.id, session(codec, far, keys))?;
                     Ok::<_, anyhow::Error>(endpoint)
                 })?
             };
@@ -183,6 +225,7 @@ fn bed(io: IoChoice, codec: Codec) -> Result<Bed> {
                 socket,
                 to: opened.rtp,
                 packet,
+                srtp,
                 received: 0,
             });
         }
@@ -201,9 +244,9 @@ fn bed(io: IoChoice, codec: Codec) -> Result<Bed> {
     })
 }
 
-fn session(codec: Codec, remote: SocketAddr) -> Session {
+fn session(codec: Codec, remote: SocketAddr, srtp: Option<SrtpKeys>) -> Session {
     Session {
-        srtp: None,
+        srtp,
         remote_rtp: remote,
         remote_rtcp: remote,
         rtcp_port: RtcpPort::Shared,
@@ -229,7 +272,14 @@ fn send(ends: &mut [End], numbers: std::ops::Range<u32>) -> Result<()> {
             for end in ends.iter_mut().skip(group).step_by(groups) {
                 end.packet[2..4].copy_from_slice(&(number as u16).to_be_bytes());
                 end.packet[4..8].copy_from_slice(&(number * 160).to_be_bytes());
-                end.socket.send_to(&end.packet, end.to)?;
+                let mut buffer = [0; 172 + MAX_OVERHEAD];
+                let length = end.packet.len();
+                buffer[..length].copy_from_slice(&end.packet);
+                let length = match &mut end.srtp {
+                    None => length,
+                    Some(srtp) => srtp.protect(Kind::Rtp, &mut buffer, length)?,
+                };
+                end.socket.send_to(&buffer[..length], end.to)?;
             }
         }
         receive(ends);

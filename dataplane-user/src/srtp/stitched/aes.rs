@@ -46,7 +46,7 @@ fn substitute(word: u32) -> u32 {
 #[derive(Clone, Copy)]
 pub(super) struct Counter<'a> {
     /// In the byte order of the cipher; the last two bytes count.
-    first: __m128i,
+    pub(super) first: __m128i,
     round_keys: &'a [u128; ROUND_KEYS],
 }
 
@@ -75,7 +75,7 @@ impl<'a> Counter<'a> {
 
     #[inline]
     #[target_feature(enable = "sse2")]
-    fn key(self, round: usize) -> __m128i {
+    pub(super) fn key(self, round: usize) -> __m128i {
         bytemuck::cast(self.round_keys[round])
     }
 }
@@ -168,7 +168,7 @@ pub(super) fn encrypt_all<const ROUNDS: usize>(counter: Counter<'_>, text: &mut 
 /// The same with less than 64 bytes.
 #[inline]
 #[target_feature(enable = "sse2")]
-fn xor_part(text: &mut [u8], lanes: [__m128i; 4]) {
+pub(super) fn xor_part(text: &mut [u8], lanes: [__m128i; 4]) {
     for (bytes, lane) in text.chunks_mut(16).zip(lanes) {
         match bytes.first_chunk_mut::<16>() {
             Some(whole) => *whole = bytemuck::cast(_mm_xor_si128(bytemuck::cast(*whole), lane)),

@@ -7,7 +7,7 @@
 //! - `pass`: one packet; while a block is hashed, the rounds of four blocks of keystream are put between its groups, where
 //!   the processor has nothing else to do: encrypting is nearly free.
 //! - `two`: two packets, of which the chains go side by side: the second hash is nearly free.
-//! - `aes`, `sha1`: what both are made of.
+//! - `aes`, `sha1`: what both are made of; `wide`: the AES of two packets on a processor with registers of 512 bits.
 //!
 //! Everywhere else [`super::portable`] does the same with crates, and is what this is tested against.
 
@@ -17,6 +17,7 @@ mod aes;
 mod pass;
 mod sha1;
 mod two;
+mod wide;
 
 use aes::ROUND_KEYS;
 use pass::{DECRYPT, ENCRYPT, one};
@@ -33,6 +34,8 @@ pub(super) struct Keys {
     round_keys: [u128; ROUND_KEYS],
     #[zeroize(skip)]
     rounds: Rounds,
+    #[zeroize(skip)]
+    width: Width,
     inner: [u32; 5],
     outer: [u32; 5],
 }
@@ -41,6 +44,13 @@ pub(super) struct Keys {
 enum Rounds {
     Ten,
     Fourteen,
+}
+
+/// Of the registers that AES can work with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Width {
+    Bits128,
+    Bits512,
 }
 
 impl Keys {
@@ -63,6 +73,11 @@ impl Keys {
             // SAFETY: the processor has the instructions.
             round_keys: unsafe { aes::expand(cipher_key) },
             rounds,
+            width: if wide::is_known() {
+                Width::Bits512
+            } else {
+                Width::Bits128
+            },
             inner,
             outer,
         })
@@ -100,12 +115,19 @@ pub(super) struct Task<'a> {
 
 /// [`Keys::encrypt_then_tag`] of two packets.
 pub(super) fn encrypt_then_tag_two(tasks: [Task<'_>; 2]) -> [[u8; HMAC_LEN]; 2] {
-    // SAFETY: there are no keys where the processor lacks an instruction.
-    unsafe { two::two::<ENCRYPT>(tasks) }
+    two::<ENCRYPT>(tasks)
 }
 
 /// [`Keys::tag_and_decrypt`] of two packets.
 pub(super) fn tag_and_decrypt_two(tasks: [Task<'_>; 2]) -> [[u8; HMAC_LEN]; 2] {
-    // SAFETY: there are no keys where the processor lacks an instruction.
-    unsafe { two::two::<DECRYPT>(tasks) }
+    two::<DECRYPT>(tasks)
+}
+
+fn two<const WAY: u8>(tasks: [Task<'_>; 2]) -> [[u8; HMAC_LEN]; 2] {
+    match tasks[0].keys.width {
+        // SAFETY: there are no keys where the processor lacks an instruction.
+        Width::Bits128 => unsafe { two::two::<WAY>(tasks) },
+        // SAFETY: nor those of this width where it lacks one of them.
+        Width::Bits512 => unsafe { two::two_wide::<WAY>(tasks) },
+    }
 }

@@ -5,8 +5,13 @@ use std::arch::x86_64::{__m128i, _mm_add_epi32, _mm_sha1nexte_epu32, _mm_sha1rnd
 use super::aes::{Counter, encrypt_all};
 use super::pass::{DECRYPT, ENCRYPT};
 use super::sha1::{State, groups, load, next_words, of_inner, tag, words_at};
-use super::{BLOCK, Keys, Rounds, Task};
+use super::{BLOCK, Keys, Rounds, Task, wide};
 use crate::srtp::portable::{self, HMAC_LEN};
+
+/// Which of the two functions below something is part of. Each has its own of everything, so that it becomes part of that: what
+/// is passed between them would go through memory otherwise.
+const NARROW: u8 = 0;
+const WIDE: u8 = 1;
 
 /// The HMACs of two packets, which are encrypted before or decrypted after, as `WAY` says.
 #[target_feature(enable = "aes,sha,sse2,ssse3,sse4.1")]
@@ -16,18 +21,34 @@ pub(super) fn two<const WAY: u8>(mut tasks: [Task<'_>; 2]) -> [[u8; HMAC_LEN]; 2
             encrypt(task);
         }
     }
-    let tags = {
-        let [a, b] = &tasks;
-        // They are not moved: their bytes are on the way to memory until they are read as words.
-        let endings = [ending(a), ending(b)];
-        hash([Chain::new(a, &endings[0]), Chain::new(b, &endings[1])])
-    };
+    let tags = tags::<WAY, NARROW>(&tasks);
     if WAY == DECRYPT {
         for task in &mut tasks {
             encrypt(task);
         }
     }
     tags
+}
+
+/// The same with registers of 512 bits.
+#[target_feature(enable = "aes,sha,sse2,ssse3,sse4.1,avx512f,vaes")]
+pub(super) fn two_wide<const WAY: u8>(mut tasks: [Task<'_>; 2]) -> [[u8; HMAC_LEN]; 2] {
+    if WAY == ENCRYPT {
+        wide::encrypt::<WAY>(&mut tasks);
+    }
+    let tags = tags::<WAY, WIDE>(&tasks);
+    if WAY == DECRYPT {
+        wide::encrypt::<WAY>(&mut tasks);
+    }
+    tags
+}
+
+#[inline]
+#[target_feature(enable = "sha,sse2,ssse3,sse4.1")]
+fn tags<const WAY: u8, const WIDTH: u8>([a, b]: &[Task<'_>; 2]) -> [[u8; HMAC_LEN]; 2] {
+    // They are not moved: their bytes are on the way to memory until they are read as words.
+    let endings = [ending(a), ending(b)];
+    hash::<WAY, WIDTH>([Chain::new(a, &endings[0]), Chain::new(b, &endings[1])])
 }
 
 /// Which is also how it is decrypted.
@@ -101,16 +122,16 @@ impl<'a> Chain<'a> {
 
 #[inline]
 #[target_feature(enable = "sha,sse2,ssse3,sse4.1")]
-fn hash([mut a, mut b]: [Chain<'_>; 2]) -> [[u8; HMAC_LEN]; 2] {
+fn hash<const WAY: u8, const WIDTH: u8>([mut a, mut b]: [Chain<'_>; 2]) -> [[u8; HMAC_LEN]; 2] {
     while !a.is_done() && !b.is_done() {
         let words = [a.next(), b.next()];
-        [a.state, b.state] = blocks([a.state, b.state], words);
+        [a.state, b.state] = blocks::<2, WAY, WIDTH>([a.state, b.state], words);
     }
     // The longer one goes on alone.
     for chain in [&mut a, &mut b] {
         while !chain.is_done() {
             let words = chain.next();
-            [chain.state] = blocks([chain.state], [words]);
+            [chain.state] = blocks::<1, WAY, WIDTH>([chain.state], [words]);
         }
     }
     [tag(a.state), tag(b.state)]
@@ -119,7 +140,10 @@ fn hash([mut a, mut b]: [Chain<'_>; 2]) -> [[u8; HMAC_LEN]; 2] {
 /// Hashes a block of each chain.
 #[inline]
 #[target_feature(enable = "sha,sse2,ssse3,sse4.1")]
-fn blocks<const CHAINS: usize>(states: [State; CHAINS], words: [[__m128i; 4]; CHAINS]) -> [State; CHAINS] {
+fn blocks<const CHAINS: usize, const WAY: u8, const WIDTH: u8>(
+    states: [State; CHAINS],
+    words: [[__m128i; 4]; CHAINS],
+) -> [State; CHAINS] {
     // Closures would not be made part of this, for they have not its instructions.
     let [mut w0, mut w1, mut w2, mut w3] = [[words[0][0]; CHAINS]; 4];
     let (mut x, mut y) = ([states[0].abcd; CHAINS], [states[0].abcd; CHAINS]);
