@@ -44,20 +44,18 @@ impl Pairs {
         unsent: &Unsent,
         push: impl FnMut(&Envelope, &[u8], &Unsent),
     ) -> Result<(), Refusal> {
-        let begun = guard.borrow_mut().begin(kind, packet)?;
         let [first, second] = &mut self.0;
         match &first.order {
-            None => first.hold(begun, packet, envelope, guard, unsent),
-            Some((other, _)) if Rc::ptr_eq(other, guard) => {
-                first.finish(push);
-                first.hold(begun, packet, envelope, guard, unsent);
-            }
-            Some(_) => {
-                second.hold(begun, packet, envelope, guard, unsent);
+            Some((other, _)) if !Rc::ptr_eq(other, guard) => {
+                second.hold((kind, packet), envelope, guard, unsent)?;
                 finish_both(first, second, push);
+                Ok(())
+            }
+            _ => {
+                first.finish(push);
+                first.hold((kind, packet), envelope, guard, unsent)
             }
         }
-        Ok(())
     }
 
     /// Protects what waits, and gives it to `push`.
@@ -82,14 +80,22 @@ impl Held {
         }
     }
 
-    fn hold(&mut self, begun: Begun, packet: &[u8], envelope: &Envelope, guard: &Rc<RefCell<Guard>>, unsent: &Unsent) {
-        // The caller knows that there is room.
+    fn hold(
+        &mut self,
+        (kind, packet): (Kind, &[u8]),
+        envelope: &Envelope,
+        guard: &Rc<RefCell<Guard>>,
+        unsent: &Unsent,
+    ) -> Result<(), Refusal> {
+        // Before anything else: it is to be in memory when it is read in other pieces. The caller knows that there is room.
         if let Some(place) = self.buffer.get_mut(..packet.len()) {
             place.copy_from_slice(packet);
         }
+        let begun = guard.borrow_mut().begin(kind, packet)?;
         self.envelope = *envelope;
         self.unsent = unsent.clone();
         self.order = Some((Rc::clone(guard), begun));
+        Ok(())
     }
 
     fn finish(&mut self, push: impl FnMut(&Envelope, &[u8], &Unsent)) {
@@ -136,4 +142,78 @@ fn finish_both(first: &mut Held, second: &mut Held, mut push: impl FnMut(&Envelo
     let [length_a, length_b] = lengths;
     first.leave(length_a, &mut push);
     second.leave(length_b, push);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::srtp::{Inbound, Keying, SrtpKeys, Suite};
+
+    /// A leg, and its far end.
+    struct Leg {
+        guard: Rc<RefCell<Guard>>,
+        far: Inbound,
+        envelope: Envelope,
+    }
+
+    fn leg(port: u16) -> Leg {
+        let keying = || Keying::random(Suite::AesCm128HmacSha1Tag80, None);
+        let keys = SrtpKeys {
+            receive: keying(),
+            send: keying(),
+        };
+        let mut guard = Guard::default();
+        guard.set_keys(Some(&keys), Duration::ZERO);
+        Leg {
+            guard: Rc::new(RefCell::new(guard)),
+            far: Inbound::new(&keys.send).unwrap(),
+            envelope: Envelope {
+                from: ([192, 0, 2, 1], port).into(),
+                to: ([192, 0, 2, 9], port).into(),
+                tos: 0,
+                departs: None,
+            },
+        }
+    }
+
+    fn packet(sequence: u8) -> Vec<u8> {
+        let mut packet = vec![0x80, 0, 0, sequence, 0, 0, 0, 0, 0, 0, 0, 9];
+        packet.resize(172, sequence);
+        packet
+    }
+
+    #[test]
+    fn packets_leave_whole_in_the_order_of_their_legs_and_with_the_flush_at_the_latest() {
+        let mut legs = [10_000, 10_002, 10_004].map(leg);
+        let mut pairs = Pairs::new();
+        let mut left = vec![];
+        let mut push = |envelope: &Envelope, packet: &[u8], _: &Unsent| {
+            left.push((envelope.from.port(), packet.to_vec()));
+        };
+        let unsent = Unsent::default();
+        for (place, sequence) in [(0, 1), (0, 2), (1, 1), (2, 1), (2, 2), (2, 3), (0, 3), (1, 2)] {
+            let Leg { guard, envelope, .. } = &legs[place];
+            let packet = packet(sequence);
+            pairs
+                .take((Kind::Rtp, &packet), envelope, guard, &unsent, &mut push)
+                .unwrap();
+        }
+        // A number that was sent before is refused at once.
+        let Leg { guard, envelope, .. } = &legs[1];
+        let again = pairs.take((Kind::Rtp, &packet(2)), envelope, guard, &unsent, &mut push);
+        assert_eq!(again, Err(Refusal::Replayed));
+        pairs.finish(&mut push);
+        pairs.finish(&mut push);
+        assert_eq!(unsent.take(), 0);
+        let mut heard = vec![];
+        for (port, mut packet) in left {
+            let place = usize::from(port - 10_000) / 2;
+            let length = legs[place].far.unprotect(Kind::Rtp, &mut packet).unwrap();
+            assert_eq!(packet[..length], self::packet(packet[3]));
+            heard.push((place, packet[3]));
+        }
+        assert_eq!(heard, [(0, 1), (0, 2), (1, 1), (2, 1), (2, 2), (2, 3), (0, 3), (1, 2)]);
+    }
 }
