@@ -5,6 +5,8 @@
 
 mod worker_support;
 
+use std::num::NonZeroU64;
+
 use crossbeam_channel::unbounded;
 use voxlane_common::splice::Continuity;
 use voxlane_dataplane::flows::{Policing, Rules, TOS_EF};
@@ -215,7 +217,7 @@ fn bursts_of_many_legs_come_out_whole_and_in_order() {
 fn a_key_that_is_used_up_is_refused_and_counted() {
     let suite = Suite::AesCm128HmacSha1Tag80;
     let (workers, handle, mut a, mut b) = srtp_to_rtp(suite);
-    a.keys.receive = a.keys.receive.clone().with_lifetime(Some(5));
+    a.keys.receive = a.keys.receive.clone().with_lifetime(NonZeroU64::new(5));
     workers.set_relay_sessions(&handle, [a.session(), b.session()]);
     for place in 0..5 {
         let (protected, plain) = a.next(&[place; 160]);

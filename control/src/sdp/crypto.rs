@@ -3,6 +3,7 @@
 //! Who can read the SDP can read the media. So keys travel only where nobody else can read it: see [`may_carry_keys`].
 
 use std::fmt;
+use std::num::NonZeroU64;
 
 use serde::{Deserialize, Serialize};
 use voxlane_dataplane::srtp::{Keying, LONGEST_MKI, Mki, SrtpKeys, Suite};
@@ -219,12 +220,12 @@ fn inline(suite: Suite, text: &str) -> Result<Keying, String> {
 }
 
 /// A number of packets, `2^20` or in digits: at most as many as RFC 3711 allows.
-fn lifetime(text: &str) -> Result<u64, String> {
+fn lifetime(text: &str) -> Result<NonZeroU64, String> {
     let packets = match text.strip_prefix("2^") {
         Some(power) => power.parse().ok().and_then(|power| 1u64.checked_shl(power)),
         None => text.parse().ok(),
     };
-    let packets = packets.filter(|packets| (1..=1 << 48).contains(packets));
+    let packets = packets.filter(|packets| *packets <= 1 << 48).and_then(NonZeroU64::new);
     packets.ok_or_else(|| "has a lifetime that is none".to_owned())
 }
 
@@ -324,7 +325,12 @@ mod tests {
             let crypto = Crypto::parse(&line).unwrap();
             let keying = &crypto.keying;
             assert_eq!(
-                (crypto.tag, keying.suite(), keying.mki(), keying.lifetime()),
+                (
+                    crypto.tag,
+                    keying.suite(),
+                    keying.mki(),
+                    keying.lifetime().map(NonZeroU64::get)
+                ),
                 (tag, suite, mki, lifetime),
                 "{line}"
             );
@@ -378,7 +384,7 @@ mod tests {
             lifetime in prop::option::of(1u64..=1 << 48),
         ) {
             let mki = mki.and_then(|value| Mki::new(value.into(), 2));
-            let keying = Keying::random(Suite::ALL[place], mki).with_lifetime(lifetime);
+            let keying = Keying::random(Suite::ALL[place], mki).with_lifetime(lifetime.and_then(NonZeroU64::new));
             let crypto = Crypto { tag: 7, keying };
             let text = crypto.to_string();
             prop_assert_eq!(Crypto::parse(text.strip_prefix("crypto:").unwrap_or_default()), Ok(crypto));

@@ -217,7 +217,7 @@ impl Context {
     #[inline]
     pub(super) fn of(&mut self, kind: Kind) -> Result<(&Transform, &mut Streams), Refusal> {
         if let Some(lifetime) = self.keying.lifetime()
-            && self.rtp_streams.taken().max(self.rtcp_streams.taken()) >= lifetime
+            && self.rtp_streams.taken().max(self.rtcp_streams.taken()) >= lifetime.get()
         {
             return Err(Refusal::KeyExhausted);
         }

@@ -1,6 +1,7 @@
 //! What the two ends agree on: a crypto suite, and a master key for each direction.
 
 use std::fmt;
+use std::num::NonZeroU64;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -28,7 +29,7 @@ pub struct Keying {
     mki: Option<Mki>,
     /// Packets of either kind that it is to protect at most, if whoever announced it has said so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    lifetime: Option<u64>,
+    lifetime: Option<NonZeroU64>,
 }
 
 /// Key and salt, one after the other.
@@ -116,16 +117,16 @@ impl Keying {
     /// The same key, which is to protect so many packets of either kind at most (RFC 4568 section 6.1); as many as RFC 3711
     /// allows if nothing was said.
     #[must_use]
-    pub fn with_lifetime(self, lifetime: Option<u64>) -> Self {
+    pub fn with_lifetime(self, lifetime: Option<NonZeroU64>) -> Self {
         Self { lifetime, ..self }
     }
 
     /// How many packets of either kind it is to protect at most, if that was said.
-    pub fn lifetime(&self) -> Option<u64> {
+    pub fn lifetime(&self) -> Option<NonZeroU64> {
         self.lifetime
     }
 
-    pub(super) fn set_lifetime(&mut self, lifetime: Option<u64>) {
+    pub(super) fn set_lifetime(&mut self, lifetime: Option<NonZeroU64>) {
         self.lifetime = lifetime;
     }
 

@@ -19,6 +19,7 @@ use super::clock::Clock;
 use super::command::{NewRelay, RelayLeg};
 use super::io::Sockets;
 use super::leg::{AgentLeg, Voice};
+use super::opening::Opened;
 use super::ports::{Kind, Ports};
 use super::relay::Side;
 use super::stats::LegStats;
@@ -139,6 +140,14 @@ impl Talker {
     }
 }
 
+/// A packet in the clear.
+fn opened(packet: &mut [u8]) -> Opened<'_> {
+    Opened {
+        length: Ok(packet.len()),
+        buffer: packet,
+    }
+}
+
 impl Heard {
     fn take(&mut self, packet: &[u8]) {
         let header = RtpHeader::parse(packet).unwrap();
@@ -183,7 +192,7 @@ fn agent(ppm: i64) {
     pass_two_hours(PTIME, |frame, now| {
         let from = talker.address;
         while let Some((packet, came)) = talker.next(now) {
-            leg.on_datagram(Kind::Rtp, packet, from, came);
+            leg.on_datagram(Kind::Rtp, opened(packet), from, came);
         }
         leg.on_due(frame, now);
         leg.settle(poll.registry(), Token(0));
@@ -243,7 +252,7 @@ fn bridge(ppm: i64) {
     pass_two_hours(Duration::from_millis(TICK_MS.into()), |_, now| {
         let from = a.address;
         while let Some((packet, came)) = a.next(now) {
-            bridge.on_datagram(Side::A, Kind::Rtp, packet, from, came);
+            bridge.on_datagram(Side::A, Kind::Rtp, opened(packet), from, came);
         }
         bridge.on_due(now);
         wire.flush();

@@ -70,29 +70,28 @@ fn keystreams<const ROUNDS: usize, const PACKETS: usize, const WAY: u8>(
     counters: [Counter<'_>; PACKETS],
     place: usize,
 ) -> [Piece; PACKETS] {
-    let mut lanes = [[blocks(counters[0].first, 0); 3]; PACKETS];
-    for packet in 0..PACKETS {
-        let key = wide(counters[packet].key(0));
-        for four in 0..3 {
-            let plain = blocks(counters[packet].first, 3 * place + four);
-            lanes[packet][four] = _mm512_xor_si512(plain, key);
+    let mut pieces = [[blocks(counters[0].first, 0); 3]; PACKETS];
+    for (piece, counter) in pieces.iter_mut().zip(&counters) {
+        let key = wide(counter.key(0));
+        for (four, lanes) in piece.iter_mut().enumerate() {
+            *lanes = _mm512_xor_si512(blocks(counter.first, 3 * place + four), key);
         }
     }
     for round in 1..ROUNDS {
-        for packet in 0..PACKETS {
-            let key = wide(counters[packet].key(round));
-            for four in 0..3 {
-                lanes[packet][four] = _mm512_aesenc_epi128(lanes[packet][four], key);
+        for (piece, counter) in pieces.iter_mut().zip(&counters) {
+            let key = wide(counter.key(round));
+            for lanes in piece {
+                *lanes = _mm512_aesenc_epi128(*lanes, key);
             }
         }
     }
-    for packet in 0..PACKETS {
-        let key = wide(counters[packet].key(ROUNDS));
-        for four in 0..3 {
-            lanes[packet][four] = _mm512_aesenclast_epi128(lanes[packet][four], key);
+    for (piece, counter) in pieces.iter_mut().zip(&counters) {
+        let key = wide(counter.key(ROUNDS));
+        for lanes in piece {
+            *lanes = _mm512_aesenclast_epi128(*lanes, key);
         }
     }
-    lanes
+    pieces
 }
 
 /// Four times the same.

@@ -1,5 +1,7 @@
 //! A key that ends, and the one after it.
 
+use std::num::NonZeroU64;
+
 use super::*;
 
 /// A far end, and our side of its leg.
@@ -118,7 +120,7 @@ fn pairs_are_taken_in_that_time_too() {
 fn a_declared_lifetime_ends_a_key() {
     for suite in Suite::ALL {
         let mut leg = Leg::new(suite);
-        let limited = leg.keys.receive.clone().with_lifetime(Some(3));
+        let limited = leg.keys.receive.clone().with_lifetime(NonZeroU64::new(3));
         // The same key: what has come before counts.
         let first = leg.packet(1);
         assert!(leg.arrives(&first).is_ok());
