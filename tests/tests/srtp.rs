@@ -182,12 +182,14 @@ fn what_a_trunk_does_not_want_is_refused_and_told_why() {
 }
 
 #[test]
-fn a_reinvite_brings_another_key() {
+fn a_reinvite_brings_another_key_when_the_first_is_used_up() {
     let Some(binary) = requirements::gateway_in_namespaces() else {
         return;
     };
     let net = Lab::new().unwrap();
     let config = config("carrier", &format!("srtp = \"required\"\n{IN_CLEAR}"));
+    // Each leg is looked at every second.
+    let config = below(&config, "[media]", "quality_period = \"2s\"");
     let gateway = Gateway::start_with(&binary, &net.gateway, &config).unwrap();
     let socket = socket(&net.carrier, CARRIER, RTP).unwrap();
     let caller = Sipp::caller(&net.carrier, Scenario::Rekeys, CARRIER, GATEWAY, ECHO).unwrap();
@@ -217,22 +219,36 @@ fn a_reinvite_brings_another_key() {
         Ok(())
     };
     let received = |flows: &Flows| flows.leg("a").map_or(0, |flow| flow.received.packets);
-    let refused = |flows: &Flows| flows.leg("a").map_or(0, |flow| flow.dropped("srtp_authentication"));
-    // The key of the INVITE.
+    let dropped = |flows: &Flows, reason: &str| flows.leg("a").map_or(0, |flow| flow.dropped(reason));
+    let refused = |flows: &Flows| dropped(flows, "srtp_authentication");
+    // The key of the INVITE; the other is nobody's until the re-INVITE comes.
     for _ in 0..5 {
         send(&first).unwrap();
     }
-    gateway
-        .wait_until(PATIENCE, Gateway::flows, |flows: &Flows| received(flows) == 5)
-        .unwrap();
-    // The other is nobody's until the re-INVITE comes.
+    send(&second).unwrap();
     gateway
         .wait_until(PATIENCE, Gateway::flows, |flows: &Flows| {
-            send(&second).is_ok() && received(flows) > 10
+            (received(flows), refused(flows)) == (5, 1)
+        })
+        .unwrap();
+    // More packets than the far end has announced.
+    for _ in 0..35 {
+        send(&first).unwrap();
+    }
+    gateway
+        .wait_until(PATIENCE, Gateway::flows, |flows: &Flows| {
+            (received(flows), dropped(flows, "srtp_key_exhausted")) == (32, 8)
+        })
+        .unwrap();
+    let told = |log: &String| log.contains("an SRTP master key is used up");
+    gateway.wait_until(PATIENCE, |gateway| Ok(gateway.log()), told).unwrap();
+    // Until the other is there.
+    gateway
+        .wait_until(PATIENCE, Gateway::flows, |flows: &Flows| {
+            send(&second).is_ok() && received(flows) > 36
         })
         .unwrap();
     let before = refused(&gateway.flows().unwrap());
-    assert!(before > 0);
     // And the first is nobody's now.
     send(&first).unwrap();
     gateway

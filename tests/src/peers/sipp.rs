@@ -40,8 +40,8 @@ pub enum Scenario {
     AnswersOnly,
     /// The same, with PCMA and 30 ms.
     AnswersInPcma,
-    /// A caller with SRTP whose key becomes another by a re-INVITE: first [`FIRST_KEY`], after 3 s [`SECOND_KEY`]. Otherwise
-    /// as [`Self::SignalsOnly`].
+    /// A caller with SRTP whose key becomes another by a re-INVITE: first [`FIRST_KEY`], for 32 packets, after 5 s
+    /// [`SECOND_KEY`]. Otherwise as [`Self::SignalsOnly`].
     Rekeys,
     /// A caller with SRTP that must be refused with 488 and a Warning about SRTP within 7 s.
     SrtpRefused,
