@@ -1,4 +1,5 @@
-//! A worker allocates nothing once its calls are up: agent legs and relayed pairs, in the clear and with SRTP.
+//! A worker allocates nothing once its calls are up: agent legs, of a built-in agent and of one behind a WebSocket, and relayed
+//! pairs, in the clear and with SRTP.
 
 #![allow(clippy::unwrap_used, reason = "in a test, an assertion")]
 
@@ -7,10 +8,12 @@ mod worker_support;
 
 use allocation_support::Turn;
 use crossbeam_channel::bounded;
+use voxlane_dataplane::codec::g711::ULAW_SILENCE;
 use voxlane_dataplane::media_plane::{AgentSpec, EndpointId, Session};
 use voxlane_dataplane::plane::Rules;
 use voxlane_dataplane::srtp::{Kind, Refusal, Suite};
 use voxlane_dataplane::worker::{Handle, NewLeg, NewRelay, RelayLeg, Sockets, Workers};
+use worker_support::bot::Bot;
 use worker_support::secured::{Secured, keys};
 use worker_support::{EVENT, Phone, eventually, sockets};
 
@@ -89,6 +92,8 @@ impl Far {
 /// An agent leg and a relayed pair, whose far ends have SRTP or not.
 struct Calls {
     caller: Far,
+    /// Packets that the caller got and that were not silent.
+    answers: u32,
     leg: Handle,
     a: Far,
     b: Far,
@@ -96,12 +101,12 @@ struct Calls {
 }
 
 impl Calls {
-    fn new(workers: &Workers, first: u64, suite: Option<Suite>) -> Self {
+    fn new(workers: &Workers, first: u64, agent: AgentSpec, suite: Option<Suite>) -> Self {
         let (caller, to_caller) = Far::new(suite);
         let leg = workers.add_leg(NewLeg {
             endpoint: EndpointId(first),
             sockets: to_caller,
-            agent: AgentSpec::Echo,
+            agent,
             session: Some(caller.session()),
             left: None,
         });
@@ -119,6 +124,7 @@ impl Calls {
         });
         Self {
             caller,
+            answers: 0,
             leg,
             a,
             b,
@@ -126,7 +132,18 @@ impl Calls {
         }
     }
 
+    /// Waits for the caller's next packet, and counts it if it is not silent.
+    fn hear(&mut self) {
+        let (mut packet, _) = self.caller.end.phone.receive();
+        if self.caller.suite.is_some() {
+            packet = self.caller.end.unprotect(Kind::Rtp, packet).unwrap();
+        }
+        let is_silent = packet[12..].iter().all(|code| *code == ULAW_SILENCE);
+        self.answers += u32::from(!is_silent);
+    }
+
     fn assert_used(&self) {
+        assert!(self.answers > 150, "{} answers", self.answers);
         let stats = &self.leg.stats()[0];
         let heard = stats.stream();
         assert!(heard.packets > 300 && heard.reordered > 10, "{heard:?}");
@@ -148,11 +165,14 @@ fn nothing_is_allocated_once_the_calls_are_up() {
     // The gateway's is unbounded, and grows by a block for each 31 events: keys that were pressed, round-trip times.
     let (sender, events) = bounded(10_000);
     let workers = Workers::start(None, 20, sender).unwrap();
+    let bot = Bot::start();
     let suites = [None].into_iter().chain(Suite::ALL.map(Some));
+    let echoes = suites.map(|suite| (AgentSpec::Echo, suite));
+    let bots = [None, Some(Suite::AeadAes128Gcm)].map(|suite| (bot.spec(), suite));
     let mut all: Vec<_> = (1..)
         .step_by(3)
-        .zip(suites)
-        .map(|(first, suite)| Calls::new(&workers, first, suite))
+        .zip(echoes.chain(bots))
+        .map(|(first, (agent, suite))| Calls::new(&workers, first, agent, suite))
         .collect();
     let mut run = |rounds: u32| {
         for round in 0..rounds {
@@ -162,7 +182,7 @@ fn nothing_is_allocated_once_the_calls_are_up() {
             }
             // The grid is the clock: one frame comes back a packet time.
             for calls in &mut all {
-                calls.caller.end.phone.receive();
+                calls.hear();
                 while calls.b.end.phone.try_receive().is_some() {}
             }
         }
@@ -173,6 +193,7 @@ fn nothing_is_allocated_once_the_calls_are_up() {
     run(150);
     assert_eq!(turn.counted(), 0, "allocations on the worker's thread");
     all.iter().for_each(Calls::assert_used);
+    assert!(bot.heard() > 2 * 300, "{}", bot.heard());
     // A new call is not up yet: what counts does count.
     let (to_another, _) = sockets();
     workers.add_leg(NewLeg {

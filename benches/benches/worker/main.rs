@@ -6,8 +6,10 @@
 //! - [`transcoded`]: calls a core that are transcoded, over real sockets;
 //! - `io`: what a packet's way in and out costs, by sockets and by AF_XDP.
 
+#[cfg(feature = "kernel")]
 mod agents;
 mod codecs;
+#[cfg(feature = "kernel")]
 mod heap;
 #[cfg(feature = "kernel")]
 mod io;
@@ -43,6 +45,7 @@ fn run() -> Result<()> {
         ("speech", speech::measure),
         ("transcoded", transcoded::measure),
         ("srtp", srtp::measure),
+        #[cfg(feature = "kernel")]
         ("agents", agents::measure),
         #[cfg(feature = "kernel")]
         ("io", io::measure),

@@ -1,8 +1,8 @@
 //! Agents: who hears a leg and answers on it.
 //!
 //! An [`Agent`] is driven by the worker that owns its leg and never blocks. The worker tells it what was heard
-//! ([`Agent::on_audio`], [`Agent::on_digit`]), calls it once a packet time ([`Agent::on_tick`]) and when its socket is
-//! ready ([`Agent::on_ready`]); the agent answers by filling the call's [`Playout`], and by [`AgentEvent`]s.
+//! ([`Agent::on_audio`], [`Agent::on_digit`]), calls it once a packet time ([`Agent::on_tick`]) and, if it asks for that
+//! ([`Agent::watch`]), when its socket is ready ([`Agent::on_ready`]); the agent answers by filling the call's [`Playout`], and by [`AgentEvent`]s.
 //!
 //! One kind of agent, one file: [`Session`] is all that a new one has to implement. Audio is 8 kHz µ-law throughout.
 
@@ -34,9 +34,18 @@ pub enum AgentEvent {
     PhoneDone,
 }
 
+/// How the worker learns that an agent's socket has something for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Watch {
+    /// The poll tells, both ways and edge-triggered.
+    Events,
+    /// It does not: the agent looks for itself in [`Agent::on_tick`]. So do agents without a socket.
+    Ticks,
+}
+
 /// One conversation between a leg and an agent. Times are readings of the worker's monotonic clock.
 trait Session: Send {
-    /// The socket to watch for readiness, both ways and edge-triggered, if there is one now.
+    /// The socket, if there is one now.
     fn source(&mut self) -> Option<&mut mio::net::TcpStream> {
         None
     }
@@ -46,7 +55,12 @@ trait Session: Send {
         0
     }
 
-    /// The socket is ready: reads all there is, writes what waits.
+    /// Whether the socket is to be watched.
+    fn watch(&self) -> Watch {
+        Watch::Ticks
+    }
+
+    /// The socket is ready.
     fn on_ready(&mut self, _playout: &mut Playout, _now: Duration) {}
 
     /// Audio was heard, in order.
@@ -104,7 +118,7 @@ impl Agent {
         })
     }
 
-    /// The socket to watch for readiness, both ways and edge-triggered, if there is one now.
+    /// The socket, if there is one now.
     pub fn source(&mut self) -> Option<&mut mio::net::TcpStream> {
         self.0.source()
     }
@@ -112,6 +126,11 @@ impl Agent {
     /// Changes whenever [`Self::source`] is another socket than before.
     pub fn generation(&self) -> u32 {
         self.0.generation()
+    }
+
+    /// Whether the [`Self::source`] is to be watched.
+    pub fn watch(&self) -> Watch {
+        self.0.watch()
     }
 
     /// The socket is ready.
@@ -144,7 +163,7 @@ impl Agent {
         self.0.poll_event()
     }
 
-    /// Begins a clean end. If this is not all (`false`), go on with [`Self::on_ready`] until [`Self::is_done`], for a
+    /// Begins a clean end. If this is not all (`false`), go on with [`Self::on_tick`] until [`Self::is_done`], for a
     /// second at most.
     pub fn stop(&mut self, now: Duration) -> bool {
         self.0.stop(now)

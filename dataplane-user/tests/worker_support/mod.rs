@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test crate uses a part")]
 
+pub mod bot;
 pub mod secured;
 
 use std::io::ErrorKind;

@@ -1,19 +1,22 @@
 //! How many calls of WebSocket agents a core carries.
 //!
-//! Callers send RTP over real UDP sockets; the worker passes what they say to a bot over a real WebSocket each, as Twilio
+//! Callers send RTP over real sockets; the worker passes what they say to a bot over a real WebSocket each, as Twilio
 //! Media Streams, and the bot says it back: every frame goes through the jitter buffer, JSON and base64 both ways, TCP both
 //! ways, and the playout queue. The callers look at every packet that comes back. They and the bot need a core of their own,
 //! which limits how many calls there can be: how many a core carries is worked out from the share of it that the worker's
-//! thread took. It was on its core for all that the system does for it, sending over loopback included, which is the way to
-//! the far end's queue.
+//! thread took. It was on its core for all that the system does for it until a frame has left for the far end. RTP goes both
+//! ways by AF_XDP, as where the kernel lane is attached, and once by sockets.
 //!
-//! - [`callers`]: RTP, and what is wrong with it;
+//! - [`place`]: the namespaces, and who runs on which core;
+//! - [`callers`]: RTP, and what is wrong with it, by way of [`datagrams`];
 //! - [`bot`]: the WebSocket server.
 
 mod bot;
 mod callers;
+mod datagrams;
+mod place;
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -21,17 +24,18 @@ use crossbeam_channel::{Receiver, unbounded};
 use voxlane_benches::report::{Goal, Report, Row};
 use voxlane_dataplane::codec::Codec;
 use voxlane_dataplane::media_plane::{
-    AgentSpec, Direction, EndpointId, LatchMode, MediaEvent, Pacing, RtcpPort, Session, TwilioSpec,
+    AgentSpec, Direction, LatchMode, MediaEvent, MediaPlane as _, Pacing, RtcpPort, Session, TwilioSpec,
 };
-use voxlane_dataplane::worker::{Handle, NewLeg, Workers};
+use voxlane_dataplane::plane::IoChoice;
 
 use self::bot::Bot;
 use self::callers::{Callers, Count, PTIME};
+use self::place::{GATEWAY, Place};
 use crate::heap;
-use crate::transcoded::{busy, sockets};
+use crate::transcoded::busy;
 
 /// Calls that run at once: what callers and bot can do on the other core.
-const CALLS: usize = 400;
+const CALLS: usize = 500;
 
 /// How long they talk before the measurement, and during it.
 const WARM_UP: Duration = Duration::from_secs(4);
@@ -48,17 +52,31 @@ struct Bed {
     callers: Callers,
     /// Bytes of the heap that all of them took, once they were up.
     memory: i64,
-    _handles: Vec<Handle>,
-    _workers: Workers,
     _bot: Bot,
+    place: Place,
+}
+
+/// What the gateway says it did to what callers say.
+#[derive(Clone, Copy, Default)]
+struct Ears {
+    concealed_ms: u64,
+    stretched: u64,
+    late: u64,
 }
 
 /// Adds the rows.
 pub fn measure(report: &mut Report) -> Result<()> {
-    let mut bed = bed()?;
-    let (before, begin) = (busy()?, Instant::now());
+    for (io, name) in [(IoChoice::AfXdp, "AF_XDP"), (IoChoice::Sockets, "sockets")] {
+        measure_by(io, name, report)?;
+    }
+    Ok(())
+}
+
+fn measure_by(io: IoChoice, way: &str, report: &mut Report) -> Result<()> {
+    let mut bed = bed(io)?;
+    let (ears_before, before, begin) = (bed.ears()?, busy()?, Instant::now());
     bed.callers.talk(packets(MEASURED), Count::Yes)?;
-    let (took, passed) = (busy()? - before, begin.elapsed());
+    let (took, passed, ears) = (busy()? - before, begin.elapsed(), bed.ears()?);
     let (counts, late) = (bed.callers.counts(), bed.callers.late());
     // The clocks of both sides begin at different times: one packet may be beyond either end.
     let expected = (CALLS * (packets(MEASURED) - 1)) as u64;
@@ -67,32 +85,39 @@ pub fn measure(report: &mut Report) -> Result<()> {
 
     let share = took.as_secs_f64() / passed.as_secs_f64();
     let seconds = MEASURED.as_secs();
-    let name =
-        format!("agent calls a core, Twilio both ways ({CALLS} for {seconds} s, by the share of a core they took)");
+    let name = format!(
+        "agent calls a core, Twilio both ways, RTP by {way} ({CALLS} for {seconds} s, by the share of a core they took)"
+    );
     let calls = Row::new(name, CALLS as f64 / share, "");
     report.add(calls.goal(Goal::AtLeast(1000.0)).only_if(wrong == 0));
-    report.add(Row::new(
-        "agent calls: of the worker's core, a frame both ways",
-        took.as_nanos() as f64 / counts.received.max(1) as f64,
-        "ns",
-    ));
+    let mut row = |what: &str, value: f64, unit, goal: Option<f64>| {
+        let row = Row::new(format!("agent calls by {way}: {what}"), value, unit);
+        report.add(match goal {
+            Some(most) => row.goal(Goal::AtMost(most)),
+            None => row,
+        });
+    };
+    let frame = took.as_nanos() as f64 / counts.received.max(1) as f64;
+    row("of the worker's core, a frame both ways", frame, "ns", None);
     for (what, count) in [
-        ("late by more than 5 ms", late),
-        ("lost", lost),
-        ("out of sequence or time", counts.broken),
-        ("silent, for want of the bot's", counts.silent),
+        ("frames late by more than 5 ms", late),
+        ("frames lost", lost),
+        ("frames out of sequence or time", counts.broken),
+        ("frames silent, for want of the bot's", counts.silent),
     ] {
-        let row = Row::new(format!("agent calls: frames {what}"), count as f64, "");
-        report.add(row.goal(Goal::AtMost(0.0)));
+        row(what, count as f64, "", Some(0.0));
     }
-    report.add(Row::new(
-        "agent calls: frames that are not the next the caller has sent",
-        counts.unheard as f64,
-        "",
-    ));
-    let memory = bed.memory as f64 / CALLS as f64;
-    let row = Row::new("agent call: heap, once up", memory, "B");
-    report.add(row.goal(Goal::AtMost(MEMORY)));
+    let stretched = ears.stretched - ears_before.stretched;
+    for (what, count) in [
+        ("places where what is heard does not go on with what was said next", counts.jumps),
+        ("times a jitter buffer made audio shorter or longer", stretched),
+        ("packets too late for the jitter buffer", ears.late - ears_before.late),
+    ] {
+        row(what, count as f64, "", None);
+    }
+    let concealed = (ears.concealed_ms - ears_before.concealed_ms) as f64;
+    row("audio made up for packets that were late", concealed, "ms", None);
+    row("heap of one, once up", bed.memory as f64 / CALLS as f64, "B", Some(MEMORY));
     Ok(())
 }
 
@@ -101,23 +126,21 @@ fn packets(time: Duration) -> usize {
     (time.as_millis() / PTIME.as_millis()) as usize
 }
 
-fn bed() -> Result<Bed> {
+fn bed(io: IoChoice) -> Result<Bed> {
     let (events, told) = unbounded();
-    let bot = Bot::start()?;
-    let workers = Workers::start(None, 20, events).context("cannot start a worker")?;
-    let mut callers = Callers::new(CALLS, packets(MEASURED) + 10)?;
-    let mut handles = Vec::with_capacity(CALLS);
+    let place = Place::new(io, events)?;
+    let bot = place.bots.run(|| Bot::start(Place::bot()))?;
+    let socket = place.callers.run(|| UdpSocket::bind(Place::caller()))?;
+    let mut callers = Callers::new(socket, CALLS, packets(MEASURED) + 10)?;
     let before = heap::in_use();
     for call in 0..CALLS {
-        let (sockets, gateway) = sockets()?;
+        let gateway = place.gateway(|plane| {
+            let endpoint = plane.open(GATEWAY)?;
+            plane.attach(endpoint.id, agent(Place::bot()))?;
+            plane.program(endpoint.id, session(Place::caller()))?;
+            Ok(endpoint.rtp)
+        })?;
         callers.set_gateway(call, gateway);
-        handles.push(workers.add_leg(NewLeg {
-            endpoint: EndpointId(call as u64),
-            sockets,
-            agent: agent(bot.address()),
-            session: Some(session(callers.address()?)),
-            left: None,
-        }));
         connected(&told)?;
     }
     callers.talk(packets(WARM_UP), Count::No)?;
@@ -125,10 +148,23 @@ fn bed() -> Result<Bed> {
     Ok(Bed {
         callers,
         memory,
-        _handles: handles,
-        _workers: workers,
         _bot: bot,
+        place,
     })
+}
+
+impl Bed {
+    /// What was done so far.
+    fn ears(&self) -> Result<Ears> {
+        self.place.gateway(|plane| {
+            let buffers = plane.flows().into_iter().filter_map(|flow| flow.quality.buffer);
+            Ok(buffers.fold(Ears::default(), |ears, buffer| Ears {
+                concealed_ms: ears.concealed_ms + buffer.concealed_ms,
+                stretched: ears.stretched + buffer.shortened + buffer.lengthened,
+                late: ears.late + buffer.late,
+            }))
+        })
+    }
 }
 
 fn agent(address: SocketAddr) -> AgentSpec {

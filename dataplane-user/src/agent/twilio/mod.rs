@@ -1,27 +1,36 @@
 //! An agent behind a WebSocket that speaks Twilio Media Streams. The gateway is the client, as Twilio is.
 //!
 //! - [`protocol`]: the messages, as text;
-//! - [`connection`]: the WebSocket, without blocking;
+//! - [`connection`]: the way to an open WebSocket, with its HTTP [`upgrade`], over a [`stream`];
+//! - [`socket`]: an open WebSocket, of [`frames`];
 //! - here: what is said when, and when the bot is taken for dead.
+//!
+//! The poll watches the socket only until the WebSocket is open. From then on it is looked at once a packet time, just
+//! before the next frame is taken from the playout queue: nothing of what a bot says could be heard any sooner, and what is
+//! said to it leaves in one piece.
 
 mod connection;
+mod frames;
 mod protocol;
+mod socket;
+mod stream;
+mod upgrade;
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use tracing::debug;
-use tungstenite::Message;
 
-use self::connection::{Connection, Incoming};
-use self::protocol::{FromBot, Writer};
-use super::{AgentEvent, Session};
+use self::connection::Connection;
+use self::protocol::{Decoder, FromBot, Writer};
+use self::socket::{Heard, Incoming, Socket};
+use super::{AgentEvent, Session, Watch};
 use crate::dtmf::{self, Press};
 use crate::media_plane::{AgentFailure, TwilioSpec};
 use crate::playout::Playout;
 
-/// Messages read before other calls get their turn; the rest is read at the next tick.
-const READ_BATCH: usize = 64;
+/// Bytes read before other calls get their turn, 24 s of audio; the rest is read at the next tick.
+const READ_BATCH: usize = 256 << 10;
 
 /// µ-law bytes a millisecond.
 const BYTES_PER_MS: u64 = 8;
@@ -41,13 +50,16 @@ pub struct Twilio {
     last_ping: Duration,
     /// Audio sent to the bot, bytes.
     sent: u64,
-    /// Decoded audio of the message at hand.
-    audio: Vec<u8>,
-    /// Messages of the bot that were no use, and audio beyond the queue's limit; told in the log at the end.
+    said: Said,
+}
+
+/// What the bot says.
+#[derive(Default)]
+struct Said {
+    decoder: Decoder,
+    /// Messages that were no use, and audio beyond the queue's limit; told in the log at the end.
     unusable: u64,
     refused_bytes: u64,
-    /// There may be more to read than the last batch took.
-    more: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +75,7 @@ enum Phase {
 pub fn prepare(url: &str) {
     if url.starts_with("wss:") {
         // A failure is told when the call connects.
-        let _ = connection::tls_config();
+        let _ = stream::tls_config();
     }
 }
 
@@ -82,10 +94,7 @@ impl Twilio {
             last_heard: now,
             last_ping: now,
             sent: 0,
-            audio: Vec::new(),
-            unusable: 0,
-            refused_bytes: 0,
-            more: false,
+            said: Said::default(),
         };
         match Connection::start(&spec.url, &spec.headers, &spec.addresses) {
             Ok(connection) => {
@@ -124,10 +133,10 @@ impl Twilio {
             }
             self.phase = Phase::Over;
             self.connection = None;
-            if self.unusable > 0 || self.refused_bytes > 0 {
+            if self.said.unusable > 0 || self.said.refused_bytes > 0 {
                 debug!(
-                    unusable_messages = self.unusable,
-                    refused_bytes = self.refused_bytes,
+                    unusable_messages = self.said.unusable,
+                    refused_bytes = self.said.refused_bytes,
                     "the agent sent what could not be used"
                 );
             }
@@ -152,8 +161,11 @@ impl Twilio {
         if !connection.advance()? {
             return Ok(());
         }
-        connection.send(Message::text(protocol::CONNECTED))?;
-        connection.send(Message::text(self.writer.start(&self.parameters)))?;
+        if let Some(socket) = connection.socket() {
+            socket.send(protocol::CONNECTED)?;
+            socket.send(self.writer.start(&self.parameters))?;
+            socket.flush()?;
+        }
         self.phase = Phase::Talking;
         self.last_heard = now;
         self.last_ping = now;
@@ -161,66 +173,81 @@ impl Twilio {
         Ok(())
     }
 
+    /// The WebSocket, while it is open.
+    fn socket(&mut self) -> Option<&mut Socket> {
+        self.connection.as_mut()?.socket()
+    }
+
+    /// Hears what the bot has said since.
     fn read(&mut self, playout: &mut Playout, now: Duration) -> Result<(), AgentFailure> {
-        self.more = false;
-        for _ in 0..READ_BATCH {
-            let Some(connection) = &mut self.connection else {
+        let mut taken = 0;
+        let mut is_all = false;
+        loop {
+            // What came with the upgrade's answer is there before anything is read.
+            let Some(socket) = self.connection.as_mut().and_then(Connection::socket) else {
                 return Ok(());
             };
-            match connection.read()? {
-                Incoming::Text(text) => {
-                    self.last_heard = now;
-                    self.on_message(text.as_str(), playout);
-                }
-                Incoming::Sign => self.last_heard = now,
-                Incoming::Nothing => return Ok(()),
-                Incoming::Closed => {
-                    self.end(AgentEvent::Ended);
-                    return Ok(());
-                }
-            }
-        }
-        self.more = true;
-        Ok(())
-    }
-
-    fn on_message(&mut self, text: &str, playout: &mut Playout) {
-        match FromBot::parse(text) {
-            Ok(FromBot::Media { payload }) => {
-                self.audio.clear();
-                match protocol::decode(&payload, &mut self.audio) {
-                    Ok(()) => self.refused_bytes += playout.push(&self.audio) as u64,
-                    Err(_) => self.unusable += 1,
+            while let Some(incoming) = socket.next()? {
+                self.last_heard = now;
+                match incoming {
+                    Incoming::Text(text) => self.said.take(text, playout),
+                    Incoming::Sign => {}
+                    Incoming::Closed => {
+                        self.end(AgentEvent::Ended);
+                        return Ok(());
+                    }
                 }
             }
-            Ok(FromBot::Mark { name }) => playout.mark(name.into_owned()),
-            Ok(FromBot::Clear) => playout.clear(),
-            Ok(FromBot::Unknown) | Err(_) => self.unusable += 1,
+            if is_all || taken >= READ_BATCH {
+                return Ok(());
+            }
+            match socket.read()? {
+                Heard::Some(count) => taken += count,
+                Heard::All => is_all = true,
+            }
         }
     }
 
+    /// Tells the bot which of its marks were reached.
     fn return_marks(&mut self, playout: &mut Playout) -> Result<(), AgentFailure> {
         while let Some(name) = playout.take_mark() {
-            let message = Message::text(self.writer.mark(&name));
-            if let Some(connection) = &mut self.connection {
-                connection.send(message)?;
+            if let Some(socket) = self.connection.as_mut().and_then(Connection::socket) {
+                socket.send(self.writer.mark(&name))?;
             }
         }
         Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), AgentFailure> {
+        self.socket().map_or(Ok(()), Socket::flush)
     }
 
     /// Asks for a sign of life, and notices when none comes.
-    fn watch(&mut self, now: Duration) -> Result<(), AgentFailure> {
+    fn watch_life(&mut self, now: Duration) -> Result<(), AgentFailure> {
         if now.saturating_sub(self.last_heard) >= self.silence_timeout {
             return Err(AgentFailure::Timeout("waiting for a sign of life"));
         }
         if now.saturating_sub(self.last_ping) >= self.silence_timeout / 2 {
             self.last_ping = now;
-            if let Some(connection) = &mut self.connection {
-                connection.send(Message::Ping(Default::default()))?;
+            if let Some(socket) = self.socket() {
+                socket.ping()?;
             }
         }
         Ok(())
+    }
+}
+
+impl Said {
+    fn take(&mut self, text: &str, playout: &mut Playout) {
+        match FromBot::parse(text) {
+            Ok(FromBot::Media { payload }) => match self.decoder.decode(payload) {
+                Ok(ulaw) => self.refused_bytes += playout.push(ulaw) as u64,
+                Err(_) => self.unusable += 1,
+            },
+            Ok(FromBot::Mark { name }) => playout.mark(name.into_owned()),
+            Ok(FromBot::Clear) => playout.clear(),
+            Ok(FromBot::Unknown) | Err(_) => self.unusable += 1,
+        }
     }
 }
 
@@ -233,40 +260,35 @@ impl Session for Twilio {
         self.connection.as_ref().map_or(0, Connection::generation)
     }
 
-    fn on_ready(&mut self, playout: &mut Playout, now: Duration) {
+    fn watch(&self) -> Watch {
+        match self.phase {
+            Phase::Connecting => Watch::Events,
+            Phase::Talking | Phase::Closing | Phase::Over => Watch::Ticks,
+        }
+    }
+
+    fn on_ready(&mut self, _playout: &mut Playout, now: Duration) {
         if self.phase == Phase::Connecting {
             self.attempt(|twilio| twilio.connect(now));
-        }
-        if matches!(self.phase, Phase::Talking | Phase::Closing) {
-            self.attempt(|twilio| {
-                twilio.read(playout, now)?;
-                twilio.return_marks(playout)?;
-                twilio.connection.as_mut().map_or(Ok(()), Connection::flush)
-            });
         }
     }
 
     fn on_audio(&mut self, ulaw: &[u8], _playout: &mut Playout, _now: Duration) {
         if self.phase == Phase::Talking {
-            let message = Message::text(self.writer.media(ulaw, self.sent / BYTES_PER_MS));
+            let milliseconds = self.sent / BYTES_PER_MS;
             self.sent += ulaw.len() as u64;
-            self.attempt(|twilio| {
-                twilio
-                    .connection
-                    .as_mut()
-                    .map_or(Ok(()), |connection| connection.send(message))
+            self.attempt(|twilio| match twilio.connection.as_mut().and_then(Connection::socket) {
+                Some(socket) => socket.send(twilio.writer.media(ulaw, milliseconds)),
+                None => Ok(()),
             });
         }
     }
 
     fn on_digit(&mut self, press: &Press) {
         if self.phase == Phase::Talking {
-            let message = Message::text(self.writer.dtmf(press.digit));
-            self.attempt(|twilio| {
-                twilio
-                    .connection
-                    .as_mut()
-                    .map_or(Ok(()), |connection| connection.send(message))
+            self.attempt(|twilio| match twilio.connection.as_mut().and_then(Connection::socket) {
+                Some(socket) => socket.send(twilio.writer.dtmf(press.digit)),
+                None => Ok(()),
             });
         }
     }
@@ -279,28 +301,30 @@ impl Session for Twilio {
             Phase::Connecting => {
                 self.attempt(|twilio| twilio.try_next_address(now));
             }
-            Phase::Closing if self.more => {
-                self.attempt(|twilio| twilio.read(playout, now));
-            }
             Phase::Talking => {
                 self.attempt(|twilio| {
-                    if twilio.more {
-                        twilio.read(playout, now)?;
-                    }
+                    twilio.read(playout, now)?;
                     twilio.return_marks(playout)?;
-                    twilio.watch(now)
+                    twilio.watch_life(now)?;
+                    twilio.flush()
                 });
             }
-            Phase::Closing | Phase::Over => {}
+            Phase::Closing => {
+                self.attempt(|twilio| {
+                    twilio.read(playout, now)?;
+                    twilio.flush()
+                });
+            }
+            Phase::Over => {}
         }
     }
 
     fn deadline(&self) -> Option<Duration> {
         match self.phase {
             Phase::Connecting => Some(self.connect_by.min(self.skip_at)),
-            Phase::Talking if self.more => Some(Duration::ZERO),
-            Phase::Talking => Some(self.last_heard.min(self.last_ping) + self.silence_timeout / 2),
-            Phase::Closing | Phase::Over => None,
+            // The poll does not watch.
+            Phase::Talking | Phase::Closing => Some(Duration::ZERO),
+            Phase::Over => None,
         }
     }
 
@@ -311,13 +335,11 @@ impl Session for Twilio {
     fn stop(&mut self, _now: Duration) -> bool {
         match self.phase {
             Phase::Talking => {
-                let message = Message::text(self.writer.stop());
                 self.attempt(|twilio| {
-                    let Some(connection) = &mut twilio.connection else {
-                        return Ok(());
-                    };
-                    connection.send(message)?;
-                    connection.close();
+                    if let Some(socket) = twilio.connection.as_mut().and_then(Connection::socket) {
+                        socket.send(twilio.writer.stop())?;
+                        socket.close();
+                    }
                     Ok(())
                 });
                 self.phase = if self.connection.is_some() {

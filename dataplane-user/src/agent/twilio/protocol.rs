@@ -8,7 +8,9 @@ use std::fmt::Write as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
+use super::frames::KEPT;
 use crate::media_plane::TwilioSpec;
 
 /// The first message: what is spoken here.
@@ -17,10 +19,10 @@ pub const CONNECTED: &str = r#"{"event":"connected","protocol":"Call","version":
 /// What a bot says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FromBot<'a> {
-    /// Audio to play: base64 of µ-law, any length.
+    /// Audio to play, of any length.
     Media {
-        /// As it was sent.
-        payload: Cow<'a, str>,
+        /// What is between the quotes in JSON: base64 of µ-law. See [`Decoder`].
+        payload: &'a str,
     },
     /// Tell me when what I sent so far has been played.
     Mark {
@@ -45,8 +47,9 @@ struct Message<'a> {
 
 #[derive(Deserialize)]
 struct Media<'a> {
+    /// As it was written: to take the escapes out would take room.
     #[serde(borrow)]
-    payload: Cow<'a, str>,
+    payload: &'a RawValue,
 }
 
 #[derive(Deserialize)]
@@ -64,7 +67,10 @@ impl<'a> FromBot<'a> {
         let message: Message<'a> = serde_json::from_str(text)?;
         let missing = |what| <serde_json::Error as serde::de::Error>::missing_field(what);
         match (message.event.as_ref(), message.media, message.mark) {
-            ("media", Some(media), _) => Ok(Self::Media { payload: media.payload }),
+            ("media", Some(media), _) => match quoted(media.payload.get()) {
+                Some(payload) => Ok(Self::Media { payload }),
+                None => Err(missing("payload")),
+            },
             ("media", None, _) => Err(missing("media")),
             ("mark", _, Some(mark)) => Ok(Self::Mark { name: mark.name }),
             ("mark", _, None) => Err(missing("mark")),
@@ -74,20 +80,78 @@ impl<'a> FromBot<'a> {
     }
 }
 
-/// Decodes a media payload to the end of `ulaw`.
-///
-/// # Errors
-/// It is not base64; `ulaw` is as it was.
-pub fn decode(payload: &str, ulaw: &mut Vec<u8>) -> Result<(), base64::DecodeError> {
-    let before = ulaw.len();
-    STANDARD
-        .decode_vec(payload, ulaw)
-        .inspect_err(|_| ulaw.truncate(before))
+/// What is between the quotes of a JSON string.
+fn quoted(json: &str) -> Option<&str> {
+    json.strip_prefix('"')?.strip_suffix('"')
+}
+
+/// Decodes media payloads, each in the same buffers.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    /// Base64 in which nothing is escaped.
+    plain: Vec<u8>,
+    ulaw: Vec<u8>,
+}
+
+impl Decoder {
+    /// The µ-law that a JSON string is the base64 of; `payload` is what is between its quotes.
+    ///
+    /// # Errors
+    /// It is not base64.
+    pub fn decode(&mut self, payload: &str) -> Result<&[u8], NotBase64> {
+        for buffer in [&mut self.plain, &mut self.ulaw] {
+            buffer.clear();
+            if buffer.capacity() > KEPT {
+                *buffer = Vec::new();
+            }
+        }
+        let base64 = if payload.contains('\\') {
+            unescape(payload, &mut self.plain)?;
+            &self.plain
+        } else {
+            payload.as_bytes()
+        };
+        STANDARD.decode_vec(base64, &mut self.ulaw).map_err(|_| NotBase64)?;
+        Ok(&self.ulaw)
+    }
+}
+
+/// A payload is not base64.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not base64")]
+pub struct NotBase64;
+
+/// Appends a JSON string without its escapes. Of those, some writers use `\/` and `\u003d`: others are of nothing that is in
+/// base64.
+fn unescape(json: &str, plain: &mut Vec<u8>) -> Result<(), NotBase64> {
+    let mut rest = json.as_bytes();
+    while let [byte, after @ ..] = rest {
+        rest = after;
+        let byte = match (byte, rest) {
+            (b'\\', [b'/', after @ ..]) => {
+                rest = after;
+                b'/'
+            }
+            (b'\\', [b'u', hex @ ..]) => {
+                let (digits, after) = hex.split_at_checked(4).ok_or(NotBase64)?;
+                rest = after;
+                let digits = std::str::from_utf8(digits).map_err(|_| NotBase64)?;
+                match u8::from_str_radix(digits, 16) {
+                    Ok(byte) if !digits.starts_with('+') => byte,
+                    Ok(_) | Err(_) => return Err(NotBase64),
+                }
+            }
+            (byte, _) => *byte,
+        };
+        plain.push(byte);
+    }
+    Ok(())
 }
 
 /// Writes our messages, numbered in order, each into the same buffer.
 #[derive(Debug)]
 pub struct Writer {
+    /// As it stands in JSON.
     stream_sid: String,
     account_sid: String,
     call_sid: String,
@@ -100,7 +164,7 @@ impl Writer {
     /// A writer for one stream.
     pub fn new(spec: &TwilioSpec) -> Self {
         Self {
-            stream_sid: spec.stream_sid.clone(),
+            stream_sid: quote(&spec.stream_sid),
             account_sid: spec.account_sid.clone(),
             call_sid: spec.call_sid.clone(),
             sequence: 0,
@@ -116,7 +180,7 @@ impl Writer {
             buffer.push_str(r#""start":{"accountSid":"#);
             string(buffer, &account);
             buffer.push_str(r#","streamSid":"#);
-            string(buffer, &stream);
+            buffer.push_str(&stream);
             buffer.push_str(r#","callSid":"#);
             string(buffer, &call);
             buffer.push_str(
@@ -190,7 +254,7 @@ impl Writer {
         );
         body(&mut self.buffer);
         self.buffer.push_str(r#","streamSid":"#);
-        string(&mut self.buffer, &self.stream_sid);
+        self.buffer.push_str(&self.stream_sid);
         self.buffer.push('}');
         &self.buffer
     }
@@ -198,6 +262,13 @@ impl Writer {
 
 fn push(buffer: &mut String, text: std::fmt::Arguments<'_>) {
     buffer.write_fmt(text).expect("writing to a String does not fail");
+}
+
+/// A text as a JSON string.
+fn quote(text: &str) -> String {
+    let mut quoted = String::new();
+    string(&mut quoted, text);
+    quoted
 }
 
 /// Writes a JSON string.
@@ -289,16 +360,15 @@ mod tests {
 
     #[test]
     fn bots_may_write_as_they_like() {
-        // Pipecat sends no track, chunk or timestamp.
-        let media = FromBot::parse(r#"{"event":"media","media":{"payload":"\/38="},"streamSid":"MZ1"}"#).unwrap();
-        let FromBot::Media { payload } = media else {
-            panic!("{media:?}")
-        };
-        let mut ulaw = vec![1];
-        decode(&payload, &mut ulaw).unwrap();
-        assert_eq!(ulaw, [1, 0xff, 0x7f]);
-        assert!(decode("not base64!", &mut ulaw).is_err());
-        assert_eq!(ulaw.len(), 3);
+        // Pipecat sends no track, chunk or timestamp; PHP escapes slashes, Gson equals signs.
+        for payload in ["/38=", r"\/38=", r"\u002f38\u003d"] {
+            let message = format!(r#"{{"event":"media","media":{{"payload":"{payload}"}},"streamSid":"MZ1"}}"#);
+            assert_eq!(FromBot::parse(&message).unwrap(), FromBot::Media { payload });
+            assert_eq!(Decoder::default().decode(payload).unwrap(), [0xff, 0x7f]);
+        }
+        for payload in ["not base64!", r"\n\/38=", r"\u", r"\u+02f38=", r"\ud83d\ude00", "é", "\\"] {
+            assert_eq!(Decoder::default().decode(payload), Err(NotBase64), "{payload}");
+        }
         let mark = r#"{"streamSid":"MZ1","mark":{"name":"m\u00e9"},"event":"mark"}"#;
         assert_eq!(FromBot::parse(mark).unwrap(), FromBot::Mark { name: "mé".into() });
         assert_eq!(
@@ -314,6 +384,7 @@ mod tests {
             "{",
             "[]",
             r#"{"event":"media"}"#,
+            r#"{"event":"media","media":{"payload":5}}"#,
             r#"{"event":"mark","mark":{}}"#,
             r#"{"event":5}"#,
         ] {
@@ -325,7 +396,20 @@ mod tests {
         #[test]
         fn nothing_a_bot_sends_panics(text: String) {
             let _ = FromBot::parse(&text);
-            let _ = decode(&text, &mut Vec::new());
+            let _ = Decoder::default().decode(&text);
+        }
+
+        /// However a bot escapes its base64, and however long it is.
+        #[test]
+        fn audio_survives(chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..400), 1..4), escape: bool) {
+            let mut decoder = Decoder::default();
+            for ulaw in chunks {
+                let mut payload = STANDARD.encode(&ulaw);
+                if escape {
+                    payload = payload.replace('/', r"\/").replace('=', r"\u003d").replace('+', r"\u002B");
+                }
+                prop_assert_eq!(decoder.decode(&payload).unwrap(), &ulaw[..]);
+            }
         }
 
         #[test]

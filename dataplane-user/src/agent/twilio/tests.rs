@@ -7,7 +7,10 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use serde_json::Value;
-use tungstenite::WebSocket;
+use tungstenite::protocol::CloseFrame;
+use tungstenite::protocol::frame::Frame;
+use tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
+use tungstenite::{Message, WebSocket};
 use tungstenite::handshake::server::{ErrorResponse, Request as ServerRequest, Response as ServerResponse};
 use tungstenite::http::StatusCode;
 
@@ -152,7 +155,7 @@ fn a_conversation_from_connected_to_stop() {
     call.until("end", |call| call.twilio.is_done());
     thread.join().unwrap();
     assert_eq!(call.twilio.poll_event(), None, "an end we asked for is no news");
-    assert!(call.twilio.unusable >= 1);
+    assert!(call.twilio.said.unusable >= 1);
 
     messages.extend(heard.iter());
     let events: Vec<&str> = messages
@@ -254,24 +257,82 @@ fn an_address_that_hangs_up_or_says_nothing_gives_way_to_the_next() {
 
 #[test]
 fn a_bot_that_talks_on_does_not_keep_the_connection_open() {
-    let (address, _heard, thread) = bot(|message, socket| {
-        if message["event"] == "start" {
-            for _ in 0..10 * READ_BATCH {
-                say(socket, r#"{"event":"media","media":{"payload":"//8="}}"#);
+    let message = r#"{"event":"media","media":{"payload":"//8="}}"#;
+    let (address, _heard, thread) = bot(|spoken, socket| {
+        if spoken["event"] == "start" {
+            for _ in 0..2 * READ_BATCH / message.len() {
+                say(socket, message);
             }
         }
         true
     });
     let mut call = Call::to(&[address]);
     assert_eq!(call.event(), AgentEvent::Ready);
-    call.until("speech", |call| call.twilio.more);
+    call.until("speech", |call| call.playout.queued() > 0);
     assert!(!call.twilio.stop(Duration::ZERO));
-    // The socket was reported ready once: what the batch left is read by ticks.
-    while call.twilio.more {
-        let now = call.began.elapsed();
-        call.twilio.on_tick(&mut call.playout, &mut call.dtmf, now);
-    }
     call.until("end", |call| call.twilio.is_done());
+    thread.join().unwrap();
+}
+
+#[test]
+fn what_follows_the_upgrade_at_once_is_heard() {
+    let (listener, address) = listener();
+    let thread = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            request.push(byte[0]);
+        }
+        let request = String::from_utf8(request).unwrap();
+        let key = |line: &str| line.split_once(": ").filter(|(name, _)| *name == "Sec-WebSocket-Key").map(|(_, key)| key.to_owned());
+        let key = request.lines().find_map(key).unwrap();
+        let accept = tungstenite::handshake::derive_accept_key(key.as_bytes());
+        let mut answer = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+        )
+        .into_bytes();
+        let greeting = r#"{"event":"media","media":{"payload":"//8="}}"#;
+        answer.extend([0x81, greeting.len() as u8]);
+        answer.extend(greeting.as_bytes());
+        stream.write_all(&answer).unwrap();
+        // Until the gateway hangs up.
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    let mut call = Call::to(&[address]);
+    assert_eq!(call.event(), AgentEvent::Ready);
+    call.until("greeting", |call| call.playout.queued() == 2);
+    drop(call);
+    thread.join().unwrap();
+}
+
+#[test]
+fn a_minute_of_speech_in_fragments_between_pings_is_heard() {
+    let (address, _heard, thread) = bot(|message, socket| {
+        if message["event"] == "start" {
+            let audio = "//8A".repeat(60 * 8000 / 3);
+            let text = format!(r#"{{"event":"media","media":{{"payload":"{audio}"}}}}"#);
+            let fragments = text.len().div_ceil(50_000);
+            for (number, fragment) in text.as_bytes().chunks(50_000).enumerate() {
+                let kind = if number == 0 { Data::Text } else { Data::Continue };
+                let frame = Frame::message(fragment.to_vec(), OpCode::Data(kind), number + 1 == fragments);
+                socket.send(Message::Frame(frame)).unwrap();
+                socket.send(Message::Ping(vec![number as u8; number].into())).unwrap();
+            }
+            say(socket, r#"{"event":"mark","mark":{"name":"said"}}"#);
+        }
+        message["event"] != "mark"
+    });
+    let mut call = Call::to(&[address]);
+    call.until("speech", |call| call.playout.queued() == 60 * 8000);
+    let mut frame = [0; 160];
+    while call.playout.next(&mut frame) {
+        let expected = [0xff, 0xff, 0x00].into_iter().cycle();
+        let skipped = (60 * 8000 - call.playout.queued() - 160) % 3;
+        assert!(frame.iter().eq(expected.skip(skipped).take(160).collect::<Vec<u8>>().iter()));
+    }
+    call.until("the mark has come back", |_| thread.is_finished());
     thread.join().unwrap();
 }
 
@@ -316,12 +377,31 @@ fn closing_in_good_order_ends_and_anything_else_fails() {
     let (address, _heard, thread) = bot(|message, socket| {
         if message["event"] == "start" {
             socket.get_mut().write_all(&[0xff; 64]).unwrap();
+            // It is told what it did.
+            let answer = socket.read().unwrap();
+            assert!(matches!(&answer, Message::Close(Some(frame)) if frame.code == CloseCode::Protocol), "{answer}");
+        }
+        message["event"] != "start"
+    });
+    let mut call = Call::to(&[address]);
+    assert_eq!(call.event(), AgentEvent::Ready);
+    assert!(matches!(call.event(), AgentEvent::Failed(AgentFailure::Lost(_))));
+    thread.join().unwrap();
+
+    let (address, _heard, thread) = bot(|message, socket| {
+        if message["event"] == "start" {
+            let frame = CloseFrame {
+                code: CloseCode::Error,
+                reason: "out of order".into(),
+            };
+            socket.close(Some(frame)).unwrap();
         }
         true
     });
     let mut call = Call::to(&[address]);
     assert_eq!(call.event(), AgentEvent::Ready);
-    assert!(matches!(call.event(), AgentEvent::Failed(AgentFailure::Lost(_))));
+    let why = "closed with out of order (1011)".to_owned();
+    assert_eq!(call.event(), AgentEvent::Failed(AgentFailure::Lost(why)));
     thread.join().unwrap();
 
     // Dies: the connection is reset.
@@ -346,6 +426,7 @@ fn an_agent_that_does_not_read_is_stalled() {
         for _ in 0..100 {
             call.twilio.on_audio(&[0; 4000], &mut call.playout, Duration::ZERO);
         }
+        call.step();
         call.twilio.phase == Phase::Over
     });
     assert!(matches!(call.event(), AgentEvent::Failed(AgentFailure::Stalled(_))));

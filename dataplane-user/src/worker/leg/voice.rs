@@ -5,7 +5,7 @@ use std::time::Duration;
 use crossbeam_channel::Sender;
 use mio::{Interest, Registry, Token};
 
-use crate::agent::{Agent, AgentEvent};
+use crate::agent::{Agent, AgentEvent, Watch};
 use crate::dtmf::{self, Press};
 use crate::media_plane::{AgentFailure, AgentSpec, EndpointId, MediaEvent, Recording};
 use crate::playout::{DEFAULT_LIMIT, Playout};
@@ -96,19 +96,24 @@ impl Voice {
         (&mut self.playout, &mut self.keys)
     }
 
-    /// Lets the poll watch its connection, if it is a new one, and passes on what it reports.
+    /// Lets the poll watch its connection, if it is to and does not yet, or no longer, and passes on what it reports.
     pub(in crate::worker) fn settle(&mut self, registry: &Registry, token: Token) {
         let generation = self.agent.generation();
-        if self.registered != Some(generation)
-            && let Some(source) = self.agent.source()
-        {
-            self.registered = Some(generation);
-            if let Err(error) = registry.register(source, token, Interest::READABLE | Interest::WRITABLE) {
-                self.finish(MediaEvent::AgentFailed(
-                    self.endpoint,
-                    AgentFailure::Connect(error.to_string()),
-                ));
+        let is_known = self.registered == Some(generation);
+        match (self.agent.watch(), self.agent.source()) {
+            (Watch::Events, Some(source)) if !is_known => {
+                self.registered = Some(generation);
+                if let Err(error) = registry.register(source, token, Interest::READABLE | Interest::WRITABLE) {
+                    let failure = AgentFailure::Connect(error.to_string());
+                    self.finish(MediaEvent::AgentFailed(self.endpoint, failure));
+                }
             }
+            (Watch::Ticks, Some(source)) if is_known => {
+                self.registered = None;
+                // If it goes on being watched, that is all.
+                let _ = registry.deregister(source);
+            }
+            (Watch::Events | Watch::Ticks, _) => {}
         }
         while let Some(event) = self.agent.poll_event() {
             match event {
