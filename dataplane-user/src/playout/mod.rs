@@ -66,9 +66,11 @@ impl Playout {
     /// Fills a frame; what the queue cannot fill is silence. Returns whether anything was queued.
     pub fn next(&mut self, frame: &mut [u8]) -> bool {
         let taken = frame.len().min(self.queue.len());
-        for (to, from) in frame.iter_mut().zip(self.queue.drain(..taken)) {
-            *to = from;
-        }
+        let (front, back) = self.queue.as_slices();
+        let (first, second) = frame[..taken].split_at_mut(taken.min(front.len()));
+        first.copy_from_slice(&front[..first.len()]);
+        second.copy_from_slice(&back[..second.len()]);
+        self.queue.drain(..taken);
         frame[taken..].fill(ULAW_SILENCE);
         self.gone += taken as u64;
         self.reach();

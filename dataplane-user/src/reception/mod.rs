@@ -33,8 +33,11 @@ use self::stretch::Care;
 /// Most samples that one step adds at 8 kHz: a packet or a part of one, or what is made up for it.
 const MOST_AT_ONCE: usize = 320;
 
+/// Steps for which there is room in each frame.
+const STEPS: usize = 6;
+
 /// Samples kept: what was heard, and what waits to be.
-const ROOM: usize = HISTORY + 6 * MOST_AT_ONCE * MAX_SCALE;
+const ROOM: usize = HISTORY + STEPS * MOST_AT_ONCE * MAX_SCALE;
 
 /// Packet times for which packets must have waited wrongly before anything is done about it.
 const PATIENCE: u32 = 3;
@@ -210,8 +213,12 @@ impl Reception {
         self.end - self.heard
     }
 
-    /// Moves what is needed of the past to the front.
+    /// Moves what is needed of the past to the front, if there is not room for a frame and all that may be done to it: each
+    /// time would touch more memory than all else that a frame takes.
     fn make_room(&mut self) {
+        if ROOM - self.end >= STEPS * MOST_AT_ONCE * self.scale {
+            return;
+        }
         let from = self.heard.saturating_sub(HISTORY);
         self.line.copy_within(from..self.end, 0);
         (self.heard, self.end) = (self.heard - from, self.end - from);

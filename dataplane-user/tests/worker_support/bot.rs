@@ -105,7 +105,8 @@ fn media(payload: &str) -> String {
 
 fn in_fragments(socket: &mut WebSocket<TcpStream>, text: &str) {
     let (one, other) = text.split_at(text.len() / 2);
-    let frame = |text: &str, kind, is_last| Message::Frame(Frame::message(text.to_owned(), OpCode::Data(kind), is_last));
+    let frame =
+        |text: &str, kind, is_last| Message::Frame(Frame::message(text.to_owned(), OpCode::Data(kind), is_last));
     let frames = [
         frame(one, Data::Text, false),
         Message::Ping(vec![7; 40].into()),

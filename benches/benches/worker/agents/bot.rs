@@ -19,8 +19,8 @@ use mio::{Events, Interest, Poll, Token};
 
 use crate::heap;
 
-/// Ahead of what it hears it says this much, in base64: 60 ms, so that its own hiccups are not heard.
-const AHEAD: usize = 640;
+/// Ahead of what it hears it says this much, in base64: 200 ms, so that its own hiccups are not heard.
+const AHEAD: usize = 2136;
 
 /// How often it looks.
 const LOOK: Duration = Duration::from_millis(1);
@@ -152,10 +152,10 @@ fn answer(call: &mut Call, piece: &mut [u8], said: &mut Vec<u8>) -> Result<()> {
 
 /// Takes one frame and says what is to be said to it; how long it was, if it is all there.
 fn take(bytes: &mut [u8], said: &mut Vec<u8>) -> Result<Option<usize>> {
-    let (header, payload) = match bytes {
-        [_, length, _, _, ..] if length & 0x7f == 126 => (8, usize::from(u16::from_be_bytes([bytes[2], bytes[3]]))),
-        [_, length, ..] if length & 0x7f < 126 => (6, usize::from(length & 0x7f)),
-        [_, _, ..] if bytes[1] & 0x7f == 127 => bail!("a message longer than any of the gateway's"),
+    let (header, payload) = match *bytes {
+        [_, second, high, low, ..] if second & 0x7f == 126 => (8, usize::from(u16::from_be_bytes([high, low]))),
+        [_, second, ..] if second & 0x7f < 126 => (6, usize::from(second & 0x7f)),
+        [_, second, ..] if second & 0x7f == 127 => bail!("a message longer than any of the gateway's"),
         _ => return Ok(None),
     };
     if bytes.len() < header + payload {

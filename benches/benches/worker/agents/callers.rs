@@ -42,8 +42,16 @@ struct Caller {
     /// The sample that is to be heard next, of those the caller sends.
     next: Option<u32>,
     first_timestamp: u32,
-    /// When each packet came, less its media time, ns.
-    came: Vec<i64>,
+    came: Vec<Came>,
+}
+
+/// A packet that came.
+#[derive(Clone, Copy)]
+struct Came {
+    /// When, ns since 1970.
+    at: i64,
+    /// Its media time, ns.
+    due: i64,
 }
 
 /// All callers.
@@ -136,13 +144,15 @@ impl Callers {
         self.counts
     }
 
-    /// Packets that were late by the grid of their call, whose origin is the earliest that any packet of it allows.
-    pub fn late(&self) -> u64 {
-        let late = |caller: &Caller| {
-            let earliest = caller.came.iter().min().copied().unwrap_or_default();
-            caller.came.iter().filter(|came| **came - earliest > LATE).count() as u64
+    /// When packets came that were late by the grid of their call, whose origin is the earliest that any packet of it allows,
+    /// ns since 1970.
+    pub fn late(&self) -> Vec<i64> {
+        let late = |caller: &Caller| -> Vec<i64> {
+            let earliest = caller.came.iter().map(Came::lag).min().unwrap_or_default();
+            let late = caller.came.iter().filter(|came| came.lag() - earliest > LATE);
+            late.map(|came| came.at).collect()
         };
-        self.callers.iter().map(late).sum()
+        self.callers.iter().flat_map(late).collect()
     }
 
     fn receive(&mut self, count: Count) -> Result<()> {
@@ -197,7 +207,15 @@ impl Caller {
         counts.silent += u64::from(audio.iter().all(|code| *code == SILENCE));
         counts.jumps += u64::from(begin.is_none() || begin != next);
         let samples = i64::from(timestamp.wrapping_sub(self.first_timestamp) as i32);
-        self.came.push(at - samples * 125_000);
+        let due = samples * 125_000;
+        self.came.push(Came { at, due });
+    }
+}
+
+impl Came {
+    /// How long after its media time, by clocks that began at different times.
+    fn lag(&self) -> i64 {
+        self.at - self.due
     }
 }
 

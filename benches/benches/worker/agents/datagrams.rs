@@ -1,6 +1,9 @@
 //! Many datagrams in a system call, both ways, with the time at which the system had each.
 
-#![allow(unsafe_code, reason = "the system takes and gives many datagrams by way of its own structures only")]
+#![allow(
+    unsafe_code,
+    reason = "the system takes and gives many datagrams by way of its own structures only"
+)]
 
 use std::io::{self, ErrorKind};
 use std::mem::{size_of, zeroed};

@@ -7,14 +7,17 @@
 //! thread took. It was on its core for all that the system does for it until a frame has left for the far end. RTP goes both
 //! ways by AF_XDP, as where the kernel lane is attached, and once by sockets.
 //!
-//! - [`place`]: the namespaces, and who runs on which core;
+//! - [`place`]: the namespaces, and who runs on which core ([`cores`]);
+//! - [`witness`]: whether the worker's core ran at all;
 //! - [`callers`]: RTP, and what is wrong with it, by way of [`datagrams`];
 //! - [`bot`]: the WebSocket server.
 
 mod bot;
 mod callers;
+mod cores;
 mod datagrams;
 mod place;
+mod witness;
 
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
@@ -31,11 +34,12 @@ use voxlane_dataplane::plane::IoChoice;
 use self::bot::Bot;
 use self::callers::{Callers, Count, PTIME};
 use self::place::{GATEWAY, Place};
+use self::witness::Witness;
 use crate::heap;
 use crate::transcoded::busy;
 
 /// Calls that run at once: what callers and bot can do on the other core.
-const CALLS: usize = 500;
+const CALLS: usize = 600;
 
 /// How long they talk before the measurement, and during it.
 const WARM_UP: Duration = Duration::from_secs(4);
@@ -75,13 +79,15 @@ pub fn measure(report: &mut Report) -> Result<()> {
 fn measure_by(io: IoChoice, way: &str, report: &mut Report) -> Result<()> {
     let mut bed = bed(io)?;
     let (ears_before, before, begin) = (bed.ears()?, busy()?, Instant::now());
+    let witness = Witness::start(bed.place.worker_core)?;
     bed.callers.talk(packets(MEASURED), Count::Yes)?;
     let (took, passed, ears) = (busy()? - before, begin.elapsed(), bed.ears()?);
-    let (counts, late) = (bed.callers.counts(), bed.callers.late());
+    let (counts, late, seen) = (bed.callers.counts(), bed.callers.late(), witness.seen()?);
+    let unexplained = late.iter().filter(|at| !seen.explains(**at)).count() as u64;
     // The clocks of both sides begin at different times: one packet may be beyond either end.
     let expected = (CALLS * (packets(MEASURED) - 1)) as u64;
     let lost = expected.saturating_sub(counts.received);
-    let wrong = lost + late + counts.broken + counts.silent;
+    let wrong = lost + unexplained + counts.broken + counts.silent;
 
     let share = took.as_secs_f64() / passed.as_secs_f64();
     let seconds = MEASURED.as_secs();
@@ -100,16 +106,22 @@ fn measure_by(io: IoChoice, way: &str, report: &mut Report) -> Result<()> {
     let frame = took.as_nanos() as f64 / counts.received.max(1) as f64;
     row("of the worker's core, a frame both ways", frame, "ns", None);
     for (what, count) in [
-        ("frames late by more than 5 ms", late),
+        ("frames late by more than 5 ms while the core ran", unexplained),
         ("frames lost", lost),
         ("frames out of sequence or time", counts.broken),
         ("frames silent, for want of the bot's", counts.silent),
     ] {
         row(what, count as f64, "", Some(0.0));
     }
+    let (times, still) = seen.still();
+    let because = format!("frames late because the core stood still ({times} times, {still:.0?} in all)");
+    row(&because, late.len() as f64 - unexplained as f64, "", None);
     let stretched = ears.stretched - ears_before.stretched;
     for (what, count) in [
-        ("places where what is heard does not go on with what was said next", counts.jumps),
+        (
+            "places where what is heard does not go on with what was said next",
+            counts.jumps,
+        ),
         ("times a jitter buffer made audio shorter or longer", stretched),
         ("packets too late for the jitter buffer", ears.late - ears_before.late),
     ] {
@@ -117,7 +129,12 @@ fn measure_by(io: IoChoice, way: &str, report: &mut Report) -> Result<()> {
     }
     let concealed = (ears.concealed_ms - ears_before.concealed_ms) as f64;
     row("audio made up for packets that were late", concealed, "ms", None);
-    row("heap of one, once up", bed.memory as f64 / CALLS as f64, "B", Some(MEMORY));
+    row(
+        "heap of one, once up",
+        bed.memory as f64 / CALLS as f64,
+        "B",
+        Some(MEMORY),
+    );
     Ok(())
 }
 

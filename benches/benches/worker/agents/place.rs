@@ -1,22 +1,22 @@
 //! Where it happens: the gateway, its callers and its bots in a network namespace each, and the worker alone on its core.
 //!
-//! Everything else, the system's part in what arrives at callers and bots included, is kept on the other cores: it would be
-//! on other machines, and interrupts of a network card are no worker's business either.
-
-#![allow(unsafe_code, reason = "the system is told by hand where a thread may run")]
+//! Everything else is kept on the other cores, the system's part in what arrives at bots included: it would be on another
+//! machine, and interrupts of a network card are no worker's business either. On its core the worker goes before everything that
+//! is not real-time, as if that were kept away from there (`isolcpus`).
 
 use std::fs;
-use std::io;
-use std::mem::{size_of, zeroed};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::process::Command;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use crossbeam_channel::Sender;
 use voxlane_dataplane::media_plane::{AttachPolicy, MediaEvent, Unallocated};
 use voxlane_dataplane::plane::{IoChoice, KernelChoice, Plane, PlaneConfig, Rules};
 use voxlane_dataplane::reception::Limits;
 use voxlane_tests::namespace::Namespace;
+
+use super::cores::{self, THIS_THREAD};
 
 /// The gateway's address towards callers.
 pub const GATEWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 200, 1, 1));
@@ -27,6 +27,7 @@ pub struct Place {
     pub callers: Namespace,
     pub bots: Namespace,
     plane: Option<Arc<Plane>>,
+    pub worker_core: usize,
     /// Where this thread was allowed to run before.
     all: libc::cpu_set_t,
 }
@@ -34,7 +35,7 @@ pub struct Place {
 impl Drop for Place {
     fn drop(&mut self) {
         // It was set before.
-        let _ = keep_to(&self.all);
+        let _ = cores::keep_to(THIS_THREAD, &self.all);
         let plane = self.plane.take();
         self.gateway.run(move || drop(plane));
     }
@@ -44,19 +45,15 @@ impl Place {
     /// A gateway that sends and receives RTP this way, and runs its worker on the last of the cores. The thread that asks stays
     /// on the others until the place is gone; so do the threads it starts.
     pub fn new(io: IoChoice, events: Sender<MediaEvent>) -> Result<Self> {
-        let all = allowed()?;
-        let (worker_core, others) = match numbers(&all).split_last() {
-            Some((last, others @ [_, ..])) => (*last, others.to_vec()),
+        let all = cores::allowed()?;
+        let worker_core = match cores::numbers(&all)[..] {
+            [_, .., last] => last,
             _ => bail!("callers and bots need a core beside the worker's"),
         };
-        let mut not_the_worker_s = all;
-        // SAFETY: it is one of the set.
-        unsafe { libc::CPU_CLR(worker_core, &mut not_the_worker_s) };
-        keep_to(&not_the_worker_s)?;
-        let mask = others.iter().fold(0u64, |mask, core| mask | 1 << core);
+        let others = cores::without(all, worker_core);
+        cores::keep_to(THIS_THREAD, &others)?;
         let [gateway, callers, bots] = [(), (), ()].map(|()| Namespace::new());
         for (far, net) in [(&callers, 1), (&bots, 2)] {
-            far.run(move || fs::write("/proc/sys/net/core/rps_default_mask", format!("{mask:x}")))?;
             far.sh(&format!(
                 "ip link add e{net} type veth peer name g{net} netns {}
                  ethtool -K e{net} gro on tx off
@@ -72,6 +69,8 @@ impl Place {
                  ip neigh replace 10.200.{net}.9 lladdr {mac} dev g{net}"
             ));
         }
+        let others = cores::numbers(&others);
+        bots.run(move || receive_elsewhere("e2", &others))?;
         let config = PlaneConfig {
             addresses: vec![],
             first_port: 10_000,
@@ -89,11 +88,13 @@ impl Place {
             pin: None,
         };
         let plane = gateway.run(move || Plane::start(config, events))?;
+        cores::schedule(worker_thread()?, libc::SCHED_FIFO, 1)?;
         Ok(Self {
             gateway,
             callers,
             bots,
             plane: Some(plane),
+            worker_core,
             all,
         })
     }
@@ -115,27 +116,37 @@ impl Place {
     }
 }
 
-/// The cores that this thread may run on.
-fn allowed() -> Result<libc::cpu_set_t> {
-    // SAFETY: zeros are an empty set.
-    let mut set: libc::cpu_set_t = unsafe { zeroed() };
-    // SAFETY: the set lives, and has the length it says.
-    let told = unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut set) };
-    ensure!(told == 0, "no list of cores: {}", io::Error::last_os_error());
-    Ok(set)
+/// The worker's thread.
+fn worker_thread() -> Result<i32> {
+    for task in fs::read_dir("/proc/self/task")? {
+        let task = task?;
+        if fs::read_to_string(task.path().join("comm"))?.trim() == "media-0" {
+            let id = task.file_name();
+            return Ok(id.to_str().context("a number")?.parse()?);
+        }
+    }
+    bail!("no worker thread")
 }
 
-/// Keeps this thread, and those it will start, to these cores.
-fn keep_to(set: &libc::cpu_set_t) -> Result<()> {
-    // SAFETY: the set lives, and has the length it says.
-    let kept = unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), set) };
-    ensure!(kept == 0, "a thread cannot be kept to its cores: {}", io::Error::last_os_error());
+/// Lets what arrives at an interface be taken in by a thread of the system on these cores, not on whichever sends it. It must not
+/// get ahead of the bot.
+fn receive_elsewhere(interface: &str, cores: &[usize]) -> Result<()> {
+    // What the system shows of interfaces is of the namespace in which that file system was mounted.
+    let threads = format!("mount -t sysfs sysfs /sys && echo 1 > /sys/class/net/{interface}/threaded");
+    let status = Command::new("unshare")
+        .args(["--mount", "sh", "-c", &threads])
+        .status()?;
+    ensure!(status.success(), "an interface does not get a thread");
+    let name = format!("napi/{interface}-");
+    for process in fs::read_dir("/proc")? {
+        let path = process?.path();
+        // One that has ended since has no name.
+        let comm = fs::read_to_string(path.join("comm")).unwrap_or_default();
+        let id = path.file_name().and_then(|id| id.to_str()?.parse().ok());
+        if let (Some(id), true) = (id, comm.starts_with(&name)) {
+            cores::keep_to(id, &cores::set_of(cores))?;
+            cores::schedule(id, libc::SCHED_BATCH, 0)?;
+        }
+    }
     Ok(())
-}
-
-/// The numbers of a set's cores, in ascending order.
-fn numbers(set: &libc::cpu_set_t) -> Vec<usize> {
-    let all = 0..libc::CPU_SETSIZE as usize;
-    // SAFETY: no number is beyond the set's end.
-    all.filter(|core| unsafe { libc::CPU_ISSET(*core, set) }).collect()
 }

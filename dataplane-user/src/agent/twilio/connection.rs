@@ -9,9 +9,9 @@ use std::sync::Arc;
 use mio::net::TcpStream;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use tungstenite::Error;
 use tungstenite::error::ProtocolError;
 use tungstenite::handshake::client::Request;
-use tungstenite::{Error, HandshakeError};
 
 use super::socket::Socket;
 use super::stream::{Stream, tls_config};
@@ -112,19 +112,16 @@ impl Connection {
                 State::Gone => return Ok(false),
             };
             match step {
-                Ok(socket) => {
-                    let (stream, came) = socket.into_inner().into_parts();
-                    self.state = State::Open(Socket::new(stream, &came));
-                }
-                Err(HandshakeError::Interrupted(upgrade)) => {
+                Step::Done(stream, came) => self.state = State::Open(Socket::new(stream, &came)),
+                Step::Waits(upgrade) => {
                     self.state = State::Upgrading(upgrade);
                     return Ok(false);
                 }
                 // Nobody who speaks for the agent has answered yet: another address may have somebody who does.
-                Err(HandshakeError::Failure(
-                    error @ (Error::Io(_) | Error::Protocol(ProtocolError::HandshakeIncomplete)),
-                )) => self.skip(error.to_string())?,
-                Err(HandshakeError::Failure(error)) => return Err(refused(error)),
+                Step::Failed(error @ (Error::Io(_) | Error::Protocol(ProtocolError::HandshakeIncomplete))) => {
+                    self.skip(error.to_string())?;
+                }
+                Step::Failed(error) => return Err(refused(error)),
             }
         }
     }

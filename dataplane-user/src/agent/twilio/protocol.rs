@@ -366,7 +366,15 @@ mod tests {
             assert_eq!(FromBot::parse(&message).unwrap(), FromBot::Media { payload });
             assert_eq!(Decoder::default().decode(payload).unwrap(), [0xff, 0x7f]);
         }
-        for payload in ["not base64!", r"\n\/38=", r"\u", r"\u+02f38=", r"\ud83d\ude00", "é", "\\"] {
+        for payload in [
+            "not base64!",
+            r"\n\/38=",
+            r"\u",
+            r"\u+02f38=",
+            r"\ud83d\ude00",
+            "é",
+            "\\",
+        ] {
             assert_eq!(Decoder::default().decode(payload), Err(NotBase64), "{payload}");
         }
         let mark = r#"{"streamSid":"MZ1","mark":{"name":"m\u00e9"},"event":"mark"}"#;

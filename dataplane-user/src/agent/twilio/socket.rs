@@ -99,10 +99,7 @@ impl Socket {
 
     /// Says that this side is done. The connection is over when [`Self::next`] returns [`Incoming::Closed`].
     pub fn close(&mut self) {
-        let reason = Reason {
-            code: NORMAL,
-            text: "",
-        };
+        let reason = Reason { code: NORMAL, text: "" };
         self.outbox.close(Some(reason), &mut self.stream);
     }
 

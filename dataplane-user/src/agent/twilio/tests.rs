@@ -7,12 +7,12 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use serde_json::Value;
+use tungstenite::handshake::server::{ErrorResponse, Request as ServerRequest, Response as ServerResponse};
+use tungstenite::http::StatusCode;
 use tungstenite::protocol::CloseFrame;
 use tungstenite::protocol::frame::Frame;
 use tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
 use tungstenite::{Message, WebSocket};
-use tungstenite::handshake::server::{ErrorResponse, Request as ServerRequest, Response as ServerResponse};
-use tungstenite::http::StatusCode;
 
 use super::*;
 use crate::playout::DEFAULT_LIMIT;
@@ -286,7 +286,11 @@ fn what_follows_the_upgrade_at_once_is_heard() {
             request.push(byte[0]);
         }
         let request = String::from_utf8(request).unwrap();
-        let key = |line: &str| line.split_once(": ").filter(|(name, _)| *name == "Sec-WebSocket-Key").map(|(_, key)| key.to_owned());
+        let key = |line: &str| {
+            line.split_once(": ")
+                .filter(|(name, _)| *name == "Sec-WebSocket-Key")
+                .map(|(_, key)| key.to_owned())
+        };
         let key = request.lines().find_map(key).unwrap();
         let accept = tungstenite::handshake::derive_accept_key(key.as_bytes());
         let mut answer = format!(
@@ -330,7 +334,11 @@ fn a_minute_of_speech_in_fragments_between_pings_is_heard() {
     while call.playout.next(&mut frame) {
         let expected = [0xff, 0xff, 0x00].into_iter().cycle();
         let skipped = (60 * 8000 - call.playout.queued() - 160) % 3;
-        assert!(frame.iter().eq(expected.skip(skipped).take(160).collect::<Vec<u8>>().iter()));
+        assert!(
+            frame
+                .iter()
+                .eq(expected.skip(skipped).take(160).collect::<Vec<u8>>().iter())
+        );
     }
     call.until("the mark has come back", |_| thread.is_finished());
     thread.join().unwrap();
@@ -379,7 +387,10 @@ fn closing_in_good_order_ends_and_anything_else_fails() {
             socket.get_mut().write_all(&[0xff; 64]).unwrap();
             // It is told what it did.
             let answer = socket.read().unwrap();
-            assert!(matches!(&answer, Message::Close(Some(frame)) if frame.code == CloseCode::Protocol), "{answer}");
+            assert!(
+                matches!(&answer, Message::Close(Some(frame)) if frame.code == CloseCode::Protocol),
+                "{answer}"
+            );
         }
         message["event"] != "start"
     });

@@ -8,7 +8,7 @@ use tungstenite::handshake::MidHandshake;
 use tungstenite::handshake::client::{ClientHandshake, Request};
 use tungstenite::http::{HeaderName, HeaderValue};
 use tungstenite::protocol::WebSocketConfig;
-use tungstenite::{HandshakeError, WebSocket};
+use tungstenite::{Error, HandshakeError, WebSocket};
 
 use super::stream::Stream;
 use crate::media_plane::AgentFailure;
@@ -20,7 +20,14 @@ const PIECE: usize = 1 << 10;
 pub type Upgrade = MidHandshake<ClientHandshake<Upgrading>>;
 
 /// What a step of it came to.
-pub type Step = Result<WebSocket<Upgrading>, HandshakeError<ClientHandshake<Upgrading>>>;
+pub enum Step {
+    /// It is done: the stream, and what has come behind the answer.
+    Done(Stream, Vec<u8>),
+    /// It waits for the other side.
+    Waits(Upgrade),
+    /// There is no WebSocket.
+    Failed(Error),
+}
 
 /// What to ask for.
 ///
@@ -41,12 +48,23 @@ pub fn request(url: &str, headers: &[(String, String)]) -> Result<Request, Agent
 pub fn begin(request: Request, stream: Stream) -> Step {
     // No message is read by tungstenite: room for one would be for nothing.
     let config = WebSocketConfig::default().read_buffer_size(PIECE);
-    client_with_config(request, Upgrading::new(stream), Some(config)).map(|(socket, _)| socket)
+    step(client_with_config(request, Upgrading::new(stream), Some(config)))
 }
 
 /// Waits no longer: the answer may have come.
 pub fn go_on(upgrade: Upgrade) -> Step {
-    upgrade.handshake().map(|(socket, _)| socket)
+    step(upgrade.handshake())
+}
+
+fn step<T>(made: Result<(WebSocket<Upgrading>, T), HandshakeError<ClientHandshake<Upgrading>>>) -> Step {
+    match made {
+        Ok((socket, _)) => {
+            let (stream, came) = socket.into_inner().into_parts();
+            Step::Done(stream, came)
+        }
+        Err(HandshakeError::Interrupted(upgrade)) => Step::Waits(upgrade),
+        Err(HandshakeError::Failure(error)) => Step::Failed(error),
+    }
 }
 
 /// A stream whose reader gets the answer's head and no more, for what follows it is no longer HTTP.
@@ -74,7 +92,7 @@ impl Upgrading {
     }
 
     /// The stream, and what has come behind the head.
-    pub fn into_parts(mut self) -> (Stream, Vec<u8>) {
+    fn into_parts(mut self) -> (Stream, Vec<u8>) {
         let rest = self.came.split_off(self.given);
         (self.stream, rest)
     }

@@ -53,7 +53,10 @@ enum Sent {
 /// Texts whose lengths are around those at which a header grows, and short ones.
 fn text() -> impl Strategy<Value = String> {
     let long = prop_oneof![120..130usize, 65_530..65_540usize, 0..3000usize];
-    prop_oneof![any::<String>(), long.prop_map(|length| "ä".repeat(length / 2) + &"x".repeat(length % 2))]
+    prop_oneof![
+        any::<String>(),
+        long.prop_map(|length| "ä".repeat(length / 2) + &"x".repeat(length % 2))
+    ]
 }
 
 fn bytes(most: usize) -> impl Strategy<Value = Vec<u8>> {
@@ -299,7 +302,12 @@ fn messages_of_usual_length_need_no_more_room_and_long_ones_give_it_back() {
     };
     assert_eq!(put(&mut inbox, &frame.repeat(1000)), 1000);
     assert_eq!((inbox.buffer.as_ptr(), inbox.buffer.len()), (address, ROOM));
-    let limit = [&[0x81, 127][..], &(MESSAGE_LIMIT as u64).to_be_bytes(), &vec![b'x'; MESSAGE_LIMIT]].concat();
+    let limit = [
+        &[0x81, 127][..],
+        &(MESSAGE_LIMIT as u64).to_be_bytes(),
+        &vec![b'x'; MESSAGE_LIMIT],
+    ]
+    .concat();
     assert_eq!(put(&mut inbox, &limit), 1);
     assert!(inbox.buffer.len() > MESSAGE_LIMIT);
     assert_eq!(put(&mut inbox, &frame), 1);
