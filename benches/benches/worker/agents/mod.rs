@@ -68,18 +68,24 @@ struct Ears {
     late: u64,
 }
 
-/// Adds the rows.
-pub fn measure(report: &mut Report) -> Result<()> {
-    for (io, name) in [(IoChoice::AfXdp, "AF_XDP"), (IoChoice::Sockets, "sockets")] {
-        measure_by(io, name, report)?;
-    }
-    Ok(())
+/// Whether what is measured is what the gateway is to reach.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum HasGoal {
+    Yes,
+    No,
 }
 
-fn measure_by(io: IoChoice, way: &str, report: &mut Report) -> Result<()> {
+/// Adds the rows.
+pub fn measure(report: &mut Report) -> Result<()> {
+    measure_by(IoChoice::AfXdp, "AF_XDP", HasGoal::Yes, report)?;
+    // Where the kernel lane cannot be attached.
+    measure_by(IoChoice::Sockets, "sockets", HasGoal::No, report)
+}
+
+fn measure_by(io: IoChoice, way: &str, has_goal: HasGoal, report: &mut Report) -> Result<()> {
     let mut bed = bed(io)?;
-    let (ears_before, before, begin) = (bed.ears()?, busy()?, Instant::now());
     let witness = Witness::start(bed.place.worker_core)?;
+    let (ears_before, before, begin) = (bed.ears()?, busy()?, Instant::now());
     bed.callers.talk(packets(MEASURED), Count::Yes)?;
     let (took, passed, ears) = (busy()? - before, begin.elapsed(), bed.ears()?);
     let (counts, late, seen) = (bed.callers.counts(), bed.callers.late(), witness.seen()?);
@@ -89,33 +95,31 @@ fn measure_by(io: IoChoice, way: &str, report: &mut Report) -> Result<()> {
     let lost = expected.saturating_sub(counts.received);
     let wrong = lost + unexplained + counts.broken + counts.silent;
 
+    let goal = |row: Row, goal| match has_goal {
+        HasGoal::Yes => row.goal(goal),
+        HasGoal::No => row,
+    };
     let share = took.as_secs_f64() / passed.as_secs_f64();
     let seconds = MEASURED.as_secs();
     let name = format!(
         "agent calls a core, Twilio both ways, RTP by {way} ({CALLS} for {seconds} s, by the share of a core they took)"
     );
     let calls = Row::new(name, CALLS as f64 / share, "");
-    report.add(calls.goal(Goal::AtLeast(1000.0)).only_if(wrong == 0));
-    let mut row = |what: &str, value: f64, unit, goal: Option<f64>| {
-        let row = Row::new(format!("agent calls by {way}: {what}"), value, unit);
-        report.add(match goal {
-            Some(most) => row.goal(Goal::AtMost(most)),
-            None => row,
-        });
-    };
+    report.add(goal(calls, Goal::AtLeast(1000.0)).only_if(wrong == 0));
+    let row = |what: &str, value: f64, unit| Row::new(format!("agent calls by {way}: {what}"), value, unit);
     let frame = took.as_nanos() as f64 / counts.received.max(1) as f64;
-    row("of the worker's core, a frame both ways", frame, "ns", None);
+    report.add(row("of the worker's core, a frame both ways", frame, "ns"));
     for (what, count) in [
         ("frames late by more than 5 ms while the core ran", unexplained),
         ("frames lost", lost),
         ("frames out of sequence or time", counts.broken),
         ("frames silent, for want of the bot's", counts.silent),
     ] {
-        row(what, count as f64, "", Some(0.0));
+        report.add(goal(row(what, count as f64, ""), Goal::AtMost(0.0)));
     }
     let (times, still) = seen.still();
     let because = format!("frames late because the core stood still ({times} times, {still:.0?} in all)");
-    row(&because, late.len() as f64 - unexplained as f64, "", None);
+    report.add(row(&because, late.len() as f64 - unexplained as f64, ""));
     let stretched = ears.stretched - ears_before.stretched;
     for (what, count) in [
         (
@@ -125,16 +129,12 @@ fn measure_by(io: IoChoice, way: &str, report: &mut Report) -> Result<()> {
         ("times a jitter buffer made audio shorter or longer", stretched),
         ("packets too late for the jitter buffer", ears.late - ears_before.late),
     ] {
-        row(what, count as f64, "", None);
+        report.add(row(what, count as f64, ""));
     }
     let concealed = (ears.concealed_ms - ears_before.concealed_ms) as f64;
-    row("audio made up for packets that were late", concealed, "ms", None);
-    row(
-        "heap of one, once up",
-        bed.memory as f64 / CALLS as f64,
-        "B",
-        Some(MEMORY),
-    );
+    report.add(row("audio made up for packets that were late", concealed, "ms"));
+    let heap = row("heap of one, once up", bed.memory as f64 / CALLS as f64, "B");
+    report.add(goal(heap, Goal::AtMost(MEMORY)));
     Ok(())
 }
 

@@ -14,7 +14,7 @@ use tungstenite::error::ProtocolError;
 use tungstenite::handshake::client::Request;
 
 use super::socket::Socket;
-use super::stream::{Stream, tls_config};
+use super::stream::Stream;
 use super::upgrade::{self, Step, Upgrade};
 use crate::media_plane::AgentFailure;
 
@@ -39,11 +39,16 @@ enum State {
 }
 
 impl Connection {
-    /// Begins to connect.
+    /// Begins to connect; `trust` says whom TLS trusts, if it is needed.
     ///
     /// # Errors
     /// The URL or a header is no good, TLS has no trusted certificates, or no address can be tried.
-    pub fn start(url: &str, headers: &[(String, String)], addresses: &[SocketAddr]) -> Result<Self, AgentFailure> {
+    pub fn start(
+        url: &str,
+        headers: &[(String, String)],
+        addresses: &[SocketAddr],
+        trust: impl FnOnce() -> Result<Arc<ClientConfig>, AgentFailure>,
+    ) -> Result<Self, AgentFailure> {
         let request = upgrade::request(url, headers)?;
         let tls = match request.uri().scheme_str() {
             Some("wss") => {
@@ -54,7 +59,7 @@ impl Connection {
                     .trim_matches(['[', ']'])
                     .to_owned();
                 let name = ServerName::try_from(host).map_err(|error| AgentFailure::Connect(error.to_string()))?;
-                Some((tls_config()?, name))
+                Some((trust()?, name))
             }
             _ => None,
         };

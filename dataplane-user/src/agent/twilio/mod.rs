@@ -17,8 +17,10 @@ mod stream;
 mod upgrade;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::ClientConfig;
 use tracing::debug;
 
 use self::connection::Connection;
@@ -82,6 +84,15 @@ pub fn prepare(url: &str) {
 impl Twilio {
     /// Begins to connect.
     pub fn start(spec: TwilioSpec, now: Duration) -> Self {
+        Self::start_with(spec, now, stream::tls_config)
+    }
+
+    /// Begins to connect; `trust` says whom TLS trusts, if it is needed.
+    fn start_with(
+        spec: TwilioSpec,
+        now: Duration,
+        trust: impl FnOnce() -> Result<Arc<ClientConfig>, AgentFailure>,
+    ) -> Self {
         let mut twilio = Self {
             connection: None,
             writer: Writer::new(&spec),
@@ -96,7 +107,7 @@ impl Twilio {
             sent: 0,
             said: Said::default(),
         };
-        match Connection::start(&spec.url, &spec.headers, &spec.addresses) {
+        match Connection::start(&spec.url, &spec.headers, &spec.addresses, trust) {
             Ok(connection) => {
                 twilio.connection = Some(connection);
                 twilio.share_time(now);

@@ -1,5 +1,7 @@
 //! A session against a WebSocket server in another thread.
 
+mod tls;
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc;
@@ -34,18 +36,16 @@ impl Call {
 
     fn with_timeouts(addresses: &[SocketAddr], connect_timeout: Duration, silence_timeout: Duration) -> Self {
         let spec = TwilioSpec {
-            url: "ws://bot.example/media?x=1".into(),
-            addresses: addresses.to_vec(),
-            headers: vec![("X-Token".into(), "secret".into())],
-            account_sid: "AC1".into(),
-            call_sid: "CA1".into(),
-            stream_sid: "MZ1".into(),
-            parameters: vec![("lang".into(), "en".into())],
             connect_timeout,
             silence_timeout,
+            ..spec("ws", addresses)
         };
+        Self::of(Twilio::start(spec, Duration::ZERO))
+    }
+
+    fn of(twilio: Twilio) -> Self {
         Self {
-            twilio: Twilio::start(spec, Duration::ZERO),
+            twilio,
             playout: Playout::new(DEFAULT_LIMIT),
             dtmf: dtmf::Sender::new(160),
             began: Instant::now(),
@@ -73,6 +73,20 @@ impl Call {
             event.is_some()
         });
         event.unwrap()
+    }
+}
+
+fn spec(scheme: &str, addresses: &[SocketAddr]) -> TwilioSpec {
+    TwilioSpec {
+        url: format!("{scheme}://bot.example/media?x=1"),
+        addresses: addresses.to_vec(),
+        headers: vec![("X-Token".into(), "secret".into())],
+        account_sid: "AC1".into(),
+        call_sid: "CA1".into(),
+        stream_sid: "MZ1".into(),
+        parameters: vec![("lang".into(), "en".into())],
+        connect_timeout: PATIENCE,
+        silence_timeout: PATIENCE,
     }
 }
 
@@ -114,7 +128,7 @@ fn bot(
     (address, heard, thread)
 }
 
-fn say(socket: &mut WebSocket<TcpStream>, text: &str) {
+fn say<S: Read + Write>(socket: &mut WebSocket<S>, text: &str) {
     socket.send(Message::text(text)).unwrap();
 }
 

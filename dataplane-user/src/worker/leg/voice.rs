@@ -98,22 +98,25 @@ impl Voice {
 
     /// Lets the poll watch its connection, if it is to and does not yet, or no longer, and passes on what it reports.
     pub(in crate::worker) fn settle(&mut self, registry: &Registry, token: Token) {
-        let generation = self.agent.generation();
+        let (watch, generation) = (self.agent.watch(), self.agent.generation());
         let is_known = self.registered == Some(generation);
-        match (self.agent.watch(), self.agent.source()) {
-            (Watch::Events, Some(source)) if !is_known => {
-                self.registered = Some(generation);
-                if let Err(error) = registry.register(source, token, Interest::READABLE | Interest::WRITABLE) {
-                    let failure = AgentFailure::Connect(error.to_string());
-                    self.finish(MediaEvent::AgentFailed(self.endpoint, failure));
+        if (watch == Watch::Events) != is_known
+            && let Some(source) = self.agent.source()
+        {
+            match watch {
+                Watch::Events => {
+                    self.registered = Some(generation);
+                    if let Err(error) = registry.register(source, token, Interest::READABLE | Interest::WRITABLE) {
+                        let failure = AgentFailure::Connect(error.to_string());
+                        self.finish(MediaEvent::AgentFailed(self.endpoint, failure));
+                    }
+                }
+                Watch::Ticks => {
+                    self.registered = None;
+                    // If it goes on being watched, that is all.
+                    let _ = registry.deregister(source);
                 }
             }
-            (Watch::Ticks, Some(source)) if is_known => {
-                self.registered = None;
-                // If it goes on being watched, that is all.
-                let _ = registry.deregister(source);
-            }
-            (Watch::Events | Watch::Ticks, _) => {}
         }
         while let Some(event) = self.agent.poll_event() {
             match event {
