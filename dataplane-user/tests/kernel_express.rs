@@ -15,10 +15,8 @@ use kernel_support::{Call, above, is_root, leg, report, rtp};
 use voxlane_dataplane::lane::Lane;
 use voxlane_dataplane::media_plane::{
     AgentSpec, AttachPolicy, Endpoint, IoMode, IoStatus, MediaError, MediaPlane, Pacing, PlaneStatus, Session,
-    Unallocated,
 };
-use voxlane_dataplane::plane::{IoChoice, KernelChoice, Plane, PlaneConfig, Rules};
-use voxlane_dataplane::reception::Limits;
+use voxlane_dataplane::plane::{IoChoice, KernelChoice, Plane, PlaneConfig};
 
 /// Packets of a run.
 const PACKETS: u16 = 50;
@@ -28,11 +26,6 @@ const COUNTED: [(&str, &str, &str); 2] = [("snmp", "Ip", "OutRequests"), ("snmp"
 
 fn config(io: IoChoice) -> PlaneConfig {
     PlaneConfig {
-        addresses: vec![],
-        first_port: 10_000,
-        last_port: 10_099,
-        ptime: 20,
-        jitter: Limits::default(),
         // Two workers, on whatever cores there are: they share the queue of each interface.
         worker_cores: Some(vec![0, 0]),
         io,
@@ -40,9 +33,7 @@ fn config(io: IoChoice) -> PlaneConfig {
             policy: AttachPolicy::Auto,
             interfaces: vec!["g0".to_owned(), "g1".to_owned()],
         },
-        unallocated: Unallocated::Drop,
-        rules: Rules::default(),
-        pin: None,
+        ..PlaneConfig::with_ports(10_000, 10_099)
     }
 }
 

@@ -18,10 +18,9 @@ use kernel_support::{Call, above, is_root, leg};
 use voxlane_common::drops::DropReason;
 use voxlane_dataplane::lane::{Lane, Reason};
 use voxlane_dataplane::media_plane::{
-    AgentSpec, AttachPolicy, Direction, Endpoint, FlowReport, MediaError, MediaEvent, MediaPlane, Session, Unallocated,
+    AgentSpec, AttachPolicy, Direction, Endpoint, FlowReport, MediaError, MediaEvent, MediaPlane, Session,
 };
-use voxlane_dataplane::plane::{IoChoice, KernelChoice, Plane, PlaneConfig, Policing, Rules};
-use voxlane_dataplane::reception::Limits;
+use voxlane_dataplane::plane::{KernelChoice, Plane, PlaneConfig, Policing, Rules};
 
 /// Time between two packets, and media in one.
 const PTIME: Duration = Duration::from_millis(20);
@@ -62,23 +61,15 @@ impl Lab {
         let net = Net::new();
         let (tell, events) = unbounded();
         let config = PlaneConfig {
-            addresses: vec![],
-            first_port: 10_000,
-            last_port: 10_099,
-            ptime: 20,
-            jitter: Limits::default(),
-            worker_cores: None,
-            io: IoChoice::Auto,
             kernel: KernelChoice::On {
                 policy: AttachPolicy::Auto,
                 interfaces: vec!["g0".to_owned(), "g1".to_owned()],
             },
-            unallocated: Unallocated::Drop,
             rules: Rules {
                 police,
                 ..Rules::default()
             },
-            pin: None,
+            ..PlaneConfig::with_ports(10_000, 10_099)
         };
         let plane = net.gateway.run(move || Plane::start(config, tell)).unwrap();
         let call = Call::across();

@@ -11,10 +11,8 @@ use voxlane_dataplane::codec::Codec;
 use voxlane_dataplane::lane::{Lane, Reason};
 use voxlane_dataplane::media_plane::{
     AgentSpec, Direction, Endpoint, LatchMode, MediaError, MediaEvent, MediaPlane, Pacing, RtcpPort, Session,
-    Unallocated,
 };
-use voxlane_dataplane::plane::{IoChoice, KernelChoice, Plane, PlaneConfig, Policing, Rules};
-use voxlane_dataplane::reception::Limits;
+use voxlane_dataplane::plane::{Plane, PlaneConfig, Policing, Rules};
 
 const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -23,20 +21,12 @@ const DEADLINE: Duration = Duration::from_secs(20);
 fn config(address: IpAddr, (first_port, last_port): (u16, u16)) -> PlaneConfig {
     PlaneConfig {
         addresses: vec![address],
-        first_port,
-        last_port,
-        ptime: 20,
-        jitter: Limits::default(),
-        worker_cores: None,
-        io: IoChoice::Auto,
-        kernel: KernelChoice::Off,
-        unallocated: Unallocated::Drop,
         // Tests send as fast as they can.
         rules: Rules {
             police: Policing::Off,
             ..Rules::default()
         },
-        pin: None,
+        ..PlaneConfig::with_ports(first_port, last_port)
     }
 }
 

@@ -62,6 +62,25 @@ pub struct PlaneConfig {
     pub pin: Option<PathBuf>,
 }
 
+impl PlaneConfig {
+    /// With these ports for media, RTCP's included; else what a gateway is by default, without a kernel lane.
+    pub fn with_ports(first_port: u16, last_port: u16) -> Self {
+        Self {
+            addresses: Vec::new(),
+            first_port,
+            last_port,
+            ptime: 20,
+            jitter: Limits::default(),
+            worker_cores: None,
+            io: IoChoice::default(),
+            kernel: KernelChoice::Off,
+            unallocated: Unallocated::Drop,
+            rules: Rules::default(),
+            pin: None,
+        }
+    }
+}
+
 /// How workers are to send and receive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -35,8 +35,8 @@ use self::bot::Bot;
 use self::callers::{Callers, Count, PTIME};
 use self::place::{GATEWAY, Place};
 use self::witness::Witness;
+use crate::calls::busy;
 use crate::heap;
-use crate::transcoded::busy;
 
 /// Calls that run at once: what callers and bot can do on the other core.
 const CALLS: usize = 600;
@@ -85,9 +85,9 @@ pub fn measure(report: &mut Report) -> Result<()> {
 fn measure_by(io: IoChoice, way: &str, has_goal: HasGoal, report: &mut Report) -> Result<()> {
     let mut bed = bed(io)?;
     let witness = Witness::start(bed.place.worker_core)?;
-    let (ears_before, before, begin) = (bed.ears()?, busy()?, Instant::now());
+    let (ears_before, before, begin) = (bed.ears()?, busy()?.worker, Instant::now());
     bed.callers.talk(packets(MEASURED), Count::Yes)?;
-    let (took, passed, ears) = (busy()? - before, begin.elapsed(), bed.ears()?);
+    let (took, passed, ears) = (busy()?.worker - before, begin.elapsed(), bed.ears()?);
     let (counts, late, seen) = (bed.callers.counts(), bed.callers.late(), witness.seen()?);
     let unexplained = late.iter().filter(|at| !seen.explains(**at)).count() as u64;
     // The clocks of both sides begin at different times: one packet may be beyond either end.
