@@ -7,6 +7,7 @@ pub mod agent;
 #[cfg(test)]
 #[path = "../tests/allocation_support/mod.rs"]
 mod allocations;
+mod cache;
 pub mod codec;
 pub mod dtmf;
 pub mod flows;

@@ -12,6 +12,8 @@ pub(super) mod lanes;
 use std::f64::consts::PI;
 use std::sync::OnceLock;
 
+use crate::cache::ask_for;
+
 /// Input samples that are worked off together.
 const BLOCK: usize = 80;
 
@@ -203,6 +205,14 @@ impl Resampler {
             line: [0; MOST_TAPS + BLOCK],
             next: 0,
         }
+    }
+
+    /// Samples are about to be taken.
+    pub(super) fn expect(&self) {
+        ask_for(&self.filter);
+        ask_for(&self.next);
+        // Of a filter between neighbouring rates. How long it is, is not read now.
+        ask_for(&self.line[..2 * SPAN]);
     }
 
     /// Takes samples, and gives out what comes of them in pieces.

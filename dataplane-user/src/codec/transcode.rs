@@ -8,6 +8,7 @@ use super::g711::{
 };
 use super::resample::{Rate, Resampler};
 use super::{Codec, g722};
+use crate::cache::ask_for;
 
 /// Bytes that are worked off together: 10 ms.
 const BLOCK: usize = 80;
@@ -68,6 +69,17 @@ impl Transcoder {
             (Codec::Pcma, Codec::Pcmu) => Way::Table { to, turn: alaw_to_ulaw },
             (from, to) => Way::Linear(Box::new(Linear::new(from, to))),
         })
+    }
+
+    /// Audio is about to be taken.
+    pub(crate) fn expect(&self) {
+        if let Way::Linear(linear) = &self.0 {
+            ask_for(&linear.decoder);
+            ask_for(&linear.encoder);
+            if let Some(resampler) = &linear.resampler {
+                resampler.expect();
+            }
+        }
     }
 
     /// Takes audio of the one codec, and puts that of the other in its place.

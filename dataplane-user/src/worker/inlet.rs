@@ -3,7 +3,6 @@
 //! The XDP program gives a worker what arrives at the ports of its legs. A leg's packets may also come by its UDP sockets: as
 //! long as nobody has told the program, for what is longer than a frame, and where a queue has no AF_XDP socket.
 
-use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
@@ -14,9 +13,11 @@ use mio::{Interest, Registry, Token};
 use voxlane_common::frame::{self, Datagram};
 use voxlane_common::sockets::LONGEST_FRAME;
 
+use super::owners::Owners;
 use super::token::receiver;
 use super::wire::is_sound;
-use crate::xsk;
+use crate::cache::Nearness;
+use crate::xsk::{self, GROUP};
 
 /// Frames of legs that the worker does not know yet which are kept: a leg that changes hands may be known in a moment.
 const MOST_EARLY: usize = 16;
@@ -32,7 +33,7 @@ const ROOM: usize = LONGEST_FRAME + 256;
 pub(super) struct Inlet {
     receivers: Vec<xsk::Receiver>,
     /// Whose the ports are. An entry may be of a leg that has left.
-    legs: HashMap<SocketAddr, Token>,
+    legs: Owners,
     early: Vec<Early>,
     used: usize,
     strays: u64,
@@ -44,6 +45,15 @@ pub(super) struct Arrival<'a> {
     pub(super) from: SocketAddr,
     /// The packet and room for what SRTP adds, and its length.
     pub(super) packet: (&'a mut [u8], usize),
+}
+
+/// Those to whom packets may belong.
+pub(super) trait Takers {
+    /// A packet for a descriptor is about to be taken.
+    fn expect(&self, owner: Token, nearness: Nearness);
+
+    /// Takes a packet; whether it was known whose it is.
+    fn take(&mut self, inlet: &Inlet, arrival: Arrival<'_>) -> bool;
 }
 
 /// A packet that is kept.
@@ -90,39 +100,78 @@ impl Inlet {
 
     /// Whose `local` is, if it is one's.
     pub(super) fn owner(&self, local: SocketAddr) -> Option<Token> {
-        self.legs.get(&local).copied()
+        self.legs.get(local)
     }
 
-    /// Takes at most `most` frames of one socket; `take` says whether it knew whose a packet was. Whether there may be more.
-    pub(super) fn receive(
-        &mut self,
-        place: usize,
-        most: usize,
-        now: Duration,
-        mut take: impl FnMut(&Self, Arrival<'_>) -> bool,
-    ) -> bool {
+    /// Takes at most `most` frames of one socket; whether there may be more.
+    pub(super) fn receive(&mut self, place: usize, most: usize, now: Duration, takers: &mut impl Takers) -> bool {
         let mut receivers = std::mem::take(&mut self.receivers);
-        let more = receivers.get_mut(place).is_some_and(|receiver| {
-            receiver.receive(most, |bytes, start, length| {
-                let frame = &bytes[start..start + length];
-                let Some((datagram, from, local)) = understood(frame) else {
-                    self.strays += 1;
-                    return;
-                };
-                let begin = start + datagram.payload_offset;
-                let length = datagram.length as usize;
-                let arrival = Arrival {
-                    local,
-                    from,
-                    packet: (&mut bytes[begin..], length),
-                };
-                if !take(self, arrival) {
-                    self.keep(local, from, &bytes[begin..begin + length], now);
-                }
-            })
-        });
+        let more = receivers
+            .get_mut(place)
+            .is_some_and(|receiver| self.receive_from(receiver, most, now, takers));
         self.receivers = receivers;
         more
+    }
+
+    fn receive_from(
+        &mut self,
+        receiver: &mut xsk::Receiver,
+        most: usize,
+        now: Duration,
+        takers: &mut impl Takers,
+    ) -> bool {
+        let mut taken = 0;
+        while taken < most {
+            let count = receiver.fetch(most - taken);
+            if count == 0 {
+                break;
+            }
+            taken += count;
+            self.announce(receiver, takers);
+            for place in 0..count {
+                if let Some((bytes, start, length)) = receiver.frame(place) {
+                    self.offer(bytes, start, length, now, takers);
+                }
+            }
+            receiver.let_go();
+        }
+        if taken > 0 {
+            receiver.replace();
+        }
+        taken == most
+    }
+
+    /// Lets takers know of the frames in hand before they get them.
+    fn announce(&self, receiver: &mut xsk::Receiver, takers: &impl Takers) {
+        let mut owners = [None; GROUP];
+        for (place, owner) in owners.iter_mut().enumerate() {
+            let Some((bytes, start, length)) = receiver.frame(place) else {
+                break;
+            };
+            let datagram = frame::datagram(&bytes[start..start + length]).ok();
+            *owner = datagram.and_then(|datagram| self.owner(datagram.local.get()?));
+            owner.inspect(|owner| takers.expect(*owner, Nearness::Near));
+        }
+        for owner in owners.into_iter().flatten() {
+            takers.expect(owner, Nearness::Next);
+        }
+    }
+
+    fn offer(&mut self, bytes: &mut [u8], start: usize, length: usize, now: Duration, takers: &mut impl Takers) {
+        let Some((datagram, from, local)) = understood(&bytes[start..start + length]) else {
+            self.strays += 1;
+            return;
+        };
+        let begin = start + datagram.payload_offset;
+        let length = datagram.length as usize;
+        let arrival = Arrival {
+            local,
+            from,
+            packet: (&mut bytes[begin..], length),
+        };
+        if !takers.take(self, arrival) {
+            self.keep(local, from, &bytes[begin..begin + length], now);
+        }
     }
 
     fn keep(&mut self, local: SocketAddr, from: SocketAddr, packet: &[u8], now: Duration) {
@@ -137,7 +186,7 @@ impl Inlet {
     }
 
     /// Offers what was kept once more; what nobody has known for long enough is a stray.
-    pub(super) fn offer_early(&mut self, now: Duration, mut take: impl FnMut(&Self, Arrival<'_>) -> bool) {
+    pub(super) fn offer_early(&mut self, now: Duration, takers: &mut impl Takers) {
         let mut early = std::mem::take(&mut self.early);
         let mut left = 0;
         for place in 0..std::mem::take(&mut self.used) {
@@ -147,7 +196,7 @@ impl Inlet {
                 from: kept.from,
                 packet: (&mut kept.bytes[..], kept.length),
             };
-            if take(self, arrival) {
+            if takers.take(self, arrival) {
                 continue;
             }
             if now.saturating_sub(kept.came) > KEPT {

@@ -15,7 +15,7 @@
 //! - `leg`: a leg with its agent.
 //! - `stats`: what a leg has come to, readable from any thread.
 //! - `guard`: SRTP on the wire of a leg.
-//! - `inlet`: what comes past the network stack.
+//! - `inlet`: what comes past the network stack, and `owners`: whose it is.
 //! - `opening`: the way of all that comes to the residents, past SRTP.
 //! - `wire`: how packets leave, those of many legs together.
 //! - `ports`, `clock`, `io`: the operating system. Only `io` has unsafe code.
@@ -28,6 +28,7 @@ mod inlet;
 mod io;
 mod leg;
 mod opening;
+mod owners;
 mod pool;
 mod ports;
 mod pulse;

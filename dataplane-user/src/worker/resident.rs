@@ -14,6 +14,7 @@ use super::opening::Opened;
 use super::ports::{Kind, Ports};
 use super::relay::{RelayPair, Side};
 use super::token::Source;
+use crate::cache::Nearness;
 use crate::flows::LegState;
 use crate::media_plane::EndpointId;
 
@@ -90,6 +91,30 @@ impl Resident {
             Self::Bridge(pair) => pair.on_datagram(side, kind, opened, from, now),
             Self::Leg(leg) => leg.on_datagram(kind, opened, from, now),
             Self::Closing(..) => {}
+        }
+    }
+
+    /// A packet that arrived at one of its legs is about to be handled.
+    pub(super) fn expect_packet(&self, side: Side, nearness: Nearness) {
+        match self {
+            Self::Bridge(pair) => pair.expect_packet(side, nearness),
+            Self::Relay(_) | Self::Leg(_) | Self::Closing(_) => {}
+        }
+    }
+
+    /// What it has to code at a tick is about to be asked for.
+    pub(super) fn expect_coding(&self, nearness: Nearness) {
+        match self {
+            Self::Bridge(pair) => pair.expect_coding(nearness),
+            Self::Relay(_) | Self::Leg(_) | Self::Closing(_) => {}
+        }
+    }
+
+    /// A tick is about to come.
+    pub(super) fn expect_tick(&self, nearness: Nearness) {
+        match self {
+            Self::Bridge(pair) => pair.expect_tick(nearness),
+            Self::Relay(_) | Self::Leg(_) | Self::Closing(_) => {}
         }
     }
 

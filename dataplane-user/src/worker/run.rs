@@ -13,7 +13,7 @@ use super::Settings;
 use super::bridge::{Bridge, Coder, TICK_MS};
 use super::clock::Clock;
 use super::command::{Command, NewLeg, NewRelay, Parted, Parting, Released, Removed, ResidentId};
-use super::inlet::{Arrival, Inlet};
+use super::inlet::{Arrival, Inlet, Takers};
 use super::io::{LONGEST_QUEUE, Received, receive_from};
 use super::leg::{AgentLeg, Voice};
 use super::opening::{Opening, Place};
@@ -25,6 +25,7 @@ use super::stats::LegStats;
 use super::token::{COMMAND, Source, receiver, receiver_of};
 use super::wheel::Wheel;
 use super::wire::Wire;
+use crate::cache::Nearness;
 use crate::lane;
 use crate::media_plane::{AgentFailure, EndpointId, MediaEvent, Recording, Session};
 use crate::srtp::MAX_OVERHEAD;
@@ -79,6 +80,8 @@ pub(super) struct Worker {
     tidied: Duration,
     /// Residents of the slot in hand.
     due: Vec<usize>,
+    /// Those whose ticks are due, and the numbers of the ticks.
+    ticking: Vec<(usize, u64)>,
     /// Frames given up that the log knows of.
     given_up: u64,
     pulse: Arc<Pulse>,
@@ -120,6 +123,7 @@ impl Worker {
             wire: Wire::new(),
             tidied: Duration::ZERO,
             due: Vec::new(),
+            ticking: Vec::new(),
             given_up: 0,
             pulse,
         };
@@ -267,6 +271,9 @@ impl Worker {
             }
         }
         self.residents.insert(resident);
+        // As many ticks as a worker ever makes up for at once.
+        self.ticking.clear();
+        self.ticking.reserve(Wheel::most_due(self.residents.len()));
         self.keys.insert(id, key);
     }
 
@@ -494,9 +501,9 @@ impl Worker {
             clock,
             ..
         } = self;
-        inlet.receive(place, BURST, clock.now(), |inlet, arrival| {
-            deliver(inlet, opening, residents, *clock, arrival)
-        })
+        let now = clock.now();
+        let mut delivery = Delivery { opening, residents, clock: *clock };
+        inlet.receive(place, BURST, now, &mut delivery)
     }
 
     /// Takes what came for legs that were not known then.
@@ -508,9 +515,9 @@ impl Worker {
             clock,
             ..
         } = self;
-        inlet.offer_early(clock.now(), |inlet, arrival| {
-            deliver(inlet, opening, residents, *clock, arrival)
-        });
+        let now = clock.now();
+        let mut delivery = Delivery { opening, residents, clock: *clock };
+        inlet.offer_early(now, &mut delivery);
         opening.finish(residents, *clock);
     }
 
@@ -523,18 +530,36 @@ impl Worker {
         }
     }
 
-    /// Works off the frames that are due.
-    fn send_due(&mut self) {
-        while let Some(due) = self.ticks.take_due(self.clock.now()) {
-            self.coder.run(self.ticks.slot(due.slot), &mut self.residents);
-            // One that is late catches up by itself.
-            for place in 0..self.ticks.slot(due.slot).len() {
-                let key = self.ticks.slot(due.slot)[place];
-                if let Some(resident) = self.residents.get_mut(key) {
-                    resident.on_tick(due.frame, self.clock.now());
+    /// Works off the ticks that are due, all together: what there is to code fills more vectors.
+    fn send_ticks(&mut self) {
+        let now = self.clock.now();
+        self.ticking.clear();
+        while let Some(due) = self.ticks.take_due(now) {
+            let keys = self.ticks.slot(due.slot).iter();
+            self.ticking.extend(keys.map(|key| (*key, due.frame)));
+        }
+        if self.ticking.is_empty() {
+            return;
+        }
+        self.coder.run(&self.ticking, &mut self.residents);
+        let now = self.clock.now();
+        // One that is late catches up by itself.
+        for (place, (key, tick)) in self.ticking.iter().enumerate() {
+            for (ahead, nearness) in [(2, Nearness::Near), (1, Nearness::Next)] {
+                let next = self.ticking.get(place + ahead);
+                if let Some(resident) = next.and_then(|(key, _)| self.residents.get(*key)) {
+                    resident.expect_tick(nearness);
                 }
             }
+            if let Some(resident) = self.residents.get_mut(*key) {
+                resident.on_tick(*tick, now);
+            }
         }
+    }
+
+    /// Works off the frames that are due.
+    fn send_due(&mut self) {
+        self.send_ticks();
         while let Some(due) = self.wheel.take_due(self.clock.now()) {
             self.pulse.frame(self.wheel.time_of(due), self.clock.now());
             self.due.clear();
@@ -565,25 +590,35 @@ impl Worker {
     }
 }
 
-/// Puts a packet on its way to the resident whose it is; whether it is anybody's.
-fn deliver(
-    inlet: &Inlet,
-    opening: &mut Opening,
-    residents: &mut Slab<Resident>,
+/// Puts packets on their way to the residents whose they are.
+struct Delivery<'a> {
+    opening: &'a mut Opening,
+    residents: &'a mut Slab<Resident>,
     clock: Clock,
-    arrival: Arrival<'_>,
-) -> bool {
-    let Some((key, Source::Port(side, kind))) = inlet.owner(arrival.local).map(Source::of) else {
-        return false;
-    };
-    // Another may have the key since.
-    let local = residents.get(key).and_then(|resident| resident.local(side, kind));
-    if local != Some(arrival.local) {
-        return false;
+}
+
+impl Takers for Delivery<'_> {
+    fn expect(&self, owner: Token, nearness: Nearness) {
+        if let (key, Source::Port(side, _)) = Source::of(owner)
+            && let Some(resident) = self.residents.get(key)
+        {
+            resident.expect_packet(side, nearness);
+        }
     }
-    let at = Place { key, side, kind };
-    opening.take(residents, at, arrival.packet, arrival.from, clock);
-    true
+
+    fn take(&mut self, inlet: &Inlet, arrival: Arrival<'_>) -> bool {
+        let Some((key, Source::Port(side, kind))) = inlet.owner(arrival.local).map(Source::of) else {
+            return false;
+        };
+        // Another may have the key since.
+        let resident = self.residents.get(key);
+        if resident.and_then(|resident| resident.local(side, kind)) != Some(arrival.local) {
+            return false;
+        }
+        let at = Place { key, side, kind };
+        self.opening.take(self.residents, at, arrival.packet, arrival.from, self.clock);
+        true
+    }
 }
 
 /// Takes a pair out, and off the grid.

@@ -7,6 +7,7 @@ use voxlane_common::account::StreamAccount;
 use voxlane_common::address::TransportAddress;
 use voxlane_common::drops::DropReason;
 
+use crate::cache::ask_for;
 use crate::flows::Heard;
 use crate::flows::LegState;
 use crate::media_plane::{BufferStats, FarEnd, StreamStats};
@@ -67,6 +68,18 @@ struct BufferWords {
 }
 
 impl LegStats {
+    /// A packet that arrived is about to be counted.
+    pub(super) fn expect_received(&self) {
+        ask_for(&self.packets);
+        ask_for(&self.source);
+        ask_for(&self.userspace);
+    }
+
+    /// A packet that was sent is about to be counted.
+    pub(super) fn expect_sent(&self) {
+        ask_for(&self.sent);
+    }
+
     /// The RTP stream that arrives at this leg.
     pub fn stream(&self) -> StreamStats {
         let source: TransportAddress = bytemuck::cast(self.source.each_ref().map(|word| word.load(Relaxed)));

@@ -58,6 +58,11 @@ impl Wheel {
         slot
     }
 
+    /// Turns that are due at once, of so many residents, at most.
+    pub(super) fn most_due(residents: usize) -> usize {
+        residents * MAX_CATCH_UP as usize
+    }
+
     /// Takes a resident off the grid.
     pub(super) fn remove(&mut self, slot: usize, key: usize) {
         let keys = &mut self.slots[slot];

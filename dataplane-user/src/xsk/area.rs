@@ -5,6 +5,8 @@ use std::ptr::NonNull;
 
 use crossbeam_queue::ArrayQueue;
 
+use crate::cache::ask_for_bytes;
+
 /// Bytes of a frame. The kernel keeps the first 256 of a received one for itself.
 pub(super) const FRAME: usize = 2048;
 
@@ -35,6 +37,12 @@ impl Mapping {
             Some(start) if !failed => Ok(Self { start, length }),
             _ => Err(io::Error::last_os_error()),
         }
+    }
+
+    /// Asks for it in pieces that take the processor few entries to find; where there are none, it is found more slowly.
+    fn enlarge_pages(&self) {
+        // SAFETY: it is mapped, and advice changes nothing of what is in it.
+        unsafe { libc::madvise(self.start.as_ptr().cast(), self.length, libc::MADV_HUGEPAGE) };
     }
 
     /// Its first byte. The pointer is good for as long as the mapping.
@@ -71,6 +79,7 @@ impl Area {
     /// So many frames, all free.
     pub(super) fn new(frames: u32) -> io::Result<Self> {
         let memory = Mapping::new(frames as usize * FRAME, None)?;
+        memory.enlarge_pages();
         let free = ArrayQueue::new(frames as usize);
         for number in 0..frames {
             // There is room for each.
@@ -97,6 +106,12 @@ impl Area {
     pub(super) fn give_back(&self, frame: Frame) {
         // There is room for each.
         let _ = self.free.push(frame);
+    }
+
+    /// `length` bytes of a frame from `at` on are needed in a moment.
+    pub(super) fn expect(&self, frame: &Frame, at: usize, length: usize) {
+        let offset = frame.0 as usize * FRAME + at;
+        ask_for_bytes(self.memory.start().as_ptr().wrapping_add(offset), length);
     }
 
     /// Where a frame begins in the area.

@@ -17,4 +17,4 @@ mod area;
 mod queue;
 mod ring;
 
-pub(crate) use queue::{Receiver, Sender, open};
+pub(crate) use queue::{GROUP, Receiver, Sender, open};

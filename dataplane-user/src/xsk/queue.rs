@@ -23,6 +23,13 @@ const FRAMES: u32 = 8192;
 /// Frames that are kept for sending when they become few.
 const KEPT: usize = 1024;
 
+/// Received frames that are handled together: enough to ask for all while the first is on its way into the cache.
+pub(crate) const GROUP: usize = 8;
+
+/// Frames that a socket has at hand to send, at least and at most: those it has sent last, which are in its core's cache.
+const FEWEST_AT_HAND: usize = 16;
+const MOST_AT_HAND: usize = 256;
+
 /// What the kernel may hold of a socket's packets on their way, bytes.
 static SEND_BUFFER: libc::c_int = 4 << 20;
 
@@ -45,8 +52,8 @@ struct Rings {
 }
 
 impl Queue {
-    /// Takes back what was sent, and gives the kernel frames to receive into.
-    fn exchange(&self) {
+    /// Takes back what was sent, as much of it as there is room for to `at_hand`, and gives the kernel frames to receive into.
+    fn exchange(&self, at_hand: &mut Vec<Frame>) {
         let mut rings = match self.rings.try_lock() {
             Ok(rings) => rings,
             // Every step leaves them sound.
@@ -56,7 +63,12 @@ impl Queue {
         };
         while let Some(address) = rings.sent.next() {
             // SAFETY: the kernel has sent it and gives it back.
-            if let Some((frame, _)) = unsafe { self.area.frame_at(address) } {
+            let Some((frame, _)) = (unsafe { self.area.frame_at(address) }) else {
+                continue;
+            };
+            if at_hand.len() < at_hand.capacity() {
+                at_hand.push(frame);
+            } else {
                 self.area.give_back(frame);
             }
         }
@@ -91,6 +103,8 @@ pub(crate) struct Receiver {
     socket: Arc<OwnedFd>,
     ring: Consumer<libc::xdp_desc>,
     queue: Arc<Queue>,
+    /// Frames in hand: where in its bytes each begins, and its length.
+    group: Vec<(Frame, usize, usize)>,
 }
 
 /// What a worker sends by one socket.
@@ -100,33 +114,49 @@ pub(crate) struct Sender {
     socket: Arc<OwnedFd>,
     ring: Producer<libc::xdp_desc>,
     queue: Arc<Queue>,
+    /// Frames to be sent next. The last was used last.
+    at_hand: Vec<Frame>,
 }
 
 impl Receiver {
-    /// Hands at most `most` frames that have come to `take`, one after another: where the frame begins in the bytes, and its
-    /// length. Whether there may be more.
-    pub(crate) fn receive(&mut self, most: usize, mut take: impl FnMut(&mut [u8], usize, usize)) -> bool {
-        let mut taken = 0;
-        while taken < most {
+    /// Takes frames that have come in hand, at most `most` and at most [`GROUP`]; how many. They are on their way into the cache.
+    pub(crate) fn fetch(&mut self, most: usize) -> usize {
+        for _ in 0..self.ring.available(most.min(GROUP)) {
             let Some(entry) = self.ring.next() else {
                 break;
             };
-            taken += 1;
             // SAFETY: the kernel has received into it and gives it back.
-            let Some((mut frame, at)) = (unsafe { self.queue.area.frame_at(entry.addr) }) else {
+            let Some((frame, at)) = (unsafe { self.queue.area.frame_at(entry.addr) }) else {
                 continue;
             };
             let length = entry.len as usize;
             if at + length <= FRAME {
-                take(self.queue.area.bytes(&mut frame), at, length);
+                self.queue.area.expect(&frame, at, length);
+                self.group.push((frame, at, length));
+            } else {
+                self.queue.area.give_back(frame);
             }
+        }
+        self.group.len()
+    }
+
+    /// The bytes in which a frame in hand lies, where it begins in them, and its length.
+    pub(crate) fn frame(&mut self, place: usize) -> Option<(&mut [u8], usize, usize)> {
+        let (frame, at, length) = self.group.get_mut(place)?;
+        Some((self.queue.area.bytes(frame), *at, *length))
+    }
+
+    /// Lets go of the frames in hand.
+    pub(crate) fn let_go(&mut self) {
+        for (frame, ..) in self.group.drain(..) {
             self.queue.area.give_back(frame);
         }
-        if taken > 0 {
-            self.ring.release();
-            self.queue.exchange();
-        }
-        taken == most
+    }
+
+    /// Gives the kernel frames to receive into, in place of those that were taken.
+    pub(crate) fn replace(&mut self) {
+        self.ring.release();
+        self.queue.exchange(&mut Vec::new());
     }
 
     /// Frames lost so far because the worker did not take them in time, or none was free to receive into.
@@ -176,9 +206,9 @@ impl Sender {
         if self.ring.room() == 0 {
             return false;
         }
-        let frame = self.queue.area.take().or_else(|| {
-            self.queue.exchange();
-            self.queue.area.take()
+        let frame = self.at_hand.pop().or_else(|| self.queue.area.take()).or_else(|| {
+            self.queue.exchange(&mut self.at_hand);
+            self.at_hand.pop().or_else(|| self.queue.area.take())
         });
         let Some(mut frame) = frame else {
             return false;
@@ -227,7 +257,15 @@ impl Sender {
                 break;
             }
         }
-        self.queue.exchange();
+        self.queue.exchange(&mut self.at_hand);
+    }
+}
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        for frame in self.at_hand.drain(..) {
+            self.queue.area.give_back(frame);
+        }
     }
 }
 
@@ -270,19 +308,22 @@ pub(crate) fn open(ifindex: u32, queue: u32, workers: usize) -> io::Result<Optio
         rings: Mutex::new(rings),
         first: first.try_clone()?,
     });
-    shared.exchange();
+    shared.exchange(&mut Vec::new());
+    let at_hand = (KEPT / workers.max(1)).clamp(FEWEST_AT_HAND, MOST_AT_HAND);
     let pair = |socket: OwnedFd, receive, send| {
         let socket = Arc::new(socket);
         let receiver = Receiver {
             socket: Arc::clone(&socket),
             ring: receive,
             queue: Arc::clone(&shared),
+            group: Vec::with_capacity(GROUP),
         };
         let sender = Sender {
             ifindex,
             socket,
             ring: send,
             queue: Arc::clone(&shared),
+            at_hand: Vec::with_capacity(at_hand),
         };
         (receiver, sender)
     };

@@ -165,6 +165,14 @@ impl<T: Entry> Consumer<T> {
         })
     }
 
+    /// How many entries can be read now, `most` of them at most.
+    pub(super) fn available(&mut self, most: usize) -> usize {
+        if (self.written.wrapping_sub(self.read) as usize) < most {
+            self.written = self.ring.produced().load(Ordering::Acquire);
+        }
+        most.min(self.written.wrapping_sub(self.read) as usize)
+    }
+
     /// The next entry, which is the kernel's again after [`Self::release`].
     pub(super) fn next(&mut self) -> Option<T> {
         if self.read == self.written {

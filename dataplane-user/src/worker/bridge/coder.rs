@@ -3,6 +3,7 @@
 use slab::Slab;
 
 use super::super::resident::Resident;
+use crate::cache::Nearness;
 use crate::codec::{Transcoder, run_together};
 
 /// Pieces that are gathered before they are coded, at most.
@@ -32,8 +33,15 @@ impl Coder {
     }
 
     /// Codes all that has come for the bridges among these residents.
-    pub(in crate::worker) fn run(&mut self, keys: &[usize], residents: &mut Slab<Resident>) {
-        for key in keys {
+    ///
+    /// `due` are their keys, with numbers that do not matter here.
+    pub(in crate::worker) fn run(&mut self, due: &[(usize, u64)], residents: &mut Slab<Resident>) {
+        for (place, (key, _)) in due.iter().enumerate() {
+            for (ahead, nearness) in [(4, Nearness::Near), (2, Nearness::Next)] {
+                if let Some(resident) = due.get(place + ahead).and_then(|(key, _)| residents.get(*key)) {
+                    resident.expect_coding(nearness);
+                }
+            }
             for place in [0, 1] {
                 let bridge = residents.get_mut(*key).and_then(Resident::bridge);
                 if let Some(piece) = bridge.and_then(|bridge| bridge.give(place)) {

@@ -4,6 +4,7 @@
 //! It is made of G.711, before the audio is turned into the leg's codec or after it, whichever of the two is G.711. Where
 //! none is, what is lost is silence, and where nobody speaks is a pause.
 
+use crate::cache::ask_for;
 use crate::codec::Codec;
 use crate::codec::g711::{ALAW_SILENCE, ULAW_SILENCE, decode_alaw, decode_ulaw, encode_alaw, encode_ulaw};
 use crate::reception::{Concealer, HISTORY, MAX_SCALE, Noise};
@@ -55,6 +56,14 @@ impl Filler {
     /// Where it works.
     pub(super) fn place(&self) -> Option<Where> {
         self.domain.map(|(_, place)| place)
+    }
+
+    /// Audio is about to be heard at one of the places.
+    pub(super) fn expect(&self, place: Where) {
+        ask_for(&self.domain);
+        if self.place() == Some(place) {
+            ask_for(&self.past);
+        }
     }
 
     /// Audio has been heard at one of the places.

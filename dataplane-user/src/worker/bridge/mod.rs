@@ -33,6 +33,7 @@ use super::ports::{Kind, Ports};
 use super::relay::{Side, Taking};
 use super::stats::LegStats;
 use super::wire::Wire;
+use crate::cache::{Nearness, ask_for};
 use crate::dtmf::Press;
 use crate::flows::{LegState, Policing, Rules, sends};
 use crate::media_plane::{EndpointId, MediaEvent, Session};
@@ -217,6 +218,36 @@ impl Bridge {
 
     fn states(&self) -> [LegState; 2] {
         Left::paired(self.legs.each_ref().map(|leg| leg.line.left().unwrap_or_default()))
+    }
+
+    /// A packet that arrived at `side` is about to be handled.
+    pub(super) fn expect_packet(&self, side: Side, nearness: Nearness) {
+        let (here, there) = (&self.legs[side.index()], &self.legs[1 - side.index()]);
+        if nearness == Nearness::Near {
+            ask_for(&self.taking);
+            ask_for(&here.order);
+            ask_for(&there.session.direction);
+        }
+        here.line.expect_packet(nearness);
+        there.outlet.expect_audio(nearness);
+    }
+
+    /// What there is to code is about to be asked for.
+    pub(super) fn expect_coding(&self, nearness: Nearness) {
+        for leg in &self.legs {
+            leg.outlet.expect_coding(nearness);
+        }
+    }
+
+    /// A tick is about to come.
+    pub(super) fn expect_tick(&self, nearness: Nearness) {
+        for leg in &self.legs {
+            if nearness == Nearness::Near {
+                ask_for(&leg.endpoint);
+            }
+            leg.line.expect_sending(nearness);
+            leg.outlet.expect_tick(nearness);
+        }
     }
 
     /// Handles one datagram that arrived at `side`.

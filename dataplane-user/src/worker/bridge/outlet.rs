@@ -21,6 +21,7 @@ use super::super::leg::{Content, MAX_AUDIO, Marker};
 use super::coder::Piece;
 use super::conceal::{BLOCK, Filler, Where};
 use super::order::Gap;
+use crate::cache::{Nearness, ask_for, ask_for_bytes};
 use crate::codec::{Codec, Transcoder};
 use crate::reception::Noise;
 
@@ -124,6 +125,53 @@ impl Outlet {
             late: 0,
             watched: (0, usize::MAX),
             event: None,
+        }
+    }
+
+    /// Audio is about to be pushed.
+    pub(super) fn expect_audio(&self, nearness: Nearness) {
+        match nearness {
+            Nearness::Near => {
+                ask_for(&self.piece);
+                ask_for(&self.stream);
+                ask_for(&self.queue);
+                self.filler.expect(Where::Before);
+            }
+            Nearness::Next => {
+                let end = self.piece.audio.as_ptr().wrapping_add(self.piece.audio.len());
+                ask_for_bytes(end, 2 * TICK);
+            }
+        }
+    }
+
+    /// What there is to code is about to be asked for.
+    pub(super) fn expect_coding(&self, nearness: Nearness) {
+        match nearness {
+            Nearness::Near => {
+                ask_for(&self.piece);
+                ask_for(&self.queue);
+                self.filler.expect(Where::After);
+            }
+            Nearness::Next => {
+                ask_for_bytes(self.piece.audio.as_ptr(), self.piece.audio.len());
+                self.piece.transcoder.expect();
+            }
+        }
+    }
+
+    /// A tick is about to come.
+    pub(super) fn expect_tick(&self, nearness: Nearness) {
+        match nearness {
+            Nearness::Near => {
+                ask_for(&self.piece);
+                ask_for(&self.queue);
+                ask_for(&self.watched);
+                ask_for(&self.stream);
+            }
+            Nearness::Next => {
+                let (first, _) = self.queue.as_slices();
+                ask_for_bytes(first.as_ptr(), first.len().min(self.frame()));
+            }
         }
     }
 
@@ -359,12 +407,18 @@ impl Outlet {
             Stream::Flowing(next) => (next, Marker::Clear),
             Stream::Broken => (sink.resumed(self.ptime), Marker::Set),
         };
-        let mut frame = [0; LONGEST];
-        let frame = &mut frame[..self.frame()];
-        for (place, byte) in frame.iter_mut().zip(self.queue.drain(..self.frame())) {
-            *place = byte;
+        let length = self.frame();
+        let (first, second) = self.queue.as_slices();
+        if let Some(frame) = first.get(..length) {
+            sink.send(timestamp, marker, Content::Audio(frame));
+        } else {
+            let mut frame = [0; LONGEST];
+            let (one, other) = frame[..length].split_at_mut(first.len());
+            one.copy_from_slice(first);
+            other.copy_from_slice(&second[..other.len()]);
+            sink.send(timestamp, marker, Content::Audio(&frame[..length]));
         }
-        sink.send(timestamp, marker, Content::Audio(frame));
+        self.queue.drain(..length);
         self.stream = Stream::Flowing(timestamp.wrapping_add(u32::from(self.ptime) * BYTES as u32));
     }
 

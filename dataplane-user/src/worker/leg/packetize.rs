@@ -4,6 +4,7 @@ use voxlane_common::account::Tick;
 use voxlane_common::rtp::HEADER_LEN;
 use voxlane_common::splice::SentStream;
 
+use crate::cache::ask_for;
 use crate::worker::command::Left;
 
 /// The RTP clock of every codec, Hz.
@@ -64,6 +65,14 @@ impl Packetizer {
             sent: SentStream::default(),
             packet: [0; HEADER_LEN + MAX_PAYLOAD],
         }
+    }
+
+    /// A packet is about to be written.
+    pub(super) fn expect(&self) {
+        ask_for(&self.sent);
+        ask_for(&self.packets);
+        ask_for(&self.ssrc);
+        ask_for(&self.packet[..(HEADER_LEN + self.samples_a_frame as usize).min(self.packet.len())]);
     }
 
     /// Goes on with the stream that another has sent, if anything was.

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use voxlane_common::account::StreamAccount;
 
+use crate::cache::ask_for;
 use crate::rtcp::{self, RoundTrip};
 
 /// How often on the average (RFC 3550 section 6.2). Each report comes after half to one and a half of it, so that those of
@@ -78,6 +79,11 @@ impl Reporter {
             sent_before: [0; 2],
             packet: [0; LEN],
         }
+    }
+
+    /// It is about to be asked whether a report is due.
+    pub(super) fn expect(&self) {
+        ask_for(&self.next);
     }
 
     /// Whether a report is due; the next one is then due later.

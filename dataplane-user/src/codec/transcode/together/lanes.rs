@@ -14,6 +14,7 @@ use super::super::super::resample::Resampler;
 use super::super::super::resample::lanes::{Doublers, Halvers};
 use super::super::{Decoder, Encoder, Linear, decode_alaw, decode_ulaw, encode_alaw, encode_ulaw};
 use super::Member;
+use crate::cache::ask_for;
 
 /// Fewer streams are coded one by one: a vector costs as much as this many, however few of its lanes are used.
 const TOO_FEW: usize = 3;
@@ -74,9 +75,11 @@ impl<'a> Crowd<'a> {
     pub(super) fn add(&mut self, member: Member<'a>) {
         if !self.has_avx2 {
             member.run();
-        } else if member.linear.as_up().is_some() {
+        } else if let Some((.., encoder)) = member.linear.as_up() {
+            ask_for(encoder);
             self.up.add(member);
-        } else if member.linear.as_down().is_some() {
+        } else if let Some((decoder, ..)) = member.linear.as_down() {
+            ask_for(decoder);
             self.down.add(member);
         } else {
             member.run();
