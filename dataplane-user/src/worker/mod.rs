@@ -15,7 +15,7 @@
 //! - `leg`: a leg with its agent.
 //! - `stats`: what a leg has come to, readable from any thread.
 //! - `guard`: SRTP on the wire of a leg.
-//! - `inlet`: what comes past the network stack, and `owners`: whose it is.
+//! - `inlet`: what comes past the network stack, `owners`: whose it is, and `delivery`: to them.
 //! - `opening`: the way of all that comes to the residents, past SRTP.
 //! - `wire`: how packets leave, those of many legs together.
 //! - `ports`, `clock`, `io`: the operating system. Only `io` has unsafe code.
@@ -23,6 +23,7 @@
 mod bridge;
 mod clock;
 mod command;
+mod delivery;
 mod guard;
 mod inlet;
 mod io;

@@ -13,7 +13,8 @@ use super::Settings;
 use super::bridge::{Bridge, Coder, TICK_MS};
 use super::clock::Clock;
 use super::command::{Command, NewLeg, NewRelay, Parted, Parting, Released, Removed, ResidentId};
-use super::inlet::{Arrival, Inlet, Takers};
+use super::delivery::Delivery;
+use super::inlet::Inlet;
 use super::io::{LONGEST_QUEUE, Received, receive_from};
 use super::leg::{AgentLeg, Voice};
 use super::opening::{Opening, Place};
@@ -587,37 +588,6 @@ impl Worker {
             self.given_up = given_up;
             self.pulse.set_given_up(given_up);
         }
-    }
-}
-
-/// Puts packets on their way to the residents whose they are.
-struct Delivery<'a> {
-    opening: &'a mut Opening,
-    residents: &'a mut Slab<Resident>,
-    clock: Clock,
-}
-
-impl Takers for Delivery<'_> {
-    fn expect(&self, owner: Token, nearness: Nearness) {
-        if let (key, Source::Port(side, _)) = Source::of(owner)
-            && let Some(resident) = self.residents.get(key)
-        {
-            resident.expect_packet(side, nearness);
-        }
-    }
-
-    fn take(&mut self, inlet: &Inlet, arrival: Arrival<'_>) -> bool {
-        let Some((key, Source::Port(side, kind))) = inlet.owner(arrival.local).map(Source::of) else {
-            return false;
-        };
-        // Another may have the key since.
-        let resident = self.residents.get(key);
-        if resident.and_then(|resident| resident.local(side, kind)) != Some(arrival.local) {
-            return false;
-        }
-        let at = Place { key, side, kind };
-        self.opening.take(self.residents, at, arrival.packet, arrival.from, self.clock);
-        true
     }
 }
 

@@ -15,13 +15,14 @@
 //! What comes is kept as it came until the next tick, so that it can be coded together with what comes for others; what is
 //! needed sooner is coded by itself.
 
+mod expect;
+
 use std::collections::VecDeque;
 
 use super::super::leg::{Content, MAX_AUDIO, Marker};
 use super::coder::Piece;
 use super::conceal::{BLOCK, Filler, Where};
 use super::order::Gap;
-use crate::cache::{Nearness, ask_for, ask_for_bytes};
 use crate::codec::{Codec, Transcoder};
 use crate::reception::Noise;
 
@@ -89,6 +90,8 @@ pub(super) struct Outlet {
     /// What has come and is not coded yet, and what codes it.
     piece: Piece,
     filler: Filler,
+    /// Bytes that were lost before what has come, which are made up once that is coded.
+    lost: usize,
     /// What is heard while the source sends nothing because nobody speaks.
     noise: Option<Noise>,
     codecs: [Codec; 2],
@@ -115,6 +118,7 @@ impl Outlet {
                 audio: Vec::with_capacity(2 * MOST),
             },
             filler: Filler::new([from, to]),
+            lost: 0,
             noise: None,
             codecs: [from, to],
             ptime: usable(ptime),
@@ -128,59 +132,13 @@ impl Outlet {
         }
     }
 
-    /// Audio is about to be pushed.
-    pub(super) fn expect_audio(&self, nearness: Nearness) {
-        match nearness {
-            Nearness::Near => {
-                ask_for(&self.piece);
-                ask_for(&self.stream);
-                ask_for(&self.queue);
-                self.filler.expect(Where::Before);
-            }
-            Nearness::Next => {
-                let end = self.piece.audio.as_ptr().wrapping_add(self.piece.audio.len());
-                ask_for_bytes(end, 2 * TICK);
-            }
-        }
-    }
-
-    /// What there is to code is about to be asked for.
-    pub(super) fn expect_coding(&self, nearness: Nearness) {
-        match nearness {
-            Nearness::Near => {
-                ask_for(&self.piece);
-                ask_for(&self.queue);
-                self.filler.expect(Where::After);
-            }
-            Nearness::Next => {
-                ask_for_bytes(self.piece.audio.as_ptr(), self.piece.audio.len());
-                self.piece.transcoder.expect();
-            }
-        }
-    }
-
-    /// A tick is about to come.
-    pub(super) fn expect_tick(&self, nearness: Nearness) {
-        match nearness {
-            Nearness::Near => {
-                ask_for(&self.piece);
-                ask_for(&self.queue);
-                ask_for(&self.watched);
-                ask_for(&self.stream);
-            }
-            Nearness::Next => {
-                let (first, _) = self.queue.as_slices();
-                ask_for_bytes(first.as_ptr(), first.len().min(self.frame()));
-            }
-        }
-    }
-
     /// Changes what it makes of what.
     pub(super) fn set(&mut self, from: Codec, to: Codec, ptime: u8) {
         if self.codecs != [from, to] {
             // What waits is of the old codec.
             self.queue.clear();
             self.piece.audio.clear();
+            self.lost = 0;
             self.piece.transcoder = Transcoder::new(from, to);
             self.codecs = [from, to];
             self.filler = Filler::new(self.codecs);
@@ -219,40 +177,36 @@ impl Outlet {
 
     /// Keeps audio until it is coded.
     fn take(&mut self, audio: &[u8]) {
+        if self.lost > 0 && self.piece.audio.len() < BLOCK {
+            // What was made up is blended into the packet after it, not further.
+            self.code();
+        }
         self.filler.heard(Where::Before, audio);
         self.piece.audio.extend_from_slice(audio);
     }
 
-    /// Makes up what was lost before this audio, and blends it into it.
+    /// Makes up what was lost before this audio, and blends it into it: now, or once it is coded.
     fn make_up(&mut self, bytes: usize, audio: &[u8]) {
-        let Some(place) = self.filler.place() else {
-            self.push_silence(bytes);
-            return self.take(audio);
-        };
-        self.code();
-        let mut left = bytes.min(MOST);
-        while left > 0 {
-            let mut lost = [0; BLOCK];
-            let lost = &mut lost[..left.min(BLOCK)];
-            self.filler.fill(lost);
-            match place {
-                Where::Before => self.piece.audio.extend_from_slice(lost),
-                Where::After => self.queue.extend(&*lost),
+        match self.filler.place() {
+            None => {
+                self.push_silence(bytes);
+                self.take(audio);
             }
-            left -= lost.len();
-        }
-        self.code();
-        match place {
-            Where::Before => {
+            Some(Where::Before) => {
+                let bytes = bytes.min(MOST);
+                if self.piece.audio.len() + bytes + audio.len() > self.piece.audio.capacity() {
+                    self.code();
+                }
+                fill(&mut self.filler, bytes, |lost| self.piece.audio.extend_from_slice(lost));
+                let begin = self.piece.audio.len();
                 self.piece.audio.extend_from_slice(audio);
-                self.filler.blend(&mut self.piece.audio);
-                self.filler.heard(place, &self.piece.audio);
+                self.filler.blend(&mut self.piece.audio[begin..]);
+                self.filler.heard(Where::Before, &self.piece.audio[begin..]);
             }
-            Where::After => {
+            Some(Where::After) => {
+                self.code();
+                self.lost = bytes.min(MOST);
                 self.piece.audio.extend_from_slice(audio);
-                self.piece.transcoder.run(&mut self.piece.audio);
-                self.filler.blend(&mut self.piece.audio);
-                self.coded();
             }
         }
     }
@@ -290,7 +244,7 @@ impl Outlet {
 
     /// Bytes that wait, coded or not.
     fn waiting(&self) -> usize {
-        self.queue.len() + self.piece.audio.len()
+        self.queue.len() + self.lost + self.piece.audio.len()
     }
 
     /// What is to be coded together with others', if anything is.
@@ -314,6 +268,11 @@ impl Outlet {
 
     /// What has come is of the leg's codec now.
     fn coded(&mut self) {
+        let lost = std::mem::take(&mut self.lost);
+        if lost > 0 {
+            fill(&mut self.filler, lost, |lost| self.queue.extend(lost));
+            self.filler.blend(&mut self.piece.audio);
+        }
         self.filler.heard(Where::After, &self.piece.audio);
         self.queue.extend(&self.piece.audio);
         self.piece.audio.clear();
@@ -432,6 +391,18 @@ impl Outlet {
         }
         self.watched = (0, usize::MAX);
         u8::from(least >= TICK)
+    }
+}
+
+/// Makes up so many bytes, and hands them on in blocks.
+fn fill(filler: &mut Filler, bytes: usize, mut take: impl FnMut(&[u8])) {
+    let mut left = bytes;
+    while left > 0 {
+        let mut lost = [0; BLOCK];
+        let lost = &mut lost[..left.min(BLOCK)];
+        filler.fill(lost);
+        take(lost);
+        left -= lost.len();
     }
 }
 

@@ -1,6 +1,8 @@
 //! The media of a leg that ends at a worker: what arrives is judged and counted, what is to be sent becomes packets, and both
 //! are reported.
 
+mod expect;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -15,7 +17,6 @@ use voxlane_common::rtp::{RtpHeader, media};
 
 use super::packetize::{Marker, Packetizer, Sound};
 use super::report::{Goes, Reporter, Sent};
-use crate::cache::{Nearness, ask_for};
 use crate::codec::Codec;
 use crate::dtmf::{self, Press};
 use crate::flows::{self, COMFORT_NOISE, LegState, receives, sends};
@@ -193,45 +194,6 @@ impl Line {
     pub(super) fn heard_in(&self) -> Option<Codec> {
         let session = self.session.as_ref()?;
         receives(session.direction).then_some(session.codec)
-    }
-
-    /// A packet that arrived is about to be handled.
-    pub(in crate::worker) fn expect_packet(&self, nearness: Nearness) {
-        match nearness {
-            Nearness::Near => {
-                ask_for(&self.ports);
-                ask_for(&self.session);
-                ask_for(&self.stats);
-                ask_for(&self.rtp_latch);
-                ask_for(&self.police);
-                ask_for(&self.account);
-            }
-            Nearness::Next => {
-                if let Some(stats) = self.stats.get(self.place) {
-                    stats.expect_received();
-                }
-            }
-        }
-    }
-
-    /// A packet is about to be sent.
-    pub(in crate::worker) fn expect_sending(&self, nearness: Nearness) {
-        match nearness {
-            Nearness::Near => {
-                ask_for(&self.ports);
-                ask_for(&self.session);
-                ask_for(&self.stats);
-                ask_for(&self.rtp_latch);
-                ask_for(&self.keys);
-                self.packetizer.expect();
-                self.reporter.expect();
-            }
-            Nearness::Next => {
-                if let Some(stats) = self.stats.get(self.place) {
-                    stats.expect_sent();
-                }
-            }
-        }
     }
 
     /// What has arrived, if SRTP has not refused it.

@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 use crate::codec::g711::ULAW_SILENCE;
 
@@ -318,5 +320,37 @@ fn a_packet_that_was_lost_is_not_missed() {
             // The tone's own are 2500.
             assert!(step.max() < Some(4000), "{from} to {to}");
         }
+    }
+}
+
+proptest! {
+    /// In every codec, whatever is lost and however long it waits to be coded with others': it comes out as what is coded as it
+    /// comes.
+    #[test]
+    fn what_waits_to_be_coded_comes_out_as_what_does_not(
+        from in prop::sample::select(&Codec::ALL[..]),
+        to in prop::sample::select(&Codec::ALL[..]),
+        // No more than may wait.
+        packets in prop::collection::vec((any::<u64>(), 1usize..=100, 0u32..=200, any::<bool>()), 1..=8),
+    ) {
+        let mut outlets = [(); 2].map(|()| Outlet::new(from, to, 20));
+        let mut heard = [Vec::new(), Vec::new()];
+        for (seed, length, lost, is_coded) in packets {
+            let audio: Vec<u8> = (0..length as u64).map(|n| (seed >> (n % 57)) as u8).collect();
+            let gap = if lost <= 100 { Gap::None } else { Gap::Lost(lost - 100) };
+            for ((outlet, heard), is_coded) in outlets.iter_mut().zip(&mut heard).zip([true, is_coded]) {
+                outlet.stream = Stream::Flowing(0);
+                outlet.push(gap, &audio);
+                if is_coded {
+                    outlet.code();
+                    heard.extend(outlet.queue.drain(..));
+                }
+            }
+        }
+        for (outlet, heard) in outlets.iter_mut().zip(&mut heard) {
+            outlet.code();
+            heard.extend(outlet.queue.drain(..));
+        }
+        prop_assert_eq!(&heard[1], &heard[0]);
     }
 }
