@@ -17,6 +17,7 @@ use voxlane_dataplane::codec::Codec;
 use voxlane_dataplane::lane::Lane;
 use voxlane_dataplane::media_plane::{AttachPolicy, MediaPlane as _};
 use voxlane_dataplane::plane::{IoChoice, KernelChoice, Plane, PlaneConfig};
+use voxlane_dataplane::srtp::{Keying, Kind, MAX_OVERHEAD, Outbound, SrtpKeys, Suite};
 use voxlane_tests::namespace::Namespace;
 
 use crate::calls::{self, Cost, Ends, is_report, packet, session, set_number};
@@ -39,6 +40,17 @@ const HEADERS: usize = 14 + 20 + 8;
 const DESTINATION_PORT: std::ops::Range<usize> = 36..38;
 const CHECKSUM: std::ops::Range<usize> = 40..42;
 
+/// What the calls are.
+#[derive(Clone, Copy)]
+pub struct Calls {
+    /// How many run at once.
+    pub count: u16,
+    /// Of the callees; callers have PCMU.
+    pub codec: Codec,
+    /// Of all legs, with keys of their own.
+    pub srtp: Option<Suite>,
+}
+
 /// A gateway with calls.
 struct Bed {
     namespace: Namespace,
@@ -51,7 +63,24 @@ struct Wires {
     taps: [Tap; 2],
     /// Hardware addresses of the interfaces.
     near: [[u8; 6]; 2],
-    frames: Vec<Vec<u8>>,
+    ends: Vec<End>,
+}
+
+/// One end of a call.
+struct End {
+    addresses: Addresses,
+    /// What it sends, before SRTP.
+    packet: Vec<u8>,
+    frame: Vec<u8>,
+    srtp: Option<Outbound>,
+}
+
+/// Whence and where to frames go.
+#[derive(Clone, Copy)]
+struct Addresses {
+    hardware: [[u8; 6]; 2],
+    from: SocketAddr,
+    to: SocketAddr,
 }
 
 impl Drop for Bed {
@@ -61,13 +90,13 @@ impl Drop for Bed {
     }
 }
 
-/// What packets of so many calls cost the worker, one end of each in PCMU, the other in `codec`.
-pub fn measure(io: IoChoice, codec: Codec, calls: u16) -> Result<Cost> {
+/// What packets of these calls cost the worker.
+pub fn measure(io: IoChoice, calls: Calls) -> Result<Cost> {
     // The worker is on the last core there is. The far ends are to have another, if there is one.
     thread::scope(|scope| {
         let measured = scope.spawn(|| {
             leave_the_last_core()?;
-            let mut bed = Bed::new(io, codec, calls)?;
+            let mut bed = Bed::new(io, calls)?;
             calls::measure(&mut bed.wires)
         });
         measured
@@ -88,7 +117,7 @@ fn leave_the_last_core() -> Result<()> {
 }
 
 impl Bed {
-    fn new(io: IoChoice, codec: Codec, calls: u16) -> Result<Self> {
+    fn new(io: IoChoice, calls: Calls) -> Result<Self> {
         let namespace = Namespace::new();
         let taps = namespace.run(|| Ok::<_, std::io::Error>([Tap::new("g0")?, Tap::new("g1")?]));
         let taps = taps.context("cannot make interfaces")?;
@@ -119,35 +148,47 @@ impl Bed {
             wires: Wires {
                 taps,
                 near,
-                frames: Vec::new(),
+                ends: Vec::new(),
             },
         };
-        for call in 0..calls {
-            bed.add_call(&plane, call, codec)?;
+        for call in 0..calls.count {
+            bed.add_call(&plane, call, calls)?;
         }
         Ok(bed)
     }
 
-    fn add_call(&mut self, plane: &Arc<Plane>, call: u16, codec: Codec) -> Result<()> {
+    fn add_call(&mut self, plane: &Arc<Plane>, call: u16, calls: Calls) -> Result<()> {
         let mut ids = Vec::new();
-        for (side, codec) in [Codec::Pcmu, codec].into_iter().enumerate() {
+        for (side, codec) in [Codec::Pcmu, calls.codec].into_iter().enumerate() {
             let net = side + 1;
             let far: SocketAddr = format!("10.200.{net}.9:{}", FAR_PORT + 2 * call).parse()?;
             let ip = format!("10.200.{net}.1").parse()?;
+            let keys = calls.srtp.map(|suite| SrtpKeys {
+                receive: Keying::random(suite, None),
+                send: Keying::random(suite, None),
+            });
+            let srtp = keys.as_ref().and_then(|keys| Outbound::new(&keys.receive));
             let opened = {
                 let plane = Arc::clone(plane);
                 self.namespace.run(move || {
                     let endpoint = plane.open(ip)?;
-                    plane.program(endpoint.id, session(codec, far))?;
+                    plane.program(endpoint.id, session(codec, keys, far))?;
                     Ok::<_, anyhow::Error>(endpoint)
                 })?
             };
             ids.push(opened.id);
-            let near = self.wires.near[side];
-            let ssrc = u32::try_from(self.wires.frames.len())?;
-            self.wires
-                .frames
-                .push(frame([FAR[side], near], far, opened.rtp, &packet(codec, ssrc))?);
+            let addresses = Addresses {
+                hardware: [FAR[side], self.wires.near[side]],
+                from: far,
+                to: opened.rtp,
+            };
+            let packet = packet(codec, u32::try_from(self.wires.ends.len())?);
+            self.wires.ends.push(End {
+                addresses,
+                frame: frame(addresses, &packet)?,
+                packet,
+                srtp,
+            });
         }
         let plane = Arc::clone(plane);
         let lane = self.namespace.run(move || {
@@ -159,12 +200,13 @@ impl Bed {
     }
 }
 
-/// A packet of UDP over IPv4 in a frame, without its checksum.
-fn frame([from_mac, to_mac]: [[u8; 6]; 2], from: SocketAddr, to: SocketAddr, packet: &[u8]) -> Result<Vec<u8>> {
+/// A packet of UDP over IPv4 in a frame.
+fn frame(addresses: Addresses, packet: &[u8]) -> Result<Vec<u8>> {
+    let Addresses { hardware, from, to } = addresses;
     let (SocketAddr::V4(from), SocketAddr::V4(to)) = (from, to) else {
         anyhow::bail!("{from} and {to} are not both of IPv4");
     };
-    let builder = PacketBuilder::ethernet2(from_mac, to_mac)
+    let builder = PacketBuilder::ethernet2(hardware[0], hardware[1])
         .ipv4(from.ip().octets(), to.ip().octets(), 64)
         .udp(from.port(), to.port());
     let mut frame = Vec::with_capacity(builder.size(packet.len()));
@@ -174,20 +216,26 @@ fn frame([from_mac, to_mac]: [[u8; 6]; 2], from: SocketAddr, to: SocketAddr, pac
 
 impl Ends for Wires {
     fn count(&self) -> usize {
-        self.frames.len()
+        self.ends.len()
     }
 
     fn send(&mut self, place: usize, number: u32) -> Result<()> {
-        let frame = &mut self.frames[place];
-        let before = sum(&frame[HEADERS..HEADERS + 8]);
-        set_number(&mut frame[HEADERS..], number);
-        // What has changed changes the checksum (RFC 1624).
-        let checksum = u16::from_be_bytes([frame[CHECKSUM.start], frame[CHECKSUM.start + 1]]);
-        let mut now = u32::from(!checksum) + 8 * 0xffff - before + sum(&frame[HEADERS..HEADERS + 8]);
-        while now > 0xffff {
-            now = (now & 0xffff) + (now >> 16);
+        let End {
+            addresses,
+            packet,
+            frame,
+            srtp,
+        } = &mut self.ends[place];
+        set_number(packet, number);
+        match srtp {
+            None => renumber(frame, number),
+            Some(srtp) => {
+                let mut buffer = [0; 172 + MAX_OVERHEAD];
+                buffer[..packet.len()].copy_from_slice(packet);
+                let length = srtp.protect(Kind::Rtp, &mut buffer, packet.len())?;
+                *frame = self::frame(*addresses, &buffer[..length])?;
+            }
         }
-        frame[CHECKSUM].copy_from_slice(&(!(now as u16)).to_be_bytes());
         Ok(self.taps[place % 2].write(frame)?)
     }
 
@@ -208,6 +256,19 @@ impl Ends for Wires {
         }
         Ok(())
     }
+}
+
+/// Gives the packet in a frame another number, which changes its checksum (RFC 1624).
+fn renumber(frame: &mut [u8], number: u32) {
+    let checksum = u16::from_be_bytes([frame[CHECKSUM.start], frame[CHECKSUM.start + 1]]);
+    let before = sum(&frame[HEADERS..HEADERS + 8]);
+    set_number(&mut frame[HEADERS..], number);
+    // Four words have changed: what is taken away is less than that many times all bits.
+    let mut now = u32::from(!checksum) + 4 * 0xffff - before + sum(&frame[HEADERS..HEADERS + 8]);
+    while now > 0xffff {
+        now = (now & 0xffff) + (now >> 16);
+    }
+    frame[CHECKSUM].copy_from_slice(&(!(now as u16)).to_be_bytes());
 }
 
 /// Of words of 16 bits.

@@ -46,7 +46,14 @@ fn cost(calls: u16) -> Result<Cost> {
     use voxlane_dataplane::codec::Codec;
     use voxlane_dataplane::plane::IoChoice;
 
-    crate::gateway::measure(IoChoice::AfXdp, Codec::G722, calls)
+    use crate::gateway::Calls;
+
+    let calls = Calls {
+        count: calls,
+        codec: Codec::G722,
+        srtp: None,
+    };
+    crate::gateway::measure(IoChoice::AfXdp, calls)
 }
 
 #[cfg(not(feature = "kernel"))]

@@ -36,7 +36,8 @@ impl Takers for Delivery<'_> {
             return false;
         }
         let at = Place { key, side, kind };
-        self.opening.take(self.residents, at, arrival.packet, arrival.from, self.clock);
+        self.opening
+            .take(self.residents, at, arrival.packet, arrival.from, self.clock);
         true
     }
 }

@@ -503,7 +503,11 @@ impl Worker {
             ..
         } = self;
         let now = clock.now();
-        let mut delivery = Delivery { opening, residents, clock: *clock };
+        let mut delivery = Delivery {
+            opening,
+            residents,
+            clock: *clock,
+        };
         inlet.receive(place, BURST, now, &mut delivery)
     }
 
@@ -517,7 +521,11 @@ impl Worker {
             ..
         } = self;
         let now = clock.now();
-        let mut delivery = Delivery { opening, residents, clock: *clock };
+        let mut delivery = Delivery {
+            opening,
+            residents,
+            clock: *clock,
+        };
         inlet.offer_early(now, &mut delivery);
         opening.finish(residents, *clock);
     }
