@@ -521,3 +521,73 @@ fn a_port_for_sip_among_those_for_rtp_is_told_only_where_it_would_be_cut_off() {
         );
     }
 }
+
+/// Keys of a trunk on lines 3 and after, and what is wrong with them.
+#[test]
+fn logins_that_prove_nothing() {
+    let names = "[[trunk]]\nname = \"t\"\n";
+    for (keys, expected) in [
+        (
+            "proxy = \"a\"\nusername = \"u\"",
+            ":1: trunk.password: is missing; write password = \"${NAME}\", password_file = \"PATH\" or ha1 = { MD5 = \"…\" }",
+        ),
+        (
+            "proxy = \"a\"\npassword = \"s3cret\"",
+            ":1: trunk.password: proves no username; write username = \"…\"",
+        ),
+        (
+            "proxy = \"a\"\nusername = \"u\"\npassword = \"s3cret\"\npassword_file = \"/dev/null\"",
+            ":1: trunk.password_file: is written beside trunk.password; keep one of them\n\
+             voxlane.toml:6: trunk.password_file: what is in \"/dev/null\" is empty",
+        ),
+        (
+            "proxy = \"a\"\nusername = \"u\"\npassword_file = \"/nowhere/s\"",
+            ":5: trunk.password_file: \"/nowhere/s\" cannot be read: No such file or directory (os error 2)",
+        ),
+        (
+            "proxy = \"a\"\nusername = \"a:b\"\npassword = \"s3cret\"",
+            ":4: trunk.username: \"a:b\" has a colon, which no username has",
+        ),
+        (
+            "proxy = \"a\"\nusername = \"u\"\npassword = \"s3cret\\n\"",
+            ":5: trunk.password: has a line break or control character",
+        ),
+        (
+            "proxy = \"a\"\nusername = \"u\"\nrealm = \"r\"\nha1 = { MD5 = \"s3cret\" }",
+            ":6: trunk.ha1: of MD5 has not 32 hexadecimal digits",
+        ),
+        (
+            "proxy = \"a\"\nusername = \"u\"\nha1 = { MD5 = \"00000000000000000000000000000000\" }",
+            ":1: trunk.realm: is missing; ha1 is made with one: write the same realm = \"…\"",
+        ),
+        (
+            "proxy = \"a\"\nusername = \"u\"\npassword = \"s3cret\"\nalgorithms = [\"SHA-1\"]",
+            ":6: trunk.algorithms: \"SHA-1\" is not an algorithm; there is \"SHA-512-256\", \"SHA-256\", \"MD5\"",
+        ),
+        (
+            "auth = \"digest\"",
+            ":3: trunk.auth: asks for credentials; write username = \"…\" and a password",
+        ),
+        (
+            "auth = \"sip\"\nproxy = \"a\"",
+            ":3: trunk.auth: \"sip\" is none of \"ip\", \"digest\", \"all\", \"any\"",
+        ),
+        (
+            "auth = \"all\"\nproxy = \"a\"\nusername = \"u\"\npassword = \"s3cret\"",
+            ":3: trunk.auth: needs networks; write allow = [\"ADDRESS/PREFIX\"], or auth = \"digest\"",
+        ),
+        (
+            "auth = \"digest\"\nallow = [\"::1\"]\nusername = \"u\"\npassword = \"s3cret\"",
+            ":3: trunk.auth: is \"digest\", which takes calls from anywhere; write \"all\" to ask for trunk.allow, too, or \"any\" for either, or remove trunk.allow",
+        ),
+        (
+            "auth = \"digest\"\nusername = \"u\"\npassword = \"a\"\n\
+             [[trunk]]\nname = \"x\"\nauth = \"digest\"\nusername = \"u\"\npassword = \"b\"",
+            ":6: trunk.username: \"u\" calls on trunk \"t\", too, in the same realm; a username names one trunk",
+        ),
+    ] {
+        let found = errors(&format!("{names}{keys}"));
+        assert_eq!(found, format!("voxlane.toml{expected}"), "{keys}");
+        assert!(!found.contains("s3cret"), "{found}");
+    }
+}

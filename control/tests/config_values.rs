@@ -7,6 +7,7 @@ use voxlane::config::Config;
 use voxlane::config::model::{
     AgentEndpoint, HostPort, KeysInClear, LegMedia, QualityLimits, RtcpMux, SrtpPolicy, Target, Transcode, Xdp,
 };
+use voxlane::sip::digest::{Algorithm, Auth, Login, Proof, Secret};
 use voxlane_dataplane::media_plane::{LatchMode, Pacing, Unallocated};
 use voxlane_dataplane::plane::{IoChoice, Policing};
 
@@ -90,6 +91,11 @@ fn every_key() {
         allow = ["198.51.100.7", "2001:db8::/32"]
         proxy = "sip.carrier.example"
         domain = "carrier.example"
+        auth = "any"
+        username = "ann"
+        password = "${TOKEN}"
+        realm = "carrier"
+        algorithms = ["md5", "SHA-256"]
         codecs = ["pcma"]
         caller_ids = ["+15550100", "+15550101"]
         media_address = "2001:db8::1"
@@ -148,6 +154,14 @@ fn every_key() {
         loss: Some(0.05),
     };
     assert_eq!(trunk.limits.over(media.limits), of_trunk);
+    assert_eq!(trunk.auth, Auth::Any);
+    let login = Login {
+        username: "ann".into(),
+        realm: Some("carrier".into()),
+        proof: Proof::Password(Secret::new("s3cret".into()), vec![Algorithm::Sha256, Algorithm::Md5]),
+    };
+    assert_eq!(trunk.login, Some(login));
+    assert!(!format!("{config:?}").contains("Password(\"s3cret"));
     assert_eq!(trunk.media_address, "2001:db8::1".parse().ok());
     assert_eq!(
         trunk.media,
@@ -233,4 +247,41 @@ fn a_code_point_by_number_and_a_pin_for_each_node() {
     assert_eq!(read("[media]\npin = \"off\"").pin, None);
     let pin = read("[node]\nname = \"pop1.example\"").pin;
     assert_eq!(pin.as_deref(), Some(Path::new("/sys/fs/bpf/voxlane/pop1-example")));
+}
+
+#[test]
+fn who_calls_on_a_trunk_and_who_we_are_there() {
+    let read = |keys: &str| {
+        let trunk = config(&format!("[[trunk]]\nname = \"t\"\n{keys}")).trunks.remove(0);
+        (trunk.auth, trunk.login)
+    };
+    assert_eq!(read("proxy = \"a.example\""), (Auth::Ip, None));
+    let (auth, login) = read("auth = \"digest\"\nusername = \"u\"\npassword = \"p\"");
+    let login = login.unwrap();
+    assert_eq!(
+        (auth, login.username.as_str(), login.algorithms()),
+        (Auth::Digest, "u", Algorithm::ALL.to_vec())
+    );
+    let hashes = format!(
+        "ha1 = {{ MD5 = \"{}\", SHA-512-256 = \"{}\" }}",
+        "aB".repeat(16),
+        "1".repeat(64)
+    );
+    let (_, login) = read(&format!(
+        "allow = [\"::1\"]\nauth = \"all\"\nusername = \"u\"\nrealm = \"r\"\n{hashes}"
+    ));
+    let login = login.unwrap();
+    assert_eq!(login.algorithms(), [Algorithm::Sha512_256, Algorithm::Md5]);
+    assert_eq!(
+        login.ha1(Algorithm::Md5, "r").as_deref().map(String::as_str),
+        Some(&*"ab".repeat(16))
+    );
+
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "pass word\n").unwrap();
+    let keys = format!("proxy = \"a\"\nusername = \"u\"\npassword_file = {:?}", file.path());
+    let Some(Proof::Password(password, _)) = read(&keys).1.map(|login| login.proof) else {
+        panic!("a password was expected")
+    };
+    assert_eq!(password.expose(), "pass word");
 }

@@ -230,6 +230,7 @@ impl World {
                 from: party("+15557777"),
                 to: party(number),
                 max_forwards: MAX_FORWARDS,
+                trunk: None,
                 headers: Vec::new(),
                 sdp: sdp.into(),
             },

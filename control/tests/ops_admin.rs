@@ -14,7 +14,7 @@ use voxlane::ops::report::{
 };
 use voxlane::ops::server::AdminServer;
 use voxlane::ops::{Inspect, Operate, OperateError, client, pcap, socket};
-use voxlane::sip::Counters;
+use voxlane::sip::{AuthFailures, Counters};
 use voxlane_dataplane::codec::Codec;
 use voxlane_dataplane::lane::{Lane, Reason};
 use voxlane_dataplane::media_plane::{
@@ -77,6 +77,12 @@ impl Inspect for Gateway {
                 dialogs: 1,
                 ..Counters::default()
             },
+            auth_failures: vec![AuthFailures {
+                whose: "theirs".into(),
+                trunk: "t".into(),
+                reason: "wrong_password".into(),
+                count: 8,
+            }],
             calls: CallCounts {
                 active: 1,
                 total: 7,
@@ -296,6 +302,7 @@ async fn metrics_are_computed_from_the_reports() {
         "voxlane_worker_late_seconds{worker=\"0\"} 0.0015",
         "voxlane_worker_commands{worker=\"0\"} 4.0",
         "voxlane_worker_frames_given_up_total{worker=\"0\"} 2",
+        "voxlane_sip_auth_failures_total{whose=\"theirs\",trunk=\"t\",reason=\"wrong_password\"} 8",
         "voxlane_media_timeouts_total 5",
         "voxlane_limit_crossings_total{limit=\"loss\"} 6",
         "voxlane_mos_mean{lane=\"worker\",way=\"received\"} 4.25",

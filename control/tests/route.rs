@@ -2,9 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test, an assertion")]
 
+use std::net::SocketAddr;
+
 use voxlane::call::{Outbound, Plan};
 use voxlane::config::model::Config;
-use voxlane::route::{Route, e164, route};
+use voxlane::route::{Route, e164, entrances, route};
+use voxlane::sip::digest::{Admission, NonceKey};
 use voxlane::sip::{Address, DialogId, Incoming};
 
 const CONFIG: &str = r#"
@@ -68,6 +71,13 @@ fn address(user: &str, host: &str) -> Address {
     }
 }
 
+/// The trunk that a source address names.
+fn trunk_of(remote: &str) -> Option<String> {
+    let source: SocketAddr = remote.parse().unwrap();
+    let admission = Admission::new(NonceKey::new([0; 32]), entrances(&config()));
+    admission.trunk_of(source.ip()).map(|entrance| entrance.trunk.clone())
+}
+
 fn incoming(remote: &str, to: &str, host: &str) -> Incoming {
     Incoming {
         dialog: DialogId(1),
@@ -79,6 +89,7 @@ fn incoming(remote: &str, to: &str, host: &str) -> Incoming {
         asserted: None,
         call_id: "abc".into(),
         max_forwards: 10,
+        trunk: trunk_of(remote),
         sdp: None,
     }
 }

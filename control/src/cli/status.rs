@@ -5,6 +5,7 @@ use voxlane_dataplane::media_plane::{InterfaceStatus, IoMode, IoStatus, PlaneSta
 use super::kernel;
 use crate::ops::report::StatusReport;
 use crate::ops::words;
+use crate::sip::AuthFailures;
 
 /// The gateway at a glance.
 pub(super) fn text(report: &StatusReport) -> String {
@@ -18,6 +19,7 @@ pub(super) fn text(report: &StatusReport) -> String {
         agents,
         quality,
         tasks,
+        auth_failures,
     } = report;
     let kernel = plane.kernel.as_ref().map(kernel::lines).unwrap_or_default();
     let kernel = kernel.into_iter().map(|line| format!("        {line}"));
@@ -64,12 +66,32 @@ pub(super) fn text(report: &StatusReport) -> String {
             sip.dialogs, sip.transactions, sip.requests, sip.responses
         ),
         format!(
-            "        malformed {}, answered 400 {}, stray {}, repeated to us {}, repeated by us {}",
-            sip.malformed, sip.bad_requests, sip.stray, sip.retransmissions_received, sip.retransmissions_sent
+            "        malformed {}, answered 400 {}, challenged {}, stray {}, repeated to us {}, repeated by us {}",
+            sip.malformed,
+            sip.bad_requests,
+            sip.challenged,
+            sip.stray,
+            sip.retransmissions_received,
+            sip.retransmissions_sent
         ),
-        format!("tasks   {tasks}"),
     ]);
+    lines.extend(auth_failures.iter().map(auth_failure));
+    lines.push(format!("tasks   {tasks}"));
     lines.join("\n") + "\n"
+}
+
+/// Whose credentials were not good, on which trunk, and why.
+fn auth_failure(failure: &AuthFailures) -> String {
+    let whose = match failure.whose.as_str() {
+        "ours" => "our credentials",
+        _ => "callers' credentials",
+    };
+    let trunk = match failure.trunk.as_str() {
+        "" => String::new(),
+        trunk => format!(" on trunk {trunk}"),
+    };
+    let reason = failure.reason.replace('_', " ");
+    format!("        {whose}{trunk}: {reason} {}", failure.count)
 }
 
 /// The XDP mode of each interface, and why not a better one.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use voxlane_dataplane::media_plane::Unallocated;
 
+use super::login;
 use super::media::WrittenMedia;
 use super::model::{Agent, Config, Did, Media, Sip, Target, Tenant, Trunk, Xdp};
 use super::reader::{Located, Reader, quoted};
@@ -109,6 +110,7 @@ fn trunks(reader: &Reader<'_>, written: Vec<Located<WrittenTrunk>>, media: &Medi
     } in written
     {
         taken.check(reader, &trunk.name, line);
+        login::check_told_apart(reader, &trunk, line, &trunks);
         if let Some(address) = trunk.media_address.filter(|address| !media.addresses.contains(address)) {
             let message = match media.addresses.as_slice() {
                 [] => format!("{address} is not in media.addresses; write [media] addresses = [\"{address}\"]"),

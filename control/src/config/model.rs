@@ -13,6 +13,7 @@ use voxlane_dataplane::plane::{IoChoice, Policing};
 use voxlane_dataplane::reception::Limits;
 
 use super::dscp::Dscp;
+use crate::sip::digest::{Auth, Login};
 
 /// A whole `voxlane.toml`.
 #[derive(Clone, Debug, PartialEq)]
@@ -172,6 +173,10 @@ pub struct Trunk {
     pub proxy: Option<HostPort>,
     /// Host part of Request-URI and To of calls to this trunk; default: the proxy's host.
     pub domain: Option<String>,
+    /// What its calls are recognised by.
+    pub auth: Auth,
+    /// Who we are with the carrier, and who the carrier is with us where `auth` asks for it.
+    pub login: Option<Login>,
     /// Codecs, in order of preference.
     pub codecs: Vec<Codec>,
     /// Caller IDs calls to this trunk may carry (E.164 with '+'); empty: any.

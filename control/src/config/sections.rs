@@ -15,7 +15,8 @@ use super::model::{
     Agent, AgentEndpoint, KeysInClear, LegMedia, Node, RtcpMux, SdpIdentity, Sip, SrtpPolicy, Transcode, Trunk,
 };
 use super::reader::{Located, Section, quoted};
-use super::{agent_url, value};
+use super::{agent_url, login, value};
+use crate::sip::digest::Auth;
 
 /// What a file says.
 pub(super) struct Written {
@@ -121,11 +122,13 @@ fn sdp(mut section: Section<'_>) -> SdpIdentity {
 
 fn trunk(mut section: Section<'_>) -> Located<WrittenTrunk> {
     let line = section.line;
-    let acts = section.has("allow") || section.has("proxy");
+    let allowed = section.has("allow");
+    let acts = allowed || section.has("proxy");
     let name = or(section.required("name", "\"…\"", value::name), String::new);
     let allow = distinct_list(&mut section, "allow", value::network).unwrap_or_default();
     let proxy = section.text("proxy", value::host_port).map(|proxy| proxy.value);
-    if !acts {
+    let (auth, login) = login::read(&mut section, allowed);
+    if !acts && auth != Auth::Digest {
         section.report(
             line,
             "allow",
@@ -156,6 +159,8 @@ fn trunk(mut section: Section<'_>) -> Located<WrittenTrunk> {
         allow,
         proxy,
         domain,
+        auth,
+        login,
         codecs,
         caller_ids,
         media_address,

@@ -18,6 +18,7 @@ use super::watch::{Expected, Finding, Measure, Rules, Watched};
 use crate::call::{Action, Call, CallId, Cause, Event, Phase, Plan, Setup, Side};
 use crate::config::model::{Config, HostPort, Trunk};
 use crate::route::{self, Route};
+use crate::sip::digest::NonceKey;
 use crate::sip::{self, DialogId, Incoming, Input, Outgoing, Output, Transmit};
 use crate::time::Time;
 
@@ -85,7 +86,12 @@ impl Core {
             t4: Duration::from_secs(5),
             invite_timeout: config.sip.invite_timeout,
             seed,
-        });
+        })
+        .with_trunks(
+            NonceKey::new(rand::random()),
+            route::entrances(&config),
+            route::logins(&config),
+        );
         Self {
             config,
             sip,
@@ -282,6 +288,11 @@ impl Core {
     /// What the SIP core has seen.
     pub fn sip_counters(&self) -> sip::Counters {
         self.sip.counters()
+    }
+
+    /// How often authentication failed.
+    pub fn auth_failures(&self) -> Vec<sip::AuthFailures> {
+        self.sip.auth_failures()
     }
 
     /// Whether nothing is left of any call.
@@ -600,6 +611,7 @@ impl Core {
             from,
             to: outbound.to,
             max_forwards: outbound.max_forwards,
+            trunk: Some(live.route.target.clone()),
             headers: Vec::new(),
             sdp,
         };

@@ -42,6 +42,7 @@ impl Inspect for Inspector {
             uptime_s: self.started.elapsed().as_secs(),
             plane: core.plane.status(),
             sip: core.sip.counters(),
+            auth_failures: core.auth_failures(),
             calls: CallCounts {
                 active: core.calls.len() as u64,
                 total: core.totals.calls,

@@ -9,7 +9,7 @@ use voxlane_dataplane::media_plane::{FlowReport, PlaneStatus};
 
 use super::timestamp::Timestamp;
 use crate::call::Side;
-use crate::sip::Counters;
+use crate::sip::{AuthFailures, Counters};
 
 /// `GET /v1/status`: the gateway as a whole.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,6 +24,9 @@ pub struct StatusReport {
     pub plane: PlaneStatus,
     /// The SIP core, since start.
     pub sip: Counters,
+    /// Failed authentication, since start.
+    #[serde(default)]
+    pub auth_failures: Vec<AuthFailures>,
     /// Calls, since start.
     pub calls: CallCounts,
     /// Agent sessions, since start.

@@ -1,11 +1,10 @@
 //! Where a call goes: from an incoming INVITE and the configuration to a [`Route`], or to a refusal that says why.
 //!
-//! Trunk by source address, number by Request-URI, tenant by domain and by number; then the target of the number.
-
-use std::net::IpAddr;
+//! Trunk by source address or credentials (`sip::digest::server` sees to that), number by Request-URI, tenant by domain and by number; then the target of the number.
 
 use crate::call::{Outbound, Plan};
 use crate::config::model::{AgentEndpoint, Config, Did, HostPort, Target, Trunk};
+use crate::sip::digest::{Auth, Entrance, Logins};
 use crate::sip::{Address, Incoming, MAX_FORWARDS};
 
 /// A call that may proceed.
@@ -43,7 +42,9 @@ impl Refusal {
 
 /// Routes an incoming call.
 pub fn route(config: &Config, call: &Incoming) -> Result<Route, Refusal> {
-    let trunk = trunk_of(config, call.remote.ip())
+    let named = call.trunk.as_deref();
+    let trunk = named
+        .and_then(|name| config.trunks.iter().find(|trunk| trunk.name == name))
         .ok_or_else(|| Refusal::new(403, format!("no trunk allows calls from {}", call.remote.ip())))?;
     let number = e164(&call.request_uri.user);
     let did = config
@@ -60,17 +61,22 @@ pub fn route(config: &Config, call: &Incoming) -> Result<Route, Refusal> {
     })
 }
 
-/// The trunk whose allowed networks hold this address; the narrowest network wins, then the first trunk.
-pub fn trunk_of(config: &Config, source: IpAddr) -> Option<&Trunk> {
-    let source = source.to_canonical();
-    let networks = config
-        .trunks
-        .iter()
-        .flat_map(|trunk| trunk.allow.iter().map(move |net| (net, trunk)));
-    networks
-        .filter(|(net, _)| net.contains(&source))
-        .min_by_key(|(net, _)| net.max_prefix_len() - net.prefix_len())
-        .map(|(_, trunk)| trunk)
+/// Who may call, one entrance a trunk that takes calls.
+pub fn entrances(config: &Config) -> Vec<Entrance> {
+    let takes_calls = |trunk: &&Trunk| !trunk.allow.is_empty() || trunk.auth != Auth::Ip;
+    let entrance = |trunk: &Trunk| Entrance {
+        trunk: trunk.name.clone(),
+        networks: trunk.allow.clone(),
+        auth: trunk.auth,
+        login: trunk.login.clone(),
+    };
+    config.trunks.iter().filter(takes_calls).map(entrance).collect()
+}
+
+/// Who we are with each carrier that gave us a login.
+pub fn logins(config: &Config) -> Logins {
+    let login = |trunk: &Trunk| Some((trunk.name.clone(), trunk.login.clone()?));
+    config.trunks.iter().filter_map(login).collect()
 }
 
 /// A dialled number as E.164 with '+': URI parameters of the user part, visual separators (RFC 3966 section 5.1.1) and a

@@ -103,6 +103,8 @@ pub struct Incoming {
     pub call_id: String,
     /// How many more hops it may take (RFC 3261 section 20.22).
     pub max_forwards: u8,
+    /// Name of the trunk it comes from, by its source or its credentials; `None` if no trunk takes it.
+    pub trunk: Option<String>,
     /// SDP offer; `None` for a delayed offer.
     pub sdp: Option<Vec<u8>>,
 }
@@ -126,6 +128,8 @@ pub struct Outgoing {
     /// How many hops it may take: [`MAX_FORWARDS`], or for a call that is passed on one less than it came with, so that
     /// two gateways that send a call to each other do so a bounded number of times.
     pub max_forwards: u8,
+    /// Name of the trunk whose login answers challenges, if any.
+    pub trunk: Option<String>,
     /// Extra headers, name and value, in order (P-Asserted-Identity, …).
     pub headers: Vec<(String, String)>,
     /// SDP offer.
@@ -220,6 +224,9 @@ pub struct Counters {
     pub malformed: u64,
     /// Requests answered 400 for what they said.
     pub bad_requests: u64,
+    /// Calls answered 401, nothing of which was kept.
+    #[serde(default)]
+    pub challenged: u64,
     /// Responses and ACKs that belong to nothing.
     pub stray: u64,
     /// Messages repeated by the other side.

@@ -30,6 +30,21 @@ impl Ids {
         format!("{:032x}", self.0.random::<u128>())
     }
 
+    /// A client's nonce (RFC 7616 section 3.4).
+    pub fn cnonce(&mut self) -> String {
+        format!("{:016x}", self.0.random::<u64>())
+    }
+
+    /// What makes nonces of the same time differ.
+    pub fn salt(&mut self) -> u16 {
+        self.0.random()
+    }
+
+    /// A key that is worth no more than the seed.
+    pub fn key(&mut self) -> [u8; 32] {
+        self.0.random()
+    }
+
     /// Seconds for a Retry-After, 0-10 (RFC 3261 section 14.2).
     pub fn retry_after(&mut self) -> u8 {
         self.0.random_range(0..=10)

@@ -11,10 +11,11 @@
 //! that is unknown, ended, or in a state the command does not fit is ignored: the other side may always have been quicker.
 //!
 //! A message passes [`syntax`] (bytes to sound messages), [`transaction`] (repetition), [`dialog`] (who talks with whom) and
-//! [`endpoint`] (what to do about it). [`transport`] is the only I/O.
+//! [`endpoint`] (what to do about it). [`digest`] proves who we are and finds out who calls. [`transport`] is the only I/O.
 
 pub mod api;
 pub mod dialog;
+pub mod digest;
 pub mod endpoint;
 pub mod ids;
 pub mod outbox;
@@ -23,5 +24,5 @@ pub mod transaction;
 pub mod transport;
 
 pub use api::*;
-pub use endpoint::Endpoint;
+pub use endpoint::{AuthFailures, Endpoint};
 pub use syntax::{SyntaxError, parse_uri};

@@ -166,6 +166,7 @@ impl Phone {
             from,
             to,
             max_forwards: MAX_FORWARDS,
+            trunk: None,
             headers: Vec::new(),
             sdp,
         };

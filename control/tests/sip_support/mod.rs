@@ -48,6 +48,7 @@ pub fn outgoing(from: usize) -> Outgoing {
         from: party("+15550199", address(from)),
         to: party("+15550100", address(1 - from)),
         max_forwards: MAX_FORWARDS,
+        trunk: None,
         headers: vec![],
         sdp: b"v=0\r\n".to_vec(),
     }

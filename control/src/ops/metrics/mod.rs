@@ -15,7 +15,7 @@ use voxlane_dataplane::media_plane::PlaneStatus;
 
 use super::report::{FlowRow, FlowsReport, StatusReport};
 use super::words;
-use crate::sip::Counters;
+use crate::sip::{AuthFailures, Counters};
 
 /// Content type of the text.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -28,6 +28,7 @@ pub fn text(status: &StatusReport, flows: &FlowsReport) -> Result<String, fmt::E
     let mut metrics = Metrics(Registry::with_prefix("voxlane"));
     gateway(&mut metrics, status);
     sip(&mut metrics, &status.sip);
+    auth_failures(&mut metrics, &status.auth_failures);
     plane(&mut metrics, &status.plane);
     if let Some(status) = &status.plane.kernel {
         kernel::register(&mut metrics, status);
@@ -77,6 +78,7 @@ fn sip(metrics: &mut Metrics, counters: &Counters) {
         responses,
         malformed,
         bad_requests,
+        challenged,
         stray,
         retransmissions_received,
         retransmissions_sent,
@@ -91,6 +93,11 @@ fn sip(metrics: &mut Metrics, counters: &Counters) {
         malformed,
     );
     metrics.counter("sip_bad_requests", "SIP requests answered 400", bad_requests);
+    metrics.counter(
+        "sip_challenged",
+        "Calls answered 401, nothing of which was kept",
+        challenged,
+    );
     metrics.counter("sip_stray", "SIP responses and ACKs that belong to nothing", stray);
     metrics.counter(
         "sip_retransmissions_received",
@@ -104,6 +111,23 @@ fn sip(metrics: &mut Metrics, counters: &Counters) {
     );
     metrics.gauge("sip_transactions", "SIP transactions alive now", transactions);
     metrics.gauge("sip_dialogs", "SIP dialogs alive now", dialogs);
+}
+
+fn auth_failures(metrics: &mut Metrics, failures: &[AuthFailures]) {
+    let by_reason = Family::<AuthFailure, Counter>::default();
+    for failure in failures {
+        let labels = AuthFailure {
+            whose: failure.whose.clone(),
+            trunk: failure.trunk.clone(),
+            reason: failure.reason.clone(),
+        };
+        by_reason.get_or_create(&labels).inc_by(failure.count);
+    }
+    metrics.0.register(
+        "sip_auth_failures",
+        "Credentials that were not good: theirs with us, and ours with carriers",
+        by_reason,
+    );
 }
 
 fn plane(metrics: &mut Metrics, plane: &PlaneStatus) {
@@ -168,6 +192,13 @@ impl Metrics {
         counter.inc_by(value);
         self.0.register(name, help, counter);
     }
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct AuthFailure {
+    whose: String,
+    trunk: String,
+    reason: String,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]

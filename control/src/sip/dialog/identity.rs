@@ -117,18 +117,24 @@ impl Identity {
         crate::sip::syntax::Uri::parse(&self.target).ok()?.literal()
     }
 
+    /// Request-URI of the next request: the remote target, or a strict router on the way (RFC 3261 section 12.2.1.1).
+    pub fn request_uri(&self) -> String {
+        match self.strict_router() {
+            Some(router) => router.uri.as_str().to_owned(),
+            None => self.target.clone(),
+        }
+    }
+
+    fn strict_router(&self) -> Option<NameAddr> {
+        let first = NameAddr::parse(self.routes.first()?).ok()?;
+        (!first.uri.is_loose_router()).then_some(first)
+    }
+
     /// The first headers of a request in the dialog (RFC 3261 section 12.2.1.1).
     pub fn request(&self, method: &str, cseq: u32, branch: &str) -> Writer {
-        let strict = self
-            .routes
-            .first()
-            .and_then(|first| NameAddr::parse(first).ok())
-            .filter(|r| !r.uri.is_loose_router());
-        let mut writer = match &strict {
-            // A strict router wants itself as Request-URI and the target as last route.
-            Some(router) => Writer::request(method, router.uri.as_str()),
-            None => Writer::request(method, &self.target),
-        };
+        // A strict router wants itself as Request-URI and the target as last route.
+        let strict = self.strict_router();
+        let mut writer = Writer::request(method, &self.request_uri());
         writer
             .header("Via", via(self.next_hop(), branch))
             .header("Max-Forwards", MAX_FORWARDS);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{Identity, Reply};
+use crate::sip::digest::Attempt;
 use crate::sip::transaction::{Path, TransactionId};
 
 /// One dialog, or the attempt at one.
@@ -12,8 +13,21 @@ use crate::sip::transaction::{Path, TransactionId};
 pub struct Dialog {
     /// Tags, routes, numbers.
     pub identity: Identity,
+    /// Name of the trunk whose login answers challenges, if any.
+    pub trunk: Option<String>,
     /// How far it has come.
     pub state: State,
+}
+
+impl Dialog {
+    /// Of a call of ours that was just answered.
+    pub fn answered(identity: Identity, trunk: Option<String>) -> Self {
+        Self {
+            identity,
+            trunk,
+            state: State::Up(Up::default()),
+        }
+    }
 }
 
 /// How far a dialog has come.
@@ -26,7 +40,7 @@ pub enum State {
     /// An INVITE was answered with a 2xx.
     Up(Up),
     /// Our BYE is on its way.
-    Ending(Report),
+    Ending(Ending),
 }
 
 /// Our INVITE has no final response.
@@ -38,6 +52,30 @@ pub struct Calling {
     pub early_tags: Vec<String>,
     /// Whether it is being taken back.
     pub cancel: Cancel,
+    /// What it is sent again with when it is challenged; `None` where there is no login.
+    pub again: Option<Box<Again>>,
+}
+
+/// What an INVITE is made of beside its dialog, to be sent again with credentials.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Again {
+    /// Extra headers.
+    pub headers: Vec<(String, String)>,
+    /// SDP offer.
+    pub sdp: Vec<u8>,
+    /// Credentials shown so far.
+    pub attempt: Attempt,
+}
+
+/// Our BYE is on its way.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Ending {
+    /// Who waits for its end.
+    pub report: Report,
+    /// Reason header.
+    pub reason: Option<String>,
+    /// Credentials shown so far.
+    pub attempt: Attempt,
 }
 
 /// Whether our INVITE is being taken back.

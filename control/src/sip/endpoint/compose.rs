@@ -85,9 +85,13 @@ impl Endpoint {
         &self,
         mut writer: Writer,
         path: Path,
+        credentials: &[(String, String)],
         headers: &[(String, String)],
         sdp: &[u8],
     ) -> Vec<u8> {
+        for (name, value) in credentials {
+            writer.header(name, value);
+        }
         writer.header("Contact", contact(path));
         self.capabilities(&mut writer);
         writer.header("User-Agent", &self.config.user_agent);
@@ -98,10 +102,10 @@ impl Endpoint {
     }
 
     /// A BYE.
-    pub(super) fn bye_request(&self, identity: &Identity, branch: &str, reason: Option<&str>) -> Vec<u8> {
+    pub(super) fn bye_request(&self, identity: &Identity, branch: &str, headers: &[(String, String)]) -> Vec<u8> {
         let mut writer = identity.request("BYE", identity.local_cseq, branch);
-        if let Some(reason) = reason {
-            writer.header("Reason", reason);
+        for (name, value) in headers {
+            writer.header(name, value);
         }
         writer.header("User-Agent", &self.config.user_agent);
         writer.finish(None)

@@ -2,7 +2,8 @@
 
 use super::super::api::DialogId;
 use super::super::dialog::state::Cause;
-use super::super::dialog::{AfterAck, Dialog, Report, State};
+use super::super::dialog::{AfterAck, Dialog, Ending, Report, State};
+use super::super::digest::Attempt;
 use super::super::transaction::{Client, Key, Owner, Transaction};
 use super::Endpoint;
 use crate::time::Time;
@@ -48,13 +49,35 @@ impl Endpoint {
             self.reject(now, id, 487, &[]);
         }
         let Some(dialog) = self.dialogs.get_mut(id) else { return };
-        dialog.identity.local_cseq = dialog.identity.local_cseq.saturating_add(1);
-        dialog.state = State::Ending(report);
-        let identity = dialog.identity.clone();
+        dialog.state = State::Ending(Ending {
+            report,
+            reason: reason.map(str::to_owned),
+            attempt: Attempt::default(),
+        });
         self.shared.timers.disarm_all(Owner::Dialog(id));
+        self.send_bye(now, id);
+    }
+
+    /// Sends the BYE of a dialog that is ending, for the first time or with credentials.
+    pub(super) fn send_bye(&mut self, now: Time, id: DialogId) {
+        let Some(Dialog {
+            identity,
+            trunk,
+            state: State::Ending(ending),
+        }) = self.dialogs.get_mut(id)
+        else {
+            return;
+        };
+        identity.local_cseq = identity.local_cseq.saturating_add(1);
+        let identity = identity.clone();
+        let (uri, ids) = (identity.request_uri(), &mut self.ids);
+        let mut headers = self
+            .logins
+            .credentials(trunk.as_deref(), &mut ending.attempt, "BYE", &uri, || ids.cnonce());
+        headers.extend(ending.reason.clone().map(|reason| ("Reason".to_owned(), reason)));
         let branch = self.ids.branch();
         let path = identity.next_hop();
-        let request = self.bye_request(&identity, &branch, reason);
+        let request = self.bye_request(&identity, &branch, &headers);
         let transaction = self.transactions.next_id();
         let client = Client::start(&mut self.shared.transaction(now, transaction), path, request);
         let key = Key::Client {

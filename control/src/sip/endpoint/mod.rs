@@ -3,8 +3,9 @@
 //! What a datagram is for is decided here, in one place: [`frame`] and [`Message::new`] make it a sound message or refuse
 //! it; [`Purpose`] names everything a request can be for; `on_request` says what is done about each. The doing is beside:
 //! [`uas`] answers calls, [`indialog`] serves requests within dialogs, [`uac`] places calls, [`responses`] hears their
-//! answers, [`ending`] hangs up, [`timers`] acts on time, [`compose`] writes what all of them send.
+//! answers, [`ending`] hangs up, [`authentication`] lets calls in and answers challenges, [`timers`] acts on time, [`compose`] writes what all of them send.
 
+mod authentication;
 mod compose;
 mod ending;
 mod indialog;
@@ -18,6 +19,7 @@ use std::net::SocketAddr;
 
 use super::api::{Counters, DialogId, EndpointConfig, Event, Input, Output, Transmit};
 use super::dialog::{Dialogs, Reply};
+use super::digest::{Admission, Client, NonceKey};
 use super::ids::Ids;
 use super::outbox::Outbox;
 use super::syntax::frame::NotSip;
@@ -28,6 +30,8 @@ use super::transaction::{
 };
 use crate::time::Time;
 use purpose::Purpose;
+
+pub use authentication::AuthFailures;
 
 /// Most transactions at once; beyond, requests outside dialogs are answered 503 and forgotten. Some 1.5 KiB each.
 const MAX_TRANSACTIONS: usize = 1 << 20;
@@ -41,6 +45,8 @@ pub struct Endpoint {
     transactions: Transactions,
     dialogs: Dialogs,
     ids: Ids,
+    admission: Admission,
+    logins: Client,
 }
 
 /// What every state machine works with.
@@ -74,9 +80,12 @@ impl Shared {
 }
 
 impl Endpoint {
-    /// A core with no calls.
+    /// A core with no calls, that lets everybody in and has no login anywhere: see [`Self::with_trunks`].
     pub fn new(config: EndpointConfig) -> Self {
+        let mut ids = Ids::new(config.seed);
         Self {
+            admission: Admission::new(NonceKey::new(ids.key()), Vec::new()),
+            logins: Client::default(),
             options_status: 200,
             shared: Shared {
                 timings: Timings::new(&config),
@@ -86,7 +95,7 @@ impl Endpoint {
             },
             transactions: Transactions::default(),
             dialogs: Dialogs::default(),
-            ids: Ids::new(config.seed),
+            ids,
             config,
         }
     }
@@ -193,7 +202,7 @@ impl Endpoint {
             Purpose::AcksAnswer(dialog) => self.on_ack_of_answer(now, dialog, request),
             Purpose::StrayAck => self.shared.counters.stray += 1,
             Purpose::Cancels(invite) => self.on_cancel(now, path, request, invite),
-            Purpose::NewCall { sdp } => self.on_new_call(now, path, request, sdp),
+            Purpose::NewCall { sdp } => self.on_call(now, path, request, sdp),
             Purpose::Ping { dialog } => self.on_options(now, path, request, dialog),
             Purpose::Reinvite { dialog, sdp } => self.on_reinvite(now, path, request, dialog, sdp),
             Purpose::Bye { dialog } => self.on_bye(now, path, request, dialog),

@@ -23,6 +23,9 @@ impl Endpoint {
                 self.on_invite_response(now, id, dialog, response, heard);
             }
             Transaction::Client(client) => match client.on_response(&mut cx, response.status) {
+                client::Heard::Final if matches!(response.status, 401 | 407) => {
+                    self.on_bye_challenged(now, dialog, response);
+                }
                 client::Heard::Final => self.on_bye_done(dialog, Termination::ByeAnswered),
                 client::Heard::Provisional => {}
                 client::Heard::Repeated => self.shared.counters.retransmissions_received += 1,
@@ -43,6 +46,9 @@ impl Endpoint {
             (client_invite::Heard::New, 100..=199, Some(dialog)) => self.on_progress(now, dialog, response),
             (client_invite::Heard::New | client_invite::Heard::FurtherSuccess, 200..=299, dialog) => {
                 self.on_success(now, id, dialog, response);
+            }
+            (client_invite::Heard::New, 401 | 407, Some(dialog)) => {
+                self.on_invite_challenged(now, id, dialog, response)
             }
             (client_invite::Heard::New, 300.., Some(dialog)) => {
                 self.on_failure(dialog, response.status, &response.reason);
@@ -71,16 +77,16 @@ impl Endpoint {
     }
 
     /// Our BYE was answered, or never will be.
-    fn on_bye_done(&mut self, dialog: Option<DialogId>, cause: Termination) {
+    pub(super) fn on_bye_done(&mut self, dialog: Option<DialogId>, cause: Termination) {
         let Some(id) = dialog else { return };
         let Some(Dialog {
-            state: State::Ending(report),
+            state: State::Ending(ending),
             ..
         }) = self.dialogs.get(id)
         else {
             return;
         };
-        let report = *report;
+        let report = ending.report;
         self.forget(id);
         match report {
             Report::Tell => self.tell(Event::Terminated { dialog: id, cause }),

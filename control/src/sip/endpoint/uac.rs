@@ -2,7 +2,8 @@
 
 use super::super::api::{DialogId, Event, Outgoing, Transmit};
 use super::super::dialog::state::Cause;
-use super::super::dialog::{Calling, Cancel, Dialog, Identity, Report, State, Up};
+use super::super::dialog::{Again, Calling, Cancel, Dialog, Identity, Report, State};
+use super::super::digest::Attempt;
 use super::super::syntax::uri::{address_name_addr, address_uri};
 use super::super::syntax::{Response, status};
 use super::super::transaction::{Client, ClientInvite, Hop, Key, Path, Timer, Transaction, TransactionId};
@@ -32,33 +33,60 @@ impl Endpoint {
             cseq: self.ids.cseq(),
             max_forwards: call.max_forwards,
         };
-        let request = self.invite_request(hop.request("INVITE", &hop.to), path, &call.headers, &call.sdp);
         let identity = Identity::outgoing(&hop, local_tag);
-        let key = Key::Client {
-            branch: hop.branch.clone(),
-            method: "INVITE".to_owned(),
+        let mut again = Again {
+            headers: call.headers,
+            sdp: call.sdp,
+            attempt: Attempt::default(),
         };
-
-        let invite = self.transactions.next_id();
-        let client = ClientInvite::start(&mut self.shared.transaction(now, invite), hop, request);
-        let transaction = Transaction::ClientInvite(client);
-        self.transactions
-            .insert(invite, transaction, Some(dialog), vec![key], Some(path.remote));
+        let trunk = call.trunk;
+        let invite = self.send_invite(now, dialog, hop, trunk.as_deref(), &mut again);
+        let has_login = trunk.as_deref().is_some_and(|trunk| self.logins.has_login(trunk));
         let calling = Calling {
             invite,
             early_tags: Vec::new(),
             cancel: Cancel::No,
+            again: has_login.then(|| Box::new(again)),
         };
         self.dialogs.insert(
             dialog,
             Dialog {
                 identity,
+                trunk,
                 state: State::Calling(calling),
             },
         );
         let patience = self.config.invite_timeout;
         self.shared.dialog(now, dialog).arm(Timer::InviteTimeout, patience);
         dialog
+    }
+
+    /// Sends an INVITE, with what credentials there are, in a transaction of its own.
+    pub(super) fn send_invite(
+        &mut self,
+        now: Time,
+        dialog: DialogId,
+        hop: Hop,
+        trunk: Option<&str>,
+        again: &mut Again,
+    ) -> TransactionId {
+        let ids = &mut self.ids;
+        let credentials = self
+            .logins
+            .credentials(trunk, &mut again.attempt, "INVITE", &hop.uri, || ids.cnonce());
+        let path = hop.path;
+        let first = hop.request("INVITE", &hop.to);
+        let request = self.invite_request(first, path, &credentials, &again.headers, &again.sdp);
+        let key = Key::Client {
+            branch: hop.branch.clone(),
+            method: "INVITE".to_owned(),
+        };
+        let invite = self.transactions.next_id();
+        let client = ClientInvite::start(&mut self.shared.transaction(now, invite), hop, request);
+        let transaction = Transaction::ClientInvite(client);
+        self.transactions
+            .insert(invite, transaction, Some(dialog), vec![key], Some(path.remote));
+        invite
     }
 
     /// Takes an unanswered INVITE back: at once if a provisional response came, else when one comes.
@@ -193,17 +221,13 @@ impl Endpoint {
         let identity = Identity::outgoing(&client.hop, local_tag).answered(response);
         self.acknowledge(now, invite, &tag, &identity, cseq);
 
-        let state = id.and_then(|id| self.dialogs.get(id).map(|dialog| (id, &dialog.state)));
+        let known = id.and_then(|id| Some((id, self.dialogs.get(id)?)));
+        let trunk = known.and_then(|(_, dialog)| dialog.trunk.clone());
+        let state = known.map(|(id, dialog)| (id, &dialog.state));
         match state {
             Some((id, State::Calling(Calling { cancel: Cancel::No, .. }))) => {
                 self.shared.dialog(now, id).disarm(Timer::InviteTimeout);
-                self.dialogs.insert(
-                    id,
-                    Dialog {
-                        identity,
-                        state: State::Up(Up::default()),
-                    },
-                );
+                self.dialogs.insert(id, Dialog::answered(identity, trunk));
                 self.tell(Event::Answered {
                     dialog: id,
                     sdp: sdp(&response.fields, &response.body),
@@ -212,24 +236,12 @@ impl Endpoint {
             // The 2xx crossed our CANCEL.
             Some((id, State::Calling(_))) => {
                 self.on_failure(id, 487, status::phrase(487));
-                self.dialogs.insert(
-                    id,
-                    Dialog {
-                        identity,
-                        state: State::Up(Up::default()),
-                    },
-                );
+                self.dialogs.insert(id, Dialog::answered(identity, trunk));
                 self.bye(now, id, None, Report::Silent);
             }
             Some((_, State::Up(_) | State::Ending(_) | State::Ringing(_))) | None => {
                 let fork = self.dialogs.next_id();
-                self.dialogs.insert_unlisted(
-                    fork,
-                    Dialog {
-                        identity,
-                        state: State::Up(Up::default()),
-                    },
-                );
+                self.dialogs.insert_unlisted(fork, Dialog::answered(identity, trunk));
                 self.bye(now, fork, None, Report::Silent);
             }
         }

@@ -19,6 +19,7 @@ impl Endpoint {
         let Some(Dialog {
             identity,
             state: State::Ringing(ringing),
+            ..
         }) = self.dialogs.get(dialog)
         else {
             return;
@@ -43,7 +44,7 @@ impl Endpoint {
     /// Sends 200 to an unanswered INVITE or re-INVITE, again and again until its ACK comes: then [`Event::Confirmed`]
     /// follows, or [`Event::Terminated`] if it never does.
     pub fn answer(&mut self, now: Time, dialog: DialogId, sdp: Vec<u8>) {
-        let Some(Dialog { identity, state }) = self.dialogs.get_mut(dialog) else {
+        let Some(Dialog { identity, state, .. }) = self.dialogs.get_mut(dialog) else {
             return;
         };
         let tag = identity.local_tag.clone();
@@ -84,7 +85,7 @@ impl Endpoint {
     /// re-INVITE, whose dialog goes on as before.
     pub fn reject(&mut self, now: Time, dialog: DialogId, status: u16, headers: &[(&str, &str)]) {
         let status = if (300..=699).contains(&status) { status } else { 500 };
-        let Some(Dialog { identity, state }) = self.dialogs.get_mut(dialog) else {
+        let Some(Dialog { identity, state, .. }) = self.dialogs.get_mut(dialog) else {
             return;
         };
         let tag = identity.local_tag.clone();
@@ -103,7 +104,15 @@ impl Endpoint {
         }
     }
 
-    pub(super) fn on_new_call(&mut self, now: Time, path: Path, request: &Request, sdp: Option<Vec<u8>>) {
+    /// A call that may proceed.
+    pub(super) fn on_new_call(
+        &mut self,
+        now: Time,
+        path: Path,
+        request: &Request,
+        trunk: Option<String>,
+        sdp: Option<Vec<u8>>,
+    ) {
         let reply = Reply::new(request, path);
         let dialog = self.dialogs.next_id();
         let invite = self.start_invite(request, reply.path, Some(dialog));
@@ -124,7 +133,14 @@ impl Endpoint {
             pending,
             provisional: None,
         });
-        self.dialogs.insert(dialog, Dialog { identity, state });
+        self.dialogs.insert(
+            dialog,
+            Dialog {
+                identity,
+                trunk: trunk.clone(),
+                state,
+            },
+        );
         self.tell(Event::Incoming(Box::new(Incoming {
             dialog,
             local: path.local,
@@ -135,6 +151,7 @@ impl Endpoint {
             asserted: request.fields.asserted.as_deref().and_then(asserted),
             call_id: request.call_id.clone(),
             max_forwards: request.max_forwards(),
+            trunk,
             sdp,
         })));
     }

@@ -3,6 +3,10 @@
 use rsip::Header;
 
 use super::params::{MAX_ELEMENTS, split};
+use crate::sip::digest::Challenger;
+
+/// Most challenges, and most credentials, that are looked at.
+const MAX_AUTHENTICATION: usize = 16;
 
 /// Headers by what they mean. Comma lists are taken apart; header values are as written, folds joined.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,6 +43,10 @@ pub struct Fields {
     pub asserted: Option<String>,
     /// Reason (RFC 3326): the first one.
     pub reason: Option<String>,
+    /// WWW-Authenticate and Proxy-Authenticate.
+    pub challenges: Vec<(Challenger, String)>,
+    /// Authorization.
+    pub authorizations: Vec<String>,
     /// The first thing that is wrong with the headers, as a reason phrase.
     pub fault: Option<&'static str>,
 }
@@ -91,8 +99,26 @@ impl Fields {
             Header::Other(name, value) if name.eq_ignore_ascii_case("Reason") => {
                 self.reason.get_or_insert(value);
             }
+            Header::Other(name, value) if name.eq_ignore_ascii_case("WWW-Authenticate") => {
+                self.challenge(Challenger::Server, value);
+            }
+            Header::Other(name, value) if name.eq_ignore_ascii_case("Proxy-Authenticate") => {
+                self.challenge(Challenger::Proxy, value);
+            }
+            Header::Other(name, value) if name.eq_ignore_ascii_case("Authorization") => {
+                if self.authorizations.len() < MAX_AUTHENTICATION {
+                    self.authorizations.push(value);
+                }
+            }
             // Headers a user agent may ignore (RFC 3261 section 8.2.2).
             _ => {}
+        }
+    }
+
+    /// These stand one a line (RFC 3261 section 7.3.1).
+    fn challenge(&mut self, challenger: Challenger, value: String) {
+        if self.challenges.len() < MAX_AUTHENTICATION {
+            self.challenges.push((challenger, value));
         }
     }
 

@@ -43,6 +43,8 @@ pub struct Framed {
     pub fields: Fields,
     /// Body: as many bytes as Content-Length says, or all the rest.
     pub body: Vec<u8>,
+    /// Bytes of the message as it came.
+    pub length: usize,
 }
 
 /// Why a datagram is not a message at all.
@@ -121,7 +123,12 @@ pub fn frame(data: &[u8]) -> Result<Framed, NotSip> {
         Some(length) => lines.rest.get(..length).unwrap_or_default().to_vec(),
         None => lines.rest.to_vec(),
     };
-    Ok(Framed { start, fields, body })
+    Ok(Framed {
+        start,
+        fields,
+        body,
+        length: data.len(),
+    })
 }
 
 fn take(fields: &mut Fields, line: &str) {

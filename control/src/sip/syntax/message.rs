@@ -77,6 +77,8 @@ pub struct Request {
     pub fields: Fields,
     /// Body.
     pub body: Vec<u8>,
+    /// Bytes of the message as it came.
+    pub length: usize,
 }
 
 impl Request {
@@ -174,6 +176,7 @@ impl Message {
             contact: checked.contact,
             fields: framed.fields,
             body: framed.body,
+            length: framed.length,
         }))
     }
 
