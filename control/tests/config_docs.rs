@@ -11,8 +11,9 @@ fn parse(text: &str) -> Result<Config, String> {
 #[test]
 fn the_complete_file_is_sound() {
     let example = DOCS
-        .split("```toml\n")
+        .split("## A complete file\n")
         .nth(1)
+        .and_then(|rest| rest.split("```toml\n").nth(1))
         .and_then(|rest| rest.split("```").next())
         .unwrap();
     let config = parse(example).unwrap_or_else(|errors| panic!("{errors}"));

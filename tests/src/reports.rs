@@ -14,12 +14,27 @@ pub struct Status {
     pub plane: Plane,
     /// What the SIP core holds.
     pub sip: SipCounts,
+    /// Credentials that were not good, since start.
+    pub auth_failures: Vec<AuthFailure>,
     /// Calls since start.
     pub calls: CallCounts,
     /// Agent sessions since start.
     pub agents: AgentCounts,
     /// Tasks of its runtime.
     pub tasks: u64,
+}
+
+/// Credentials that were not good.
+#[derive(Clone, Debug, Deserialize)]
+pub struct AuthFailure {
+    /// `theirs`, a caller's with the gateway, or `ours`, the gateway's with a carrier.
+    pub whose: String,
+    /// The trunk, if one was meant.
+    pub trunk: String,
+    /// Why.
+    pub reason: String,
+    /// How often.
+    pub count: u64,
 }
 
 /// What the SIP core holds now.

@@ -149,6 +149,33 @@ impl Baresip {
         Self::dial(prepared, uri, duration)
     }
 
+    /// As [`Self::call`], by somebody with a username and a password.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub fn call_as(
+        (username, password): (&str, &str),
+        place: &Place,
+        local: IpAddr,
+        uri: &str,
+        sound: &[i16],
+        duration: Duration,
+    ) -> Result<Self> {
+        let (command, directory) = prepare(
+            place,
+            local,
+            CALLER,
+            (sound, Codec::Pcmu),
+            Rtcp::OwnPort,
+            Encryption::Off,
+        )?;
+        let accounts = directory.path().join("accounts");
+        let account = fs::read_to_string(&accounts)?;
+        let login = format!("{};auth_user={username};auth_pass={password}\n", account.trim_end());
+        fs::write(accounts, login)?;
+        Self::dial((command, directory), uri, duration)
+    }
+
     fn dial((mut command, directory): (Command, TempDir), uri: &str, duration: Duration) -> Result<Self> {
         command.args(["-t", &duration.as_secs().to_string()]);
         command.args(["-e", &format!("/dial {uri}")]);

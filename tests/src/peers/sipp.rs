@@ -38,7 +38,9 @@ pub enum Scenario {
     ChangesCodec,
     /// Its answerer.
     AnswersOnly,
-    /// The same, with PCMA and 30 ms.
+    /// The same with RTP of its own, behind a proxy that stays in the way.
+    AnswersThroughAProxy,
+    /// As [`Self::AnswersOnly`], with PCMA and 30 ms.
     AnswersInPcma,
     /// A caller with SRTP whose key becomes another by a re-INVITE: first [`FIRST_KEY`], for 32 packets, after 5 s
     /// [`SECOND_KEY`]. Otherwise as [`Self::SignalsOnly`].
@@ -51,6 +53,12 @@ pub enum Scenario {
     FallsSilent,
     /// A caller that plays `sound.pcap`, puts the call on hold for `-d`, and hangs up itself.
     Holds,
+    /// A caller that must be challenged, and then let in with the credentials of `-au` and `-ap`.
+    Authenticates,
+    /// The same that must not be let in.
+    FailsToAuthenticate,
+    /// An answerer that challenges the call with 401, and its BYE with a stale nonce: username acme, password s3cret.
+    Challenges,
 }
 
 /// A sipp about to be started.
@@ -102,12 +110,16 @@ impl Sipp {
             Scenario::SignalsOnly => command.arg("-sf").arg(file("signals_only.xml")),
             Scenario::ChangesCodec => command.arg("-sf").arg(file("changes_codec.xml")),
             Scenario::AnswersOnly => command.arg("-sf").arg(file("answers_only.xml")),
+            Scenario::AnswersThroughAProxy => command.arg("-sf").arg(file("answers_through_a_proxy.xml")),
             Scenario::AnswersInPcma => command.arg("-sf").arg(file("answers_in_pcma.xml")),
             Scenario::Rekeys => command.arg("-sf").arg(file("rekeys.xml")),
             Scenario::SrtpRefused => command.arg("-sf").arg(file("srtp_refused.xml")),
             Scenario::HungUpOn => command.arg("-sf").arg(file("hung_up_on.xml")),
             Scenario::FallsSilent => command.arg("-sf").arg(file("falls_silent.xml")),
             Scenario::Holds => command.arg("-sf").arg(file("holds.xml")),
+            Scenario::Authenticates => command.arg("-sf").arg(file("authenticates.xml")),
+            Scenario::FailsToAuthenticate => command.arg("-sf").arg(file("fails_to_authenticate.xml")),
+            Scenario::Challenges => command.arg("-sf").arg(file("challenges.xml")),
         };
         // sipp writes its error log next to where it is started, and reads keys from its terminal unless told not to.
         command

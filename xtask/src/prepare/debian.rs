@@ -18,6 +18,7 @@ pub const LAB: &[Program] = &[("ip", "iproute2"), ("ethtool", "ethtool")];
 pub const PEERS: &[Program] = &[
     ("sipp", "sip-tester"),
     ("baresip", "baresip-core"),
+    ("kamailio", "kamailio"),
     ("python3", "python3"),
     ("tshark", "tshark"),
 ];
