@@ -509,7 +509,12 @@ fn proxies_and_the_far_end_may_both_ask_and_a_bye_is_asked_too() {
     );
     assert_eq!(old.quality, None);
     reply(&mut wire, &third, "200 OK", "Contact: <sip:them@192.0.2.2>\n");
-    assert!(wire.only().starts_with("ACK sip:them@192.0.2.2 "));
+    // RFC 3261 section 13.2.2.4: an ACK cannot be challenged, and has the credentials of its INVITE.
+    let ack = wire.only();
+    assert!(ack.starts_with("ACK sip:them@192.0.2.2 "), "{ack}");
+    for name in ["Authorization", "Proxy-Authorization"] {
+        assert_eq!(header(&ack, name), header(&third, name));
+    }
 
     wire.endpoint.hang_up(wire.now, dialog, Some("Q.850;cause=16"));
     let bye = wire.only();

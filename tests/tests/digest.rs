@@ -1,9 +1,10 @@
 //! Calls that have to prove who they are, to us and to a carrier.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use voxlane_tests::audio::{purity, tone};
 use voxlane_tests::config::{ECHO, NO_BOT, RELAYED, Xdp, below, lab};
 use voxlane_tests::gateway::Gateway;
@@ -30,9 +31,9 @@ fn asking(auth: &str, algorithms: &str) -> String {
     }
 }
 
-/// A lab whose far side knows us by a password.
-fn known(password: &str) -> String {
-    let login = format!("username = \"acme\"\npassword = \"{password}\"");
+/// A lab whose far side knows us by a password, with one algorithm.
+fn known(password: &str, algorithm: &str) -> String {
+    let login = format!("username = \"acme\"\npassword = \"{password}\"\nalgorithms = [\"{algorithm}\"]");
     below(&lab(Xdp::Off, NO_BOT), "proxy = \"10.200.2.2:5060\"", &login)
 }
 
@@ -55,9 +56,9 @@ fn calls_out(net: &Lab, calls: &str) -> Result<()> {
     caller.succeed(PATIENCE)
 }
 
-fn failures(gateway: &Gateway) -> Vec<(String, String, String, u64)> {
-    let rows = gateway.status().unwrap().auth_failures.into_iter();
-    rows.map(|row| (row.whose, row.trunk, row.reason, row.count)).collect()
+fn failures(gateway: &Gateway) -> Result<Vec<(String, String, String, u64)>> {
+    let rows = gateway.status()?.auth_failures.into_iter();
+    Ok(rows.map(|row| (row.whose, row.trunk, row.reason, row.count)).collect())
 }
 
 #[test]
@@ -72,7 +73,7 @@ fn sipp_is_let_in_with_its_password_and_not_with_another() {
             .unwrap()
             .succeed(PATIENCE)
             .unwrap();
-        assert_eq!(failures(&gateway), [], "{auth}");
+        assert_eq!(failures(&gateway).unwrap(), [], "{auth}");
         caller(&net, Scenario::FailsToAuthenticate, "other")
             .unwrap()
             .succeed(PATIENCE)
@@ -83,7 +84,7 @@ fn sipp_is_let_in_with_its_password_and_not_with_another() {
             "wrong_password".to_owned(),
             1,
         );
-        assert_eq!(failures(&gateway), [wrong], "{auth}");
+        assert_eq!(failures(&gateway).unwrap(), [wrong], "{auth}");
         // Nobody heard of the second call.
         assert_eq!(gateway.wait_until_idle(PATIENCE).unwrap().calls.total, 1, "{auth}");
         assert!(!gateway.log().contains("s3cret"), "{}", gateway.log());
@@ -120,7 +121,7 @@ fn baresip_calls_with_a_password_and_hears_its_echo() {
     assert!(outcome.established(), "{}", outcome.log);
     let sound = purity(&outcome.heard, 1000);
     assert!(sound.share > 0.9 && sound.seconds > 1.0, "{sound:?}\n{}", outcome.log);
-    assert_eq!(failures(&gateway), []);
+    assert_eq!(failures(&gateway).unwrap(), []);
     gateway.wait_until_idle(PATIENCE).unwrap();
 }
 
@@ -130,46 +131,50 @@ fn a_carrier_that_challenges_call_and_bye_gets_what_it_asks_for() {
         return;
     };
     let net = Lab::new().unwrap();
-    let gateway = Gateway::start_with(&binary, &net.gateway, &known("s3cret")).unwrap();
+    let gateway = Gateway::start_with(&binary, &net.gateway, &known("s3cret", "MD5")).unwrap();
     let far = Sipp::answerer_as(&net.far, Scenario::Challenges, FAR).unwrap();
     let far = far.options(&["-m", "1"]).listen().unwrap();
     calls_out(&net, "1").unwrap();
     far.succeed(PATIENCE).unwrap();
     gateway.wait_until_idle(PATIENCE).unwrap();
-    assert_eq!(failures(&gateway), []);
+    assert_eq!(failures(&gateway).unwrap(), []);
 }
 
-/// Calls through kamailio, which challenges each INVITE and BYE; how often it did, and how often it let one through.
-fn through_kamailio(algorithm: &str, nonces: Nonces) -> Option<(usize, usize)> {
-    let binary = requirements::gateway_in_namespaces()?;
-    let net = Lab::new().unwrap();
-    let gateway = Gateway::start_with(&binary, &net.gateway, &known("s3cret")).unwrap();
-    let proxy = Kamailio::challenging(&net.far, FAR, SocketAddr::new(FAR, 5070), algorithm, nonces).unwrap();
-    let far = Sipp::answerer_as(&net.far, Scenario::AnswersThroughAProxy, FAR).unwrap();
-    let far = far.options(&["-p", "5070", "-m", "3"]).start().unwrap();
-    calls_out(&net, "3").unwrap();
-    far.succeed(PATIENCE).unwrap();
-    gateway.wait_until_idle(PATIENCE).unwrap();
-    assert_eq!(failures(&gateway), []);
+/// Three calls through kamailio, which asks for credentials with each INVITE and BYE: how often it challenged, and how
+/// often it let one through.
+fn through_kamailio(binary: &Path, algorithm: &str, nonces: Nonces) -> Result<(usize, usize)> {
+    let net = Lab::new()?;
+    let gateway = Gateway::start_with(binary, &net.gateway, &known("s3cret", algorithm))?;
+    let next = SocketAddr::new(FAR, 5070);
+    let proxy = Kamailio::challenging(&net.far, FAR, next, algorithm, nonces)?;
+    let far = Sipp::answerer_as(&net.far, Scenario::AnswersThroughAProxy, FAR)?;
+    let far = far.options(&["-p", "5070", "-m", "3"]).start()?;
+    calls_out(&net, "3")?;
+    far.succeed(PATIENCE)?;
+    gateway.wait_until_idle(PATIENCE)?;
+    let failures = failures(&gateway)?;
+    ensure!(failures.is_empty(), "{failures:?}");
     let log = proxy.log();
-    Some((log.matches("challenged ").count(), log.matches("admitted ").count()))
+    Ok((log.matches("challenged ").count(), log.matches("admitted ").count()))
 }
 
 #[test]
 fn kamailio_takes_a_nonce_for_three_calls() {
+    let Some(binary) = requirements::gateway_in_namespaces() else {
+        return;
+    };
     for algorithm in ["MD5", "SHA-256"] {
-        let Some(seen) = through_kamailio(algorithm, Nonces::Counted) else {
-            return;
-        };
+        let seen = through_kamailio(&binary, algorithm, Nonces::Counted).unwrap();
         assert_eq!(seen, (1, 6), "{algorithm}");
     }
 }
 
 #[test]
 fn kamailio_that_takes_each_nonce_once_gets_a_new_one_each_time() {
-    let Some(seen) = through_kamailio("MD5", Nonces::OneTime) else {
+    let Some(binary) = requirements::gateway_in_namespaces() else {
         return;
     };
+    let seen = through_kamailio(&binary, "MD5", Nonces::OneTime).unwrap();
     assert_eq!(seen, (6, 6));
 }
 
@@ -179,13 +184,13 @@ fn a_wrong_password_with_a_carrier_fails_the_call_once_and_says_so() {
         return;
     };
     let net = Lab::new().unwrap();
-    let gateway = Gateway::start_with(&binary, &net.gateway, &known("0ther")).unwrap();
+    let gateway = Gateway::start_with(&binary, &net.gateway, &known("0ther", "MD5")).unwrap();
     let next = SocketAddr::new(FAR, 5070);
     let proxy = Kamailio::challenging(&net.far, FAR, next, "MD5", Nonces::Counted).unwrap();
     assert!(calls_out(&net, "1").is_err());
     gateway.wait_until_idle(PATIENCE).unwrap();
     let rejected = ("ours".to_owned(), "far".to_owned(), "rejected".to_owned(), 1);
-    assert_eq!(failures(&gateway), [rejected]);
+    assert_eq!(failures(&gateway).unwrap(), [rejected]);
     let log = proxy.log();
     assert_eq!(
         (log.matches("challenged ").count(), log.matches("admitted ").count()),
@@ -200,4 +205,23 @@ fn a_wrong_password_with_a_carrier_fails_the_call_once_and_says_so() {
     assert!(!log.contains("0ther"), "{log}");
     let call = gateway.calls().unwrap().recent.remove(0);
     assert!(call.cause.unwrap().contains("wrong username or password"));
+}
+
+#[test]
+fn kamailio_calls_with_a_password() {
+    let Some(binary) = requirements::gateway_in_namespaces() else {
+        return;
+    };
+    let net = Lab::new().unwrap();
+    let gateway = Gateway::start_with(&binary, &net.gateway, &asking("digest", r#"["MD5"]"#)).unwrap();
+    let login = ("office7", "s3cret");
+    let _proxy = Kamailio::authenticating(&net.carrier, CARRIER, at(GATEWAY_TO_CARRIER), login).unwrap();
+    let caller = Sipp::caller(&net.carrier, Scenario::Uac, CARRIER, at(CARRIER), ECHO).unwrap();
+    let caller = caller
+        .options(&["-p", "5070", "-m", "3", "-l", "1", "-d", "200"])
+        .start()
+        .unwrap();
+    caller.succeed(PATIENCE).unwrap();
+    let status = gateway.wait_until_idle(PATIENCE).unwrap();
+    assert_eq!((status.calls.total, status.auth_failures.len()), (3, 0));
 }

@@ -46,9 +46,21 @@ impl Kamailio {
         algorithm: &str,
         nonces: Nonces,
     ) -> Result<Self> {
+        Self::start(place, &challenging(local, next, algorithm, nonces))
+    }
+
+    /// A proxy at `local` that sends all to `gateway`, and proves itself with username and password where that asks.
+    ///
+    /// # Errors
+    /// If it does not listen.
+    pub fn authenticating(place: &Place, local: IpAddr, gateway: SocketAddr, login: (&str, &str)) -> Result<Self> {
+        Self::start(place, &authenticating(local, gateway, login))
+    }
+
+    fn start(place: &Place, text: &str) -> Result<Self> {
         let directory = tempfile::tempdir()?;
         let config = directory.path().join("kamailio.cfg");
-        fs::write(&config, challenging(local, next, algorithm, nonces))?;
+        fs::write(&config, text)?;
         let mut command = place.command("kamailio");
         // In the foreground, with its log on standard error and its sockets in a directory of its own.
         command.args(["-DD", "-E", "-m", "16", "-M", "4"]);
@@ -144,6 +156,44 @@ request_route {{
     record_route();
     $du = "sip:{next}";
     t_relay();
+}}
+"#
+    )
+}
+
+fn authenticating(local: IpAddr, gateway: SocketAddr, (username, password): (&str, &str)) -> String {
+    let realm = gateway.ip();
+    format!(
+        r#"#!KAMAILIO
+debug = 1
+log_stderror = yes
+children = 1
+disable_tcp = yes
+auto_aliases = no
+listen = udp:{local}:5060
+
+loadmodule "tm.so"
+loadmodule "sl.so"
+loadmodule "rr.so"
+loadmodule "pv.so"
+loadmodule "textops.so"
+loadmodule "siputils.so"
+loadmodule "uac.so"
+modparam("uac", "credential", "{username}:{realm}:{password}")
+modparam("uac", "restore_mode", "none")
+
+request_route {{
+    $ru = "sip:" + $rU + "@{gateway}";
+    if (is_method("INVITE")) {{
+        t_on_failure("ANSWER");
+    }}
+    t_relay();
+}}
+
+failure_route[ANSWER] {{
+    if (t_check_status("401|407") && uac_auth()) {{
+        t_relay();
+    }}
 }}
 "#
     )

@@ -149,6 +149,7 @@ impl Admission {
             match self.check(caller, text) {
                 Ok(trunk) => return Verdict::Admitted(Some(trunk)),
                 Err((trunk, failure)) => {
+                    tracing::debug!(%source, trunk, reason = failure.word(), "credentials are not good");
                     stale |= matches!(failure, Failure::StaleNonce | Failure::Replayed);
                     *self.failures.entry((trunk, failure)).or_default() += 1;
                 }

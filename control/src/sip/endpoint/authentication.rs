@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::api::{DialogId, Termination, Transmit};
 use super::super::dialog::{Calling, Cancel, Dialog, Reply, State};
-use super::super::digest::{Admission, Client, Entrance, Logins, NonceKey, Refused, Verdict};
+use super::super::digest::{Admission, Challenge, Client, Entrance, Logins, NonceKey, Refused, Verdict};
 use super::super::syntax::{Request, Response};
 use super::super::transaction::{Hop, Path, Transaction, TransactionId};
 use super::Endpoint;
@@ -139,12 +139,9 @@ impl Endpoint {
     /// The call ends, and says why.
     fn on_refused(&mut self, id: DialogId, trunk: Option<&str>, response: &Response, refused: &Refused) {
         self.logins.note(trunk, refused);
-        let realms = response
-            .fields
-            .challenges
-            .iter()
-            .map(|(_, challenge)| challenge.as_str());
-        let realms: Vec<&str> = realms.collect();
+        let challenges = response.fields.challenges.iter();
+        let realms = challenges.filter_map(|(_, text)| Some(Challenge::parse(text).ok()?.realm));
+        let realms: Vec<String> = realms.collect();
         tracing::warn!(trunk, status = response.status, ?realms, "{refused}");
         self.on_failure(id, response.status, &refused.to_string());
     }

@@ -32,6 +32,7 @@ impl Endpoint {
             call_id: self.ids.call_id(),
             cseq: self.ids.cseq(),
             max_forwards: call.max_forwards,
+            credentials: Vec::new(),
         };
         let identity = Identity::outgoing(&hop, local_tag);
         let mut again = Again {
@@ -66,17 +67,17 @@ impl Endpoint {
         &mut self,
         now: Time,
         dialog: DialogId,
-        hop: Hop,
+        mut hop: Hop,
         trunk: Option<&str>,
         again: &mut Again,
     ) -> TransactionId {
         let ids = &mut self.ids;
-        let credentials = self
+        hop.credentials = self
             .logins
             .credentials(trunk, &mut again.attempt, "INVITE", &hop.uri, || ids.cnonce());
         let path = hop.path;
         let first = hop.request("INVITE", &hop.to);
-        let request = self.invite_request(first, path, &credentials, &again.headers, &again.sdp);
+        let request = self.invite_request(first, path, &hop.credentials, &again.headers, &again.sdp);
         let key = Key::Client {
             branch: hop.branch.clone(),
             method: "INVITE".to_owned(),
@@ -250,6 +251,11 @@ impl Endpoint {
     fn acknowledge(&mut self, now: Time, invite: TransactionId, tag: &str, identity: &Identity, cseq: u32) {
         let path = identity.next_hop();
         let mut writer = identity.request("ACK", cseq, &self.ids.branch());
+        if let Some(Transaction::ClientInvite(client)) = self.transactions.get(invite).map(|entry| &entry.transaction) {
+            for (name, value) in &client.hop.credentials {
+                writer.header(name, value);
+            }
+        }
         writer.header("User-Agent", &self.config.user_agent);
         let ack = Transmit {
             local: path.local,

@@ -25,6 +25,8 @@ pub struct Hop {
     pub cseq: u32,
     /// Max-Forwards.
     pub max_forwards: u8,
+    /// The INVITE's credentials, which the ACK to a 2xx repeats (RFC 3261 section 13.2.2.4): header names and values.
+    pub credentials: Vec<(String, String)>,
 }
 
 impl Hop {
