@@ -21,7 +21,10 @@ fn login(username: &str, password: &str) -> Login {
 fn entrance(trunk: &str, auth: Auth, networks: &[&str], login: Option<Login>) -> Entrance {
     Entrance {
         trunk: trunk.into(),
-        networks: networks.iter().map(|network| network.parse().unwrap()).collect(),
+        networks: networks
+            .iter()
+            .map(|network| network.parse().expect("a network"))
+            .collect(),
         auth,
         login,
     }
@@ -81,7 +84,8 @@ fn invites(pair: &Pair) -> Vec<(String, Option<Credentials>)> {
     let invites = sent.filter(|(_, _, text)| text.starts_with("INVITE"));
     invites
         .map(|(_, _, text)| {
-            let credentials = header(text, "Authorization").map(|value| Credentials::parse(value).unwrap());
+            let credentials =
+                header(text, "Authorization").map(|value| Credentials::parse(value).expect("credentials"));
             (text.clone(), credentials)
         })
         .collect()
@@ -266,9 +270,11 @@ const NEW: &str = "INVITE sip:+15550100@192.0.2.1 SIP/2.0";
 
 /// The credentials that answer a challenge, as somebody else would write them.
 fn answer(challenge: &str, login: &Login, count: u32) -> Credentials {
-    let challenge = voxlane::sip::digest::Challenge::parse(challenge).unwrap();
+    let challenge = voxlane::sip::digest::Challenge::parse(challenge).expect("a challenge");
     let quality = (format!("{count:08x}"), "abc".to_owned());
-    let ha1 = login.ha1(challenge.algorithm, &challenge.realm).unwrap();
+    let ha1 = login
+        .ha1(challenge.algorithm, &challenge.realm)
+        .expect("a login for it");
     let uri = "sip:+15550100@192.0.2.1";
     let hashed = Some((quality.0.as_str(), quality.1.as_str()));
     Credentials {

@@ -86,7 +86,7 @@ impl Challenge {
 
     /// The header.
     pub fn write(&self) -> String {
-        let mut writer = AuthWriter::new();
+        let mut writer = AuthWriter::digest();
         writer
             .quoted("realm", &self.realm)
             .quoted("nonce", &self.nonce)

@@ -64,7 +64,7 @@ impl Credentials {
 
     /// The header. Old devices read `algorithm`, `qop` and `nc` without quotes only (RFC 7616 section 3.4).
     pub fn write(&self) -> String {
-        let mut writer = AuthWriter::new();
+        let mut writer = AuthWriter::digest();
         writer
             .quoted("username", &self.username)
             .quoted("realm", &self.realm)

@@ -73,7 +73,7 @@ pub struct AuthWriter(String);
 
 impl AuthWriter {
     /// `Digest`
-    pub fn new() -> Self {
+    pub fn digest() -> Self {
         Self("Digest".to_owned())
     }
 

@@ -106,9 +106,8 @@ impl Fields {
                 self.challenge(Challenger::Proxy, value);
             }
             Header::Other(name, value) if name.eq_ignore_ascii_case("Authorization") => {
-                if self.authorizations.len() < MAX_AUTHENTICATION {
-                    self.authorizations.push(value);
-                }
+                self.authorizations.push(value);
+                self.authorizations.truncate(MAX_AUTHENTICATION);
             }
             // Headers a user agent may ignore (RFC 3261 section 8.2.2).
             _ => {}
