@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use voxlane::call::{Action, Call, CallId, Cause, Event, Outbound, Party, Phase, Plan, Setup, Side};
 use voxlane::config::model::{HostPort, KeysInClear, LegMedia, SdpIdentity, SrtpPolicy, Transcode};
 use voxlane::sdp::Crypto;
-use voxlane::sip::{Address, Termination};
+use voxlane::sip::{Address, Termination, Transport};
 use voxlane::time::Time;
 use voxlane_dataplane::codec::Codec;
 use voxlane_dataplane::media_plane::{AgentFailure, Endpoint, EndpointId, LatchMode, Pacing, RtcpPort, Session};
@@ -46,6 +46,7 @@ fn trunk_plan() -> Plan {
             host: "c.example".into(),
             port: 5060,
         },
+        transport: Transport::Udp,
         request_uri: party("+15551000"),
         from: party("+15550100"),
         to: party("+15551000"),
@@ -63,6 +64,7 @@ fn call(plan: Plan, offer: Option<&str>) -> Call {
         id: CallId(1),
         offer: offer.map(|offer| offer.as_bytes().to_vec()),
         remote: address("192.0.2.1:5060"),
+        transport: Transport::Udp,
         identity: SdpIdentity {
             origin_user: "trusst".into(),
             session_name: "test".into(),

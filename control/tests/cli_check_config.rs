@@ -21,7 +21,7 @@ fn a_good_file_is_summed_up() {
     assert_eq!(
         String::from_utf8(output.stdout).unwrap(),
         format!(
-            "{}: ok (listens on udp:0.0.0.0:5060; 1 trunk, 1 tenant, 3 agents, 4 DIDs; RTP ports 10000-20000, \
+            "{}: ok (listens on udp:0.0.0.0:5060, tcp:0.0.0.0:5060; 1 trunk, 1 tenant, 3 agents, 4 DIDs; RTP ports 10000-20000, \
              5000 pairs an address)\n",
             file.display()
         )
@@ -44,6 +44,28 @@ fn every_mistake_of_a_bad_file_is_printed() {
         )
     );
     assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(1), &b""[..]));
+}
+
+#[test]
+fn certificates_are_read_and_what_is_wrong_with_a_file_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    std::fs::write(path("empty.pem"), "nothing\n").unwrap();
+    let (file, empty, gone) = (path("voxlane.toml"), path("empty.pem"), path("gone.pem"));
+    for (certificate, what) in [
+        (&gone, "cannot be read: No such file or directory"),
+        (
+            &empty,
+            "has no certificate in PEM; write a file that begins with -----BEGIN CERTIFICATE-----",
+        ),
+    ] {
+        let text = format!("[sip.tls]\ncertificate = {certificate:?}\nkey = {empty:?}\n");
+        std::fs::write(&file, text).unwrap();
+        let output = check(&file);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(error.contains(&format!("{}: {what}", certificate.display())), "{error}");
+        assert_eq!(output.status.code(), Some(1));
+    }
 }
 
 #[test]

@@ -25,6 +25,7 @@ fn every_key_has_a_row_in_its_section() {
     for heading in [
         "[node]",
         "[sip]",
+        "[sip.tls]",
         "[media]",
         "[sdp]",
         "[[trunk]]",

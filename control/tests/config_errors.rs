@@ -117,8 +117,57 @@ fn one_mistake_one_line() {
             ":4: sip.listen: \"udp:300.1.1.1:5060\" is not an address; write \"udp:IP:PORT\"",
         ),
         (
-            "[sip]\nlisten = [\"tls:0.0.0.0:5061\"]",
-            ":2: sip.listen: SIP over tls is not available; write \"udp:IP:PORT\"",
+            "[sip]\nlisten = [\"ws:0.0.0.0:5061\"]",
+            ":2: sip.listen: SIP over ws is not available; write \"udp:IP:PORT\", \"tcp:IP:PORT\" or \"tls:IP:PORT\"",
+        ),
+        (
+            "[sip]\nlisten = [\"tcp:5060\"]",
+            ":2: sip.listen: \"tcp:5060\" is not an address; write \"tcp:IP:PORT\"",
+        ),
+        (
+            "[sip]\nlisten = [\"udp:0.0.0.0:5060\", \"tls:0.0.0.0:5061\"]",
+            ":2: sip.listen: tls:0.0.0.0:5061 needs a certificate; write [sip.tls] certificate = \"FILE\" and key = \"FILE\"",
+        ),
+        (
+            "[sip.tls]\ncertificate = \"a.pem\"",
+            ":2: sip.tls.certificate: has no key; write key = \"FILE\"",
+        ),
+        (
+            "[sip.tls]\nkey = \"a.pem\"",
+            ":2: sip.tls.key: has no certificate; write certificate = \"FILE\"",
+        ),
+        (
+            "[sip.tls]\nclient_ca = \"ca.pem\"",
+            ":2: sip.tls.client_ca: vouches for client certificates, which are not asked for; write client_certificates = \
+             \"required\" or \"optional\"",
+        ),
+        (
+            "[sip.tls]\nclient_certificates = \"required\"",
+            ":2: sip.tls.client_ca: is missing; write client_ca = \"FILE\", the certificates of those who vouch for clients",
+        ),
+        (
+            "[sip.tls]\nclient_certificates = \"on\"",
+            ":2: sip.tls.client_certificates: \"on\" is unknown; write \"off\", \"optional\" or \"required\"",
+        ),
+        (
+            "[sip]\nkeepalive = \"never\"",
+            ":2: sip.keepalive: \"never\" is not a duration; write a number and a unit: \"500ms\", \"4s\", \"2m\" or \"1h\", or \"off\"",
+        ),
+        (
+            "[sip]\ndscp = \"CS9\"",
+            ":2: sip.dscp: \"CS9\" is not a DSCP; write \"EF\", \"VA\", \"CS0\" to \"CS7\", \"AF11\" to \"AF43\" or 0 to 63",
+        ),
+        (
+            "[[trunk]]\nname = \"a\"\nproxy = \"b\"\ntransport = \"sctp\"",
+            ":4: trunk.transport: \"sctp\" is not a transport; write \"udp\", \"tcp\" or \"tls\"",
+        ),
+        (
+            "[[trunk]]\nname = \"a\"\nproxy = \"b\"\ntransport = \"tls\"",
+            ":4: trunk.transport: tls is not listened on; add \"tls:IP:PORT\" to [sip] listen",
+        ),
+        (
+            "[[trunk]]\nname = \"a\"\nproxy = \"b\"\ntls_certificate = \"c.pem\"",
+            ":4: trunk.tls_certificate: has no key; write tls_key = \"FILE\"",
         ),
         (
             "[sip]\nlisten = []",
@@ -126,7 +175,7 @@ fn one_mistake_one_line() {
         ),
         (
             "[sip]\nlisten = [\"udp:[::]:5060\", \"udp:[::]:5060\"]",
-            ":2: sip.listen: \"[::]:5060\" stands here twice; write it once",
+            ":2: sip.listen: \"udp:[::]:5060\" stands here twice; write it once",
         ),
         (
             "[sip]\nuser_agent = \"a\\r\\nb\"",

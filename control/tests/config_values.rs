@@ -124,7 +124,7 @@ fn every_key() {
         caller_id = "+15550101"
         "#,
     );
-    assert_eq!(config.sip.listen[1], "[2001:db8::1]:5062".parse().unwrap());
+    assert_eq!(config.sip.listen[1].to_string(), "udp:[2001:db8::1]:5062");
     assert_eq!(config.sip.invite_timeout, Duration::from_millis(1500));
     assert_eq!(
         (config.media.first_port, config.media.last_port, config.media.ptime),

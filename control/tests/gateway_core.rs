@@ -12,7 +12,8 @@ use std::time::Duration;
 use voxlane::config::model::Config;
 use voxlane::gateway::core::Core;
 use voxlane::sip::{
-    Address, DialogId, Endpoint, EndpointConfig, Event, Input, MAX_FORWARDS, Outgoing, Output, Transmit,
+    Address, DialogId, Endpoint, EndpointConfig, Event, Input, Large, MAX_FORWARDS, Outgoing, Output, Transmit,
+    Transport,
 };
 use voxlane::time::Time;
 use voxlane_dataplane::lane::Lane;
@@ -173,16 +174,19 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        Self::with(CONFIG, |remote: SocketAddr| match remote.is_ipv4() {
+        Self::with(CONFIG, |_, remote: SocketAddr| match remote.is_ipv4() {
             true => Ok(address(GATEWAY)),
             false => Ok(address(GATEWAY_6)),
         })
     }
 
-    fn with(config: &str, local_for: impl Fn(SocketAddr) -> std::io::Result<SocketAddr> + Send + 'static) -> Self {
+    fn with(
+        config: &str,
+        local_for: impl Fn(Transport, SocketAddr) -> std::io::Result<SocketAddr> + Send + 'static,
+    ) -> Self {
         let config = Config::parse(config, "voxlane.toml", &|_| None).unwrap();
         let books = Arc::new(Books::default());
-        let core = Core::new(Arc::new(config), books.clone(), Box::new(local_for), 7);
+        let core = Core::new(Arc::new(config), books.clone(), Vec::new(), Box::new(local_for), 7);
         let peer = |seed| {
             Endpoint::new(EndpointConfig {
                 user_agent: "peer".into(),
@@ -190,6 +194,7 @@ impl World {
                 t2: Duration::from_secs(4),
                 t4: Duration::from_secs(5),
                 invite_timeout: Duration::from_secs(60),
+                listen: Vec::new(),
                 seed,
             })
         };
@@ -226,6 +231,9 @@ impl World {
             Outgoing {
                 local: address(caller),
                 remote: address(gateway),
+                transport: Transport::Udp,
+                peer: None,
+                large: Large::default(),
                 request_uri: party(number),
                 from: party("+15557777"),
                 to: party(number),
@@ -251,7 +259,7 @@ impl World {
             let mut transmits = effects.transmits;
             let text = |transmit: &Transmit| String::from_utf8_lossy(&transmit.data).into_owned();
             self.sent
-                .extend(transmits.iter().map(|transmit| (transmit.remote, text(transmit))));
+                .extend(transmits.iter().map(|transmit| (transmit.path.remote, text(transmit))));
             for (call, host) in effects.lookups {
                 let found = match host.host.parse() {
                     Ok(ip) => Ok(vec![SocketAddr::new(ip, host.port)]),
@@ -272,7 +280,8 @@ impl World {
             if transmits.is_empty() && self.core.is_quiet() {
                 return;
             }
-            for Transmit { local, remote, data } in transmits {
+            for Transmit { path, data } in transmits {
+                let (local, remote) = (path.local, path.remote);
                 let input = Input::Datagram {
                     local: remote,
                     remote: local,
@@ -529,7 +538,7 @@ fn calls_between_the_ip_versions() {
 fn media_has_the_ip_version_of_the_offer_whatever_signalling_has() {
     let config = format!("{CONFIG}\n[media]\naddresses = [\"203.0.113.50\", \"2001:db8::50\"]\n");
     // SIP is spoken over IPv4 only.
-    let mut world = World::with(&config, |remote| match remote.is_ipv4() {
+    let mut world = World::with(&config, |_, remote| match remote.is_ipv4() {
         true => Ok(address(GATEWAY)),
         false => Err(std::io::ErrorKind::AddrNotAvailable.into()),
     });
@@ -552,7 +561,7 @@ fn an_answer_of_the_other_ip_version_than_our_offer_ends_the_call() {
 
 #[test]
 fn a_trunk_of_both_ip_versions_is_called_where_somebody_listens() {
-    let mut world = World::with(CONFIG, |remote| match remote.is_ipv4() {
+    let mut world = World::with(CONFIG, |_, remote| match remote.is_ipv4() {
         true => Ok(address(GATEWAY)),
         false => Err(std::io::ErrorKind::AddrNotAvailable.into()),
     });

@@ -14,6 +14,7 @@ use voxlane::ops::report::{
 };
 use voxlane::ops::server::AdminServer;
 use voxlane::ops::{Inspect, Operate, OperateError, client, pcap, socket};
+use voxlane::sip::transport::ConnectionCounts;
 use voxlane::sip::{AuthFailures, Counters};
 use voxlane_dataplane::codec::Codec;
 use voxlane_dataplane::lane::{Lane, Reason};
@@ -76,6 +77,14 @@ impl Inspect for Gateway {
                 requests: 3,
                 dialogs: 1,
                 ..Counters::default()
+            },
+            listen: vec!["udp:192.0.2.1:5060".into(), "tls:192.0.2.1:5061".into()],
+            connections: ConnectionCounts {
+                open: vec![("tcp".into(), 0), ("tls".into(), 2)],
+                accepted: 5,
+                opened: 1,
+                refused: vec![("source_limit".into(), 3)],
+                closed: vec![("not_read".into(), 1)],
             },
             auth_failures: vec![AuthFailures {
                 whose: "theirs".into(),
@@ -286,6 +295,9 @@ async fn metrics_are_computed_from_the_reports() {
         "voxlane_agents_failed_total 2",
         "voxlane_sip_requests_total 3",
         "voxlane_sip_dialogs 1",
+        "voxlane_sip_connections{transport=\"tls\"} 2",
+        "voxlane_sip_connections_refused_total{reason=\"source_limit\"} 3",
+        "voxlane_sip_connections_closed_total{reason=\"not_read\"} 1",
         "voxlane_media_ports_in_use 1",
         "voxlane_media_ports 5000",
         "voxlane_flows{lane=\"kernel\"} 0",

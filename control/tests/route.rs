@@ -8,7 +8,7 @@ use voxlane::call::{Outbound, Plan};
 use voxlane::config::model::Config;
 use voxlane::route::{Route, e164, entrances, route};
 use voxlane::sip::digest::{Admission, NonceKey};
-use voxlane::sip::{Address, DialogId, Incoming};
+use voxlane::sip::{Address, DialogId, Incoming, Transport};
 
 const CONFIG: &str = r#"
 [[trunk]]
@@ -83,6 +83,7 @@ fn incoming(remote: &str, to: &str, host: &str) -> Incoming {
         dialog: DialogId(1),
         local: "203.0.113.50:5060".parse().unwrap(),
         remote: remote.parse().unwrap(),
+        transport: Transport::Udp,
         request_uri: address(to, host),
         from: address("+15557777", "caller.example"),
         to: address(to, host),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sip_support::outgoing;
 use sip_support::wire::{REMOTE, Wire, header, request};
-use voxlane::sip::{DialogId, Event, Input, Termination};
+use voxlane::sip::{DialogId, Event, Input, Termination, Transport};
 
 const SECOND: Duration = Duration::from_secs(1);
 const LONG: Duration = Duration::from_secs(100);
@@ -193,7 +193,7 @@ fn a_success_is_acknowledged_each_time_until_timer_m() {
     call.answer_to(&invite, "200 OK", "a", body);
     call.wire.drain();
     // Route set reversed, its first hop is where the ACK goes; a branch of its own.
-    assert_eq!(call.wire.sent[0].remote, "192.0.2.7:5060".parse().unwrap());
+    assert_eq!(call.wire.sent[0].path.remote, "192.0.2.7:5060".parse().unwrap());
     let ack = call.wire.only();
     assert!(ack.starts_with("ACK sip:callee@192.0.2.9:5070 SIP/2.0\r\n"), "{ack}");
     assert!(ack.contains("Route: <sip:192.0.2.7;lr>\r\nRoute: <sip:192.0.2.8;lr>\r\n"));
@@ -333,10 +333,14 @@ fn a_call_nobody_answers_is_cancelled_and_fails_408() {
 #[test]
 fn an_unreachable_destination_fails_503() {
     let mut call = placed();
-    let unreachable = Input::Unreachable { remote: REMOTE.into() };
+    let unreachable = Input::Unreachable {
+        transport: Transport::Udp,
+        remote: REMOTE.into(),
+    };
     call.wire.endpoint.handle_input(
         call.wire.now,
         Input::Unreachable {
+            transport: Transport::Udp,
             remote: "192.0.2.77:5060".parse().unwrap(),
         },
     );

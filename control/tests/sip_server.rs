@@ -92,7 +92,7 @@ fn our_requests_follow_the_route_set() {
     wire.feed(&request("ACK", "a1", 1, &tag, ""));
     wire.endpoint.hang_up(wire.now, dialog, Some("Q.850;cause=16"));
     wire.drain();
-    assert_eq!(wire.sent[0].remote, "192.0.2.9:5070".parse().unwrap());
+    assert_eq!(wire.sent[0].path.remote, "192.0.2.9:5070".parse().unwrap());
     let bye = wire.only();
     assert!(bye.starts_with("BYE sip:caller@192.0.2.2 SIP/2.0\r\n"), "{bye}");
     assert!(bye.contains("Route: <sip:192.0.2.9:5070;lr>\r\nRoute: <sip:p2;lr>\r\n"));
@@ -131,7 +131,7 @@ fn responses_go_where_rport_and_sent_by_say() {
         let mut wire = Wire::new();
         let text = request("OPTIONS", "o", 1, "", "").replace("192.0.2.2;branch", &format!("{via};branch"));
         wire.feed_from(nat, text.replace('\n', "\r\n").as_bytes());
-        assert_eq!(wire.sent[0].remote, to.parse().unwrap(), "{via}");
+        assert_eq!(wire.sent[0].path.remote, to.parse().unwrap(), "{via}");
         let answer = wire.only();
         let expected = format!("SIP/2.0/UDP {stamped};branch=z9hG4bKo;received=198.51.100.7");
         assert_eq!(header(&answer, "Via"), Some(&*expected));
@@ -153,7 +153,7 @@ fn a_caller_behind_a_translator_is_reached_where_it_came_from() {
     wire.feed_from(nat, behind(request("ACK", "a", 1, &tag, "")).as_bytes());
     wire.endpoint.hang_up(wire.now, dialog, None);
     wire.drain();
-    assert_eq!(wire.sent[0].remote, nat);
+    assert_eq!(wire.sent[0].path.remote, nat);
 }
 
 #[test]
@@ -410,7 +410,7 @@ fn a_reinvite_is_the_call_layers_and_keeps_the_dialog_when_refused() {
     // The remote target has moved with it.
     wire.endpoint.hang_up(wire.now, dialog, None);
     wire.drain();
-    assert_eq!(wire.sent[0].remote, "192.0.2.77:5060".parse().unwrap());
+    assert_eq!(wire.sent[0].path.remote, "192.0.2.77:5060".parse().unwrap());
     assert_eq!(wire.lines(), ["BYE sip:moved@192.0.2.77 SIP/2.0"]);
 }
 

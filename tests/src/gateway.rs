@@ -218,6 +218,14 @@ impl Gateway {
         self.process.wait(START)
     }
 
+    /// Asks it to read its certificates anew, with SIGHUP.
+    ///
+    /// # Errors
+    /// If it is gone.
+    pub fn reload(&self) -> Result<()> {
+        self.process.signal("HUP")
+    }
+
     /// Asks it to end, and waits.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 //! * [`netns`]: network namespaces joined by veth: a carrier, the gateway, a far side; [`namespace`]: one
 //!   namespace as a thread, for tests of what is inside a process; [`bpf_fs`], where a test pins
 //! * [`process`]: a program that is started, watched and always ended
+//! * [`certificates`]: who vouches for whom, made for one test
 //! * [`config`]: configurations for the lab
 //! * [`gateway`]: the real `voxlane serve`, and [`reports`], what it tells of itself
 //! * [`phone`]: voxlane's own softphone as a peer
@@ -14,6 +15,7 @@
 
 pub mod audio;
 pub mod bpf_fs;
+pub mod certificates;
 pub mod config;
 pub mod gateway;
 pub mod namespace;

@@ -14,6 +14,10 @@ pub struct Status {
     pub plane: Plane,
     /// What the SIP core holds.
     pub sip: SipCounts,
+    /// What is listened on for SIP.
+    pub listen: Vec<String>,
+    /// Connections of SIP.
+    pub connections: Connections,
     /// Credentials that were not good, since start.
     pub auth_failures: Vec<AuthFailure>,
     /// Calls since start.
@@ -44,6 +48,38 @@ pub struct SipCounts {
     pub transactions: u64,
     /// Dialogs.
     pub dialogs: u64,
+}
+
+/// Connections of SIP over TCP and TLS.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Connections {
+    /// Open now, by transport.
+    pub open: Vec<(String, u64)>,
+    /// Accepted since start.
+    pub accepted: u64,
+    /// Opened by the gateway since start.
+    pub opened: u64,
+    /// That did not come about, by why.
+    pub refused: Vec<(String, u64)>,
+    /// That ended, by why.
+    pub closed: Vec<(String, u64)>,
+}
+
+impl Connections {
+    /// How many are open over a transport.
+    pub fn open(&self, transport: &str) -> u64 {
+        count(&self.open, transport)
+    }
+
+    /// How many did not come about for this reason.
+    pub fn refused(&self, why: &str) -> u64 {
+        count(&self.refused, why)
+    }
+
+    /// How many ended for this reason.
+    pub fn closed(&self, why: &str) -> u64 {
+        count(&self.closed, why)
+    }
 }
 
 /// The data plane as a whole.

@@ -9,7 +9,8 @@ use voxlane_dataplane::media_plane::Session;
 use super::negotiation::{Negotiation, NegotiationError};
 use super::{Action, Cause, Event, Party, Plan, Setup, Side};
 use crate::config::model::{LegMedia, Transcode};
-use crate::sdp::Description;
+use crate::sdp::{Description, Signalling};
+use crate::sip::Transport;
 use crate::time::Time;
 
 /// One call. See the [module](super) for how it lives.
@@ -84,16 +85,17 @@ struct Leg {
 impl Call {
     /// A call that has just come in; [`Event::Start`] sets it going.
     pub fn new(setup: Setup, now: Time) -> Self {
-        let leg = |dialog, media| Leg {
+        let leg = |dialog, media, transport| Leg {
             dialog,
-            media: Negotiation::new(media),
+            media: Negotiation::new(media, Signalling::over(transport)),
             digits: String::new(),
         };
-        let media_of_callee = match &setup.plan {
-            Plan::Agent { .. } => LegMedia::default(),
-            Plan::Trunk(outbound) => outbound.media,
+        let (media, transport) = match &setup.plan {
+            Plan::Agent { .. } => (LegMedia::default(), Transport::Udp),
+            Plan::Trunk(outbound) => (outbound.media, outbound.transport),
         };
-        let (a, b) = (leg(Dialog::Trying, setup.media), leg(Dialog::Gone, media_of_callee));
+        let a = leg(Dialog::Trying, setup.media, setup.transport);
+        let b = leg(Dialog::Gone, media, transport);
         Self {
             setup,
             phase: Phase::Preparing,

@@ -26,7 +26,7 @@ use voxlane_dataplane::media_plane::{AgentFailure, Endpoint, Session};
 
 pub use self::machine::{Call, Phase};
 use crate::config::model::{HostPort, LegMedia, SdpIdentity};
-use crate::sip::{Address, Termination};
+use crate::sip::{Address, Termination, Transport};
 
 /// Names one call for as long as its record is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -76,6 +76,8 @@ pub struct Setup {
     pub offer: Option<Vec<u8>>,
     /// Where the INVITE came from.
     pub remote: SocketAddr,
+    /// By what.
+    pub transport: Transport,
     /// What our SDP says of itself.
     pub identity: SdpIdentity,
     /// `o=` session id of both legs.
@@ -109,6 +111,8 @@ pub enum Plan {
 pub struct Outbound {
     /// Where to send the INVITE.
     pub proxy: HostPort,
+    /// By what.
+    pub transport: Transport,
     /// Request-URI.
     pub request_uri: Address,
     /// From; an empty host stands for the address the INVITE is sent from.

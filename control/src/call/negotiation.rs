@@ -11,14 +11,13 @@ use crate::sdp::{self, Capabilities, Crypto, Description, Local, SdpError, Secur
 /// The payload type telephone-event is offered with (interoperability requirement I5).
 const TELEPHONE_EVENT: u8 = 101;
 
-/// How signalling travels: over UDP so far.
-const SIGNALLING: Signalling = Signalling::Clear;
-
 /// The media half of a leg.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Negotiation {
     /// How the leg's trunk wants its media treated.
     media: LegMedia,
+    /// Who can read what the legs tell each other.
+    signalling: Signalling,
     /// Our ports, while they are open.
     pub endpoint: Option<Endpoint>,
     /// The last SDP we sent and have to repeat when the far end asks for an offer.
@@ -63,9 +62,10 @@ impl NegotiationError {
 
 impl Negotiation {
     /// Nothing agreed yet.
-    pub fn new(media: LegMedia) -> Self {
+    pub fn new(media: LegMedia, signalling: Signalling) -> Self {
         Self {
             media,
+            signalling,
             ..Self::default()
         }
     }
@@ -164,7 +164,7 @@ impl Negotiation {
             srtp_keys_in_clear,
             ..
         } = self.media;
-        let may_carry_keys = sdp::may_carry_keys(SIGNALLING, srtp_keys_in_clear);
+        let may_carry_keys = sdp::may_carry_keys(self.signalling, srtp_keys_in_clear);
         if srtp != SrtpPolicy::Off && may_carry_keys && self.keys.is_empty() {
             self.keys = Crypto::all_random();
         }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::ask::print;
 use crate::config::Config;
+use crate::sip::transport::tls::Tls;
 
 /// `voxlane check-config`
 #[derive(Debug, clap::Args)]
@@ -19,16 +20,12 @@ pub(super) struct Args {
 /// Reads the file; its mistakes are the error.
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let config = Config::load(&args.file)?;
+    Tls::load(config.tls())?;
     print(format!("{}: ok ({})\n", args.file.display(), summary(&config)).as_bytes())
 }
 
 fn summary(config: &Config) -> String {
-    let listen: Vec<String> = config
-        .sip
-        .listen
-        .iter()
-        .map(|address| format!("udp:{address}"))
-        .collect();
+    let listen: Vec<String> = config.sip.listen.iter().map(ToString::to_string).collect();
     let pairs = (config.media.last_port - config.media.first_port).div_ceil(2);
     format!(
         "listens on {}; {}, {}, {}, {}; RTP ports {}-{}, {pairs} pairs an address",

@@ -6,6 +6,7 @@ use super::kernel;
 use crate::ops::report::StatusReport;
 use crate::ops::words;
 use crate::sip::AuthFailures;
+use crate::sip::transport::ConnectionCounts;
 
 /// The gateway at a glance.
 pub(super) fn text(report: &StatusReport) -> String {
@@ -15,6 +16,8 @@ pub(super) fn text(report: &StatusReport) -> String {
         uptime_s,
         plane,
         sip,
+        listen,
+        connections,
         calls,
         agents,
         quality,
@@ -74,10 +77,33 @@ pub(super) fn text(report: &StatusReport) -> String {
             sip.retransmissions_received,
             sip.retransmissions_sent
         ),
+        format!("        listens on {}", listen.join(", ")),
+        format!("        connections: {}", self::connections(connections)),
     ]);
     lines.extend(auth_failures.iter().map(auth_failure));
     lines.push(format!("tasks   {tasks}"));
     lines.join("\n") + "\n"
+}
+
+/// `open: tcp 3; 5 accepted, 1 opened; refused: none; closed: theirs 3`
+fn connections(counts: &ConnectionCounts) -> String {
+    let list = |counts: &[(String, u64)]| {
+        let some = counts.iter().filter(|(_, count)| *count > 0);
+        let some: Vec<String> = some.map(|(name, count)| format!("{name} {count}")).collect();
+        if some.is_empty() {
+            "none".to_owned()
+        } else {
+            some.join(", ")
+        }
+    };
+    format!(
+        "open: {}; {} accepted, {} opened; refused: {}; closed: {}",
+        list(&counts.open),
+        counts.accepted,
+        counts.opened,
+        list(&counts.refused),
+        list(&counts.closed)
+    )
 }
 
 /// Whose credentials were not good, on which trunk, and why.

@@ -1,13 +1,12 @@
 //! Holds the sections against each other: names, references, DIDs that overlap, ports that are taken twice.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 
 use voxlane_dataplane::media_plane::Unallocated;
 
 use super::login;
 use super::media::WrittenMedia;
-use super::model::{Agent, Config, Did, Media, Sip, Target, Tenant, Trunk, Xdp};
+use super::model::{Agent, Config, Did, Listen, Media, Sip, Target, Tenant, Transport, Trunk, Xdp};
 use super::reader::{Located, Reader, quoted};
 use super::sections::{Written, WrittenDid, WrittenSip, WrittenTenant, WrittenTrunk};
 use super::suggest::nearest;
@@ -26,7 +25,7 @@ pub(super) fn config(reader: &Reader<'_>, written: Written) -> Config {
     } = written;
     let sip = self::sip(reader, sip, &media);
     let media = media.media;
-    let trunks = self::trunks(reader, trunks, &media);
+    let trunks = self::trunks(reader, trunks, &media, &sip);
     let tenants = self::tenants(reader, tenants);
     let agents = self::agents(reader, agents);
     let names = Names {
@@ -53,10 +52,17 @@ fn sip(reader: &Reader<'_>, written: WrittenSip, media: &WrittenMedia) -> Sip {
     let Media {
         first_port, last_port, ..
     } = media.media;
-    for (index, address) in sip.listen.iter().enumerate() {
-        if !cut_off(*address, &media.media) {
+    for (index, listen) in sip.listen.iter().enumerate() {
+        if listen.transport == Transport::Tls && sip.tls.identity.is_none() {
+            let line = listen_lines.get(index).copied().unwrap_or(1);
+            let message =
+                format!("{listen} needs a certificate; write [sip.tls] certificate = \"FILE\" and key = \"FILE\"");
+            reader.report(line, "sip.listen", message);
+        }
+        if !cut_off(*listen, &media.media) {
             continue;
         }
+        let address = listen.address;
         let mend = "choose another port, other media.ports, or write [media] unallocated = \"pass\"";
         match (listen_lines.get(index), media.ports_line) {
             (Some(&line), _) => {
@@ -79,7 +85,7 @@ fn sip(reader: &Reader<'_>, written: WrittenSip, media: &WrittenMedia) -> Sip {
 }
 
 /// Whether the XDP program drops what comes to an address that is not for media: on media addresses, in the port range.
-fn cut_off(address: SocketAddr, media: &Media) -> bool {
+fn cut_off(Listen { transport, address }: Listen, media: &Media) -> bool {
     let drops = media.xdp != Xdp::Off && media.unallocated == Unallocated::Drop;
     let in_range = (media.first_port..=media.last_port).contains(&address.port());
     let ip = address.ip();
@@ -88,7 +94,7 @@ fn cut_off(address: SocketAddr, media: &Media) -> bool {
         addresses if ip.is_unspecified() => addresses.iter().any(|media| media.is_ipv4() == ip.is_ipv4()),
         addresses => addresses.contains(&ip),
     };
-    drops && in_range && for_media
+    transport == Transport::Udp && drops && in_range && for_media
 }
 
 /// What a DID may refer to.
@@ -98,18 +104,26 @@ struct Names<'a> {
     agents: &'a [Agent],
 }
 
-fn trunks(reader: &Reader<'_>, written: Vec<Located<WrittenTrunk>>, media: &Media) -> Vec<Trunk> {
+fn trunks(reader: &Reader<'_>, written: Vec<Located<WrittenTrunk>>, media: &Media, sip: &Sip) -> Vec<Trunk> {
     let mut taken = Taken::new("trunk.name", "trunk");
     let mut trunks = Vec::with_capacity(written.len());
     for Located {
         value: WrittenTrunk {
             trunk,
             media_address_line,
+            transport_line,
         },
         line,
     } in written
     {
         taken.check(reader, &trunk.name, line);
+        let Trunk { transport, .. } = trunk;
+        // What is answered to, or called back, must be there: RFC 3261 section 18.1.1.
+        let listened_on = sip.listen.iter().any(|listen| listen.transport == transport);
+        if trunk.proxy.is_some() && !listened_on {
+            let message = format!("{transport} is not listened on; add \"{transport}:IP:PORT\" to [sip] listen");
+            reader.report(transport_line, "trunk.transport", message);
+        }
         login::check_told_apart(reader, &trunk, line, &trunks);
         if let Some(address) = trunk.media_address.filter(|address| !media.addresses.contains(address)) {
             let message = match media.addresses.as_slice() {
@@ -131,7 +145,11 @@ fn tenants(reader: &Reader<'_>, written: Vec<Located<WrittenTenant>>) -> Vec<Ten
     let mut domains_taken = Taken::new("tenant.domains", "domain");
     let mut tenants = Vec::with_capacity(written.len());
     for Located {
-        value: WrittenTenant { name, domains },
+        value: WrittenTenant {
+            name,
+            domains,
+            identity,
+        },
         line,
     } in written
     {
@@ -144,6 +162,7 @@ fn tenants(reader: &Reader<'_>, written: Vec<Located<WrittenTenant>>) -> Vec<Ten
         tenants.push(Tenant {
             name,
             domains: domains.into_iter().map(|domain| domain.value).collect(),
+            identity,
         });
     }
     tenants

@@ -1,12 +1,14 @@
 //! Differentiated services code points by number and by name (RFC 2474, RFC 2597, RFC 3246, RFC 5865).
 
-/// The class media packets are marked with, for the networks on their way: 0-63.
+/// The class packets are marked with, for the networks on their way: 0-63.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dscp(u8);
 
 impl Dscp {
     /// Expedited Forwarding: what voice is marked with (RFC 4594 section 4.1).
     pub const EF: Self = Self(46);
+    /// Class Selector 5: what signalling is marked with (RFC 4594 section 4.2).
+    pub const CS5: Self = Self(40);
 
     /// The TOS byte of IPv4, the traffic class of IPv6: these six bits above the two of ECN.
     pub fn tos(self) -> u8 {

@@ -32,7 +32,9 @@ pub use error::{ConfigError, ConfigErrors};
 pub(crate) use media::pin;
 pub use model::Config;
 
-use model::Did;
+use crate::sip::PeerId;
+use crate::sip::transport::tls::{Peer, Plan};
+use model::{Did, Transport, Trunk};
 use reader::Reader;
 
 /// The text of the embedded defaults, `config/default.toml`.
@@ -72,6 +74,41 @@ impl Config {
             (Some(config), None) => Ok(config),
             (_, errors) => Err(errors.unwrap_or_default()),
         }
+    }
+
+    /// Which certificates SIP over TLS needs: ours, tenants' by their domains, and what trunks are to show. Trunks are named
+    /// by their place.
+    pub fn tls(&self) -> Plan {
+        let by_name = self.tenants.iter().flat_map(|tenant| {
+            let identity = tenant.identity.as_ref();
+            let names = tenant.domains.iter().map(|domain| domain.to_ascii_lowercase());
+            names.filter_map(move |name| Some((name, identity?.clone())))
+        });
+        let trunks = (0..)
+            .zip(&self.trunks)
+            .filter(|(_, trunk)| trunk.transport == Transport::Tls);
+        let peers = trunks.filter_map(|(place, trunk)| {
+            let peer = Peer {
+                host: trunk.proxy.as_ref()?.host.clone(),
+                ca: trunk.tls_ca.clone(),
+                identity: trunk.tls_identity.clone(),
+            };
+            Some((PeerId(place), peer))
+        });
+        Plan {
+            identity: self.sip.tls.identity.clone(),
+            by_name: by_name.collect(),
+            client_certificates: self.sip.tls.client_certificates,
+            client_ca: self.sip.tls.client_ca.clone(),
+            peers: peers.collect(),
+        }
+    }
+
+    /// The trunk of this name, and its place.
+    pub fn trunk(&self, name: &str) -> Option<(PeerId, &Trunk)> {
+        let trunks = (0..).zip(&self.trunks);
+        let mut named = trunks.filter(|(_, trunk)| trunk.name == name);
+        named.next().map(|(place, trunk)| (PeerId(place), trunk))
     }
 
     /// The DID a number (E.164 with '+') belongs to.

@@ -14,6 +14,8 @@ use voxlane_dataplane::reception::Limits;
 
 use super::dscp::Dscp;
 use crate::sip::digest::{Auth, Login};
+pub use crate::sip::transport::tls::{ClientCertificates, Identity};
+pub use crate::sip::{Large, Listen, Transport};
 
 /// A whole `voxlane.toml`.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,14 +52,44 @@ pub struct Node {
 /// Signalling.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sip {
-    /// UDP addresses to listen on; the IP may be a wildcard.
-    pub listen: Vec<SocketAddr>,
+    /// What is listened on.
+    pub listen: Vec<Listen>,
     /// `User-Agent` and `Server` header.
     pub user_agent: String,
     /// An outgoing INVITE that has no final answer after this long is cancelled.
     pub invite_timeout: Duration,
     /// Most calls at once; further INVITEs get 503.
     pub max_calls: usize,
+    /// How signalling that is sent is marked.
+    pub dscp: Dscp,
+    /// Connections.
+    pub connections: Connections,
+    /// `[sip.tls]`
+    pub tls: SipTls,
+}
+
+/// What holds for connections over TCP and TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connections {
+    /// Most at once.
+    pub most: usize,
+    /// Most at once from one address, or one IPv6 network of 64 bits.
+    pub most_per_source: usize,
+    /// One over which nothing has gone for so long is closed.
+    pub idle: Duration,
+    /// How often those that we open are kept alive; `None`: they are not.
+    pub keepalive: Option<Duration>,
+}
+
+/// Certificates towards those who connect.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SipTls {
+    /// What is shown to who names no tenant's domain.
+    pub identity: Option<Identity>,
+    /// Whether those who connect have to show one.
+    pub client_certificates: ClientCertificates,
+    /// Who vouches for theirs.
+    pub client_ca: Option<PathBuf>,
 }
 
 /// Media.
@@ -171,6 +203,14 @@ pub struct Trunk {
     pub allow: Vec<IpNet>,
     /// Where calls to this trunk are sent; `None` for an inbound-only trunk. Host may be a name.
     pub proxy: Option<HostPort>,
+    /// By what calls are sent to it.
+    pub transport: Transport,
+    /// What becomes of requests that are too large for UDP.
+    pub large_requests: Large,
+    /// Who vouches for its certificate; `None`: whom the system trusts.
+    pub tls_ca: Option<PathBuf>,
+    /// What it is shown if it asks.
+    pub tls_identity: Option<Identity>,
     /// Host part of Request-URI and To of calls to this trunk; default: the proxy's host.
     pub domain: Option<String>,
     /// What its calls are recognised by.
@@ -260,7 +300,7 @@ pub enum RtcpMux {
 pub struct HostPort {
     /// Name or address (IPv6 without brackets).
     pub host: String,
-    /// Port; 5060 unless written.
+    /// Port; the transport's own unless written.
     pub port: u16,
 }
 
@@ -271,6 +311,8 @@ pub struct Tenant {
     pub name: String,
     /// SIP domains that are this tenant's; `sip.{tenant}.trusst.cloud` unless written.
     pub domains: Vec<String>,
+    /// What is shown to who asks for one of them over TLS.
+    pub identity: Option<Identity>,
 }
 
 /// An agent that DIDs may point at.

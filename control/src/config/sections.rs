@@ -10,9 +10,11 @@ use std::time::Duration;
 use voxlane_dataplane::codec::Codec;
 use voxlane_dataplane::media_plane::{LatchMode, Pacing};
 
+use super::dscp::{self, Dscp};
 use super::media::{self, WrittenMedia};
 use super::model::{
-    Agent, AgentEndpoint, KeysInClear, LegMedia, Node, RtcpMux, SdpIdentity, Sip, SrtpPolicy, Transcode, Trunk,
+    Agent, AgentEndpoint, ClientCertificates, Connections, HostPort, Identity, KeysInClear, Large, LegMedia, Listen,
+    Node, RtcpMux, SdpIdentity, Sip, SipTls, SrtpPolicy, Transcode, Transport, Trunk,
 };
 use super::reader::{Located, Section, quoted};
 use super::{agent_url, login, value};
@@ -40,11 +42,14 @@ pub(super) struct WrittenTrunk {
     pub(super) trunk: Trunk,
     /// Line of `media_address`.
     pub(super) media_address_line: usize,
+    /// Line of `transport`.
+    pub(super) transport_line: usize,
 }
 
 pub(super) struct WrittenTenant {
     pub(super) name: String,
     pub(super) domains: Vec<Located<String>>,
+    pub(super) identity: Option<Identity>,
 }
 
 /// A DID as written; `None` where nothing or something wrong was written.
@@ -92,8 +97,20 @@ fn sip(mut section: Section<'_>) -> WrittenSip {
     let written = distinct_located(&mut section, "listen", value::listen);
     let (listen, listen_lines) = match written {
         Some(written) => written.into_iter().map(|listen| (listen.value, listen.line)).unzip(),
-        None => (vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, 5060))], Vec::new()),
+        None => (default_listen(), Vec::new()),
     };
+    let connections = Connections {
+        most: count(&mut section, "max_connections", 2048),
+        most_per_source: count(&mut section, "max_connections_per_source", 256),
+        idle: or(section.text("idle_timeout", value::timeout), || {
+            Duration::from_secs(30 * 60)
+        }),
+        keepalive: or(section.text("keepalive", value::keepalive), || {
+            Some(Duration::from_secs(30))
+        }),
+    };
+    let dscp = or(section.text_or_number("dscp", dscp::parse), || Dscp::CS5);
+    let tls = tls(section.section("tls"));
     let sip = Sip {
         listen,
         user_agent: or(section.text("user_agent", value::line), || "voxlane".into()),
@@ -104,9 +121,76 @@ fn sip(mut section: Section<'_>) -> WrittenSip {
             .integer("max_calls", 1..=1_000_000)
             .and_then(|max| usize::try_from(max.value).ok())
             .unwrap_or(10_000),
+        dscp,
+        connections,
+        tls,
     };
     section.finish();
     WrittenSip { sip, listen_lines }
+}
+
+/// UDP and TCP on the port of SIP (interoperability requirement I1). TLS needs a certificate.
+fn default_listen() -> Vec<Listen> {
+    let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 5060));
+    let listen = |transport| Listen { transport, address };
+    vec![listen(Transport::Udp), listen(Transport::Tcp)]
+}
+
+fn count(section: &mut Section<'_>, key: &'static str, default: usize) -> usize {
+    let written = section.integer(key, 1..=1_000_000);
+    written
+        .and_then(|count| usize::try_from(count.value).ok())
+        .unwrap_or(default)
+}
+
+fn tls(mut section: Section<'_>) -> SipTls {
+    let identity = identity(&mut section, "certificate", "key");
+    let client_certificates = section.text("client_certificates", value::client_certificates);
+    let client_ca = section.text("client_ca", value::path);
+    let line = client_certificates.as_ref().map_or(section.line, |wanted| wanted.line);
+    let wanted = or(client_certificates, ClientCertificates::default);
+    match (wanted, &client_ca) {
+        (ClientCertificates::Off, Some(ca)) => section.report(
+            ca.line,
+            "client_ca",
+            "vouches for client certificates, which are not asked for; write client_certificates = \"required\" or \"optional\"",
+        ),
+        (ClientCertificates::Optional | ClientCertificates::Required, None) => section.report(
+            line,
+            "client_ca",
+            "is missing; write client_ca = \"FILE\", the certificates of those who vouch for clients",
+        ),
+        (ClientCertificates::Off, None) | (ClientCertificates::Optional | ClientCertificates::Required, Some(_)) => {}
+    }
+    section.finish();
+    SipTls {
+        identity,
+        client_certificates: wanted,
+        client_ca: client_ca.map(|ca| ca.value),
+    }
+}
+
+/// A certificate and its key: both or neither.
+fn identity(section: &mut Section<'_>, certificate_key: &'static str, key_key: &'static str) -> Option<Identity> {
+    let certificate = section.text(certificate_key, value::path);
+    let key = section.text(key_key, value::path);
+    match (certificate, key) {
+        (Some(certificate), Some(key)) => Some(Identity {
+            certificate: certificate.value,
+            key: key.value,
+        }),
+        (Some(certificate), None) => {
+            let message = format!("has no key; write {key_key} = \"FILE\"");
+            section.report(certificate.line, certificate_key, message);
+            None
+        }
+        (None, Some(key)) => {
+            let message = format!("has no certificate; write {certificate_key} = \"FILE\"");
+            section.report(key.line, key_key, message);
+            None
+        }
+        (None, None) => None,
+    }
 }
 
 fn sdp(mut section: Section<'_>) -> SdpIdentity {
@@ -126,7 +210,17 @@ fn trunk(mut section: Section<'_>) -> Located<WrittenTrunk> {
     let acts = allowed || section.has("proxy");
     let name = or(section.required("name", "\"…\"", value::name), String::new);
     let allow = distinct_list(&mut section, "allow", value::network).unwrap_or_default();
-    let proxy = section.text("proxy", value::host_port).map(|proxy| proxy.value);
+    let transport = section.text("transport", value::transport);
+    let transport_line = transport.as_ref().map_or(line, |transport| transport.line);
+    let transport = or(transport, || Transport::Udp);
+    let proxy = section.text("proxy", value::host_port).map(|proxy| {
+        let (host, port) = proxy.value;
+        let port = port.unwrap_or(transport.default_port());
+        HostPort { host, port }
+    });
+    let large_requests = or(section.text("large_requests", value::large), Large::default);
+    let tls_ca = section.text("tls_ca", value::path).map(|ca| ca.value);
+    let tls_identity = identity(&mut section, "tls_certificate", "tls_key");
     let (auth, login) = login::read(&mut section, allowed);
     if !acts && auth != Auth::Digest {
         section.report(
@@ -158,6 +252,10 @@ fn trunk(mut section: Section<'_>) -> Located<WrittenTrunk> {
         name,
         allow,
         proxy,
+        transport,
+        large_requests,
+        tls_ca,
+        tls_identity,
         domain,
         auth,
         login,
@@ -171,6 +269,7 @@ fn trunk(mut section: Section<'_>) -> Located<WrittenTrunk> {
         value: WrittenTrunk {
             trunk,
             media_address_line,
+            transport_line,
         },
         line,
     }
@@ -180,6 +279,7 @@ fn tenant(mut section: Section<'_>) -> Located<WrittenTenant> {
     let line = section.line;
     let name = or(section.required("name", "\"…\"", value::name), String::new);
     let domains = section.list("domains", value::host);
+    let identity = identity(&mut section, "certificate", "key");
     section.finish();
     let domains = domains.map_or_else(
         || {
@@ -191,7 +291,11 @@ fn tenant(mut section: Section<'_>) -> Located<WrittenTenant> {
         |domains| domains.value,
     );
     Located {
-        value: WrittenTenant { name, domains },
+        value: WrittenTenant {
+            name,
+            domains,
+            identity,
+        },
         line,
     }
 }

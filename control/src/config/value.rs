@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use voxlane_dataplane::codec::Codec;
 
 use super::duration;
-use super::model::HostPort;
+use super::model::{ClientCertificates, Large, Listen, Transport};
 
 /// Any text that may stand in a header or SDP line: not empty, no control characters.
 pub(super) fn line(text: &str) -> Result<String, String> {
@@ -49,16 +49,59 @@ pub(super) fn socket(text: &str) -> Result<SocketAddr, String> {
         .map_err(|_| format!("{text:?} is not an address; write \"IP:PORT\""))
 }
 
-/// `udp:IP:PORT`
-pub(super) fn listen(text: &str) -> Result<SocketAddr, String> {
-    match text.split_once(':') {
-        Some(("udp", address)) => address
-            .parse()
-            .map_err(|_| format!("{text:?} is not an address; write \"udp:IP:PORT\"")),
-        Some((transport @ ("tcp" | "tls" | "ws" | "wss"), _)) => {
-            Err(format!("SIP over {transport} is not available; write \"udp:IP:PORT\""))
-        }
-        _ => Err(format!("{text:?} is not an address; write \"udp:IP:PORT\"")),
+/// `udp:IP:PORT`, `tcp:IP:PORT` or `tls:IP:PORT`
+pub(super) fn listen(text: &str) -> Result<Listen, String> {
+    let (name, address) = text.split_once(':').unwrap_or((text, ""));
+    if let "ws" | "wss" | "sctp" = name {
+        return Err(format!(
+            "SIP over {name} is not available; write \"udp:IP:PORT\", \"tcp:IP:PORT\" or \"tls:IP:PORT\""
+        ));
+    }
+    match (transport(name), address.parse()) {
+        (Ok(transport), Ok(address)) => Ok(Listen { transport, address }),
+        (Ok(transport), Err(_)) => Err(format!("{text:?} is not an address; write \"{transport}:IP:PORT\"")),
+        (Err(_), _) => Err(format!("{text:?} is not an address; write \"udp:IP:PORT\"")),
+    }
+}
+
+/// A transport of SIP.
+pub(super) fn transport(text: &str) -> Result<Transport, String> {
+    match text {
+        "udp" => Ok(Transport::Udp),
+        "tcp" => Ok(Transport::Tcp),
+        "tls" => Ok(Transport::Tls),
+        _ => Err(format!(
+            "{text:?} is not a transport; write \"udp\", \"tcp\" or \"tls\""
+        )),
+    }
+}
+
+/// What becomes of requests that are too large for UDP.
+pub(super) fn large(text: &str) -> Result<Large, String> {
+    match text {
+        "tcp" => Ok(Large::Tcp),
+        "udp" => Ok(Large::Udp),
+        _ => Err(format!("{text:?} is neither \"tcp\" nor \"udp\"")),
+    }
+}
+
+/// Whether those who connect have to show a certificate.
+pub(super) fn client_certificates(text: &str) -> Result<ClientCertificates, String> {
+    match text {
+        "off" => Ok(ClientCertificates::Off),
+        "optional" => Ok(ClientCertificates::Optional),
+        "required" => Ok(ClientCertificates::Required),
+        _ => Err(format!(
+            "{text:?} is unknown; write \"off\", \"optional\" or \"required\""
+        )),
+    }
+}
+
+/// How often connections are kept alive, or `off`.
+pub(super) fn keepalive(text: &str) -> Result<Option<std::time::Duration>, String> {
+    match text {
+        "off" => Ok(None),
+        _ => timeout(text).map(Some).map_err(|error| format!("{error}, or \"off\"")),
     }
 }
 
@@ -138,13 +181,10 @@ pub(super) fn host(text: &str) -> Result<String, String> {
     }
 }
 
-/// `HOST` or `HOST:PORT`; the port of SIP unless written.
-pub(super) fn host_port(text: &str) -> Result<HostPort, String> {
+/// `HOST` or `HOST:PORT`.
+pub(super) fn host_port(text: &str) -> Result<(String, Option<u16>), String> {
     match split_host_port(text) {
-        Some((host, port)) => Ok(HostPort {
-            host,
-            port: port.unwrap_or(5060),
-        }),
+        Some(parts) => Ok(parts),
         None => Err(format!(
             "{text:?} is not a host; write \"HOST\" or \"HOST:PORT\" (IPv6 as \"[ADDRESS]:PORT\")"
         )),

@@ -19,7 +19,7 @@ use crate::call::{Action, Call, CallId, Cause, Event, Phase, Plan, Setup, Side};
 use crate::config::model::{Config, HostPort, Trunk};
 use crate::route::{self, Route};
 use crate::sip::digest::NonceKey;
-use crate::sip::{self, DialogId, Incoming, Input, Outgoing, Output, Transmit};
+use crate::sip::{self, DialogId, Incoming, Input, Listen, Outgoing, Output, Transmit, Transport};
 use crate::time::Time;
 
 /// Ended calls that `voxlane calls` still shows.
@@ -56,8 +56,8 @@ pub struct Totals {
     pub crossings: [u64; Measure::ALL.len()],
 }
 
-/// Which of our addresses a packet to `remote` leaves from.
-pub type LocalFor = Box<dyn Fn(SocketAddr) -> std::io::Result<SocketAddr> + Send>;
+/// Which of our addresses a message to `remote` by a transport leaves from.
+pub type LocalFor = Box<dyn Fn(Transport, SocketAddr) -> std::io::Result<SocketAddr> + Send>;
 
 /// See the [module](self).
 pub struct Core {
@@ -78,13 +78,20 @@ pub struct Core {
 
 impl Core {
     /// A gateway with no calls.
-    pub fn new(config: Arc<Config>, plane: Arc<dyn MediaPlane>, local_for: LocalFor, seed: u64) -> Self {
+    pub fn new(
+        config: Arc<Config>,
+        plane: Arc<dyn MediaPlane>,
+        listen: Vec<Listen>,
+        local_for: LocalFor,
+        seed: u64,
+    ) -> Self {
         let sip = sip::Endpoint::new(sip::EndpointConfig {
             user_agent: config.sip.user_agent.clone(),
             t1: Duration::from_millis(500),
             t2: Duration::from_secs(4),
             t4: Duration::from_secs(5),
             invite_timeout: config.sip.invite_timeout,
+            listen,
             seed,
         })
         .with_trunks(
@@ -108,7 +115,7 @@ impl Core {
         }
     }
 
-    /// A datagram arrived, or could not be delivered.
+    /// A message arrived, or could not be delivered.
     pub fn input(&mut self, now: Time, input: Input<'_>) {
         self.sip.handle_input(now, input);
         self.drain(now);
@@ -245,13 +252,14 @@ impl Core {
     /// The addresses of a trunk that SIP can be sent to: a name may have one of an IP version that nobody listens on. An
     /// agent's are tried in turn by whoever connects it.
     fn reachable(&self, call: CallId, addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
-        let to_trunk = self
-            .calls
-            .get(&call)
-            .is_some_and(|live| !live.call.setup().plan.is_agent());
-        let reachable = |address: &&SocketAddr| (self.local_for)(**address).is_ok();
-        match to_trunk {
-            true if addresses.iter().any(|address| reachable(&address)) => {
+        let transport = self.calls.get(&call).and_then(|live| match &live.call.setup().plan {
+            Plan::Agent { .. } => None,
+            Plan::Trunk(outbound) => Some(outbound.transport),
+        });
+        let reachable =
+            |address: &&SocketAddr| transport.is_some_and(|transport| (self.local_for)(transport, **address).is_ok());
+        match transport {
+            Some(_) if addresses.iter().any(|address| reachable(&address)) => {
                 addresses.iter().filter(reachable).copied().collect()
             }
             // What is wrong with the first is told when it is used.
@@ -388,16 +396,20 @@ impl Core {
             }
         };
         info!(call = %id, trunk = route.trunk, tenant = route.tenant, from = incoming.from.user, to = route.number,
-            target = route.target, sip_call_id = incoming.call_id, "call in");
-        let trunk = self.trunk(&route.trunk);
-        let (codecs, media) = trunk
-            .map(|trunk| (trunk.codecs.clone(), trunk.media))
-            .unwrap_or_default();
+            target = route.target, transport = %incoming.transport, sip_call_id = incoming.call_id, "call in");
+        let (codecs, media) = match self.config.trunk(&route.trunk) {
+            Some((peer, trunk)) => {
+                self.sip.belongs_to(incoming.dialog, peer);
+                (trunk.codecs.clone(), trunk.media)
+            }
+            None => Default::default(),
+        };
         let call = Call::new(
             Setup {
                 id,
                 offer: incoming.sdp.clone(),
                 remote: incoming.remote,
+                transport: incoming.transport,
                 identity: self.config.sdp.clone(),
                 session_id: unix_seconds(),
                 codecs,
@@ -560,7 +572,7 @@ impl Core {
         // A stream on hold may name no address, and nothing has to listen for SIP of the media's IP version.
         let routed = match towards.ip().is_unspecified() {
             true => Err("it names no address".to_owned()),
-            false => (self.local_for)(towards).map_err(|error| error.to_string()),
+            false => self.routed(towards),
         };
         match (routed, of_the_version) {
             (Ok(routed), _) if addresses.is_empty() || addresses.contains(&routed.ip()) => Ok(routed.ip()),
@@ -568,6 +580,18 @@ impl Core {
             (Err(error), None) if addresses.is_empty() => Err(format!("no route to {towards}: {error}")),
             (_, None) => Err(format!("media.addresses has none of the IP version of {towards}")),
         }
+    }
+
+    /// Where the route to an address starts from, whatever is listened on there.
+    fn routed(&self, towards: SocketAddr) -> Result<SocketAddr, String> {
+        let mut routed = Err("nothing is listened on".to_owned());
+        for transport in Transport::ALL {
+            routed = (self.local_for)(transport, towards).map_err(|error| error.to_string());
+            if routed.is_ok() {
+                break;
+            }
+        }
+        routed
     }
 
     fn close_media(&mut self, id: CallId, side: Side) {
@@ -591,7 +615,10 @@ impl Core {
         let Plan::Trunk(outbound) = live.call.setup().plan.clone() else {
             return None;
         };
-        let local = match (self.local_for)(remote) {
+        let transport = outbound.transport;
+        let trunk = self.config.trunk(&live.route.target);
+        let (peer, large) = trunk.map_or_else(Default::default, |(id, trunk)| (Some(id), trunk.large_requests));
+        let local = match (self.local_for)(transport, remote) {
             Ok(local) => local,
             Err(error) => {
                 return Some(Event::Failed {
@@ -607,6 +634,9 @@ impl Core {
         let call = Outgoing {
             local,
             remote,
+            transport,
+            peer,
+            large,
             request_uri: outbound.request_uri,
             from,
             to: outbound.to,
@@ -649,7 +679,7 @@ impl Core {
     }
 
     fn trunk(&self, name: &str) -> Option<&Trunk> {
-        self.config.trunks.iter().find(|trunk| trunk.name == name)
+        self.config.trunk(name).map(|(_, trunk)| trunk)
     }
 
     fn endpoint(&self, id: CallId, side: Side) -> Option<EndpointId> {

@@ -12,17 +12,20 @@ use crate::ops::Inspect;
 use crate::ops::report::{
     AgentCounts, CallCounts, CallReport, CallsReport, FlowRow, FlowsReport, LegRow, QualityCounts, StatusReport,
 };
+use crate::sip::transport::Transports;
 
 /// Looks at the core on behalf of the admin socket.
 pub(super) struct Inspector {
     pub(super) core: Arc<Mutex<Core>>,
+    transport: Arc<Transports>,
     started: Instant,
 }
 
 impl Inspector {
-    pub fn new(core: Arc<Mutex<Core>>) -> Self {
+    pub fn new(core: Arc<Mutex<Core>>, transport: Arc<Transports>) -> Self {
         Self {
             core,
+            transport,
             started: Instant::now(),
         }
     }
@@ -42,6 +45,8 @@ impl Inspect for Inspector {
             uptime_s: self.started.elapsed().as_secs(),
             plane: core.plane.status(),
             sip: core.sip.counters(),
+            listen: self.transport.listen().iter().map(ToString::to_string).collect(),
+            connections: self.transport.streams.counts(),
             auth_failures: core.auth_failures(),
             calls: CallCounts {
                 active: core.calls.len() as u64,

@@ -21,23 +21,26 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tokio::sync::mpsc;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 use voxlane_dataplane::media_plane::MediaEvent;
 
 use self::core::{Core, Effects};
 use crate::call::CallId;
-use crate::config::model::{Config, HostPort};
+use crate::config::model::{Config, Connections, HostPort};
 use crate::ops::server::AdminServer;
-use crate::sip::Input;
+use crate::sip::transport::tls::Tls;
 use crate::sip::transport::udp::is_unreachable;
-use crate::sip::transport::{Received, UdpTransport};
+use crate::sip::transport::{Received, Settings, StreamEvent, Transports};
+use crate::sip::{ConnectionId, Input, Transport};
 use crate::time::{Clock, Time};
 
 /// A name that takes longer to look up than this is taken for unknown.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long calls get to end when the gateway stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(3);
-/// Datagrams handled before timers and other input get their turn.
+/// How long connections get to take what is on its way to them when the gateway stops.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Messages handled before timers and other input get their turn.
 const BATCH: usize = 256;
 /// Largest datagram UDP can carry.
 const MAX_DATAGRAM: usize = 65_535;
@@ -50,7 +53,8 @@ type Lookup = (CallId, Result<Vec<SocketAddr>, String>);
 /// Runs the gateway until SIGINT or SIGTERM; then hangs up what calls there are and returns.
 pub async fn run(config: Config) -> anyhow::Result<()> {
     let config = Arc::new(config);
-    let transport = Arc::new(UdpTransport::bind(&config.sip.listen).context("cannot listen for SIP")?);
+    let transport =
+        Arc::new(Transports::bind(&config.sip.listen, settings(&config)?).context("cannot listen for SIP")?);
     let (sender, events) = crossbeam_channel::unbounded();
     ephemeral::check(&config.media);
     let plane = crate::plane::start(&config, sender)?;
@@ -58,11 +62,12 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let clock = Clock::start();
     let local_for = {
         let transport = Arc::clone(&transport);
-        Box::new(move |remote| transport.local_for(remote))
+        Box::new(move |by, remote| transport.local_for(by, remote))
     };
-    let core = Core::new(Arc::clone(&config), plane, local_for, rand::random());
+    let listen = transport.listen().to_vec();
+    let core = Core::new(Arc::clone(&config), plane, listen, local_for, rand::random());
     let core = Arc::new(Mutex::new(core));
-    let inspect = Arc::new(inspect::Inspector::new(Arc::clone(&core)));
+    let inspect = Arc::new(inspect::Inspector::new(Arc::clone(&core), Arc::clone(&transport)));
     let node = &config.node;
     let admin = AdminServer::start(inspect, &node.runtime_dir, node.metrics).await?;
 
@@ -72,11 +77,32 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         clock,
         lookups: mpsc::unbounded_channel(),
         wake: None,
+        finishing: Vec::new(),
     };
-    info!(listen = ?gateway.transport.local_addrs(), "ready");
+    let listen: Vec<String> = gateway.transport.listen().iter().map(ToString::to_string).collect();
+    info!(listen = listen.join(" "), "ready");
     let served = gateway.serve(media).await;
+    gateway.transport.streams.close(CLOSE_TIMEOUT).await;
     admin.stop().await;
     served
+}
+
+/// What the configuration says of sockets.
+fn settings(config: &Config) -> anyhow::Result<Settings> {
+    let Connections {
+        most,
+        most_per_source,
+        idle,
+        keepalive,
+    } = config.sip.connections;
+    Ok(Settings {
+        tos: config.sip.dscp.tos(),
+        most,
+        most_per_source,
+        idle,
+        keepalive,
+        tls: Arc::new(Tls::load(config.tls()).context("certificates of SIP over TLS")?),
+    })
 }
 
 /// Hands media events from the workers' channel to a tokio channel; ends when either side is gone.
@@ -94,10 +120,12 @@ pub(crate) fn bridge(events: crossbeam_channel::Receiver<MediaEvent>) -> mpsc::U
 
 struct Gateway {
     core: Arc<Mutex<Core>>,
-    transport: Arc<UdpTransport>,
+    transport: Arc<Transports>,
     clock: Clock,
     lookups: (mpsc::UnboundedSender<Lookup>, mpsc::UnboundedReceiver<Lookup>),
     wake: Option<Time>,
+    /// Connections to be closed once what is to be sent is.
+    finishing: Vec<ConnectionId>,
 }
 
 impl Gateway {
@@ -105,6 +133,7 @@ impl Gateway {
         use tokio::signal::unix::{SignalKind, signal};
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
+        let mut hang_up = signal(SignalKind::hangup())?;
         let mut buffer = vec![0; MAX_DATAGRAM];
         let mut stopping = None;
         let mut looks = tokio::time::interval(LOOK);
@@ -116,12 +145,17 @@ impl Gateway {
             }
             let wake = self.wake.map(|wake| self.clock.instant(wake));
             let effects = tokio::select! {
-                received = self.transport.recv(&mut buffer) => self.received(received, &mut buffer),
+                received = self.transport.udp.recv(&mut buffer) => self.received(received, &mut buffer),
+                event = self.transport.streams.recv() => self.on_streams(event),
                 () = sleep_until(wake) => self.with_core(|core, now| core.timeout(now)),
                 _ = looks.tick() => self.with_core(|core, now| core.watch_media(now)),
                 Some(event) = media.recv() => self.with_core(|core, now| core.media(now, event)),
                 Some((call, result)) = self.lookups.1.recv() => {
                     self.with_core(|core, now| core.resolved(now, call, result))
+                }
+                _ = hang_up.recv() => {
+                    self.reload();
+                    continue;
                 }
                 _ = interrupt.recv(), if stopping.is_none() => self.stop(&mut stopping),
                 _ = terminate.recv(), if stopping.is_none() => self.stop(&mut stopping),
@@ -154,9 +188,63 @@ impl Gateway {
                     // An earlier datagram of ours found nobody; retransmission or time-out deals with it.
                     Err(error) => debug!(%error, "SIP receive failed"),
                 }
-                next = self.transport.try_recv(buffer);
+                next = self.transport.udp.try_recv(buffer);
             }
         })
+    }
+
+    /// The same of what happens on connections.
+    fn on_streams(&mut self, first: StreamEvent) -> Effects {
+        let now = self.clock.now();
+        let mut core = lock(&self.core);
+        let mut next = Some(first);
+        for _ in 0..BATCH {
+            let Some(event) = next else { break };
+            match &event {
+                StreamEvent::Message { path, data } => core.input(now, Input::Message { path: *path, data }),
+                StreamEvent::Damaged {
+                    path,
+                    head,
+                    status,
+                    reason,
+                } => {
+                    let damaged = Input::Damaged {
+                        path: *path,
+                        head,
+                        status: *status,
+                        reason,
+                    };
+                    core.input(now, damaged);
+                    self.finishing.extend(path.connection);
+                }
+                StreamEvent::Unreachable { transport, remote } => {
+                    let (transport, remote) = (*transport, *remote);
+                    core.input(now, Input::Unreachable { transport, remote });
+                }
+                StreamEvent::Lost {
+                    connection,
+                    transport,
+                    remote,
+                } => {
+                    let lost = Input::Lost {
+                        connection: *connection,
+                        transport: *transport,
+                        remote: *remote,
+                    };
+                    core.input(now, lost);
+                }
+            }
+            next = self.transport.streams.try_recv();
+        }
+        core.take_effects()
+    }
+
+    /// Reads the certificates anew.
+    fn reload(&self) {
+        match self.transport.streams.reload() {
+            Ok(()) => info!("certificates read anew"),
+            Err(errors) => error!("the certificates stay as they were: {errors}"),
+        }
     }
 
     fn with_core(&self, work: impl FnOnce(&mut Core, Time)) -> Effects {
@@ -178,17 +266,27 @@ impl Gateway {
             }
             let mut unreachable = Vec::new();
             for transmit in effects.transmits {
-                if let Err(error) = self.transport.send(&transmit).await {
-                    debug!(remote = %transmit.remote, %error, "SIP send failed");
-                    unreachable.extend(is_unreachable(&error).then_some(transmit.remote));
+                let remote = transmit.path.remote;
+                if let Err(error) = self.transport.send(transmit).await {
+                    debug!(%remote, %error, "SIP send failed");
+                    unreachable.extend(is_unreachable(&error).then_some(remote));
                 }
+            }
+            for connection in self.finishing.drain(..) {
+                self.transport.streams.finish(connection);
             }
             if unreachable.is_empty() {
                 return;
             }
             effects = self.with_core(|core, now| {
                 for remote in unreachable {
-                    core.input(now, Input::Unreachable { remote });
+                    core.input(
+                        now,
+                        Input::Unreachable {
+                            transport: Transport::Udp,
+                            remote,
+                        },
+                    );
                 }
             });
         }

@@ -9,6 +9,7 @@ use voxlane_dataplane::media_plane::{FlowReport, PlaneStatus};
 
 use super::timestamp::Timestamp;
 use crate::call::Side;
+use crate::sip::transport::ConnectionCounts;
 use crate::sip::{AuthFailures, Counters};
 
 /// `GET /v1/status`: the gateway as a whole.
@@ -24,6 +25,12 @@ pub struct StatusReport {
     pub plane: PlaneStatus,
     /// The SIP core, since start.
     pub sip: Counters,
+    /// What is listened on for SIP.
+    #[serde(default)]
+    pub listen: Vec<String>,
+    /// Connections of SIP.
+    #[serde(default)]
+    pub connections: ConnectionCounts,
     /// Failed authentication, since start.
     #[serde(default)]
     pub auth_failures: Vec<AuthFailures>,

@@ -170,7 +170,7 @@ fn hops_left(call: &Incoming) -> Result<u8, Refusal> {
 /// Interoperability requirement I12: Request-URI `sip:+{number}@{carrier-domain}`, To and From in E.164 with '+'.
 fn outbound(trunk: &Trunk, proxy: HostPort, number: &str, from: Address, max_forwards: u8) -> Plan {
     let host = trunk.domain.clone().unwrap_or_else(|| proxy.host.clone());
-    let port = (trunk.domain.is_none() && proxy.port != 5060).then_some(proxy.port);
+    let port = (trunk.domain.is_none() && proxy.port != trunk.transport.default_port()).then_some(proxy.port);
     let callee = Address {
         display: String::new(),
         user: number.to_owned(),
@@ -183,6 +183,7 @@ fn outbound(trunk: &Trunk, proxy: HostPort, number: &str, from: Address, max_for
     };
     Plan::Trunk(Box::new(Outbound {
         proxy,
+        transport: trunk.transport,
         request_uri: callee,
         from,
         to,

@@ -11,6 +11,7 @@ use voxlane_dataplane::srtp::{Keying, LONGEST_MKI, Mki, SrtpKeys, Suite};
 use super::SdpError;
 use super::description::{Audio, Profile};
 use crate::config::model::{KeysInClear, SrtpPolicy};
+use crate::sip::Transport;
 
 /// An `a=crypto` line. Its debug form does not show the key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,12 +23,23 @@ pub struct Crypto {
 }
 
 /// Whether anybody on the way can read signalling.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Signalling {
     /// UDP, TCP.
+    #[default]
     Clear,
     /// TLS.
     Encrypted,
+}
+
+impl Signalling {
+    /// What goes over this transport.
+    pub fn over(transport: Transport) -> Self {
+        match transport {
+            Transport::Udp | Transport::Tcp => Self::Clear,
+            Transport::Tls => Self::Encrypted,
+        }
+    }
 }
 
 /// Whether SDP may carry keys over this signalling (interoperability requirement I7).

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::path::{ConnectionId, Listen, Path, PeerId, Transport};
 use crate::time::Time;
 
 /// Names one dialog (or the attempt at one) from INVITE to its end. Never reused while the process lives.
@@ -24,6 +25,8 @@ pub struct EndpointConfig {
     pub t4: Duration,
     /// An outgoing INVITE that has no final answer after this long is cancelled.
     pub invite_timeout: Duration,
+    /// What is listened on.
+    pub listen: Vec<Listen>,
     /// Seed of tags, branches and Call-IDs.
     pub seed: u64,
 }
@@ -40,9 +43,39 @@ pub enum Input<'a> {
         /// Its bytes.
         data: &'a [u8],
     },
-    /// A datagram to this address could not be delivered (ICMP error, RFC 3261 section 18.4).
+    /// A whole message arrived on a connection.
+    Message {
+        /// Our listener's address; where it came from; by what and on which connection.
+        path: Path,
+        /// Its bytes.
+        data: &'a [u8],
+    },
+    /// A message arrived on a connection that cannot be told from what follows it: the connection is about to be closed.
+    Damaged {
+        /// As of [`Input::Message`].
+        path: Path,
+        /// As much of it as there is, from its first line.
+        head: &'a [u8],
+        /// 400 or 513.
+        status: u16,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// What was sent to this address could not be delivered: an ICMP error, or no connection came about (RFC 3261 section
+    /// 18.4).
     Unreachable {
+        /// By what.
+        transport: Transport,
         /// Where it was to go.
+        remote: SocketAddr,
+    },
+    /// A connection is gone; what was sent on it may not have arrived.
+    Lost {
+        /// Which.
+        connection: ConnectionId,
+        /// By what.
+        transport: Transport,
+        /// What was sent to this address went over it, where it is one of ours.
         remote: SocketAddr,
     },
 }
@@ -58,13 +91,11 @@ pub enum Output {
     Timeout(Option<Time>),
 }
 
-/// A datagram to send.
+/// A message to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transmit {
-    /// Our address to send it from.
-    pub local: SocketAddr,
-    /// Where to send it.
-    pub remote: SocketAddr,
+    /// From where to where, by what.
+    pub path: Path,
     /// Its bytes.
     pub data: Vec<u8>,
 }
@@ -91,6 +122,8 @@ pub struct Incoming {
     pub local: SocketAddr,
     /// The address it came from, from the packet, not from a header.
     pub remote: SocketAddr,
+    /// By what it came.
+    pub transport: Transport,
     /// Request-URI.
     pub request_uri: Address,
     /// From.
@@ -119,6 +152,12 @@ pub struct Outgoing {
     pub local: SocketAddr,
     /// Where to send it.
     pub remote: SocketAddr,
+    /// By what.
+    pub transport: Transport,
+    /// Whom a connection is opened to.
+    pub peer: Option<PeerId>,
+    /// What becomes of requests that are too large for UDP.
+    pub large: Large,
     /// Request-URI.
     pub request_uri: Address,
     /// From, without tag.
@@ -134,6 +173,17 @@ pub struct Outgoing {
     pub headers: Vec<(String, String)>,
     /// SDP offer.
     pub sdp: Vec<u8>,
+}
+
+/// What becomes of a request that is too large for UDP (RFC 3261 section 18.1.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Large {
+    /// It goes over TCP, and over UDP after all where there is no connection.
+    #[default]
+    Tcp,
+    /// It goes over UDP, in fragments if need be.
+    Udp,
 }
 
 /// What the call layer is told.

@@ -2,7 +2,7 @@
 //!
 //! One [`Endpoint`] holds every transaction and dialog of the gateway. It is driven like this:
 //!
-//! 1. feed it: [`Endpoint::handle_input`] with a datagram, or [`Endpoint::handle_timeout`] when the time it asked for has
+//! 1. feed it: [`Endpoint::handle_input`] with a datagram or a message off a stream, or [`Endpoint::handle_timeout`] when the time it asked for has
 //!    come, or one of its commands ([`Endpoint::invite`], [`Endpoint::answer`], …);
 //! 2. then call [`Endpoint::poll_output`] until it returns [`Output::Timeout`]: send each [`Output::Transmit`], act on
 //!    each [`Output::Event`].
@@ -19,10 +19,12 @@ pub mod digest;
 pub mod endpoint;
 pub mod ids;
 pub mod outbox;
+pub mod path;
 pub mod syntax;
 pub mod transaction;
 pub mod transport;
 
 pub use api::*;
 pub use endpoint::{AuthFailures, Endpoint};
+pub use path::{ConnectionId, Listen, Path, PeerId, Transport};
 pub use syntax::{SyntaxError, parse_uri};

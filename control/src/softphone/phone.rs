@@ -21,7 +21,8 @@ use crate::sdp::{self, Capabilities, Description, Local, Security};
 use crate::sip::transport::udp::is_unreachable;
 use crate::sip::transport::{Received, UdpTransport};
 use crate::sip::{
-    Address, DialogId, Endpoint, EndpointConfig, Event, Incoming, Input, MAX_FORWARDS, Outgoing, Output, Termination,
+    Address, DialogId, Endpoint, EndpointConfig, Event, Incoming, Input, Large, MAX_FORWARDS, Outgoing, Output,
+    Termination, Transport,
 };
 use crate::time::{Clock, Time};
 
@@ -105,7 +106,7 @@ enum Wake {
 
 impl Phone {
     pub fn start(bind: SocketAddr, towards: Option<SocketAddr>, media: Media) -> anyhow::Result<Self> {
-        let transport = UdpTransport::bind(&[bind])?;
+        let transport = UdpTransport::bind(&[bind], 0)?;
         if let Some(remote) = towards {
             transport
                 .local_for(remote)
@@ -119,6 +120,7 @@ impl Phone {
             t2: Duration::from_secs(4),
             t4: Duration::from_secs(5),
             invite_timeout: Duration::from_secs(60),
+            listen: Vec::new(),
             seed: rand::random(),
         });
         let identity = SdpIdentity {
@@ -162,6 +164,9 @@ impl Phone {
         let call = Outgoing {
             local,
             remote,
+            transport: Transport::Udp,
+            peer: None,
+            large: Large::Udp,
             request_uri: callee,
             from,
             to,
@@ -378,10 +383,16 @@ impl Phone {
         loop {
             match self.sip.poll_output() {
                 Output::Transmit(transmit) => {
-                    let remote = transmit.remote;
+                    let remote = transmit.path.remote;
                     let sent = self.transport.send(&transmit).await;
                     if sent.is_err_and(|error| is_unreachable(&error)) {
-                        self.sip.handle_input(self.clock.now(), Input::Unreachable { remote });
+                        self.sip.handle_input(
+                            self.clock.now(),
+                            Input::Unreachable {
+                                transport: Transport::Udp,
+                                remote,
+                            },
+                        );
                     }
                 }
                 Output::Event(event) => return Some(event),

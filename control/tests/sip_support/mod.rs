@@ -12,7 +12,8 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use voxlane::sip::{
-    Address, DialogId, Endpoint, EndpointConfig, Event, Input, MAX_FORWARDS, Outgoing, Output, Transmit,
+    Address, DialogId, Endpoint, EndpointConfig, Event, Input, Large, Listen, MAX_FORWARDS, Outgoing, Output, Transmit,
+    Transport,
 };
 use voxlane::time::Time;
 
@@ -29,8 +30,17 @@ pub fn endpoint(seed: u64) -> Endpoint {
         t2: Duration::from_secs(4),
         t4: Duration::from_secs(5),
         invite_timeout: Duration::from_secs(60),
+        listen: vec![listen(Transport::Udp), listen(Transport::Tcp)],
         seed,
     })
+}
+
+/// Each listens on its port, whatever its address.
+fn listen(transport: Transport) -> Listen {
+    Listen {
+        transport,
+        address: SocketAddr::from(([0, 0, 0, 0], 5060)),
+    }
 }
 
 /// A call from one side to the other.
@@ -44,6 +54,9 @@ pub fn outgoing(from: usize) -> Outgoing {
     Outgoing {
         local: address(from),
         remote: address(1 - from),
+        transport: Transport::Udp,
+        peer: None,
+        large: Large::default(),
         request_uri: party("+15550100", address(1 - from)),
         from: party("+15550199", address(from)),
         to: party("+15550100", address(1 - from)),
@@ -121,8 +134,8 @@ impl Pair {
     fn launch(&mut self, side: usize, transmit: Transmit) {
         self.log
             .push((self.now, side, String::from_utf8_lossy(&transmit.data).into_owned()));
-        assert_eq!(transmit.local, address(side));
-        assert_eq!(transmit.remote, address(1 - side));
+        assert_eq!(transmit.path.local, address(side));
+        assert_eq!(transmit.path.remote, address(1 - side));
         let copies = match () {
             () if self.random.random_bool(self.network.loss) => 0,
             () if self.random.random_bool(self.network.duplication) => 2,
@@ -171,8 +184,8 @@ impl Pair {
         {
             let (side, transmit) = self.flying.remove(&key).expect("it was first");
             let input = Input::Datagram {
-                local: transmit.remote,
-                remote: transmit.local,
+                local: transmit.path.remote,
+                remote: transmit.path.local,
                 data: &transmit.data,
             };
             self.ends[side].handle_input(self.now, input);

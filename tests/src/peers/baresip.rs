@@ -76,6 +76,43 @@ pub enum Encryption {
     Required,
 }
 
+/// What its signalling goes over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Via {
+    /// UDP.
+    Udp,
+    /// TCP.
+    Tcp,
+    /// TLS: certificate and key in one file of PEM, and who vouches for the other side.
+    Tls {
+        /// Certificate and key.
+        identity: PathBuf,
+        /// Who vouches for the other side.
+        ca: PathBuf,
+    },
+}
+
+impl Via {
+    /// What is behind an address.
+    pub fn parameter(&self) -> &'static str {
+        match self {
+            Self::Udp => "",
+            Self::Tcp => ";transport=tcp",
+            Self::Tls { .. } => ";transport=tls",
+        }
+    }
+
+    fn config(&self) -> String {
+        match self {
+            Self::Udp | Self::Tcp => String::new(),
+            Self::Tls { identity, ca } => {
+                let (identity, ca) = (identity.display(), ca.display());
+                format!("sip_certificate {identity}\nsip_cafile {ca}\n")
+            }
+        }
+    }
+}
+
 /// What a call of baresip came to.
 #[derive(Debug)]
 pub struct Outcome {
@@ -147,6 +184,41 @@ impl Baresip {
     ) -> Result<Self> {
         let prepared = prepare(place, local, CALLER, (sound, Codec::Pcmu), Rtcp::OwnPort, encryption)?;
         Self::dial(prepared, uri, duration)
+    }
+
+    /// As [`Self::call_secured`], over a transport; `uri` has no parameter for it.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub fn call_over(
+        via: &Via,
+        place: &Place,
+        local: IpAddr,
+        uri: &str,
+        sound: &[i16],
+        duration: Duration,
+        encryption: Encryption,
+    ) -> Result<Self> {
+        let prepared = prepare(place, local, CALLER, (sound, Codec::Pcmu), Rtcp::OwnPort, encryption)?;
+        over(via, &prepared.1)?;
+        Self::dial(prepared, &format!("{uri}{}", via.parameter()), duration)
+    }
+
+    /// As [`Self::answer_secured`], over a transport too: over TLS at port 5061.
+    ///
+    /// # Errors
+    /// As [`Self::answer`].
+    pub fn answer_over(
+        via: &Via,
+        place: &Place,
+        local: IpAddr,
+        number: &str,
+        sound: &[i16],
+        encryption: Encryption,
+    ) -> Result<Self> {
+        let prepared = prepare(place, local, number, (sound, Codec::Pcmu), Rtcp::OwnPort, encryption)?;
+        over(via, &prepared.1)?;
+        Self::listen(prepared)
     }
 
     /// As [`Self::call`], by somebody with a username and a password.
@@ -262,6 +334,19 @@ fn recording(directory: &TempDir) -> Option<PathBuf> {
     files
         .into_iter()
         .find(|file| file.to_string_lossy().ends_with("-dec.wav"))
+}
+
+/// Changes the files of a baresip so that it signals over a transport.
+fn over(via: &Via, directory: &TempDir) -> Result<()> {
+    let change = |name: &str, change: &dyn Fn(String) -> String| -> Result<()> {
+        let file = directory.path().join(name);
+        let text = fs::read_to_string(&file)?;
+        Ok(fs::write(&file, change(text))?)
+    };
+    change("config", &|text| text + &via.config())?;
+    change("accounts", &|text| {
+        text.replacen('>', &format!("{}>", via.parameter()), 1)
+    })
 }
 
 /// A baresip that answers by itself, and its files.

@@ -175,7 +175,10 @@ impl Sipp {
         let place = self.place.clone();
         let mut running = self.start()?;
         running.process.poll("sipp to listen", Duration::from_secs(10), |_| {
-            let sockets = place.command("cat").args(["/proc/net/udp", "/proc/net/udp6"]).output();
+            let sockets = place
+                .command("cat")
+                .args(["/proc/net/udp", "/proc/net/udp6", "/proc/net/tcp", "/proc/net/tcp6"])
+                .output();
             // Port 5060 in hexadecimal.
             sockets.is_ok_and(|sockets| String::from_utf8_lossy(&sockets.stdout).contains(":13C4 "))
         })?;

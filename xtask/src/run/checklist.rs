@@ -24,7 +24,7 @@ pub enum Outcome {
     /// Measured or tried, and not so.
     Fails,
     /// voxlane does not have this yet; neither good nor bad.
-    NotYetOffered,
+    NotTried,
 }
 
 /// One row.
@@ -68,12 +68,19 @@ impl From<&Evidence> for Checklist {
             row("C6", "codec negotiated", codec(evidence)),
         ];
         rows.extend(lanes(evidence));
-        for (number, title) in [("C7", "call transfer"), ("C8", "TLS and SRTP")] {
+        for (number, title, evidence) in [
+            ("C7", "call transfer", "not yet offered"),
+            (
+                "C8",
+                "TLS and SRTP",
+                "offered, not tried here yet: docs/transports.md, docs/srtp.md",
+            ),
+        ] {
             rows.push(Row {
                 number,
                 title,
-                outcome: Outcome::NotYetOffered,
-                evidence: "not yet offered".into(),
+                outcome: Outcome::NotTried,
+                evidence: evidence.into(),
             });
         }
         Self { rows }

@@ -56,11 +56,11 @@ fn table(checklist: &Checklist, stage: &Stage, colours: Colours) -> String {
         let mark = match row.outcome {
             Outcome::Holds => colours.paint("32", "✔"),
             Outcome::Fails => colours.paint("31", "✘"),
-            Outcome::NotYetOffered => colours.paint("2", "·"),
+            Outcome::NotTried => colours.paint("2", "·"),
         };
         let evidence = match row.outcome {
             Outcome::Holds | Outcome::Fails => row.evidence.clone(),
-            Outcome::NotYetOffered => colours.paint("2", &row.evidence),
+            Outcome::NotTried => colours.paint("2", &row.evidence),
         };
         // Writing to a string cannot fail.
         let _ = writeln!(text, "  {mark} {:<2}  {:<width$}  {evidence}", row.number, row.title);
@@ -71,17 +71,13 @@ fn table(checklist: &Checklist, stage: &Stage, colours: Colours) -> String {
 
 fn verdict(checklist: &Checklist, colours: Colours) -> String {
     let count = |outcome| checklist.rows.iter().filter(|row| row.outcome == outcome).count();
-    let (holding, failing, missing) = (
-        count(Outcome::Holds),
-        count(Outcome::Fails),
-        count(Outcome::NotYetOffered),
-    );
+    let (holding, failing, missing) = (count(Outcome::Holds), count(Outcome::Fails), count(Outcome::NotTried));
     let result = if failing == 0 {
         colours.paint("32", &format!("All {holding} rows hold"))
     } else {
         colours.paint("31", &format!("{failing} of {} rows fail", holding + failing))
     };
-    format!("  {result}; {missing} not yet offered.\n")
+    format!("  {result}; {missing} not tried.\n")
 }
 
 /// How to call the gateway that keeps running.
@@ -127,7 +123,7 @@ mod tests {
         let rows = vec![
             row("C1", "inbound call connects", Outcome::Holds, "200 OK after 3 ms"),
             row("", "lane", Outcome::Fails, "worker lane"),
-            row("C7", "call transfer", Outcome::NotYetOffered, "not yet offered"),
+            row("C7", "call transfer", Outcome::NotTried, "not yet offered"),
         ];
         let expected = "
 Pre-production checklist: loopback, worker lane only
@@ -136,7 +132,7 @@ Pre-production checklist: loopback, worker lane only
   ✘     lane                   worker lane
   · C7  call transfer          not yet offered
 
-  1 of 2 rows fail; 1 not yet offered.
+  1 of 2 rows fail; 1 not tried.
 
 ";
         assert_eq!(table(&Checklist { rows }, &Stage::Loopback, Colours::Off), expected);

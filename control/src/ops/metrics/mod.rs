@@ -1,5 +1,6 @@
 //! The reports as Prometheus metrics (OpenMetrics text), computed when they are asked for: nothing is counted twice.
 
+mod connections;
 mod kernel;
 mod quality;
 
@@ -28,6 +29,7 @@ pub fn text(status: &StatusReport, flows: &FlowsReport) -> Result<String, fmt::E
     let mut metrics = Metrics(Registry::with_prefix("voxlane"));
     gateway(&mut metrics, status);
     sip(&mut metrics, &status.sip);
+    connections::register(&mut metrics, &status.connections);
     auth_failures(&mut metrics, &status.auth_failures);
     plane(&mut metrics, &status.plane);
     if let Some(status) = &status.plane.kernel {

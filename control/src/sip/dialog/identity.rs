@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::sip::api::MAX_FORWARDS;
-use crate::sip::syntax::{NameAddr, Request, Response, Writer};
-use crate::sip::transaction::Path;
+use crate::sip::path::{Listen, Path, PeerId, Transport};
+use crate::sip::syntax::{NameAddr, Request, Response, Uri, Writer};
 use crate::sip::transaction::hop::{Hop, via};
 
 /// Who talks with whom, and by which way.
@@ -32,6 +32,8 @@ pub struct Identity {
     routes: Vec<String>,
     /// Our address, and where messages were seen to come from or sent to.
     path: Path,
+    /// Where the other side is reached once a connection is gone.
+    reconnect: SocketAddr,
     /// Requests go where theirs came from, not where their Contact says: they sit behind an address translator.
     translated: bool,
 }
@@ -52,6 +54,12 @@ impl Identity {
                 .as_ref()
                 .map_or_else(String::new, |c| c.uri.as_str().to_owned()),
             routes: request.fields.record_routes.clone(),
+            reconnect: match source.transport {
+                Transport::Udp => source.remote,
+                Transport::Tcp | Transport::Tls => request
+                    .via
+                    .reconnect_address(source.remote, source.transport.default_port()),
+            },
             path: source,
             translated: request.fields.vias.len() == 1 && request.via.is_translated(source.remote),
         }
@@ -69,14 +77,20 @@ impl Identity {
             remote: hop.to.clone(),
             target: hop.uri.clone(),
             routes: Vec::new(),
-            path: hop.path,
+            path: hop.dialog,
+            reconnect: hop.dialog.remote,
             translated: false,
         }
     }
 
-    /// The same, once a 2xx has named the other side (RFC 3261 section 12.1.2).
-    pub fn answered(&self, response: &Response) -> Self {
+    /// The same, once a 2xx, which `came` this way, has named the other side (RFC 3261 section 12.1.2).
+    pub fn answered(&self, response: &Response, came: Path) -> Self {
+        let mut path = self.path;
+        if came.transport == path.transport {
+            path.connection = came.connection;
+        }
         Self {
+            path,
             remote_tag: response.to.tag().map(str::to_owned),
             remote: response.to.as_str().to_owned(),
             target: response
@@ -93,28 +107,60 @@ impl Identity {
         self.target = target;
     }
 
+    /// A request of the other side came this way: where it has opened another connection, ours take that, too.
+    pub fn seen_on(&mut self, came: Path) {
+        let same = came.transport == self.path.transport && came.remote.ip() == self.path.remote.ip();
+        if same && came.connection.is_some() {
+            self.path.connection = came.connection;
+            self.path.remote = came.remote;
+        }
+    }
+
+    /// Whom a connection to the other side is opened to.
+    pub fn belongs_to(&mut self, peer: PeerId) {
+        self.path.peer = Some(peer);
+    }
+
     /// Whether a request with this From tag is the other side's.
     pub fn is_from(&self, tag: Option<&str>) -> bool {
         self.remote_tag.as_deref() == tag
     }
 
-    /// Between which addresses the next request travels: the first route, else the remote target, where that is an address
-    /// literal; else where the other side was last seen. There is no resolver in the core.
-    pub fn next_hop(&self) -> Path {
+    /// Which way the next request takes: to the first route, else the remote target, where that is an address literal;
+    /// else to where the other side was last seen. There is no resolver in the core. A connection to the same host is used
+    /// again, whatever port it comes from: that is what the field does, and address translators need.
+    pub fn next_hop(&self, listen: &[Listen]) -> Path {
         let uri = match self.routes.first() {
-            Some(route) => NameAddr::parse(route).ok().and_then(|r| r.uri.literal()),
+            Some(route) => NameAddr::parse(route).ok().map(|route| route.uri),
             None if self.translated => None,
-            None => self.target_address(),
+            None => Uri::parse(&self.target).ok(),
         };
-        let same_family = uri.filter(|to| to.is_ipv4() == self.path.local.is_ipv4());
+        let (transport, local) = self.way(uri.as_ref().and_then(|uri| uri.transport), listen);
+        let literal = uri.and_then(|uri| uri.literal(transport.default_port()));
+        let same_family = literal.filter(|to| to.is_ipv4() == self.path.local.is_ipv4());
+        let remote = same_family.unwrap_or(self.reconnect);
+        let connected = transport == self.path.transport && remote.ip() == self.path.remote.ip();
         Path {
-            local: self.path.local,
-            remote: same_family.unwrap_or(self.path.remote),
+            local,
+            remote,
+            transport,
+            connection: self.path.connection.filter(|_| connected),
+            peer: self.path.peer,
         }
     }
 
-    fn target_address(&self) -> Option<SocketAddr> {
-        crate::sip::syntax::Uri::parse(&self.target).ok()?.literal()
+    /// The transport a URI asks for, where we have it, else the dialog's. What nobody on the way could read stays so.
+    fn way(&self, asked: Option<Transport>, listen: &[Listen]) -> (Transport, SocketAddr) {
+        let stays = (self.path.transport, self.path.local);
+        match (self.path.transport, asked) {
+            (Transport::Tls, _) | (_, None | Some(Transport::Tls)) => stays,
+            (before, Some(asked)) if before == asked => stays,
+            (_, Some(asked)) => {
+                let ip = self.path.local.ip();
+                let local = listen.iter().find_map(|listen| listen.at(asked, ip));
+                local.map_or(stays, |local| (asked, local))
+            }
+        }
     }
 
     /// Request-URI of the next request: the remote target, or a strict router on the way (RFC 3261 section 12.2.1.1).
@@ -130,13 +176,13 @@ impl Identity {
         (!first.uri.is_loose_router()).then_some(first)
     }
 
-    /// The first headers of a request in the dialog (RFC 3261 section 12.2.1.1).
-    pub fn request(&self, method: &str, cseq: u32, branch: &str) -> Writer {
+    /// The first headers of a request in the dialog that takes this way (RFC 3261 section 12.2.1.1).
+    pub fn request(&self, method: &str, cseq: u32, branch: &str, path: Path) -> Writer {
         // A strict router wants itself as Request-URI and the target as last route.
         let strict = self.strict_router();
         let mut writer = Writer::request(method, &self.request_uri());
         writer
-            .header("Via", via(self.next_hop(), branch))
+            .header("Via", via(path, branch))
             .header("Max-Forwards", MAX_FORWARDS);
         let skipped = usize::from(strict.is_some());
         for route in self.routes.iter().skip(skipped) {

@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::sip::path::{Path, Transport};
 use crate::sip::syntax::fields::Fields;
 use crate::sip::syntax::{NameAddr, Request, Via, Writer, status};
-use crate::sip::transaction::Path;
 
 /// How a request is answered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,14 +31,14 @@ impl Reply {
 
     /// To a request of which only the topmost Via need be sound.
     pub fn to_damaged(fields: &Fields, mut via: Via, path: Path) -> Self {
-        let remote: SocketAddr = via.response_address(path.remote);
+        let remote: SocketAddr = match path.transport {
+            Transport::Udp => via.response_address(path.remote),
+            Transport::Tcp | Transport::Tls => via.reconnect_address(path.remote, path.transport.default_port()),
+        };
         via.stamp(path.remote);
         let below = fields.vias.iter().skip(1).cloned();
         Self {
-            path: Path {
-                local: path.local,
-                remote,
-            },
+            path: Path { remote, ..path },
             vias: std::iter::once(via.to_string()).chain(below).collect(),
             from: fields.from.clone(),
             to: fields.to.clone(),

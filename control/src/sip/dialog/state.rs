@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{Identity, Reply};
+use crate::sip::api::Large;
 use crate::sip::digest::Attempt;
 use crate::sip::transaction::{Path, TransactionId};
 
@@ -63,6 +64,8 @@ pub struct Again {
     pub headers: Vec<(String, String)>,
     /// SDP offer.
     pub sdp: Vec<u8>,
+    /// What becomes of it if it is too large for UDP.
+    pub large: Large,
     /// Credentials shown so far.
     pub attempt: Attempt,
 }

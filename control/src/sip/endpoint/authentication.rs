@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::super::api::{DialogId, Termination, Transmit};
 use super::super::dialog::{Calling, Cancel, Dialog, Reply, State};
 use super::super::digest::{Admission, Challenge, Client, Entrance, Logins, NonceKey, Refused, Verdict};
+use super::super::path::Transport;
 use super::super::syntax::{Request, Response};
 use super::super::transaction::{Hop, Path, Transaction, TransactionId};
 use super::Endpoint;
@@ -74,7 +75,8 @@ impl Endpoint {
         };
         let mut response = write(challenges);
         // A forged source is not to be sent more than the forger spent. The last is what every device has.
-        if response.len() > request.length
+        if reply.path.transport == Transport::Udp
+            && response.len() > request.length
             && let [.., last] = challenges
         {
             response = write(std::slice::from_ref(last));
@@ -82,8 +84,7 @@ impl Endpoint {
         tracing::debug!(remote = %path.remote, challenges = challenges.len(), "call challenged");
         self.shared.counters.challenged += 1;
         self.shared.outbox.send(Transmit {
-            local: reply.path.local,
-            remote: reply.path.remote,
+            path: reply.path,
             data: response,
         });
     }

@@ -13,7 +13,7 @@ pub(super) const SDP: &str = "application/sdp";
 
 /// Our Contact.
 fn contact(path: Path) -> String {
-    format!("<sip:{}>", path.local)
+    format!("<sip:{}{}>", path.local, path.transport.parameter())
 }
 
 fn session(sdp: Option<&[u8]>) -> Option<(&'static str, &[u8])> {
@@ -102,8 +102,14 @@ impl Endpoint {
     }
 
     /// A BYE.
-    pub(super) fn bye_request(&self, identity: &Identity, branch: &str, headers: &[(String, String)]) -> Vec<u8> {
-        let mut writer = identity.request("BYE", identity.local_cseq, branch);
+    pub(super) fn bye_request(
+        &self,
+        identity: &Identity,
+        branch: &str,
+        path: Path,
+        headers: &[(String, String)],
+    ) -> Vec<u8> {
+        let mut writer = identity.request("BYE", identity.local_cseq, branch, path);
         for (name, value) in headers {
             writer.header(name, value);
         }

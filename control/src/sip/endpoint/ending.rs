@@ -76,8 +76,8 @@ impl Endpoint {
             .credentials(trunk.as_deref(), &mut ending.attempt, "BYE", &uri, || ids.cnonce());
         headers.extend(ending.reason.clone().map(|reason| ("Reason".to_owned(), reason)));
         let branch = self.ids.branch();
-        let path = identity.next_hop();
-        let request = self.bye_request(&identity, &branch, &headers);
+        let path = identity.next_hop(&self.config.listen);
+        let request = self.bye_request(&identity, &branch, path, &headers);
         let transaction = self.transactions.next_id();
         let client = Client::start(&mut self.shared.transaction(now, transaction), path, request);
         let key = Key::Client {
@@ -89,7 +89,7 @@ impl Endpoint {
             Transaction::Client(client),
             Some(id),
             vec![key],
-            Some(path.remote),
+            Some(path),
         );
     }
 }

@@ -60,7 +60,7 @@ impl Endpoint {
         let reply = Reply::new(request, path);
         let status = match dialog {
             Some(dialog) => {
-                self.note_cseq(dialog, request);
+                self.note(dialog, path, request);
                 200
             }
             None => self.options_status,
@@ -71,7 +71,7 @@ impl Endpoint {
     }
 
     pub(super) fn on_reinvite(&mut self, now: Time, path: Path, request: &Request, id: DialogId, sdp: Option<Vec<u8>>) {
-        self.note_cseq(id, request);
+        self.note(id, path, request);
         let reply = Reply::new(request, path);
         let invite = self.start_invite(request, reply.path, Some(id));
         let trying = self.trying(&reply);
@@ -97,7 +97,7 @@ impl Endpoint {
 
     /// BYE: 200 in any state of the dialog; requests of theirs that wait are answered 487 (RFC 3261 section 15.1.2).
     pub(super) fn on_bye(&mut self, now: Time, path: Path, request: &Request, id: DialogId) {
-        self.note_cseq(id, request);
+        self.note(id, path, request);
         let reply = Reply::new(request, path);
         let response = self.plain(&reply, 200, "", &[]);
         self.finish(now, request, reply.path, 200, response);
@@ -127,7 +127,7 @@ impl Endpoint {
         if let Some(dialog) = dialog
             && why != Refusal::OutOfOrder
         {
-            self.note_cseq(dialog, request);
+            self.note(dialog, path, request);
         }
         let reply = Reply::new(request, path);
         let tag = self.ids.tag();
@@ -135,13 +135,16 @@ impl Endpoint {
         self.finish(now, request, reply.path, why.status(), response);
     }
 
-    /// Every request in a dialog counts, served or not.
-    fn note_cseq(&mut self, id: DialogId, request: &Request) {
+    /// Every request in a dialog counts, served or not, and shows where the other side is.
+    fn note(&mut self, id: DialogId, path: Path, request: &Request) {
         if let Some(dialog) = self.dialogs.get_mut(id) {
             match dialog.state {
                 // Each fork counts for itself, and the dialog is not yet any one of them.
                 State::Calling(_) => {}
-                State::Ringing(_) | State::Up(_) | State::Ending(_) => dialog.identity.remote_cseq = Some(request.cseq),
+                State::Ringing(_) | State::Up(_) | State::Ending(_) => {
+                    dialog.identity.remote_cseq = Some(request.cseq);
+                    dialog.identity.seen_on(path);
+                }
             }
         }
     }

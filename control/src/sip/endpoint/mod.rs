@@ -1,6 +1,6 @@
 //! The user agent core: the one object that holds every transaction and dialog.
 //!
-//! What a datagram is for is decided here, in one place: [`frame`] and [`Message::new`] make it a sound message or refuse
+//! What a message is for is decided here, in one place: [`frame`] and [`Message::new`] make it a sound message or refuse
 //! it; [`Purpose`] names everything a request can be for; `on_request` says what is done about each. The doing is beside:
 //! [`uas`] answers calls, [`indialog`] serves requests within dialogs, [`uac`] places calls, [`responses`] hears their
 //! answers, [`ending`] hangs up, [`authentication`] lets calls in and answers challenges, [`timers`] acts on time, [`compose`] writes what all of them send.
@@ -22,6 +22,7 @@ use super::dialog::{Dialogs, Reply};
 use super::digest::{Admission, Client, NonceKey};
 use super::ids::Ids;
 use super::outbox::Outbox;
+use super::path::{ConnectionId, PeerId, Transport};
 use super::syntax::frame::NotSip;
 use super::syntax::message::Message;
 use super::syntax::{Fault, Framed, Method, Request, StartLine, Via, frame};
@@ -103,8 +104,20 @@ impl Endpoint {
     /// Takes in something that happened outside.
     pub fn handle_input(&mut self, now: Time, input: Input<'_>) {
         match input {
-            Input::Datagram { local, remote, data } => self.on_datagram(now, Path { local, remote }, data),
-            Input::Unreachable { remote } => self.on_unreachable(now, remote),
+            Input::Datagram { local, remote, data } => self.on_message(now, Path::udp(local, remote), data),
+            Input::Message { path, data } => self.on_message(now, path, data),
+            Input::Damaged {
+                path,
+                head,
+                status,
+                reason,
+            } => self.on_damaged(path, head, Fault { status, reason }),
+            Input::Unreachable { transport, remote } => self.on_unreachable(now, transport, remote),
+            Input::Lost {
+                connection,
+                transport,
+                remote,
+            } => self.on_lost(now, connection, transport, remote),
         }
     }
 
@@ -137,12 +150,19 @@ impl Endpoint {
         Some(&self.dialogs.get(dialog)?.identity.call_id)
     }
 
+    /// Says whom connections are opened to where a dialog that came in needs one.
+    pub fn belongs_to(&mut self, dialog: DialogId, peer: PeerId) {
+        if let Some(dialog) = self.dialogs.get_mut(dialog) {
+            dialog.identity.belongs_to(peer);
+        }
+    }
+
     /// Sets what OPTIONS outside a dialog is answered: 200 normally, 503 when overloaded.
     pub fn options_status(&mut self, status: u16) {
         self.options_status = status;
     }
 
-    fn on_datagram(&mut self, now: Time, path: Path, data: &[u8]) {
+    fn on_message(&mut self, now: Time, path: Path, data: &[u8]) {
         let framed = match frame(data) {
             Ok(framed) => framed,
             Err(NotSip::Keepalive) => return,
@@ -161,6 +181,14 @@ impl Endpoint {
                 self.on_response(now, path, &response);
             }
             Err(refused) => self.refuse_damaged(path, data.len(), &refused.1, refused.0),
+        }
+    }
+
+    /// A message that does not end where it should, on a connection that is about to be closed for it.
+    fn on_damaged(&mut self, path: Path, head: &[u8], fault: Fault) {
+        match frame(head) {
+            Ok(framed) => self.refuse_damaged(path, usize::MAX, &framed, fault),
+            Err(_) => self.shared.counters.malformed += 1,
         }
     }
 
@@ -188,8 +216,7 @@ impl Endpoint {
         tracing::debug!(remote = %path.remote, status = fault.status, reason = fault.reason, "request refused");
         self.shared.counters.bad_requests += 1;
         self.shared.outbox.send(Transmit {
-            local: reply.path.local,
-            remote: reply.path.remote,
+            path: reply.path,
             data: response,
         });
     }
@@ -251,11 +278,7 @@ impl Endpoint {
     fn finish(&mut self, now: Time, request: &Request, path: Path, status: u16, response: Vec<u8>) {
         let in_dialog = request.to.tag().is_some();
         if self.transactions.len() >= MAX_TRANSACTIONS && !in_dialog {
-            self.shared.outbox.send(Transmit {
-                local: path.local,
-                remote: path.remote,
-                data: response,
-            });
+            self.shared.outbox.send(Transmit { path, data: response });
             return;
         }
         if request.method == Method::Known(rsip::Method::Invite) {
@@ -289,14 +312,34 @@ impl Endpoint {
         self.transactions.remove(id)?.dialog
     }
 
-    fn on_unreachable(&mut self, now: Time, remote: SocketAddr) {
-        for id in self.transactions.sent_to(remote) {
-            let fate = match self.transactions.get(id).map(|entry| &entry.transaction) {
-                Some(Transaction::ClientInvite(invite)) => invite.on_unreachable(),
+    fn on_unreachable(&mut self, now: Time, transport: Transport, remote: SocketAddr) {
+        for id in self.transactions.sent_to(transport, remote) {
+            let mut cx = self.shared.transaction(now, id);
+            let fate = match self.transactions.get_mut(id).map(|entry| &mut entry.transaction) {
+                Some(Transaction::ClientInvite(invite)) => {
+                    let fate = invite.on_unreachable(&mut cx);
+                    let path = invite.hop.path;
+                    self.transactions.moved(id, path);
+                    fate
+                }
                 Some(Transaction::Client(client)) => client.on_unreachable(),
                 Some(Transaction::ServerInvite(_) | Transaction::Server(_)) | None => continue,
             };
             self.on_fate(now, id, fate);
+        }
+    }
+
+    /// Requests that nobody has answered may not have arrived (RFC 3261 section 18.4 leaves it to us what to do).
+    fn on_lost(&mut self, now: Time, connection: ConnectionId, transport: Transport, remote: SocketAddr) {
+        let mut ids = self.transactions.sent_on(connection);
+        ids.extend(self.transactions.sent_to(transport, remote));
+        for id in ids {
+            let mut cx = self.shared.transaction(now, id);
+            match self.transactions.get_mut(id).map(|entry| &mut entry.transaction) {
+                Some(Transaction::ClientInvite(invite)) => invite.on_lost(&mut cx),
+                Some(Transaction::Client(client)) => client.on_lost(&mut cx),
+                Some(Transaction::ServerInvite(_) | Transaction::Server(_)) | None => {}
+            }
         }
     }
 }

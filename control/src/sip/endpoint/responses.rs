@@ -20,7 +20,7 @@ impl Endpoint {
         match &mut entry.transaction {
             Transaction::ClientInvite(invite) => {
                 let heard = invite.on_response(&mut cx, response.status, response.to.as_str());
-                self.on_invite_response(now, id, dialog, response, heard);
+                self.on_invite_response(now, path, (id, dialog), response, heard);
             }
             Transaction::Client(client) => match client.on_response(&mut cx, response.status) {
                 client::Heard::Final if matches!(response.status, 401 | 407) => {
@@ -37,15 +37,15 @@ impl Endpoint {
     fn on_invite_response(
         &mut self,
         now: Time,
-        id: TransactionId,
-        dialog: Option<DialogId>,
+        path: Path,
+        (id, dialog): (TransactionId, Option<DialogId>),
         response: &Response,
         heard: client_invite::Heard,
     ) {
         match (heard, response.status, dialog) {
             (client_invite::Heard::New, 100..=199, Some(dialog)) => self.on_progress(now, dialog, response),
             (client_invite::Heard::New | client_invite::Heard::FurtherSuccess, 200..=299, dialog) => {
-                self.on_success(now, id, dialog, response);
+                self.on_success(now, path, id, dialog, response);
             }
             (client_invite::Heard::New, 401 | 407, Some(dialog)) => {
                 self.on_invite_challenged(now, id, dialog, response)

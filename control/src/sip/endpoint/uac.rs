@@ -1,9 +1,10 @@
 //! Calls that are placed: INVITE, its CANCEL, and what a 2xx brings (RFC 3261 sections 9.1, 13.2).
 
-use super::super::api::{DialogId, Event, Outgoing, Transmit};
+use super::super::api::{DialogId, Event, Large, Outgoing, Transmit};
 use super::super::dialog::state::Cause;
 use super::super::dialog::{Again, Calling, Cancel, Dialog, Identity, Report, State};
 use super::super::digest::Attempt;
+use super::super::path::Transport;
 use super::super::syntax::uri::{address_name_addr, address_uri};
 use super::super::syntax::{Response, status};
 use super::super::transaction::{Client, ClientInvite, Hop, Key, Path, Timer, Transaction, TransactionId};
@@ -14,6 +15,19 @@ use crate::time::Time;
 /// Most early dialogs of one INVITE that are told apart.
 const MAX_FORKS: usize = 16;
 
+/// Longest request that goes over UDP, bytes, where another way may be taken (RFC 3261 section 18.1.1).
+const MOST_OVER_UDP: usize = 1300;
+
+/// Request-URI with the transport it is sent by.
+fn request_uri(call: &Outgoing) -> String {
+    let uri = address_uri(&call.request_uri);
+    match call.request_uri.host.as_str() {
+        // A number alone has no transport.
+        "" => uri,
+        _ => uri + call.transport.parameter(),
+    }
+}
+
 impl Endpoint {
     /// Places a call. [`Event::Progress`] may follow, and then [`Event::Answered`] or [`Event::Failed`].
     pub fn invite(&mut self, now: Time, call: Outgoing) -> DialogId {
@@ -22,10 +36,14 @@ impl Endpoint {
         let path = Path {
             local: call.local,
             remote: call.remote,
+            transport: call.transport,
+            connection: None,
+            peer: call.peer,
         };
         let hop = Hop {
             path,
-            uri: address_uri(&call.request_uri),
+            dialog: path,
+            uri: request_uri(&call),
             branch: self.ids.branch(),
             from: format!("{};tag={local_tag}", address_name_addr(&call.from)),
             to: address_name_addr(&call.to),
@@ -38,6 +56,7 @@ impl Endpoint {
         let mut again = Again {
             headers: call.headers,
             sdp: call.sdp,
+            large: call.large,
             attempt: Attempt::default(),
         };
         let trunk = call.trunk;
@@ -76,18 +95,42 @@ impl Endpoint {
             .logins
             .credentials(trunk, &mut again.attempt, "INVITE", &hop.uri, || ids.cnonce());
         let path = hop.path;
-        let first = hop.request("INVITE", &hop.to);
-        let request = self.invite_request(first, path, &hop.credentials, &again.headers, &again.sdp);
+        let written = |hop: &Hop| {
+            let first = hop.request("INVITE", &hop.to);
+            self.invite_request(first, path, &hop.credentials, &again.headers, &again.sdp)
+        };
+        let mut request = written(&hop);
+        let mut fallback = None;
+        if let Some(by_tcp) = self.too_large(path, request.len(), again.large) {
+            fallback = Some((path, request));
+            hop.path = by_tcp;
+            request = written(&hop);
+        }
+        let path = hop.path;
         let key = Key::Client {
             branch: hop.branch.clone(),
             method: "INVITE".to_owned(),
         };
         let invite = self.transactions.next_id();
-        let client = ClientInvite::start(&mut self.shared.transaction(now, invite), hop, request);
-        let transaction = Transaction::ClientInvite(client);
+        let client = ClientInvite::start(&mut self.shared.transaction(now, invite), hop, request, fallback);
+        let transaction = Transaction::ClientInvite(Box::new(client));
         self.transactions
-            .insert(invite, transaction, Some(dialog), vec![key], Some(path.remote));
+            .insert(invite, transaction, Some(dialog), vec![key], Some(path));
         invite
+    }
+
+    /// The way of a request that is too large for its own: over TCP (RFC 3261 section 18.1.1), if we have that.
+    fn too_large(&self, path: Path, length: usize, large: Large) -> Option<Path> {
+        let switches = path.transport == Transport::Udp && length > MOST_OVER_UDP && large == Large::Tcp;
+        let listen = self.config.listen.iter().filter(|_| switches);
+        let local = listen
+            .filter_map(|listen| listen.at(Transport::Tcp, path.local.ip()))
+            .next()?;
+        Some(Path {
+            local,
+            transport: Transport::Tcp,
+            ..path
+        })
     }
 
     /// Takes an unanswered INVITE back: at once if a provisional response came, else when one comes.
@@ -128,7 +171,7 @@ impl Endpoint {
         let cancel = self.transactions.next_id();
         let client = Client::start(&mut self.shared.transaction(now, cancel), path, request);
         self.transactions
-            .insert(cancel, Transaction::Client(client), None, vec![key], Some(path.remote));
+            .insert(cancel, Transaction::Client(client), None, vec![key], Some(path));
     }
 
     /// 1xx.
@@ -203,7 +246,14 @@ impl Endpoint {
     }
 
     /// A 2xx: ACK it; then the call is up, or, if it was taken back or another fork answered first, BYE it.
-    pub(super) fn on_success(&mut self, now: Time, invite: TransactionId, id: Option<DialogId>, response: &Response) {
+    pub(super) fn on_success(
+        &mut self,
+        now: Time,
+        came: Path,
+        invite: TransactionId,
+        id: Option<DialogId>,
+        response: &Response,
+    ) {
         let tag = response.to.tag().unwrap_or("").to_owned();
         let Some(Transaction::ClientInvite(client)) = self.transactions.get(invite).map(|entry| &entry.transaction)
         else {
@@ -219,7 +269,7 @@ impl Endpoint {
         }
         let local_tag = response.from.tag().unwrap_or("").to_owned();
         let cseq = client.hop.cseq;
-        let identity = Identity::outgoing(&client.hop, local_tag).answered(response);
+        let identity = Identity::outgoing(&client.hop, local_tag).answered(response, came);
         self.acknowledge(now, invite, &tag, &identity, cseq);
 
         let known = id.and_then(|id| Some((id, self.dialogs.get(id)?)));
@@ -249,8 +299,8 @@ impl Endpoint {
     }
 
     fn acknowledge(&mut self, now: Time, invite: TransactionId, tag: &str, identity: &Identity, cseq: u32) {
-        let path = identity.next_hop();
-        let mut writer = identity.request("ACK", cseq, &self.ids.branch());
+        let path = identity.next_hop(&self.config.listen);
+        let mut writer = identity.request("ACK", cseq, &self.ids.branch(), path);
         if let Some(Transaction::ClientInvite(client)) = self.transactions.get(invite).map(|entry| &entry.transaction) {
             for (name, value) in &client.hop.credentials {
                 writer.header(name, value);
@@ -258,8 +308,7 @@ impl Endpoint {
         }
         writer.header("User-Agent", &self.config.user_agent);
         let ack = Transmit {
-            local: path.local,
-            remote: path.remote,
+            path,
             data: writer.finish(None),
         };
         if let Some(Transaction::ClientInvite(client)) = self.transactions.get_mut(invite).map(|e| &mut e.transaction) {

@@ -145,6 +145,7 @@ impl Endpoint {
             dialog,
             local: path.local,
             remote: path.remote,
+            transport: path.transport,
             request_uri: request.uri.address(String::new()),
             from: request.from.address(),
             to: request.to.address(),

@@ -1,6 +1,6 @@
 //! The text of SIP: bytes in, validated messages out, and back.
 //!
-//! A datagram passes through here in this order:
+//! A datagram, or what [`stream`] takes for a message on a connection, passes through here in this order:
 //!
 //! 1. [`frame`]: start line, header lines (folded lines joined), body by Content-Length;
 //! 2. [`names`]: each header line becomes an [`rsip::Header`], whatever way its name was written;
@@ -24,6 +24,7 @@ pub mod name_addr;
 pub mod names;
 pub mod params;
 pub mod status;
+pub mod stream;
 pub mod uri;
 pub mod via;
 pub mod write;

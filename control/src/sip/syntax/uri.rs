@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use super::SyntaxError;
 use crate::sip::api::Address;
+use crate::sip::path::Transport;
 
 /// The scheme of a URI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +31,8 @@ pub struct Uri {
     pub host: String,
     /// Port, if written.
     pub port: Option<u16>,
+    /// `transport`, where it is one we know.
+    pub transport: Option<Transport>,
     loose_router: bool,
 }
 
@@ -58,6 +61,7 @@ impl Uri {
             user: String::new(),
             host: String::new(),
             port: None,
+            transport: None,
             loose_router: false,
         };
         match scheme {
@@ -89,15 +93,17 @@ impl Uri {
         let rest = rest.split_once('?').map_or(rest, |(rest, _)| rest);
         let (host_port, params) = rest.split_at(rest.find(';').unwrap_or(rest.len()));
         let (host, port) = parse_host_port(host_port)?;
-        let loose_router = params
-            .split(';')
-            .any(|p| p.split('=').next().is_some_and(|n| n.eq_ignore_ascii_case("lr")));
+        let mut params = params.split(';').map(|p| p.split_once('=').unwrap_or((p, "")));
+        let loose_router = params.clone().any(|(name, _)| name.eq_ignore_ascii_case("lr"));
+        let transport = params.find(|(name, _)| name.eq_ignore_ascii_case("transport"));
+        let transport = transport.and_then(|(_, value)| Transport::of_name(value));
         let user = user.split_once(':').map_or(user, |(user, _)| user).to_owned();
         Ok(Self {
             scheme,
             user,
             host,
             port,
+            transport,
             loose_router,
             ..self
         })
@@ -113,10 +119,10 @@ impl Uri {
         self.loose_router
     }
 
-    /// The socket address it names, if its host is an address literal; port 5060 unless written.
-    pub fn literal(&self) -> Option<SocketAddr> {
+    /// The socket address it names, if its host is an address literal.
+    pub fn literal(&self, default_port: u16) -> Option<SocketAddr> {
         let ip: IpAddr = self.host.parse().ok()?;
-        Some(SocketAddr::new(ip, self.port.unwrap_or(5060)))
+        Some(SocketAddr::new(ip, self.port.unwrap_or(default_port)))
     }
 
     /// What the call layer sees of it.

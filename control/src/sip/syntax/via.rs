@@ -56,6 +56,12 @@ impl Via {
         (&self.host, self.port.unwrap_or(5060))
     }
 
+    /// Where a response to a request that came on a connection goes once that is gone (RFC 3261 section 18.2.2): to the
+    /// source address, where sent-by says that connections are accepted.
+    pub fn reconnect_address(&self, source: SocketAddr, default_port: u16) -> SocketAddr {
+        SocketAddr::new(source.ip(), self.port.unwrap_or(default_port))
+    }
+
     /// Notes where the request really came from (RFC 3261 section 18.2.1, RFC 3581 section 4).
     pub fn stamp(&mut self, source: SocketAddr) {
         let asked = self.params.get("rport").is_some();

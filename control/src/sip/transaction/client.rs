@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Context, Fate, Path, Timer};
+use super::{Context, Fate, Path, Timer, Timings};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum State {
@@ -30,19 +30,24 @@ pub struct Client {
     state: State,
     path: Path,
     request: Vec<u8>,
+    /// Whether it has not been sent a second time for the loss of its connection.
+    may_repeat: bool,
 }
 
 impl Client {
-    /// Sends the request; timers E and F run.
+    /// Sends the request; timers E, where it may be lost, and F run.
     pub fn start(cx: &mut Context<'_>, path: Path, request: Vec<u8>) -> Self {
         let interval = cx.timings.t1;
         cx.send(path, request.clone());
-        cx.arm(Timer::E, interval);
+        if !path.transport.is_reliable() {
+            cx.arm(Timer::E, interval);
+        }
         cx.arm(Timer::F, cx.timings.patience());
         Self {
             state: State::Trying { interval },
             path,
             request,
+            may_repeat: true,
         }
     }
 
@@ -56,7 +61,7 @@ impl Client {
             (State::Trying { .. } | State::Proceeding, _) => {
                 cx.disarm(Timer::E);
                 cx.disarm(Timer::F);
-                cx.arm(Timer::K, cx.timings.t4);
+                cx.arm(Timer::K, Timings::linger(self.path.transport, cx.timings.t4));
                 self.state = State::Completed;
                 self.request = Vec::new();
                 Heard::Final
@@ -89,6 +94,15 @@ impl Client {
         match self.state {
             State::Trying { .. } => Fate::Failed(503),
             State::Proceeding | State::Completed => Fate::Lives,
+        }
+    }
+
+    /// The connection it was sent on is gone: it is sent once more, on another.
+    pub fn on_lost(&mut self, cx: &mut Context<'_>) {
+        let unanswered = matches!(self.state, State::Trying { .. } | State::Proceeding);
+        if unanswered && std::mem::take(&mut self.may_repeat) {
+            self.path.connection = None;
+            cx.resend(self.path, self.request.clone());
         }
     }
 

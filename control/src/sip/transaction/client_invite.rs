@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Context, Fate, Hop, Path, Timer};
+use super::{Context, Fate, Hop, Path, Timer, Timings};
 use crate::sip::api::Transmit;
 
 /// Most forks whose ACK is kept for repetition.
@@ -36,18 +36,27 @@ pub struct ClientInvite {
     /// What ACK and CANCEL copy.
     pub hop: Hop,
     request: Vec<u8>,
+    /// The request as it goes over UDP, while it may have to.
+    fallback: Option<(Path, Vec<u8>)>,
+    /// Whether it has not been sent a second time for the loss of its connection.
+    may_repeat: bool,
     ack: Option<Vec<u8>>,
     success_acks: Vec<(String, Path, Vec<u8>)>,
 }
 
 impl ClientInvite {
-    /// Sends the INVITE; timers A and B run.
-    pub fn start(cx: &mut Context<'_>, hop: Hop, request: Vec<u8>) -> Self {
+    /// Sends the INVITE; timers A, where it may be lost, and B run. `fallback` is the same request as it goes over UDP,
+    /// which it does if it cannot be sent.
+    pub fn start(cx: &mut Context<'_>, hop: Hop, request: Vec<u8>, fallback: Option<(Path, Vec<u8>)>) -> Self {
         let interval = cx.timings.t1;
         cx.send(hop.path, request.clone());
-        cx.arm(Timer::A, interval);
+        if !hop.path.transport.is_reliable() {
+            cx.arm(Timer::A, interval);
+        }
         cx.arm(Timer::B, cx.timings.patience());
         Self {
+            fallback,
+            may_repeat: true,
             state: State::Calling { interval },
             hop,
             request,
@@ -77,7 +86,10 @@ impl ClientInvite {
                 cx.send(self.hop.path, ack.clone());
                 self.ack = Some(ack);
                 self.request = Vec::new();
-                cx.arm(Timer::D, cx.timings.patience());
+                cx.arm(
+                    Timer::D,
+                    Timings::linger(self.hop.path.transport, cx.timings.patience()),
+                );
                 self.state = State::Completed;
                 Heard::New
             }
@@ -109,11 +121,32 @@ impl ClientInvite {
         }
     }
 
-    /// The address was unreachable.
-    pub fn on_unreachable(&self) -> Fate {
+    /// The address was unreachable by this transport.
+    pub fn on_unreachable(&mut self, cx: &mut Context<'_>) -> Fate {
         match self.state {
-            State::Calling { .. } => Fate::Failed(503),
+            State::Calling { .. } => match self.fallback.take() {
+                Some((path, request)) => {
+                    self.hop.path = path;
+                    self.request = request;
+                    cx.send(path, self.request.clone());
+                    let interval = cx.timings.t1;
+                    cx.arm(Timer::A, interval);
+                    self.state = State::Calling { interval };
+                    Fate::Lives
+                }
+                None => Fate::Failed(503),
+            },
             State::Proceeding | State::Completed | State::Accepted => Fate::Lives,
+        }
+    }
+
+    /// The connection it was sent on is gone: it is sent once more, on another. Once something has answered it, the rest
+    /// comes to our listener.
+    pub fn on_lost(&mut self, cx: &mut Context<'_>) {
+        let unanswered = matches!(self.state, State::Calling { .. });
+        if unanswered && std::mem::take(&mut self.may_repeat) {
+            self.hop.path.connection = None;
+            cx.resend(self.hop.path, self.request.clone());
         }
     }
 
@@ -125,12 +158,8 @@ impl ClientInvite {
     /// Keeps the ACK to the 2xx of one fork, to be sent again when the 2xx is.
     pub fn keep_ack(&mut self, remote_tag: &str, transmit: &Transmit) {
         if self.success_acks.len() < MAX_FORKS {
-            let path = Path {
-                local: transmit.local,
-                remote: transmit.remote,
-            };
             self.success_acks
-                .push((remote_tag.to_owned(), path, transmit.data.clone()));
+                .push((remote_tag.to_owned(), transmit.path, transmit.data.clone()));
         }
     }
 

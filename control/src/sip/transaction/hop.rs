@@ -11,6 +11,8 @@ use crate::sip::syntax::Writer;
 pub struct Hop {
     /// Where the INVITE went.
     pub path: Path,
+    /// Where it would have gone, had it not been too large for UDP: the dialog's own way.
+    pub dialog: Path,
     /// Request-URI.
     pub uri: String,
     /// Branch.
@@ -46,5 +48,5 @@ impl Hop {
 
 /// Our Via; it asks for the response to come where the request came from (RFC 3581).
 pub fn via(path: Path, branch: &str) -> String {
-    format!("SIP/2.0/UDP {};branch={branch};rport", path.local)
+    format!("SIP/2.0/{} {};branch={branch};rport", path.transport.via(), path.local)
 }

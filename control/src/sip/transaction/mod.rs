@@ -13,13 +13,14 @@ pub mod server_invite;
 pub mod table;
 pub mod timer;
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::api::{Counters, EndpointConfig, Transmit};
 use super::outbox::Outbox;
+pub use super::path::Path;
+use super::path::Transport;
 use crate::time::Time;
 pub use client::Client;
 pub use client_invite::ClientInvite;
@@ -32,15 +33,6 @@ pub use timer::{Owner, Timer, Timers};
 /// Names one transaction while the process lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct TransactionId(pub u64);
-
-/// Between which addresses a message travels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Path {
-    /// Ours.
-    pub local: SocketAddr,
-    /// Theirs.
-    pub remote: SocketAddr,
-}
 
 /// The base timers (RFC 3261 section 17.1.1.1).
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -60,6 +52,16 @@ impl Timings {
             t1: config.t1,
             t2: config.t2,
             t4: config.t4,
+        }
+    }
+
+    /// How long repetitions of the other side are waited for, which a reliable transport does not make: timers D, I, J and
+    /// K (RFC 3261 table 4).
+    pub fn linger(transport: Transport, unreliable: Duration) -> Duration {
+        if transport.is_reliable() {
+            Duration::ZERO
+        } else {
+            unreliable
         }
     }
 
@@ -94,11 +96,7 @@ pub struct Context<'a> {
 impl Context<'_> {
     /// Sends a message for the first time.
     pub fn send(&mut self, path: Path, data: Vec<u8>) {
-        self.outbox.send(Transmit {
-            local: path.local,
-            remote: path.remote,
-            data,
-        });
+        self.outbox.send(Transmit { path, data });
     }
 
     /// Sends a message again.

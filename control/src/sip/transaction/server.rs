@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Context, Fate, Path, Timer};
+use super::{Context, Fate, Path, Timer, Timings};
 
 /// One request of theirs, answered.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -17,7 +17,7 @@ impl Server {
     /// Sends the final response; timer J runs.
     pub fn start(cx: &mut Context<'_>, path: Path, response: Vec<u8>) -> Self {
         cx.send(path, response.clone());
-        cx.arm(Timer::J, cx.timings.patience());
+        cx.arm(Timer::J, Timings::linger(path.transport, cx.timings.patience()));
         Self { path, response }
     }
 

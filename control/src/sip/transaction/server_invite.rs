@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Context, Fate, Path, Timer};
+use super::{Context, Fate, Path, Timer, Timings};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum State {
@@ -61,7 +61,9 @@ impl ServerInvite {
             (State::Proceeding, _) => {
                 cx.send(self.path, response.clone());
                 self.last = response;
-                cx.arm(Timer::G, cx.timings.t1);
+                if !self.path.transport.is_reliable() {
+                    cx.arm(Timer::G, cx.timings.t1);
+                }
                 cx.arm(Timer::H, cx.timings.patience());
                 self.state = State::Completed {
                     interval: cx.timings.t1,
@@ -89,7 +91,7 @@ impl ServerInvite {
             State::Completed { .. } => {
                 cx.disarm(Timer::G);
                 cx.disarm(Timer::H);
-                cx.arm(Timer::I, cx.timings.t4);
+                cx.arm(Timer::I, Timings::linger(self.path.transport, cx.timings.t4));
                 self.last = Vec::new();
                 self.state = State::Confirmed;
                 Acked::Taken

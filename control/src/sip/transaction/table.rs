@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Client, ClientInvite, Server, ServerInvite, TransactionId};
 use crate::sip::api::DialogId;
+use crate::sip::path::{ConnectionId, Path, Transport};
 use crate::sip::syntax::via::MAGIC_COOKIE;
 use crate::sip::syntax::{Method, Request, Response};
 
@@ -95,7 +96,7 @@ impl Key {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Transaction {
     /// Our INVITE.
-    ClientInvite(ClientInvite),
+    ClientInvite(Box<ClientInvite>),
     /// Our BYE or CANCEL.
     Client(Client),
     /// Their INVITE.
@@ -112,7 +113,7 @@ pub struct Entry {
     /// The dialog it works for, if that is to hear of it.
     pub dialog: Option<DialogId>,
     keys: Vec<Key>,
-    remote: Option<SocketAddr>,
+    waits: Option<Path>,
 }
 
 /// All transactions.
@@ -120,7 +121,8 @@ pub struct Entry {
 pub struct Transactions {
     entries: HashMap<TransactionId, Entry>,
     index: HashMap<Key, TransactionId>,
-    waiting: BTreeSet<(SocketAddr, TransactionId)>,
+    waiting: BTreeSet<(Transport, SocketAddr, TransactionId)>,
+    on_connection: BTreeSet<(ConnectionId, TransactionId)>,
     made: u64,
 }
 
@@ -131,20 +133,20 @@ impl Transactions {
         TransactionId(self.made)
     }
 
-    /// Files a transaction. `remote` is where a client transaction's request went: it is to hear if that is unreachable.
+    /// Files a transaction. `waits` is the way a client transaction's request took: it is to hear if that leads nowhere.
     pub fn insert(
         &mut self,
         id: TransactionId,
         transaction: Transaction,
         dialog: Option<DialogId>,
         keys: Vec<Key>,
-        remote: Option<SocketAddr>,
+        waits: Option<Path>,
     ) {
         for key in &keys {
             self.index.insert(key.clone(), id);
         }
-        if let Some(remote) = remote {
-            self.waiting.insert((remote, id));
+        if let Some(path) = waits {
+            self.wait(id, path);
         }
         self.entries.insert(
             id,
@@ -152,7 +154,7 @@ impl Transactions {
                 transaction,
                 dialog,
                 keys,
-                remote,
+                waits,
             },
         );
     }
@@ -172,10 +174,39 @@ impl Transactions {
         self.entries.get_mut(&id)
     }
 
-    /// Client transactions whose request went to this address.
-    pub fn sent_to(&self, remote: SocketAddr) -> Vec<TransactionId> {
-        let all = (remote, TransactionId(0))..=(remote, TransactionId(u64::MAX));
-        self.waiting.range(all).map(|(_, id)| *id).collect()
+    fn wait(&mut self, id: TransactionId, path: Path) {
+        self.waiting.insert((path.transport, path.remote, id));
+        if let Some(connection) = path.connection {
+            self.on_connection.insert((connection, id));
+        }
+    }
+
+    fn wait_no_more(&mut self, id: TransactionId, path: Path) {
+        self.waiting.remove(&(path.transport, path.remote, id));
+        if let Some(connection) = path.connection {
+            self.on_connection.remove(&(connection, id));
+        }
+    }
+
+    /// A client transaction's request has gone another way.
+    pub fn moved(&mut self, id: TransactionId, path: Path) {
+        let before = self.entries.get_mut(&id).and_then(|entry| entry.waits.replace(path));
+        if let Some(before) = before {
+            self.wait_no_more(id, before);
+            self.wait(id, path);
+        }
+    }
+
+    /// Client transactions whose request went to this address by this transport.
+    pub fn sent_to(&self, transport: Transport, remote: SocketAddr) -> Vec<TransactionId> {
+        let all = (transport, remote, TransactionId(0))..=(transport, remote, TransactionId(u64::MAX));
+        self.waiting.range(all).map(|(_, _, id)| *id).collect()
+    }
+
+    /// Client transactions whose request was to take this connection.
+    pub fn sent_on(&self, connection: ConnectionId) -> Vec<TransactionId> {
+        let all = (connection, TransactionId(0))..=(connection, TransactionId(u64::MAX));
+        self.on_connection.range(all).map(|(_, id)| *id).collect()
     }
 
     /// Forgets a transaction.
@@ -187,8 +218,8 @@ impl Transactions {
                 self.index.remove(key);
             }
         }
-        if let Some(remote) = entry.remote {
-            self.waiting.remove(&(remote, id));
+        if let Some(path) = entry.waits {
+            self.wait_no_more(id, path);
         }
         Some(entry)
     }

@@ -3,23 +3,21 @@
 //! One socket a listening address. Every datagram is handed on with our concrete address, never a wildcard: on a wildcard
 //! socket that is the address the route back to the sender starts from.
 
-use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket as StdUdpSocket};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::ReadBuf;
 use tokio::net::UdpSocket;
 
+use super::mark;
+use super::routes::Routes;
 use crate::sip::api::Transmit;
 
 /// Receive buffer asked of the kernel, bytes: some 4,000 INVITEs.
 const RECEIVE_BUFFER: usize = 4 << 20;
-/// Most remote addresses whose route is remembered.
-const MAX_ROUTES: usize = 4096;
 
 /// The sockets.
 #[derive(Debug)]
@@ -27,8 +25,7 @@ pub struct UdpTransport {
     listeners: Vec<Listener>,
     /// The listener asked first for a datagram: each in turn, so that a busy one does not starve the others.
     turn: AtomicUsize,
-    /// Which of our addresses the route to a remote address starts from.
-    routes: Mutex<HashMap<IpAddr, IpAddr>>,
+    routes: Routes,
 }
 
 #[derive(Debug)]
@@ -49,22 +46,20 @@ pub struct Received {
 }
 
 impl UdpTransport {
-    /// Opens a socket on each address. Must be called within a tokio runtime.
+    /// Opens a socket on each address; without any, nothing ever comes. What is sent is marked with `tos`. Must be called
+    /// within a tokio runtime.
     ///
     /// # Errors
-    /// No address at all, or the operating system refuses one.
-    pub fn bind(addresses: &[SocketAddr]) -> io::Result<Self> {
-        if addresses.is_empty() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on"));
-        }
+    /// The operating system refuses one.
+    pub fn bind(addresses: &[SocketAddr], tos: u8) -> io::Result<Self> {
         let listeners = addresses
             .iter()
-            .map(|address| Listener::bind(*address))
+            .map(|address| Listener::bind(*address, tos))
             .collect::<io::Result<_>>()?;
         Ok(Self {
             listeners,
             turn: AtomicUsize::new(0),
-            routes: Mutex::default(),
+            routes: Routes::default(),
         })
     }
 
@@ -86,7 +81,7 @@ impl UdpTransport {
                 format!("no listener can send to {remote}"),
             )
         })?;
-        let source = self.route(remote)?;
+        let source = self.routes.source(remote)?;
         let exact = self.listeners.iter().find(|listener| listener.address.ip() == source);
         let wildcard = self
             .listeners
@@ -141,8 +136,11 @@ impl UdpTransport {
     /// # Errors
     /// [`io::ErrorKind::WouldBlock`] if the send buffer is full; otherwise see [`is_unreachable`].
     pub fn try_send(&self, transmit: &Transmit) -> io::Result<()> {
-        let listener = self.listener(transmit.local)?;
-        listener.socket.try_send_to(&transmit.data, transmit.remote).map(|_| ())
+        let listener = self.listener(transmit.path.local)?;
+        listener
+            .socket
+            .try_send_to(&transmit.data, transmit.path.remote)
+            .map(|_| ())
     }
 
     /// Sends a message, waiting for room in the send buffer.
@@ -150,10 +148,10 @@ impl UdpTransport {
     /// # Errors
     /// See [`is_unreachable`].
     pub async fn send(&self, transmit: &Transmit) -> io::Result<()> {
-        let listener = self.listener(transmit.local)?;
+        let listener = self.listener(transmit.path.local)?;
         listener
             .socket
-            .send_to(&transmit.data, transmit.remote)
+            .send_to(&transmit.data, transmit.path.remote)
             .await
             .map(|_| ())
     }
@@ -196,48 +194,21 @@ impl UdpTransport {
         if !listener.address.ip().is_unspecified() {
             return listener.address;
         }
-        match self.route(remote) {
+        match self.routes.source(remote) {
             Ok(source) => SocketAddr::new(source, listener.address.port()),
             // Without a route back nothing we answer arrives, whatever address it names.
             Err(_) => listener.address,
         }
     }
-
-    /// Asks the kernel, by connecting a socket, which address the route to `remote` starts from.
-    fn route(&self, remote: SocketAddr) -> io::Result<IpAddr> {
-        let known = self
-            .routes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&remote.ip())
-            .copied();
-        if let Some(source) = known {
-            return Ok(source);
-        }
-        let any: SocketAddr = if remote.is_ipv4() {
-            ([0, 0, 0, 0], 0).into()
-        } else {
-            ([0; 8], 0).into()
-        };
-        let probe = StdUdpSocket::bind(any)?;
-        probe.connect(remote)?;
-        let source = probe.local_addr()?.ip();
-        let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
-        // Addresses may be forged: forgetting all costs a lookup each, remembering all would cost memory without end.
-        if routes.len() >= MAX_ROUTES {
-            routes.clear();
-        }
-        routes.insert(remote.ip(), source);
-        Ok(source)
-    }
 }
 
 impl Listener {
-    fn bind(address: SocketAddr) -> io::Result<Self> {
+    fn bind(address: SocketAddr, tos: u8) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
         if address.is_ipv6() {
             socket.set_only_v6(true)?;
         }
+        mark(&socket, address, tos)?;
         socket.set_nonblocking(true)?;
         if let Err(error) = socket.set_recv_buffer_size(RECEIVE_BUFFER) {
             tracing::debug!(%address, %error, "receive buffer stays as it is");
@@ -263,19 +234,19 @@ pub fn is_unreachable(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sip::path::Path;
 
     #[tokio::test]
     async fn datagrams_come_with_concrete_addresses() {
-        let any = UdpTransport::bind(&["0.0.0.0:0".parse().unwrap()]).unwrap();
+        let any = UdpTransport::bind(&["0.0.0.0:0".parse().unwrap()], 0).unwrap();
         let port = any.local_addrs()[0].port();
-        let one = UdpTransport::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
+        let one = UdpTransport::bind(&["127.0.0.1:0".parse().unwrap()], 0).unwrap();
         let to: SocketAddr = SocketAddr::new([127, 0, 0, 1].into(), port);
         let from = one.local_addrs()[0];
         assert_eq!(one.local_for(to).unwrap(), from);
         for byte in [1, 2] {
             one.send(&Transmit {
-                local: from,
-                remote: to,
+                path: Path::udp(from, to),
                 data: vec![byte],
             })
             .await
@@ -296,9 +267,9 @@ mod tests {
 
     #[tokio::test]
     async fn an_address_in_use_is_named() {
-        let first = UdpTransport::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
+        let first = UdpTransport::bind(&["127.0.0.1:0".parse().unwrap()], 0).unwrap();
         let taken = first.local_addrs()[0];
-        let error = UdpTransport::bind(&[taken]).unwrap_err();
+        let error = UdpTransport::bind(&[taken], 0).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
         assert!(error.to_string().contains(&taken.to_string()), "{error}");
     }
