@@ -23,7 +23,7 @@ pub enum Outcome {
     Holds,
     /// Measured or tried, and not so.
     Fails,
-    /// voxlane does not have this yet; neither good nor bad.
+    /// The checklist does not try this yet, or voxlane does not have it; neither good nor bad.
     NotTried,
 }
 
