@@ -14,7 +14,9 @@ use std::time::Duration;
 use anyhow::Result;
 use voxlane_benches::report::{Goal, Report, Row};
 
-use crate::calls::{Cost, PTIME};
+#[cfg(feature = "kernel")]
+use crate::calls::Cost;
+use crate::calls::PTIME;
 
 /// Calls on which the delay is measured.
 const WATCHED: u16 = 10;

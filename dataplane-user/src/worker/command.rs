@@ -163,6 +163,10 @@ pub(crate) struct Express {
 }
 
 /// In the order they were sent.
+#[cfg_attr(
+    not(feature = "ebpf"),
+    allow(dead_code, reason = "the kernel lane alone gives some of them")
+)]
 pub(super) enum Command {
     /// Frames come and go by these from now on, too.
     UseExpress(usize, Box<Express>),

@@ -17,4 +17,6 @@ mod area;
 mod queue;
 mod ring;
 
-pub(crate) use queue::{GROUP, Receiver, Sender, open};
+#[cfg(feature = "ebpf")]
+pub(crate) use queue::open;
+pub(crate) use queue::{GROUP, Receiver, Sender};
