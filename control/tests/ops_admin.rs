@@ -1,7 +1,7 @@
 //! The admin server as its clients see it.
 
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -412,6 +412,10 @@ async fn a_second_gateway_is_refused_and_leaves_the_first_alone() {
 async fn the_socket_of_a_dead_process_is_replaced() {
     let directory = tempfile::tempdir().unwrap();
     drop(UnixListener::bind(socket::path(directory.path())).unwrap());
+    // A child that another test has just forked has it until it is another program.
+    while UnixStream::connect(socket::path(directory.path())).is_ok() {
+        std::thread::yield_now();
+    }
     let _server = start(directory.path()).await;
     assert!(client::get_bytes(directory.path(), "/v1/status").await.is_ok());
 }
