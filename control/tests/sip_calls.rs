@@ -315,7 +315,12 @@ fn scenario(seed: u64) {
                 3..=5 => end.answer(pair.now, dialog, b"v=0\r\n".to_vec()),
                 6 => end.reject(pair.now, dialog, 486, &[]),
                 7 => end.hang_up(pair.now, dialog, None),
-                _ => {}
+                8 => {
+                    end.offer(pair.now, dialog, b"v=0\r\n".to_vec());
+                }
+                _ => {
+                    end.request(pair.now, dialog, sip_support::update());
+                }
             }
         }
     }

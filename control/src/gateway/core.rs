@@ -332,6 +332,12 @@ impl Core {
     fn sip_event(&mut self, now: Time, event: sip::Event) {
         let dialog = match event {
             sip::Event::Incoming(incoming) => return self.incoming(now, *incoming),
+            // The core asks for nothing that these answer.
+            sip::Event::OfferAnswered { dialog, .. }
+            | sip::Event::OfferRefused { dialog, .. }
+            | sip::Event::Responded { dialog, .. } => {
+                return debug!(?dialog, ?event, "answer to nothing that was asked");
+            }
             sip::Event::Progress { dialog, .. }
             | sip::Event::Answered { dialog, .. }
             | sip::Event::Failed { dialog, .. }
@@ -345,7 +351,10 @@ impl Core {
             return debug!(?dialog, "event of a dialog that belongs to no call");
         };
         let event = match event {
-            sip::Event::Incoming(_) => return,
+            sip::Event::Incoming(_)
+            | sip::Event::OfferAnswered { .. }
+            | sip::Event::OfferRefused { .. }
+            | sip::Event::Responded { .. } => return,
             sip::Event::Progress { status, sdp, .. } => Event::Progress { status, sdp },
             sip::Event::Answered { sdp, .. } => Event::Answered { sdp },
             sip::Event::Confirmed { sdp, .. } => Event::Confirmed { side, sdp },

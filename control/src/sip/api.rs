@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::path::{ConnectionId, Listen, Path, PeerId, Transport};
+use super::within::{Outcome, RequestId, WithinMethod};
 use crate::time::Time;
 
 /// Names one dialog (or the attempt at one) from INVITE to its end. Never reused while the process lives.
@@ -200,7 +201,7 @@ pub enum Event {
         /// Early media, if any.
         sdp: Option<Vec<u8>>,
     },
-    /// 2xx to our INVITE or re-INVITE; the ACK has been sent and is repeated for a repeated 2xx.
+    /// 2xx to our INVITE; the ACK has been sent and is repeated for a repeated 2xx.
     Answered {
         /// Which dialog.
         dialog: DialogId,
@@ -228,6 +229,31 @@ pub enum Event {
         /// Which dialog.
         dialog: DialogId,
     },
+    /// 2xx to our re-INVITE; the ACK has been sent and is repeated for a repeated 2xx.
+    OfferAnswered {
+        /// Which dialog.
+        dialog: DialogId,
+        /// SDP answer.
+        sdp: Option<Vec<u8>>,
+    },
+    /// Our re-INVITE was refused; the session goes on as it was (RFC 3261 section 14.1).
+    OfferRefused {
+        /// Which dialog.
+        dialog: DialogId,
+        /// What was answered.
+        outcome: Box<Outcome>,
+    },
+    /// A request of ours within the dialog, sent by [`super::Endpoint::request`], was answered, or never will be.
+    Responded {
+        /// Which dialog.
+        dialog: DialogId,
+        /// Which request.
+        request: RequestId,
+        /// What it asked.
+        method: WithinMethod,
+        /// What was answered.
+        outcome: Box<Outcome>,
+    },
     /// A re-INVITE; to be answered with `answer` or `reject`.
     Reinvite {
         /// Which dialog.
@@ -242,8 +268,8 @@ pub enum Event {
         /// Reason header (RFC 3326), if any.
         reason: Option<String>,
     },
-    /// The dialog ended without a BYE from the other side: our BYE was answered or timed out, or the ACK to our 2xx never
-    /// came (then a BYE has been sent).
+    /// The dialog ended without a BYE from the other side: our BYE was answered or timed out, or the core has sent one by
+    /// itself.
     Terminated {
         /// Which dialog.
         dialog: DialogId,
@@ -261,6 +287,12 @@ pub enum Termination {
     ByeTimeout,
     /// The ACK to our 2xx never came (RFC 3261 section 13.3.1.4).
     NoAck,
+    /// The other side does not know the dialog (481), or did not answer a request of ours (408, 503): RFC 3261 section
+    /// 12.2.1.2.
+    Lost {
+        /// The status.
+        status: u16,
+    },
 }
 
 /// What the SIP core has seen, since start; exported as metrics. Every message ends in exactly one of these or in an event.

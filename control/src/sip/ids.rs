@@ -1,5 +1,7 @@
 //! Names the core makes up: tags, branches, Call-IDs. Hard to guess for whoever does not see our messages.
 
+use std::time::Duration;
+
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -48,6 +50,16 @@ impl Ids {
     /// Seconds for a Retry-After, 0-10 (RFC 3261 section 14.2).
     pub fn retry_after(&mut self) -> u8 {
         self.0.random_range(0..=10)
+    }
+
+    /// How long a re-INVITE waits that met one of the other side's (RFC 3261 section 14.1): whoever made the Call-ID waits
+    /// longer.
+    pub fn glare(&mut self, made_call_id: bool) -> Duration {
+        let units = match made_call_id {
+            true => self.0.random_range(210..=400),
+            false => self.0.random_range(0..=200),
+        };
+        Duration::from_millis(units * 10)
     }
 
     /// First CSeq of a dialog we start: less than 2^31, with room to count (RFC 3261 section 8.1.1.5).

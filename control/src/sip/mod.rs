@@ -23,8 +23,10 @@ pub mod path;
 pub mod syntax;
 pub mod transaction;
 pub mod transport;
+pub mod within;
 
 pub use api::*;
 pub use endpoint::{AuthFailures, Endpoint};
 pub use path::{ConnectionId, Listen, Path, PeerId, Transport};
 pub use syntax::{SyntaxError, parse_uri};
+pub use within::{Content, Outcome, RequestId, Within, WithinMethod};

@@ -287,7 +287,7 @@ impl Phone {
                 line.outcome.bye = match cause {
                     Termination::ByeAnswered => Bye::Answered,
                     Termination::ByeTimeout => Bye::Timeout,
-                    Termination::NoAck => Bye::None,
+                    Termination::NoAck | Termination::Lost { .. } => Bye::None,
                 };
                 line.outcome.ended_by.get_or_insert(EndedBy::Us);
                 line.ended = Some(now);

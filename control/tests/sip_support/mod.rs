@@ -13,7 +13,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use voxlane::sip::{
     Address, DialogId, Endpoint, EndpointConfig, Event, Input, Large, Listen, MAX_FORWARDS, Outgoing, Output, Transmit,
-    Transport,
+    Transport, Within, WithinMethod,
 };
 use voxlane::time::Time;
 
@@ -64,6 +64,15 @@ pub fn outgoing(from: usize) -> Outgoing {
         trunk: None,
         headers: vec![],
         sdp: b"v=0\r\n".to_vec(),
+    }
+}
+
+/// An UPDATE that changes nothing.
+pub fn update() -> Within {
+    Within {
+        method: WithinMethod::Update,
+        headers: vec![],
+        content: None,
     }
 }
 
@@ -158,7 +167,13 @@ impl Pair {
             Event::Bye { dialog, .. } | Event::Terminated { dialog, .. } | Event::Failed { dialog, .. } => {
                 self.up[side].remove(dialog);
             }
-            Event::Incoming(_) | Event::Progress { .. } | Event::Cancelled { .. } | Event::Reinvite { .. } => {}
+            Event::Incoming(_)
+            | Event::Progress { .. }
+            | Event::Cancelled { .. }
+            | Event::OfferAnswered { .. }
+            | Event::OfferRefused { .. }
+            | Event::Responded { .. }
+            | Event::Reinvite { .. } => {}
         }
         self.events[side].push(event);
     }

@@ -145,3 +145,44 @@ pub fn request(method: &str, branch: &str, cseq: u32, to_tag: &str, extra: &str)
          Call-ID: call@192.0.2.2\nCSeq: {cseq} {cseq_method}\n{contact}{extra}\n"
     )
 }
+
+impl Wire {
+    /// Answers a request of the endpoint's as the other side of its dialog; `extra` as in [`request`].
+    pub fn respond(&mut self, request: &str, status: &str, extra: &str) {
+        let value = |name| header(request, name).expect(name);
+        let to = value("To");
+        let tag = if to.contains(";tag=") { "" } else { ";tag=them" };
+        self.feed(&format!(
+            "SIP/2.0 {status}\nVia: {}\nFrom: {}\nTo: {to}{tag}\nCall-ID: {}\nCSeq: {}\n{extra}\n",
+            value("Via"),
+            value("From"),
+            value("Call-ID"),
+            value("CSeq"),
+        ));
+    }
+
+    /// A call of theirs that is up, with the INVITE given `extra`; gives its dialog and our tag.
+    pub fn called(&mut self, extra: &str) -> (DialogId, String) {
+        self.feed(&request("INVITE", "i1", 1, "", extra));
+        let dialog = self.incoming();
+        self.endpoint.answer(self.now, dialog, b"v=0\r\n".to_vec());
+        let tag = to_tag(self.take().last().expect("an answer"));
+        self.feed(&request("ACK", "a1", 1, &tag, ""));
+        assert!(matches!(self.events.last(), Some(Event::Confirmed { .. })));
+        self.events.clear();
+        (dialog, tag)
+    }
+
+    /// A call of ours that is up, with the 200 given `extra`; gives its dialog and our tag.
+    pub fn calling(&mut self, extra: &str) -> (DialogId, String) {
+        let dialog = self.endpoint.invite(self.now, super::outgoing(0));
+        let invite = self.only();
+        let contact = format!("Contact: <sip:them@192.0.2.2>\n{extra}");
+        self.respond(&invite, "200 OK", &contact);
+        let ack = self.only();
+        assert!(ack.starts_with("ACK "), "{ack}");
+        self.events.clear();
+        let from = header(&invite, "From").expect("From");
+        (dialog, from.split_once(";tag=").expect("a tag").1.to_owned())
+    }
+}

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::sip::api::MAX_FORWARDS;
 use crate::sip::path::{Listen, Path, PeerId, Transport};
 use crate::sip::syntax::{NameAddr, Request, Response, Uri, Writer};
-use crate::sip::transaction::hop::{Hop, via};
+use crate::sip::transaction::hop::Hop;
 
 /// Who talks with whom, and by which way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +18,8 @@ pub struct Identity {
     pub local_tag: String,
     /// Their tag; `None` until it is known, and with a peer of RFC 2543 that has none.
     pub remote_tag: Option<String>,
+    /// Whether we placed the call, and made its Call-ID.
+    pub is_ours: bool,
     /// CSeq number of our last request.
     pub local_cseq: u32,
     /// CSeq number of their last request; `None` before the first.
@@ -44,6 +46,7 @@ impl Identity {
         Self {
             call_id: request.call_id.clone(),
             remote_tag: request.from.tag().map(str::to_owned),
+            is_ours: false,
             local_cseq: 0,
             remote_cseq: Some(request.cseq),
             local: format!("{};tag={local_tag}", request.to.as_str()),
@@ -71,6 +74,7 @@ impl Identity {
             call_id: hop.call_id.clone(),
             local_tag,
             remote_tag: None,
+            is_ours: true,
             local_cseq: hop.cseq,
             remote_cseq: None,
             local: hop.from.clone(),
@@ -176,26 +180,30 @@ impl Identity {
         (!first.uri.is_loose_router()).then_some(first)
     }
 
-    /// The first headers of a request in the dialog that takes this way (RFC 3261 section 12.2.1.1).
-    pub fn request(&self, method: &str, cseq: u32, branch: &str, path: Path) -> Writer {
+    /// What makes a request in the dialog that takes this way (RFC 3261 section 12.2.1.1).
+    pub fn hop(&self, cseq: u32, branch: String, path: Path) -> Hop {
         // A strict router wants itself as Request-URI and the target as last route.
         let strict = self.strict_router();
-        let mut writer = Writer::request(method, &self.request_uri());
-        writer
-            .header("Via", via(path, branch))
-            .header("Max-Forwards", MAX_FORWARDS);
         let skipped = usize::from(strict.is_some());
-        for route in self.routes.iter().skip(skipped) {
-            writer.header("Route", route);
+        let target = strict.is_some().then(|| format!("<{}>", self.target));
+        Hop {
+            path,
+            dialog: path,
+            uri: self.request_uri(),
+            branch,
+            from: self.local.clone(),
+            to: self.remote.clone(),
+            routes: self.routes.iter().skip(skipped).cloned().chain(target).collect(),
+            within_dialog: true,
+            call_id: self.call_id.clone(),
+            cseq,
+            max_forwards: MAX_FORWARDS,
+            credentials: Vec::new(),
         }
-        if strict.is_some() {
-            writer.header("Route", format_args!("<{}>", self.target));
-        }
-        writer
-            .header("From", &self.local)
-            .header("To", &self.remote)
-            .header("Call-ID", &self.call_id)
-            .header("CSeq", format_args!("{cseq} {method}"));
-        writer
+    }
+
+    /// The first headers of such a request.
+    pub fn request(&self, method: &str, cseq: u32, branch: &str, path: Path) -> Writer {
+        self.hop(cseq, branch.to_owned(), path).request(method, &self.remote)
     }
 }

@@ -11,5 +11,8 @@ pub mod table;
 
 pub use identity::Identity;
 pub use reply::Reply;
-pub use state::{AfterAck, Again, Calling, Cancel, Dialog, Ending, Pending, Report, Ringing, State, Unacked, Up};
+pub use state::{
+    AfterAck, Again, Asker, Calling, Cancel, Dialog, Ending, Offering, Outstanding, Pending, Report, Ringing, State,
+    Unacked, Up,
+};
 pub use table::Dialogs;

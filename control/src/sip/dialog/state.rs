@@ -8,6 +8,7 @@ use super::{Identity, Reply};
 use crate::sip::api::Large;
 use crate::sip::digest::Attempt;
 use crate::sip::transaction::{Path, TransactionId};
+use crate::sip::within::{RequestId, Within};
 
 /// One dialog, or the attempt at one.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -16,6 +17,8 @@ pub struct Dialog {
     pub identity: Identity,
     /// Name of the trunk whose login answers challenges, if any.
     pub trunk: Option<String>,
+    /// Requests of ours that have no final response, but INVITE, ACK and CANCEL.
+    pub requests: Vec<Outstanding>,
     /// How far it has come.
     pub state: State,
 }
@@ -26,9 +29,34 @@ impl Dialog {
         Self {
             identity,
             trunk,
+            requests: Vec::new(),
             state: State::Up(Up::default()),
         }
     }
+}
+
+/// A request of ours that has no final response.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Outstanding {
+    /// Its name.
+    pub id: RequestId,
+    /// The transaction it is in now.
+    pub transaction: TransactionId,
+    /// What it asks.
+    pub request: Within,
+    /// Credentials shown so far.
+    pub attempt: Attempt,
+    /// Who waits for its end.
+    pub asker: Asker,
+}
+
+/// Who asked for a request or an offer of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Asker {
+    /// The call layer, which is told what came of it.
+    CallLayer,
+    /// The SIP core.
+    Core,
 }
 
 /// How far a dialog has come.
@@ -75,10 +103,6 @@ pub struct Again {
 pub struct Ending {
     /// Who waits for its end.
     pub report: Report,
-    /// Reason header.
-    pub reason: Option<String>,
-    /// Credentials shown so far.
-    pub attempt: Attempt,
 }
 
 /// Whether our INVITE is being taken back.
@@ -132,6 +156,30 @@ pub struct Up {
     pub acked: Option<u32>,
     /// A re-INVITE that waits for the call layer.
     pub pending: Option<Pending>,
+    /// Our re-INVITE that has no final response, or waits to be sent.
+    pub offering: Option<Box<Offering>>,
+}
+
+impl Up {
+    /// Whether a re-INVITE of ours is on its way.
+    pub fn is_offering(&self) -> bool {
+        self.offering.as_ref().is_some_and(|offering| offering.sent.is_some())
+    }
+}
+
+/// Our re-INVITE.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Offering {
+    /// Its transaction; `None` while it waits to be sent.
+    pub sent: Option<TransactionId>,
+    /// What it is made of.
+    pub again: Again,
+    /// How often it was sent, credentials apart.
+    pub tries: u8,
+    /// Who waits for its end.
+    pub asker: Asker,
+    /// What is offered next, once this one is over.
+    pub next: Option<Vec<u8>>,
 }
 
 /// A 2xx whose ACK has not come.

@@ -5,9 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::super::api::{DialogId, Termination, Transmit};
+use super::super::api::{DialogId, Transmit};
 use super::super::dialog::{Calling, Cancel, Dialog, Reply, State};
-use super::super::digest::{Admission, Challenge, Client, Entrance, Logins, NonceKey, Refused, Verdict};
+use super::super::digest::{Admission, Attempt, Challenge, Client, Entrance, Logins, NonceKey, Refused, Verdict};
 use super::super::path::Transport;
 use super::super::syntax::{Request, Response};
 use super::super::transaction::{Hop, Path, Transaction, TransactionId};
@@ -137,6 +137,23 @@ impl Endpoint {
         }
     }
 
+    /// Whether the challenges to a request within a dialog can be answered.
+    pub(super) fn may_prove(&mut self, id: DialogId, attempt: &mut Attempt, response: &Response) -> bool {
+        let trunk = self.dialogs.get(id).and_then(|dialog| dialog.trunk.as_deref());
+        match self.logins.challenged(trunk, attempt, &response.fields.challenges) {
+            Ok(()) => true,
+            Err(refused) => {
+                self.logins.note(trunk, &refused);
+                tracing::warn!(
+                    trunk,
+                    status = response.status,
+                    "request within a dialog not accepted: {refused}"
+                );
+                false
+            }
+        }
+    }
+
     /// The call ends, and says why.
     fn on_refused(&mut self, id: DialogId, trunk: Option<&str>, response: &Response, refused: &Refused) {
         self.logins.note(trunk, refused);
@@ -145,30 +162,5 @@ impl Endpoint {
         let realms: Vec<String> = realms.collect();
         tracing::warn!(trunk, status = response.status, ?realms, "{refused}");
         self.on_failure(id, response.status, &refused.to_string());
-    }
-
-    /// 401 or 407 to our BYE: it is sent again with credentials, or has been answered as far as it ever will be.
-    pub(super) fn on_bye_challenged(&mut self, now: Time, dialog: Option<DialogId>, response: &Response) {
-        let Some(id) = dialog else { return };
-        let Some(Dialog {
-            trunk,
-            state: State::Ending(ending),
-            ..
-        }) = self.dialogs.get_mut(id)
-        else {
-            return;
-        };
-        let trunk = trunk.as_deref();
-        match self
-            .logins
-            .challenged(trunk, &mut ending.attempt, &response.fields.challenges)
-        {
-            Ok(()) => self.send_bye(now, id),
-            Err(refused) => {
-                self.logins.note(trunk, &refused);
-                tracing::warn!(trunk, status = response.status, "BYE not accepted: {refused}");
-                self.on_bye_done(dialog, Termination::ByeAnswered);
-            }
-        }
     }
 }

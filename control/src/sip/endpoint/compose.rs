@@ -1,8 +1,9 @@
 //! What the core writes into its messages.
 
-use super::super::dialog::{Identity, Reply};
+use super::super::dialog::Reply;
 use super::super::syntax::Writer;
 use super::super::transaction::Path;
+use super::super::within::Content;
 use super::Endpoint;
 use super::purpose::Refusal;
 
@@ -101,23 +102,26 @@ impl Endpoint {
         writer.finish(session(Some(sdp)))
     }
 
-    /// A BYE.
-    pub(super) fn bye_request(
-        &self,
-        identity: &Identity,
-        branch: &str,
-        path: Path,
-        headers: &[(String, String)],
-    ) -> Vec<u8> {
-        let mut writer = identity.request("BYE", identity.local_cseq, branch, path);
-        for (name, value) in headers {
-            writer.header(name, value);
-        }
-        writer.header("User-Agent", &self.config.user_agent);
-        writer.finish(None)
-    }
-
     fn capabilities(&self, writer: &mut Writer) {
         writer.header("Allow", ALLOW).header("Supported", "");
     }
+}
+
+/// The rest of a request within a dialog whose first headers are written; `contact` is the way that our Contact names.
+pub(super) fn compose_within(
+    mut writer: Writer,
+    contact_on: Option<Path>,
+    user_agent: &str,
+    credentials: &[(String, String)],
+    headers: &[(String, String)],
+    content: Option<&Content>,
+) -> Vec<u8> {
+    if let Some(path) = contact_on {
+        writer.header("Contact", contact(path));
+    }
+    for (name, value) in credentials.iter().chain(headers) {
+        writer.header(name, value);
+    }
+    writer.header("User-Agent", user_agent);
+    writer.finish(content.map(|content| (content.content_type.as_str(), content.body.as_slice())))
 }

@@ -1,10 +1,10 @@
 //! Hanging up (RFC 3261 section 15).
 
-use super::super::api::DialogId;
+use super::super::api::{DialogId, Event, Termination};
 use super::super::dialog::state::Cause;
-use super::super::dialog::{AfterAck, Dialog, Ending, Report, State};
-use super::super::digest::Attempt;
-use super::super::transaction::{Client, Key, Owner, Transaction};
+use super::super::dialog::{AfterAck, Asker, Dialog, Ending, Report, State};
+use super::super::transaction::Owner;
+use super::super::within::{Within, WithinMethod};
 use super::Endpoint;
 use crate::time::Time;
 
@@ -48,48 +48,37 @@ impl Endpoint {
         {
             self.reject(now, id, 487, &[]);
         }
+        self.abandon_offer(now, id);
         let Some(dialog) = self.dialogs.get_mut(id) else { return };
-        dialog.state = State::Ending(Ending {
-            report,
-            reason: reason.map(str::to_owned),
-            attempt: Attempt::default(),
-        });
+        dialog.state = State::Ending(Ending { report });
+        // Room for the BYE, whatever else waits: nobody does any more.
+        dialog.requests.clear();
         self.shared.timers.disarm_all(Owner::Dialog(id));
-        self.send_bye(now, id);
+        let request = Within {
+            method: WithinMethod::Bye,
+            headers: reason
+                .map(|reason| ("Reason".to_owned(), reason.to_owned()))
+                .into_iter()
+                .collect(),
+            content: None,
+        };
+        self.ask(now, id, request, Asker::Core);
     }
 
-    /// Sends the BYE of a dialog that is ending, for the first time or with credentials.
-    pub(super) fn send_bye(&mut self, now: Time, id: DialogId) {
+    /// Our BYE was answered, or never will be.
+    pub(super) fn on_bye_done(&mut self, id: DialogId, cause: Termination) {
         let Some(Dialog {
-            identity,
-            trunk,
             state: State::Ending(ending),
-        }) = self.dialogs.get_mut(id)
+            ..
+        }) = self.dialogs.get(id)
         else {
             return;
         };
-        identity.local_cseq = identity.local_cseq.saturating_add(1);
-        let identity = identity.clone();
-        let (uri, ids) = (identity.request_uri(), &mut self.ids);
-        let mut headers = self
-            .logins
-            .credentials(trunk.as_deref(), &mut ending.attempt, "BYE", &uri, || ids.cnonce());
-        headers.extend(ending.reason.clone().map(|reason| ("Reason".to_owned(), reason)));
-        let branch = self.ids.branch();
-        let path = identity.next_hop(&self.config.listen);
-        let request = self.bye_request(&identity, &branch, path, &headers);
-        let transaction = self.transactions.next_id();
-        let client = Client::start(&mut self.shared.transaction(now, transaction), path, request);
-        let key = Key::Client {
-            branch,
-            method: "BYE".to_owned(),
-        };
-        self.transactions.insert(
-            transaction,
-            Transaction::Client(client),
-            Some(id),
-            vec![key],
-            Some(path),
-        );
+        let report = ending.report;
+        self.forget(id);
+        match report {
+            Report::Tell => self.tell(Event::Terminated { dialog: id, cause }),
+            Report::Silent => {}
+        }
     }
 }

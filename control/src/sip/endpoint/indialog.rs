@@ -109,6 +109,7 @@ impl Endpoint {
             }
             State::Up(Up { .. }) => {
                 self.reject(now, id, 487, &[]);
+                self.abandon_offer(now, id);
                 self.forget(id);
                 self.tell(Event::Bye {
                     dialog: id,

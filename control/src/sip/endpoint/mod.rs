@@ -2,14 +2,16 @@
 //!
 //! What a message is for is decided here, in one place: [`frame`] and [`Message::new`] make it a sound message or refuse
 //! it; [`Purpose`] names everything a request can be for; `on_request` says what is done about each. The doing is beside:
-//! [`uas`] answers calls, [`indialog`] serves requests within dialogs, [`uac`] places calls, [`responses`] hears their
-//! answers, [`ending`] hangs up, [`authentication`] lets calls in and answers challenges, [`timers`] acts on time, [`compose`] writes what all of them send.
+//! [`uas`] answers calls, [`indialog`] serves requests within dialogs, [`uac`] places calls, [`offer`] and
+//! [`request`] ask things of the other side once they are up, [`responses`] hears the answers, [`ending`] hangs up, [`authentication`] lets calls in and answers challenges, [`timers`] acts on time, [`compose`] writes what all of them send.
 
 mod authentication;
 mod compose;
 mod ending;
 mod indialog;
+mod offer;
 mod purpose;
+mod request;
 mod responses;
 mod timers;
 mod uac;

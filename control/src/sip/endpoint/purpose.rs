@@ -182,6 +182,7 @@ impl Endpoint {
                 State::Up(up) if up.pending.is_some() => refused(Refusal::StillAnswering),
                 // The ACK must have been overtaken (RFC 5407 section 3.1.4).
                 State::Up(up) if up.unacked.is_some() => refused(Refusal::Pending),
+                State::Up(up) if up.is_offering() => refused(Refusal::Pending),
                 State::Up(_) => match offer(&request.fields, &request.body) {
                     Ok(sdp) => unless_extended(request, Purpose::Reinvite { dialog: id, sdp }, Some(id)),
                     Err(refusal) => refused(refusal),

@@ -1,10 +1,11 @@
 //! Responses to what we sent (RFC 3261 sections 17.1.3, 8.1.3).
 
-use super::super::api::{DialogId, Event, Termination};
-use super::super::dialog::{Dialog, Report, State};
+use super::super::api::DialogId;
+use super::super::dialog::State;
 use super::super::syntax::{Response, status};
 use super::super::transaction::{Fate, Key, Path, Transaction, TransactionId, client, client_invite};
 use super::Endpoint;
+use super::request::Ended;
 use crate::time::Time;
 
 impl Endpoint {
@@ -23,10 +24,11 @@ impl Endpoint {
                 self.on_invite_response(now, path, (id, dialog), response, heard);
             }
             Transaction::Client(client) => match client.on_response(&mut cx, response.status) {
-                client::Heard::Final if matches!(response.status, 401 | 407) => {
-                    self.on_bye_challenged(now, dialog, response);
+                client::Heard::Final => {
+                    if let Some(dialog) = dialog {
+                        self.on_request_ended(now, dialog, id, Ended::Response(response));
+                    }
                 }
-                client::Heard::Final => self.on_bye_done(dialog, Termination::ByeAnswered),
                 client::Heard::Provisional => {}
                 client::Heard::Repeated => self.shared.counters.retransmissions_received += 1,
             },
@@ -47,50 +49,39 @@ impl Endpoint {
             (client_invite::Heard::New | client_invite::Heard::FurtherSuccess, 200..=299, dialog) => {
                 self.on_success(now, path, id, dialog, response);
             }
-            (client_invite::Heard::New, 401 | 407, Some(dialog)) => {
-                self.on_invite_challenged(now, id, dialog, response)
-            }
-            (client_invite::Heard::New, 300.., Some(dialog)) => {
-                self.on_failure(dialog, response.status, &response.reason);
-            }
+            (client_invite::Heard::New, 300.., Some(dialog)) => match self.dialogs.get(dialog).map(|one| &one.state) {
+                Some(State::Calling(_)) if matches!(response.status, 401 | 407) => {
+                    self.on_invite_challenged(now, id, dialog, response);
+                }
+                Some(State::Calling(_)) => self.on_failure(dialog, response.status, &response.reason),
+                Some(State::Up(_)) => self.on_offer_refused(now, dialog, id, Ended::Response(response)),
+                Some(State::Ringing(_) | State::Ending(_)) | None => {}
+            },
             (client_invite::Heard::New | client_invite::Heard::FurtherSuccess, _, _) => {}
             (client_invite::Heard::Repeated, _, _) => self.shared.counters.retransmissions_received += 1,
         }
     }
 
     /// A transaction has come to its end, or has not.
-    pub(super) fn on_fate(&mut self, _now: Time, id: TransactionId, fate: Fate) {
-        match fate {
-            Fate::Lives => {}
+    pub(super) fn on_fate(&mut self, now: Time, id: TransactionId, fate: Fate) {
+        let failure = match fate {
+            Fate::Lives => return,
             Fate::Done => {
                 self.drop_transaction(id);
+                return;
             }
-            Fate::Failed(failure) => {
-                let dialog = self.drop_transaction(id);
-                match dialog.and_then(|id| Some((id, &self.dialogs.get(id)?.state))) {
-                    Some((dialog, State::Calling(_))) => self.on_failure(dialog, failure, status::phrase(failure)),
-                    Some((_, State::Ending(_))) => self.on_bye_done(dialog, Termination::ByeTimeout),
-                    Some((_, State::Ringing(_) | State::Up(_))) | None => {}
-                }
-            }
-        }
-    }
-
-    /// Our BYE was answered, or never will be.
-    pub(super) fn on_bye_done(&mut self, dialog: Option<DialogId>, cause: Termination) {
-        let Some(id) = dialog else { return };
-        let Some(Dialog {
-            state: State::Ending(ending),
-            ..
-        }) = self.dialogs.get(id)
-        else {
+            Fate::Failed(failure) => failure,
+        };
+        let Some(entry) = self.transactions.get(id) else { return };
+        let is_invite = matches!(entry.transaction, Transaction::ClientInvite(_));
+        let Some(dialog) = self.drop_transaction(id) else {
             return;
         };
-        let report = ending.report;
-        self.forget(id);
-        match report {
-            Report::Tell => self.tell(Event::Terminated { dialog: id, cause }),
-            Report::Silent => {}
+        match self.dialogs.get(dialog).map(|one| (is_invite, &one.state)) {
+            Some((false, _)) => self.on_request_ended(now, dialog, id, Ended::Failed(failure)),
+            Some((true, State::Calling(_))) => self.on_failure(dialog, failure, status::phrase(failure)),
+            Some((true, State::Up(_))) => self.on_offer_refused(now, dialog, id, Ended::Failed(failure)),
+            Some((true, State::Ringing(_) | State::Ending(_))) | None => {}
         }
     }
 }

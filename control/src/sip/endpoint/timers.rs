@@ -31,7 +31,11 @@ impl Endpoint {
 
     fn on_dialog_timer(&mut self, now: Time, id: DialogId, timer: Timer) {
         match timer {
-            Timer::InviteTimeout => self.cancel(now, id, Cause::TimedOut),
+            Timer::InviteTimeout => {
+                self.cancel(now, id, Cause::TimedOut);
+                self.on_offer_timeout(now, id);
+            }
+            Timer::Offer => self.send_offer(now, id),
             Timer::CancelGrace => self.on_cancel_unheard(id),
             Timer::Ringing => self.ring_again(now, id),
             Timer::Answer => self.answer_again(now, id),

@@ -47,6 +47,8 @@ impl Endpoint {
             branch: self.ids.branch(),
             from: format!("{};tag={local_tag}", address_name_addr(&call.from)),
             to: address_name_addr(&call.to),
+            routes: Vec::new(),
+            within_dialog: false,
             call_id: self.ids.call_id(),
             cseq: self.ids.cseq(),
             max_forwards: call.max_forwards,
@@ -73,6 +75,7 @@ impl Endpoint {
             Dialog {
                 identity,
                 trunk,
+                requests: Vec::new(),
                 state: State::Calling(calling),
             },
         );
@@ -204,7 +207,7 @@ impl Endpoint {
         }
     }
 
-    /// The INVITE failed: a final response, or none.
+    /// The INVITE that was to begin the dialog failed: a final response, or none.
     pub(super) fn on_failure(&mut self, id: DialogId, heard: u16, reason: &str) {
         let Some(Dialog {
             state: State::Calling(calling),
@@ -267,8 +270,11 @@ impl Endpoint {
             self.shared.counters.stray += 1;
             return;
         }
-        let local_tag = response.from.tag().unwrap_or("").to_owned();
         let cseq = client.hop.cseq;
+        if client.hop.within_dialog {
+            return self.on_offer_accepted(now, came, (invite, id), response);
+        }
+        let local_tag = response.from.tag().unwrap_or("").to_owned();
         let identity = Identity::outgoing(&client.hop, local_tag).answered(response, came);
         self.acknowledge(now, invite, &tag, &identity, cseq);
 
@@ -298,7 +304,8 @@ impl Endpoint {
         }
     }
 
-    fn acknowledge(&mut self, now: Time, invite: TransactionId, tag: &str, identity: &Identity, cseq: u32) {
+    /// Sends the ACK to a 2xx, and keeps it for repetition.
+    pub(super) fn acknowledge(&mut self, now: Time, invite: TransactionId, tag: &str, identity: &Identity, cseq: u32) {
         let path = identity.next_hop(&self.config.listen);
         let mut writer = identity.request("ACK", cseq, &self.ids.branch(), path);
         if let Some(Transaction::ClientInvite(client)) = self.transactions.get(invite).map(|entry| &entry.transaction) {

@@ -48,10 +48,10 @@ impl Endpoint {
             return;
         };
         let tag = identity.local_tag.clone();
-        let (pending, acked) = match state {
-            State::Ringing(ringing) => (ringing.pending.clone(), None),
+        let pending = match state {
+            State::Ringing(ringing) => ringing.pending.clone(),
             State::Up(up) => match up.pending.take() {
-                Some(pending) => (pending, up.acked),
+                Some(pending) => pending,
                 None => return,
             },
             State::Calling(_) | State::Ending(_) => return,
@@ -68,12 +68,15 @@ impl Endpoint {
             interval,
             then: AfterAck::Stay,
         };
-        if let Some(entry) = self.dialogs.get_mut(dialog) {
-            entry.state = State::Up(Up {
-                unacked: Some(unacked),
-                acked,
-                pending: None,
-            });
+        match self.dialogs.get_mut(dialog).map(|dialog| &mut dialog.state) {
+            Some(State::Up(up)) => up.unacked = Some(unacked),
+            Some(state) => {
+                *state = State::Up(Up {
+                    unacked: Some(unacked),
+                    ..Up::default()
+                });
+            }
+            None => {}
         }
         let mut cx = self.shared.dialog(now, dialog);
         cx.disarm(Timer::Ringing);
@@ -138,6 +141,7 @@ impl Endpoint {
             Dialog {
                 identity,
                 trunk: trunk.clone(),
+                requests: Vec::new(),
                 state,
             },
         );

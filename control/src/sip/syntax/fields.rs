@@ -47,6 +47,12 @@ pub struct Fields {
     pub challenges: Vec<(Challenger, String)>,
     /// Authorization.
     pub authorizations: Vec<String>,
+    /// Retry-After: the first one.
+    pub retry_after: Option<String>,
+    /// Warning: the first one.
+    pub warning: Option<String>,
+    /// Refer-Sub (RFC 4488): the first one.
+    pub refer_sub: Option<String>,
     /// The first thing that is wrong with the headers, as a reason phrase.
     pub fault: Option<&'static str>,
 }
@@ -109,9 +115,21 @@ impl Fields {
                 self.authorizations.push(value);
                 self.authorizations.truncate(MAX_AUTHENTICATION);
             }
+            Header::Other(name, value) => self.other(&name, value),
             // Headers a user agent may ignore (RFC 3261 section 8.2.2).
             _ => {}
         }
+    }
+
+    /// One that the message model has no name of its own for.
+    fn other(&mut self, name: &str, value: String) {
+        let slot = match () {
+            () if name.eq_ignore_ascii_case("Retry-After") => &mut self.retry_after,
+            () if name.eq_ignore_ascii_case("Warning") => &mut self.warning,
+            () if name.eq_ignore_ascii_case("Refer-Sub") => &mut self.refer_sub,
+            () => return,
+        };
+        slot.get_or_insert(value);
     }
 
     /// These stand one a line (RFC 3261 section 7.3.1).

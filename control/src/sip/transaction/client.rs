@@ -24,7 +24,7 @@ pub enum Heard {
     Repeated,
 }
 
-/// One request of ours: BYE or CANCEL.
+/// One request of ours.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Client {
     state: State,

@@ -116,8 +116,16 @@ impl ClientInvite {
                 Fate::Lives
             }
             (Timer::B, State::Calling { .. }) => Fate::Failed(408),
+            (Timer::B, State::Proceeding) => Fate::Done,
             (Timer::D, State::Completed) | (Timer::M, State::Accepted) => Fate::Done,
             _ => Fate::Lives,
+        }
+    }
+
+    /// Nobody waits for its end any more: it does not wait for ever either.
+    pub fn abandon(&self, cx: &mut Context<'_>) {
+        if self.state == State::Proceeding {
+            cx.arm(Timer::B, cx.timings.patience());
         }
     }
 

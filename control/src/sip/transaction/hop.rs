@@ -1,5 +1,5 @@
 //! The requests that share an INVITE's branch and travel its way: ACK to a refusal (RFC 3261 section 17.1.1.3) and CANCEL
-//! (section 9.1).
+//! (section 9.1). What they copy is also what makes any request within a dialog.
 
 use serde::{Deserialize, Serialize};
 
@@ -19,8 +19,12 @@ pub struct Hop {
     pub branch: String,
     /// From with our tag.
     pub from: String,
-    /// To, without a tag.
+    /// To: without a tag, but in a re-INVITE.
     pub to: String,
+    /// Route, first hop first.
+    pub routes: Vec<String>,
+    /// Whether the dialog was there before.
+    pub within_dialog: bool,
     /// Call-ID.
     pub call_id: String,
     /// CSeq number.
@@ -37,7 +41,11 @@ impl Hop {
         let mut writer = Writer::request(method, &self.uri);
         writer
             .header("Via", via(self.path, &self.branch))
-            .header("Max-Forwards", self.max_forwards)
+            .header("Max-Forwards", self.max_forwards);
+        for route in &self.routes {
+            writer.header("Route", route);
+        }
+        writer
             .header("From", &self.from)
             .header("To", to)
             .header("Call-ID", &self.call_id)
@@ -47,6 +55,6 @@ impl Hop {
 }
 
 /// Our Via; it asks for the response to come where the request came from (RFC 3581).
-pub fn via(path: Path, branch: &str) -> String {
+fn via(path: Path, branch: &str) -> String {
     format!("SIP/2.0/{} {};branch={branch};rport", path.transport.via(), path.local)
 }

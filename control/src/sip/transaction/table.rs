@@ -97,7 +97,7 @@ impl Key {
 pub enum Transaction {
     /// Our INVITE.
     ClientInvite(Box<ClientInvite>),
-    /// Our BYE or CANCEL.
+    /// Any other request of ours.
     Client(Client),
     /// Their INVITE.
     ServerInvite(ServerInvite),

@@ -35,7 +35,7 @@ pub enum Timer {
     L,
     /// Repeated and forked 2xx to our INVITE are waited for.
     M,
-    /// Our INVITE has rung long enough.
+    /// Our INVITE or re-INVITE has waited long enough.
     InviteTimeout,
     /// A cancelled INVITE gets no final response (RFC 3261 section 9.1).
     CancelGrace,
@@ -45,6 +45,8 @@ pub enum Timer {
     Answer,
     /// The ACK to our 2xx does not come.
     NoAck,
+    /// A re-INVITE of ours that met one of the other side's is sent again (RFC 3261 section 14.1).
+    Offer,
 }
 
 /// Whose timer it is.
