@@ -3,12 +3,15 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test, an assertion")]
 
+mod core_support;
+
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use core_support::Books;
 use voxlane::config::model::Config;
 use voxlane::gateway::core::Core;
 use voxlane::sip::{
@@ -17,10 +20,7 @@ use voxlane::sip::{
 };
 use voxlane::time::Time;
 use voxlane_dataplane::lane::Lane;
-use voxlane_dataplane::media_plane::{
-    AgentFailure, AgentSpec, Endpoint as MediaEndpoint, EndpointId, FlowReport, LegReport, MediaError, MediaEvent,
-    MediaPlane, MirroredFrame, PlaneStatus, Session,
-};
+use voxlane_dataplane::media_plane::{AgentFailure, EndpointId, MediaEvent};
 
 const GATEWAY: &str = "203.0.113.50:5060";
 const GATEWAY_6: &str = "[2001:db8::50]:5060";
@@ -73,92 +73,6 @@ trunk = "both"
 
 fn address(text: &str) -> SocketAddr {
     text.parse().unwrap()
-}
-
-/// A media plane that keeps books.
-#[derive(Default)]
-struct Books {
-    next: AtomicU64,
-    open: Mutex<HashMap<EndpointId, Option<Session>>>,
-    relayed: AtomicU64,
-    /// Whether relays are refused.
-    out_of_order: AtomicBool,
-    attached: AtomicU64,
-    mirrored: Mutex<Vec<EndpointId>>,
-}
-
-impl MediaPlane for Books {
-    fn open(&self, local: IpAddr) -> Result<MediaEndpoint, MediaError> {
-        let id = EndpointId(self.next.fetch_add(1, Ordering::SeqCst));
-        self.open.lock().unwrap().insert(id, None);
-        Ok(MediaEndpoint {
-            id,
-            rtp: SocketAddr::new(local, 10_000 + 2 * id.0 as u16),
-        })
-    }
-
-    fn program(&self, endpoint: EndpointId, session: Session) -> Result<(), MediaError> {
-        *self.open.lock().unwrap().get_mut(&endpoint).unwrap() = Some(session);
-        Ok(())
-    }
-
-    fn relay(&self, a: EndpointId, b: EndpointId) -> Result<[Lane; 2], MediaError> {
-        let open = self.open.lock().unwrap();
-        assert!(
-            open[&a].is_some() && open[&b].is_some(),
-            "relayed before both legs were programmed"
-        );
-        if self.out_of_order.load(Ordering::SeqCst) {
-            return Err(MediaError::NoSession(a));
-        }
-        self.relayed.fetch_add(1, Ordering::SeqCst);
-        Ok([Lane::Kernel; 2])
-    }
-
-    fn attach(&self, endpoint: EndpointId, _: AgentSpec) -> Result<(), MediaError> {
-        assert!(self.open.lock().unwrap().contains_key(&endpoint));
-        self.attached.fetch_add(1, Ordering::SeqCst);
-        Ok(())
-    }
-
-    fn close(&self, endpoint: EndpointId) -> Option<LegReport> {
-        self.open.lock().unwrap().remove(&endpoint).expect("closed twice");
-        None
-    }
-
-    fn prefer(&self, _: EndpointId, lane: Lane) -> Result<Lane, MediaError> {
-        Ok(lane)
-    }
-
-    fn mirror(&self, endpoint: EndpointId, _: crossbeam_channel::Sender<MirroredFrame>) -> Result<(), MediaError> {
-        self.mirrored.lock().unwrap().push(endpoint);
-        Ok(())
-    }
-
-    fn flow(&self, _: EndpointId) -> Option<FlowReport> {
-        None
-    }
-
-    fn flows(&self) -> Vec<FlowReport> {
-        Vec::new()
-    }
-
-    fn status(&self) -> PlaneStatus {
-        use voxlane_dataplane::media_plane::{IoMode, IoStatus};
-
-        PlaneStatus {
-            interfaces: Vec::new(),
-            unavailable: None,
-            workers: Vec::new(),
-            ports_in_use: self.open.lock().unwrap().len(),
-            ports_total: 0,
-            io: IoStatus {
-                mode: IoMode::Sockets,
-                reason: None,
-            },
-            kernel: None,
-        }
-    }
 }
 
 /// A user agent, the gateway and what is in flight between them.

@@ -1,0 +1,104 @@
+//! A data plane for tests of the gateway's core: it moves no media, and what is asked of it must make sense.
+
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "each test crate uses a part; in a test, an assertion"
+)]
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use voxlane_dataplane::lane::Lane;
+use voxlane_dataplane::media_plane::{
+    AgentSpec, Endpoint as MediaEndpoint, EndpointId, FlowReport, LegReport, MediaError, MediaPlane, MirroredFrame,
+    PlaneStatus, Session,
+};
+
+/// A media plane that keeps books.
+#[derive(Default)]
+pub struct Books {
+    pub next: AtomicU64,
+    pub open: Mutex<HashMap<EndpointId, Option<Session>>>,
+    pub relayed: AtomicU64,
+    /// Whether relays are refused.
+    pub out_of_order: AtomicBool,
+    pub attached: AtomicU64,
+    pub mirrored: Mutex<Vec<EndpointId>>,
+}
+
+impl MediaPlane for Books {
+    fn open(&self, local: IpAddr) -> Result<MediaEndpoint, MediaError> {
+        let id = EndpointId(self.next.fetch_add(1, Ordering::SeqCst));
+        self.open.lock().unwrap().insert(id, None);
+        Ok(MediaEndpoint {
+            id,
+            rtp: SocketAddr::new(local, 10_000 + 2 * id.0 as u16),
+        })
+    }
+
+    fn program(&self, endpoint: EndpointId, session: Session) -> Result<(), MediaError> {
+        *self.open.lock().unwrap().get_mut(&endpoint).unwrap() = Some(session);
+        Ok(())
+    }
+
+    fn relay(&self, a: EndpointId, b: EndpointId) -> Result<[Lane; 2], MediaError> {
+        let open = self.open.lock().unwrap();
+        assert!(
+            open[&a].is_some() && open[&b].is_some(),
+            "relayed before both legs were programmed"
+        );
+        if self.out_of_order.load(Ordering::SeqCst) {
+            return Err(MediaError::NoSession(a));
+        }
+        self.relayed.fetch_add(1, Ordering::SeqCst);
+        Ok([Lane::Kernel; 2])
+    }
+
+    fn attach(&self, endpoint: EndpointId, _: AgentSpec) -> Result<(), MediaError> {
+        assert!(self.open.lock().unwrap().contains_key(&endpoint));
+        self.attached.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn close(&self, endpoint: EndpointId) -> Option<LegReport> {
+        self.open.lock().unwrap().remove(&endpoint).expect("closed twice");
+        None
+    }
+
+    fn prefer(&self, _: EndpointId, lane: Lane) -> Result<Lane, MediaError> {
+        Ok(lane)
+    }
+
+    fn mirror(&self, endpoint: EndpointId, _: crossbeam_channel::Sender<MirroredFrame>) -> Result<(), MediaError> {
+        self.mirrored.lock().unwrap().push(endpoint);
+        Ok(())
+    }
+
+    fn flow(&self, _: EndpointId) -> Option<FlowReport> {
+        None
+    }
+
+    fn flows(&self) -> Vec<FlowReport> {
+        Vec::new()
+    }
+
+    fn status(&self) -> PlaneStatus {
+        use voxlane_dataplane::media_plane::{IoMode, IoStatus};
+
+        PlaneStatus {
+            interfaces: Vec::new(),
+            unavailable: None,
+            workers: Vec::new(),
+            ports_in_use: self.open.lock().unwrap().len(),
+            ports_total: 0,
+            io: IoStatus {
+                mode: IoMode::Sockets,
+                reason: None,
+            },
+            kernel: None,
+        }
+    }
+}
