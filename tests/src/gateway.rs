@@ -95,6 +95,17 @@ impl Gateway {
         })
     }
 
+    /// Stands it still while `work` is done: what is sent to it meanwhile it finds all at once.
+    ///
+    /// # Errors
+    /// If it has ended.
+    pub fn while_stopped<T>(&self, work: impl FnOnce() -> T) -> Result<T> {
+        self.process.signal("STOP")?;
+        let done = work();
+        self.process.signal("CONT")?;
+        Ok(done)
+    }
+
     /// Its process id.
     pub fn id(&self) -> u32 {
         self.process.id()

@@ -13,6 +13,7 @@ use voxlane_tests::config::{ECHO, NO_BOT, RELAYED, RELAYED_V6, Xdp, below, dual_
 use voxlane_tests::gateway::Gateway;
 use voxlane_tests::netns::{CARRIER, CARRIER_V6, FAR, FAR_V6, GATEWAY_TO_CARRIER, GATEWAY_TO_CARRIER_V6, Lab, Place};
 use voxlane_tests::peers::baresip::{Baresip, Encryption, Via};
+use voxlane_tests::peers::scripted::socket;
 use voxlane_tests::peers::sipp::{Scenario, Sipp};
 use voxlane_tests::reports::Flows;
 use voxlane_tests::requirements;
@@ -463,6 +464,47 @@ fn what_is_no_sip_is_answered_where_it_can_be_and_closed() {
 }
 
 #[test]
+fn of_what_comes_at_once_nothing_is_lost() {
+    // More than the gateway takes before it does something else.
+    const MANY: u32 = 280;
+    let Some(binary) = requirements::gateway_in_namespaces() else {
+        return;
+    };
+    let net = Lab::new().unwrap();
+    let gateway = Gateway::start_with(&binary, &net.gateway, &by_tcp(&lab(Xdp::Off, NO_BOT))).unwrap();
+    let question = |cseq| request("OPTIONS", cseq, "", "").replace('\n', "\r\n");
+    let asking = socket(&net.carrier, CARRIER, 5070).unwrap();
+    gateway
+        .while_stopped(|| {
+            for cseq in 1..=MANY {
+                let datagram = question(cseq)
+                    .replace("/TCP", "/UDP")
+                    .replace("test@", "udp@")
+                    .replace("z9hG4bK", "z9hG4bKudp");
+                asking.send_to(datagram.as_bytes(), GATEWAY).unwrap();
+            }
+        })
+        .unwrap();
+    // Each is remembered for 32 s (timer J), in case that it comes again.
+    gateway
+        .wait_until(PATIENCE, Gateway::status, |status| {
+            status.sip.transactions == u64::from(MANY)
+        })
+        .unwrap();
+
+    let mut line = Line::open(&net.carrier, GATEWAY).unwrap();
+    let all: String = (1..=MANY).map(question).collect();
+    gateway
+        .while_stopped(|| line.stream.write_all(all.as_bytes()))
+        .unwrap()
+        .unwrap();
+    for cseq in 1..=MANY {
+        let answer = line.hear("SIP/2.0 200").unwrap();
+        assert_eq!(header(&answer, "CSeq"), Some(format!("{cseq} OPTIONS").as_str()));
+    }
+}
+
+#[test]
 fn who_does_not_read_is_left_and_holds_nobody_up() {
     let Some(binary) = requirements::gateway_in_namespaces() else {
         return;
@@ -504,4 +546,12 @@ fn who_does_not_read_is_left_and_holds_nobody_up() {
         .unwrap();
     asking.join().unwrap();
     assert_eq!(gateway.status().unwrap().connections.refused("source_limit"), 1);
+    other
+        .say(
+            &request("OPTIONS", 2, "", "")
+                .replace("test@", "other@")
+                .replace("z9hG4bK", "z9hG4bKother"),
+        )
+        .unwrap();
+    other.hear("SIP/2.0 200").unwrap();
 }

@@ -172,7 +172,7 @@ impl Gateway {
     fn received(&self, first: std::io::Result<Received>, buffer: &mut [u8]) -> Effects {
         let mut next = first.map(Some);
         self.with_core(|core, now| {
-            for _ in 0..BATCH {
+            for more in (0..BATCH).rev() {
                 match next {
                     Ok(Some(Received { local, remote, len })) => {
                         core.input(
@@ -188,6 +188,10 @@ impl Gateway {
                     // An earlier datagram of ours found nobody; retransmission or time-out deals with it.
                     Err(error) => debug!(%error, "SIP receive failed"),
                 }
+                // What is taken must be handled, too.
+                if more == 0 {
+                    return;
+                }
                 next = self.transport.udp.try_recv(buffer);
             }
         })
@@ -197,9 +201,9 @@ impl Gateway {
     fn on_streams(&mut self, first: StreamEvent) -> Effects {
         let now = self.clock.now();
         let mut core = lock(&self.core);
-        let mut next = Some(first);
-        for _ in 0..BATCH {
-            let Some(event) = next else { break };
+        let streams = &self.transport.streams;
+        let others = std::iter::from_fn(|| streams.try_recv());
+        for event in std::iter::once(first).chain(others).take(BATCH) {
             match &event {
                 StreamEvent::Message { path, data } => core.input(now, Input::Message { path: *path, data }),
                 StreamEvent::Damaged {
@@ -234,7 +238,6 @@ impl Gateway {
                     core.input(now, lost);
                 }
             }
-            next = self.transport.streams.try_recv();
         }
         core.take_effects()
     }

@@ -317,8 +317,18 @@ async fn open(shared: Arc<Shared>, path: Path, id: ConnectionId, line: Line, inb
 impl Shared {
     /// A connection of ours did not come about.
     async fn unreachable(&self, path: Path, why: Refused, error: &str) {
-        let Path { remote, transport, .. } = path;
-        warn!(%transport, %remote, why = why.name(), "cannot connect: {error}");
+        let Path {
+            remote,
+            transport,
+            peer,
+            ..
+        } = path;
+        let why_name = why.name();
+        match peer {
+            Some(_) => warn!(%transport, %remote, why = why_name, "cannot connect: {error}"),
+            // For an answer, whose connection is gone: whoever lets it be opened decides how often this is said.
+            None => debug!(%transport, %remote, why = why_name, "cannot connect: {error}"),
+        }
         self.counters.refused(why);
         if let Some(id) = path.connection {
             self.table.remove(id);
