@@ -4,7 +4,11 @@
 //! round counts.
 
 pub mod arguments;
+pub mod cores;
+pub mod datagrams;
+pub mod groups;
 pub mod report;
+pub mod witness;
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};

@@ -48,6 +48,8 @@ pub struct SipCounts {
     pub transactions: u64,
     /// Dialogs.
     pub dialogs: u64,
+    /// Messages that were sent again, since start.
+    pub retransmissions_sent: u64,
 }
 
 /// Connections of SIP over TCP and TLS.

@@ -6,11 +6,15 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 
+use crate::build::{KernelLane, Profile};
 use crate::prepare::debian;
 use crate::workspace::{Workspace, is_root};
-use crate::{prepare, steps, vm};
+use crate::{build, prepare, steps, vm};
 
 const NEEDS_ROOT: &str = "the kernel lane can be measured as root only: it loads programs and makes interfaces";
+
+const CALLS_NEED_ROOT: &str =
+    "calls can be measured as root only: the gateway and its peers have network namespaces each";
 
 /// Arguments of `bench`.
 #[derive(Args)]
@@ -21,15 +25,17 @@ Examples:
   cargo xtask bench                             all of them
   cargo xtask bench g711                        one
   cargo xtask bench kernel --json kernel.json   one, its figures for machines
-  cargo xtask bench worker --json worker.json   the worker lane, stage by stage"
+  cargo xtask bench worker --json worker.json   the worker lane, stage by stage
+  cargo xtask bench sip --json sip.json         calls a second and core, and what they leave in memory"
 )]
 pub struct Arguments {
     /// Which benchmarks [default: all]
     name: Vec<Name>,
-    /// Write the figures to this file, as JSON (of one benchmark: `kernel` or `worker`)
+    /// Write the figures to this file, as JSON (of one benchmark: `kernel`, `worker` or `sip`)
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Only this group of figures (of `worker`: codecs, speech, transcoded, srtp, agents, io)
+    /// Only this group of figures (of `worker`: codecs, speech, transcoded, srtp, agents, io; of `sip`: message, calls,
+    /// dialogs)
     #[arg(long, value_name = "GROUP")]
     only: Option<String>,
 }
@@ -39,7 +45,7 @@ pub struct Arguments {
 enum Name {
     /// Encode and decode of 160 samples, against a copy of the same bytes
     G711,
-    /// An INVITE read, against rsip's own parser
+    /// Signalling: an INVITE read, against rsip's own parser; calls a second and core, and the memory of idle dialogs (as root)
     Sip,
     /// The XDP relay, against the smallest XDP program that sends a frame back (as root)
     Kernel,
@@ -62,11 +68,11 @@ impl Name {
 pub fn run(workspace: &mut Workspace, arguments: &Arguments) -> Result<ExitCode> {
     let json = match (&arguments.json, arguments.name.as_slice()) {
         (None, _) => None,
-        (Some(file), [Name::Kernel | Name::Worker]) => Some(absolute(file).context("--json wants a file")?),
-        (Some(_), [other]) => bail!("{} has no figures for --json; `kernel` and `worker` have", other.text()),
+        (Some(file), [Name::Kernel | Name::Worker | Name::Sip]) => Some(absolute(file).context("--json wants a file")?),
+        (Some(_), [Name::G711]) => bail!("g711 has no figures for --json; `kernel`, `worker` and `sip` have"),
         (Some(_), _) => bail!("--json takes the figures of one benchmark: cargo xtask bench kernel --json FILE"),
     };
-    if arguments.only.is_some() && arguments.name != [Name::Worker] {
+    if arguments.only.is_some() && !matches!(arguments.name[..], [Name::Worker | Name::Sip]) {
         bail!("--only takes a group of figures of one benchmark: cargo xtask bench worker --only srtp");
     }
     let only = arguments.only.as_deref();
@@ -106,6 +112,13 @@ fn pacing_in_a_vm(workspace: &mut Workspace) -> Option<f64> {
     }
 }
 
+/// The gateway as it is used, and what the lab needs.
+fn gateway_to_call(workspace: &mut Workspace) -> Result<PathBuf> {
+    prepare::ebpf(workspace)?;
+    prepare::lab(workspace)?;
+    build::gateway(workspace, Profile::Release, KernelLane::With)
+}
+
 /// Builds and runs one; whether it succeeded.
 fn measure(workspace: &mut Workspace, name: Name, json: Option<&Path>, only: Option<&str>) -> Result<bool> {
     let mut pacing = None;
@@ -130,6 +143,19 @@ fn measure(workspace: &mut Workspace, name: Name, json: Option<&Path>, only: Opt
         prepare::peer_libraries(workspace)?;
         pesq = prepare::pesq(workspace);
     }
+    let mut only = only;
+    let mut gateway = None;
+    if name == Name::Sip {
+        match (is_root(), only) {
+            (_, Some("message")) => {}
+            (true, _) => gateway = Some(gateway_to_call(workspace)?),
+            (false, None) => {
+                steps::note(&format!("of sip, calls and dialogs are left out: {CALLS_NEED_ROOT}"));
+                only = Some("message");
+            }
+            (false, Some(_)) => bail!("{CALLS_NEED_ROOT}"),
+        }
+    }
     let mut cargo = workspace.cargo();
     cargo.args(["bench", "--package", "voxlane-benches", "--bench", name.text()]);
     if !kernel {
@@ -142,6 +168,9 @@ fn measure(workspace: &mut Workspace, name: Name, json: Option<&Path>, only: Opt
     }
     if let Some(only) = only {
         cargo.args(["--only", only]);
+    }
+    if let Some(binary) = gateway {
+        cargo.env("VOXLANE_BIN", binary);
     }
     if let Some(python) = pesq {
         cargo.env("VOXLANE_PESQ_PYTHON", python);

@@ -29,27 +29,10 @@ mod transcoded;
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, ensure};
-use voxlane_benches::arguments::Arguments;
-use voxlane_benches::report::Report;
-
-/// Adds a group's rows.
-type Measure = fn(&mut Report) -> Result<()>;
+use voxlane_benches::groups;
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn run() -> Result<()> {
-    let arguments = Arguments::of_this_process().map_err(anyhow::Error::msg)?;
-    let mut report = Report::default();
-    let groups: &[(&str, Measure)] = &[
+    groups::main(&[
         ("codecs", codecs::measure),
         ("speech", speech::measure),
         ("transcoded", transcoded::measure),
@@ -58,20 +41,5 @@ fn run() -> Result<()> {
         ("agents", agents::measure),
         #[cfg(feature = "kernel")]
         ("io", io::measure),
-    ];
-    let names: Vec<&str> = groups.iter().map(|(name, _)| *name).collect();
-    if let Some(only) = &arguments.only {
-        let known = names.contains(&only.as_str());
-        ensure!(known, "no group {only}: there are {}", names.join(", "));
-    }
-    let wanted = |name: &str| arguments.only.as_deref().is_none_or(|only| only == name);
-    for (_, measure) in groups.iter().filter(|(name, _)| wanted(name)) {
-        measure(&mut report)?;
-    }
-    print!("{}", report.table());
-    if let Some(file) = arguments.json {
-        let written = report.write_json(&file);
-        written.with_context(|| format!("cannot write {}", file.display()))?;
-    }
-    Ok(())
+    ])
 }

@@ -8,8 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-
-use super::datagrams::{Datagrams, receive_buffer_and_times};
+use voxlane_benches::datagrams::{Datagrams, receive_buffer_and_times};
 
 /// Packet time.
 pub const PTIME: Duration = Duration::from_millis(20);
@@ -23,6 +22,9 @@ const HEADER: usize = 12;
 
 /// A packet.
 pub const PACKET: usize = HEADER + AUDIO;
+
+/// Bytes of one that is received: more than any there will be.
+const ROOM: usize = 256;
 
 /// µ-law silence.
 const SILENCE: u8 = 0xff;
@@ -57,7 +59,7 @@ struct Came {
 /// All callers.
 pub struct Callers {
     socket: UdpSocket,
-    datagrams: Box<Datagrams>,
+    datagrams: Box<Datagrams<ROOM>>,
     callers: Vec<Caller>,
     /// The caller of each port of the gateway.
     by_port: Vec<Option<usize>>,
@@ -128,7 +130,7 @@ impl Callers {
             let talking = self.callers.iter_mut().skip(group).step_by(groups);
             let packets = talking.map(|caller| {
                 caller.write(self.number);
-                (&caller.packet, caller.gateway)
+                (&caller.packet[..], caller.gateway)
             });
             self.datagrams.send(&self.socket, packets)?;
             if group == groups - 1 {

@@ -7,17 +7,14 @@
 //! thread took. It was on its core for all that the system does for it until a frame has left for the far end. RTP goes both
 //! ways by AF_XDP, as where the kernel lane is attached, and once by sockets.
 //!
-//! - [`place`]: the namespaces, and who runs on which core ([`cores`]);
-//! - [`witness`]: whether the worker's core ran at all;
-//! - [`callers`]: RTP, and what is wrong with it, by way of [`datagrams`];
+//! - [`place`]: the namespaces, and who runs on which core;
+//! - [`voxlane_benches::witness`]: whether the worker's core ran at all;
+//! - [`callers`]: RTP, and what is wrong with it, by way of [`voxlane_benches::datagrams`];
 //! - [`bot`]: the WebSocket server.
 
 mod bot;
 mod callers;
-mod cores;
-mod datagrams;
 mod place;
-mod witness;
 
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
@@ -25,6 +22,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use crossbeam_channel::{Receiver, unbounded};
 use voxlane_benches::report::{Goal, Report, Row};
+use voxlane_benches::witness::Witness;
 use voxlane_dataplane::codec::Codec;
 use voxlane_dataplane::media_plane::{
     AgentSpec, Direction, LatchMode, MediaEvent, MediaPlane as _, Pacing, RtcpPort, Session, TwilioSpec,
@@ -34,7 +32,6 @@ use voxlane_dataplane::plane::IoChoice;
 use self::bot::Bot;
 use self::callers::{Callers, Count, PTIME};
 use self::place::{GATEWAY, Place};
-use self::witness::Witness;
 use crate::calls::busy;
 use crate::heap;
 

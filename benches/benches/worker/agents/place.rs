@@ -11,12 +11,11 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use crossbeam_channel::Sender;
+use voxlane_benches::cores::{self, THIS_THREAD};
 use voxlane_dataplane::media_plane::{AttachPolicy, MediaEvent, Unallocated};
 use voxlane_dataplane::plane::{IoChoice, KernelChoice, Plane, PlaneConfig, Rules};
 use voxlane_dataplane::reception::Limits;
 use voxlane_tests::namespace::Namespace;
-
-use super::cores::{self, THIS_THREAD};
 
 /// The gateway's address towards callers.
 pub const GATEWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 200, 1, 1));

@@ -1,4 +1,4 @@
-//! Whether the worker's core ran at all: on a virtual machine, others may have it for many milliseconds.
+//! Whether a core ran at all: on a virtual machine, others may have it for many milliseconds.
 //!
 //! A thread goes before everything else on that core and wants to be woken each millisecond. When it is not, nothing else ran
 //! there either, but for what the system does in between in interrupts.
@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
 
-use super::cores::{self, THIS_THREAD};
+use crate::cores::{self, THIS_THREAD};
 
 /// How often it looks.
 const LOOK: Duration = Duration::from_millis(1);
@@ -18,7 +18,7 @@ const LOOK: Duration = Duration::from_millis(1);
 /// Later than this, the core stood still, ns.
 const STILL: i64 = 3_000_000;
 
-/// The worker has caught up after so many times as long.
+/// Whoever works there has caught up after so many times as long.
 const CATCHING_UP: i64 = 5;
 
 /// The witness.
@@ -33,6 +33,9 @@ pub struct Seen(Vec<[i64; 2]>);
 
 impl Witness {
     /// Watches a core from now on.
+    ///
+    /// # Errors
+    /// What the system says.
     pub fn start(core: usize) -> Result<Self> {
         let ends = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&ends);
@@ -43,6 +46,9 @@ impl Witness {
     }
 
     /// Ends it.
+    ///
+    /// # Errors
+    /// What the system says.
     pub fn seen(self) -> Result<Seen> {
         self.ends.store(true, Relaxed);
         let seen = self.thread.join().ok().context("the witness has panicked")?;

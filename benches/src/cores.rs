@@ -11,6 +11,9 @@ use anyhow::{Result, ensure};
 pub const THIS_THREAD: i32 = 0;
 
 /// The cores that this thread may run on.
+///
+/// # Errors
+/// What the system says.
 pub fn allowed() -> Result<libc::cpu_set_t> {
     let mut set = set_of(&[]);
     // SAFETY: the set lives, and has the length it says.
@@ -20,6 +23,9 @@ pub fn allowed() -> Result<libc::cpu_set_t> {
 }
 
 /// Keeps a thread, and those it will start, to these cores.
+///
+/// # Errors
+/// What the system says.
 pub fn keep_to(thread: i32, set: &libc::cpu_set_t) -> Result<()> {
     // SAFETY: the set lives, and has the length it says.
     let kept = unsafe { libc::sched_setaffinity(thread, size_of::<libc::cpu_set_t>(), set) };
@@ -32,6 +38,9 @@ pub fn keep_to(thread: i32, set: &libc::cpu_set_t) -> Result<()> {
 }
 
 /// Lets a thread run by another policy.
+///
+/// # Errors
+/// What the system says.
 pub fn schedule(thread: i32, policy: i32, priority: i32) -> Result<()> {
     let parameters = libc::sched_param {
         sched_priority: priority,

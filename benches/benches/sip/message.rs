@@ -2,9 +2,11 @@
 
 use std::hint::black_box;
 
+use anyhow::Result;
 use voxlane::sip::syntax::frame;
 use voxlane::sip::syntax::message::Message;
 use voxlane_benches::compare;
+use voxlane_benches::report::{Report, Row};
 
 const INVITE: &str = concat!(
     "INVITE sip:+15550001@203.0.113.50:5060 SIP/2.0\r\n",
@@ -26,8 +28,12 @@ const INVITE: &str = concat!(
     "m=audio 40000 RTP/AVP 0 101\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:101 telephone-event/8000\r\na=ptime:20\r\n",
 );
 
-fn main() {
-    compare("INVITE, read", ours, theirs);
+/// Adds the row.
+pub fn measure(report: &mut Report) -> Result<()> {
+    let measured = compare("INVITE, read", ours, theirs);
+    let row = Row::new("an INVITE read, against rsip's own parser", measured.subject, "ns");
+    report.add(row.against(measured.baseline));
+    Ok(())
 }
 
 /// Framing, start line, normalised headers, and the fields every request must have, checked.

@@ -13,25 +13,20 @@ use std::os::fd::AsRawFd;
 use anyhow::{Result, bail, ensure};
 use socket2::SockAddr;
 
-use super::callers::PACKET;
-
 /// Datagrams in a system call.
 const MOST: usize = 64;
-
-/// Bytes of one that is received: more than any there will be.
-const ROOM: usize = 256;
 
 /// Room for what comes while nobody looks.
 const QUEUE: i32 = 8 << 20;
 
-/// Where they are received.
-pub struct Datagrams {
+/// Where they are received: each in so many bytes, more than any of them has.
+pub struct Datagrams<const ROOM: usize> {
     bytes: [[u8; ROOM]; MOST],
     /// Aligned as headers have to be.
     control: [[u64; 8]; MOST],
 }
 
-impl Default for Datagrams {
+impl<const ROOM: usize> Default for Datagrams<ROOM> {
     fn default() -> Self {
         Self {
             bytes: [[0; ROOM]; MOST],
@@ -41,6 +36,9 @@ impl Default for Datagrams {
 }
 
 /// Lets the system note when each datagram came, and keep many.
+///
+/// # Errors
+/// Without root.
 pub fn receive_buffer_and_times(socket: &UdpSocket) -> Result<()> {
     for (option, value) in [(libc::SO_TIMESTAMPNS, 1), (libc::SO_RCVBUFFORCE, QUEUE)] {
         // SAFETY: the option is a number, and `value` one.
@@ -58,14 +56,17 @@ pub fn receive_buffer_and_times(socket: &UdpSocket) -> Result<()> {
     Ok(())
 }
 
-impl Datagrams {
+impl<const ROOM: usize> Datagrams<ROOM> {
     /// Sends all of these.
+    ///
+    /// # Errors
+    /// What the system says.
     pub fn send<'a>(
         &mut self,
         socket: &UdpSocket,
-        packets: impl Iterator<Item = (&'a [u8; PACKET], SocketAddr)>,
+        packets: impl Iterator<Item = (&'a [u8], SocketAddr)>,
     ) -> Result<()> {
-        let packets: Vec<(&[u8; PACKET], SockAddr)> = packets.map(|(packet, to)| (packet, to.into())).collect();
+        let packets: Vec<(&[u8], SockAddr)> = packets.map(|(packet, to)| (packet, to.into())).collect();
         for packets in packets.chunks(MOST) {
             // SAFETY: zeros are message headers, and pieces.
             let (mut headers, mut pieces) = unsafe { zeroed::<([libc::mmsghdr; MOST], [libc::iovec; MOST])>() };
@@ -85,14 +86,17 @@ impl Datagrams {
                     unsafe { libc::sendmmsg(socket.as_raw_fd(), left.as_mut_ptr(), left.len() as libc::c_uint, 0) };
                 match usize::try_from(count) {
                     Ok(count) => sent += count,
-                    Err(_) => bail!("callers cannot send: {}", io::Error::last_os_error()),
+                    Err(_) => bail!("datagrams cannot be sent: {}", io::Error::last_os_error()),
                 }
             }
         }
         Ok(())
     }
 
-    /// Takes all that have come: what is in each, the port it is from, and when the system had it, ns.
+    /// Takes all that have come by IPv4: what is in each, the port it is from, and when the system had it, ns since 1970.
+    ///
+    /// # Errors
+    /// What the system says, or it does not note times.
     pub fn receive(&mut self, socket: &UdpSocket, mut take: impl FnMut(&[u8], u16, i64)) -> Result<()> {
         loop {
             let Self { bytes, control } = self;
@@ -115,7 +119,10 @@ impl Datagrams {
             let received = unsafe { libc::recvmmsg(descriptor, headers.as_mut_ptr(), most, 0, std::ptr::null_mut()) };
             let Ok(count) = usize::try_from(received) else {
                 let error = io::Error::last_os_error();
-                ensure!(error.kind() == ErrorKind::WouldBlock, "callers cannot receive: {error}");
+                ensure!(
+                    error.kind() == ErrorKind::WouldBlock,
+                    "datagrams cannot be received: {error}"
+                );
                 return Ok(());
             };
             for ((header, from), bytes) in headers[..count].iter().zip(&from).zip(self.bytes.iter()) {
