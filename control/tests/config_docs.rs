@@ -27,6 +27,7 @@ fn every_key_has_a_row_in_its_section() {
         "[sip]",
         "[sip.tls]",
         "[media]",
+        "[route]",
         "[sdp]",
         "[[trunk]]",
         "[[tenant]]",

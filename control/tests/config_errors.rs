@@ -43,7 +43,7 @@ fn one_mistake_one_line() {
         ),
         (
             "zebra = 1",
-            ":1: zebra: unknown key; there is \"node\", \"sip\", \"media\", \"sdp\", \"trunk\", \"tenant\", \"agent\", \"did\"",
+            ":1: zebra: unknown key; there is \"node\", \"sip\", \"media\", \"route\", \"sdp\", \"trunk\", \"tenant\", \"agent\", \"did\"",
         ),
         (
             "[sip]\n\nlissten = []",
@@ -52,6 +52,35 @@ fn one_mistake_one_line() {
         (
             "[sdp]\nuser = \"x\"",
             ":2: sdp.user: unknown key; there is \"origin_user\", \"session_name\"",
+        ),
+        // route
+        (
+            "[route]\ndomain_template = \"sip.trusst.cloud\"",
+            ":2: route.domain_template: \"sip.trusst.cloud\" is no template of a domain; write one with {tenant} once, such as \"sip.{tenant}.trusst.cloud\"",
+        ),
+        (
+            "[route]\nunknown_tenant = \"no\"",
+            ":2: route.unknown_tenant: \"no\" is neither \"404\" nor \"drop\"",
+        ),
+        (
+            "[route]\ndomains = [\"gw.example\",\n\"SIP.demo.trusst.cloud\"]\n[[tenant]]\nname = \"demo\"",
+            ":3: route.domains: \"SIP.demo.trusst.cloud\" is a domain of tenant \"demo\"; keep it in one place",
+        ),
+        (
+            "[[trunk]]\nname = \"t\"\nproxy = \"a\"\nnumbers = \"49\"",
+            ":4: trunk.numbers: \"49\" is no numbering plan; write \"e164\", \"nanp\", \"strict\" or a country code such as \"+49\"",
+        ),
+        (
+            "[[trunk]]\nname = \"t\"\nproxy = \"a\"\nnumber_from = \"from\"",
+            ":4: trunk.number_from: \"from\" is neither \"request-uri\" nor \"to\"",
+        ),
+        (
+            "[[trunk]]\nname = \"t\"\nproxy = \"a\"\n[[trunk.number_rule]]\nstrip = 1",
+            ":4: trunk.number_rule.prefix: and number_rule.length are both missing, so every number fits; write what this rule is for",
+        ),
+        (
+            "[[trunk]]\nname = \"t\"\nproxy = \"a\"\n[[trunk.number_rule]]\nprefix = \"x\"",
+            ":5: trunk.number_rule.prefix: \"x\" begins no number; write digits, with a \"+\" before them or without",
         ),
         // media
         (

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use voxlane::config::Config;
 use voxlane::config::model::{
-    AgentEndpoint, HostPort, KeysInClear, LegMedia, QualityLimits, RtcpMux, SrtpPolicy, Target, Transcode, Xdp,
+    AgentEndpoint, HostPort, KeysInClear, LegMedia, QualityLimits, RtcpMux, SrtpPolicy, Target, Transcode,
+    UnknownTenant, Xdp,
 };
+use voxlane::route::number::{Numbers, Plan, Rule, Source};
 use voxlane::sip::digest::{Algorithm, Auth, Login, Proof, Secret};
 use voxlane_dataplane::media_plane::{LatchMode, Pacing, Unallocated};
 use voxlane_dataplane::plane::{IoChoice, Policing};
@@ -22,6 +24,10 @@ fn the_embedded_defaults_are_sound_and_the_defaults_of_the_code() {
     let empty = config("");
     assert_eq!((&empty.node, &empty.sip), (&embedded.node, &embedded.sip));
     assert_eq!((&empty.media, &empty.sdp), (&embedded.media, &embedded.sdp));
+    assert_eq!(
+        (&empty.route, &embedded.trunks[0].numbers),
+        (&embedded.route, &Numbers::default())
+    );
     let media = &embedded.media;
     assert_eq!((media.unallocated, media.police), (Unallocated::Drop, Policing::On));
     assert_eq!(media.dscp.tos(), 46 << 2);
@@ -83,6 +89,10 @@ fn every_key() {
         jitter_limit = "off"
         loss_limit = "2.5%"
         quality_period = "1m"
+        [route]
+        domain_template = "{tenant}.voice.example"
+        unknown_tenant = "drop"
+        domains = ["gw.example"]
         [sdp]
         origin_user = "o"
         session_name = "s n"
@@ -107,9 +117,14 @@ fn every_key() {
         transcode = "off"
         srtp = "required"
         srtp_keys_in_clear = "allow"
+        numbers = "+49"
+        number_from = "to"
+        number_rule = [{ prefix = "9", length = 5, prepend = "+1555" }, { length = 4, strip = 1 }]
+        [[tenant]]
+        name = "m"
         [[tenant]]
         name = "n"
-        domains = ["a.example"]
+        domains = ["sip:a.example"]
         [[agent]]
         name = "a"
         url = "wss://bot.example/media"
@@ -124,6 +139,23 @@ fn every_key() {
         caller_id = "+15550101"
         "#,
     );
+    assert_eq!(config.route.domain_template, "{tenant}.voice.example");
+    assert_eq!(config.route.unknown_tenant, UnknownTenant::Drop);
+    assert_eq!(config.route.domains.as_deref(), Some(&["gw.example".to_owned()][..]));
+    let domains: Vec<_> = config.tenants.iter().flat_map(|tenant| &tenant.domains).collect();
+    assert_eq!(domains, ["m.voice.example", "a.example"]);
+    let rule = |prefix: &str, length, strip, prepend: &str| Rule {
+        prefix: prefix.to_owned(),
+        length: Some(length),
+        strip,
+        prepend: prepend.to_owned(),
+    };
+    let numbers = Numbers {
+        rules: vec![rule("9", 5, 1, "+1555"), rule("", 4, 1, "+")],
+        plan: Plan::Country("49".to_owned()),
+        source: Source::To,
+    };
+    assert_eq!(config.trunks[0].numbers, numbers);
     assert_eq!(config.sip.listen[1].to_string(), "udp:[2001:db8::1]:5062");
     assert_eq!(config.sip.invite_timeout, Duration::from_millis(1500));
     assert_eq!(

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use voxlane::call::{Outbound, Plan};
 use voxlane::config::model::Config;
-use voxlane::route::{Route, e164, entrances, route};
+use voxlane::route::{Route, entrances, route};
 use voxlane::sip::digest::{Admission, NonceKey};
 use voxlane::sip::{Address, DialogId, Incoming, Transport};
 
@@ -22,6 +22,17 @@ name = "narrow"
 allow = ["198.51.100.7/32"]
 proxy = "192.0.2.20"
 domain = "carrier.example"
+numbers = "nanp"
+
+[[trunk.number_rule]]
+prefix = "77"
+length = 6
+prepend = "+1555"
+
+[[trunk]]
+name = "by-to"
+allow = ["198.51.100.9/32"]
+number_from = "to"
 
 [[tenant]]
 name = "acme"
@@ -84,6 +95,7 @@ fn incoming(remote: &str, to: &str, host: &str) -> Incoming {
         local: "203.0.113.50:5060".parse().unwrap(),
         remote: remote.parse().unwrap(),
         transport: Transport::Udp,
+        server_name: None,
         request_uri: address(to, host),
         from: address("+15557777", "caller.example"),
         to: address(to, host),
@@ -110,23 +122,61 @@ fn the_source_address_names_the_trunk_and_the_narrowest_network_wins() {
 
 #[test]
 fn numbers_come_in_the_forms_carriers_write() {
-    for (written, number) in [
-        ("+15550001", "+15550001"),
-        ("15550001", "+15550001"),
-        ("+1-555-0001", "+15550001"),
-        ("+15550001;npdi=yes", "+15550001"),
-        ("0015550001", "0015550001"),
-        ("911", "911"),
-        ("alice", "alice"),
-        ("", ""),
+    let wide = |to: &str| routed("198.51.100.8:5060", to, "203.0.113.50").map(|route| route.number);
+    for written in [
+        "+15550001",
+        "15550001",
+        "+1-555-0001",
+        "+15550001;npdi;rn=+15559999",
+        "0015550001",
     ] {
-        assert_eq!(e164(written), number, "{written}");
+        assert_eq!(wide(written).as_deref(), Ok("+15550001"), "{written}");
     }
+    assert_eq!(wide("+15550009"), Err(404));
+    assert_eq!(wide("alice"), Err(404));
+    // The same written by a carrier with rules and a plan of its own.
+    let narrow = |to: &str| routed("198.51.100.7:5060", to, "203.0.113.50").map(|route| route.number);
+    for written in ["770001", "+15550001"] {
+        assert_eq!(narrow(written).as_deref(), Ok("+15550001"), "{written}");
+    }
+    // Its plan is that of North America: these are of another country, or of none.
+    assert_eq!(narrow("0015550001"), Err(404));
+    assert_eq!(narrow("15550001"), Err(404));
+}
+
+#[test]
+fn the_callers_number_is_read_by_the_same_rules() {
+    let caller = |from: &str| {
+        let call = Incoming {
+            from: address(from, "caller.example"),
+            ..incoming("198.51.100.7:5060", "+15550001", "203.0.113.50")
+        };
+        route(&config(), &call).unwrap().caller
+    };
+    assert_eq!(caller("2125550001"), "+12125550001");
+    assert_eq!(caller("0114930123456"), "+4930123456");
+    assert_eq!(caller("anonymous"), "anonymous");
+}
+
+#[test]
+fn the_number_may_stand_in_to() {
+    let called = |remote: &str, request_uri: &str, to: &str| {
+        let call = Incoming {
+            request_uri: address(request_uri, "203.0.113.50"),
+            ..incoming(remote, to, "203.0.113.50")
+        };
+        route(&config(), &call)
+            .map(|route| route.number)
+            .map_err(|refusal| refusal.status)
+    };
+    // A Request-URI without a user: sip:sip.{tenant}.trusst.cloud, I10.
+    assert_eq!(called("198.51.100.8:5060", "", "+15550001").as_deref(), Ok("+15550001"));
+    assert_eq!(called("198.51.100.8:5060", "trunk7", "+15550001"), Err(404));
+    // This trunk says that it stands in To, whatever the Request-URI has.
     assert_eq!(
-        routed("198.51.100.8:5060", "15550001", "203.0.113.50").unwrap().number,
-        "+15550001"
+        called("198.51.100.9:5060", "trunk7", "+15550001").as_deref(),
+        Ok("+15550001")
     );
-    assert_eq!(routed("198.51.100.8:5060", "+15550009", "203.0.113.50"), Err(404));
 }
 
 #[test]
@@ -135,6 +185,48 @@ fn a_tenants_domain_reaches_only_that_tenants_numbers() {
     assert_eq!(to("sip.acme.trusst.cloud"), Ok(Some("acme".to_owned())));
     assert_eq!(to("SIP.ACME.trusst.cloud"), Ok(Some("acme".to_owned())));
     assert_eq!(to("pbx.other.example"), Err(404));
+    assert_eq!(to("sip.nobody.trusst.cloud"), Err(404));
+    assert_eq!(to("gw.example"), Ok(Some("acme".to_owned())));
+    // A number that is nobody's is not acme's.
+    let nobodys = routed("198.51.100.8:5060", "+15550002", "sip.acme.trusst.cloud");
+    assert_eq!(nobodys.map(|route| route.number), Err(404));
+}
+
+#[test]
+fn what_names_a_tenant_must_agree() {
+    let asked = |server_name: &str, host: &str| {
+        let call = Incoming {
+            transport: Transport::Tls,
+            server_name: Some(server_name.to_owned()),
+            ..incoming("198.51.100.8:5061", "+15550001", host)
+        };
+        route(&config(), &call)
+            .map(|route| route.tenant)
+            .map_err(|refusal| (refusal.status, refusal.text))
+    };
+    let acme = Ok(Some("acme".to_owned()));
+    assert_eq!(asked("sip.acme.trusst.cloud", "203.0.113.50"), acme);
+    assert_eq!(asked("sip.acme.trusst.cloud", "sip.acme.trusst.cloud"), acme);
+    assert_eq!(asked("gw.example", "sip.acme.trusst.cloud"), acme);
+    let refused = |status, text: &str| Err((status, text.to_owned()));
+    assert_eq!(
+        asked("pbx.other.example", "203.0.113.50"),
+        refused(
+            404,
+            "the number is not one of tenant other, whose TLS server name pbx.other.example is"
+        )
+    );
+    assert_eq!(
+        asked("pbx.other.example", "sip.acme.trusst.cloud"),
+        refused(
+            403,
+            "domain sip.acme.trusst.cloud is tenant acme's, but TLS server name pbx.other.example is other's"
+        )
+    );
+    assert_eq!(
+        asked("sip.nobody.trusst.cloud", "203.0.113.50"),
+        refused(404, "there is no tenant of TLS server name sip.nobody.trusst.cloud")
+    );
 }
 
 #[test]

@@ -50,6 +50,8 @@ pub struct SipCounts {
     pub dialogs: u64,
     /// Messages that were sent again, since start.
     pub retransmissions_sent: u64,
+    /// Calls that got no answer, since start.
+    pub dropped: u64,
 }
 
 /// Connections of SIP over TCP and TLS.

@@ -6,8 +6,9 @@ use voxlane_dataplane::media_plane::Unallocated;
 
 use super::login;
 use super::media::WrittenMedia;
-use super::model::{Agent, Config, Did, Listen, Media, Sip, Target, Tenant, Transport, Trunk, Xdp};
+use super::model::{Agent, Config, Did, Listen, Media, Routing, Sip, Target, Tenant, Transport, Trunk, Xdp};
 use super::reader::{Located, Reader, quoted};
+use super::route::WrittenRoute;
 use super::sections::{Written, WrittenDid, WrittenSip, WrittenTenant, WrittenTrunk};
 use super::suggest::nearest;
 
@@ -17,6 +18,7 @@ pub(super) fn config(reader: &Reader<'_>, written: Written) -> Config {
         node,
         sip,
         media,
+        route,
         sdp,
         trunks,
         tenants,
@@ -27,6 +29,7 @@ pub(super) fn config(reader: &Reader<'_>, written: Written) -> Config {
     let media = media.media;
     let trunks = self::trunks(reader, trunks, &media, &sip);
     let tenants = self::tenants(reader, tenants);
+    let route = self::route(reader, route, &tenants);
     let agents = self::agents(reader, agents);
     let names = Names {
         trunks: &trunks,
@@ -38,6 +41,7 @@ pub(super) fn config(reader: &Reader<'_>, written: Written) -> Config {
         node,
         sip,
         media,
+        route,
         sdp,
         trunks,
         tenants,
@@ -166,6 +170,24 @@ fn tenants(reader: &Reader<'_>, written: Vec<Located<WrittenTenant>>) -> Vec<Ten
         });
     }
     tenants
+}
+
+/// Reports names of the gateway that are tenants' domains.
+fn route(reader: &Reader<'_>, written: WrittenRoute, tenants: &[Tenant]) -> Routing {
+    for Located { value: name, line } in written.domains.iter().flatten() {
+        let owns = |tenant: &&Tenant| tenant.domains.iter().any(|domain| domain.eq_ignore_ascii_case(name));
+        if let Some(tenant) = tenants.iter().find(owns) {
+            let message = format!("{name:?} is a domain of tenant {:?}; keep it in one place", tenant.name);
+            reader.report(*line, "route.domains", message);
+        }
+    }
+    Routing {
+        domain_template: written.domain_template,
+        unknown_tenant: written.unknown_tenant,
+        domains: written
+            .domains
+            .map(|domains| domains.into_iter().map(|domain| domain.value).collect()),
+    }
 }
 
 fn agents(reader: &Reader<'_>, written: Vec<Located<Agent>>) -> Vec<Agent> {

@@ -3,7 +3,7 @@
 //! 1. [`Config::load`], [`Config::embedded`] or [`Config::parse`] take the text;
 //! 2. `reader` walks the TOML tree: every value keeps its line, `${NAME}` is replaced (`expand`), a key nobody asked for is
 //!    an error with the nearest known one (`suggest`);
-//! 3. `sections` reads each section, one function a section, each value by a parser of `value`, `media`, `login`, `cores`, `dscp` or
+//! 3. `sections` reads each section, one function a section, each value by a parser of `value`, `media`, `login`, `route`, `cores`, `dscp` or
 //!    `agent_url`;
 //! 4. `check` holds the sections against each other: names, references, DIDs that overlap, ports that are taken twice.
 //!
@@ -21,6 +21,7 @@ mod login;
 mod media;
 pub mod model;
 mod reader;
+mod route;
 mod sections;
 mod suggest;
 mod value;
@@ -32,9 +33,9 @@ pub use error::{ConfigError, ConfigErrors};
 pub(crate) use media::pin;
 pub use model::Config;
 
-use crate::sip::PeerId;
 use crate::sip::transport::tls::{Peer, Plan};
-use model::{Did, Transport, Trunk};
+use crate::sip::{Domains, PeerId};
+use model::{Did, Routing, Transport, Trunk};
 use reader::Reader;
 
 /// The text of the embedded defaults, `config/default.toml`.
@@ -102,6 +103,20 @@ impl Config {
             client_ca: self.sip.tls.client_ca.clone(),
             peers: peers.collect(),
         }
+    }
+
+    /// Whose domains calls may be addressed to.
+    pub fn domains(&self) -> Domains {
+        let tenants = self.tenants.iter().flat_map(|tenant| {
+            let domains = tenant.domains.iter();
+            domains.map(|domain| (domain.as_str(), tenant.name.as_str()))
+        });
+        let Routing {
+            domain_template,
+            unknown_tenant,
+            domains,
+        } = &self.route;
+        Domains::new(tenants, domain_template, domains.as_deref(), *unknown_tenant)
     }
 
     /// The trunk of this name, and its place.

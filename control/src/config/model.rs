@@ -13,9 +13,10 @@ use voxlane_dataplane::plane::{IoChoice, Policing};
 use voxlane_dataplane::reception::Limits;
 
 use super::dscp::Dscp;
+use crate::route::number::Numbers;
 use crate::sip::digest::{Auth, Login};
 pub use crate::sip::transport::tls::{ClientCertificates, Identity};
-pub use crate::sip::{Large, Listen, Transport};
+pub use crate::sip::{Large, Listen, Transport, UnknownTenant};
 
 /// A whole `voxlane.toml`.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +27,8 @@ pub struct Config {
     pub sip: Sip,
     /// `[media]`
     pub media: Media,
+    /// `[route]`
+    pub route: Routing,
     /// `[sdp]`
     pub sdp: SdpIdentity,
     /// `[[trunk]]`
@@ -185,6 +188,17 @@ pub enum Xdp {
     Off,
 }
 
+/// How calls that come find their tenant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Routing {
+    /// A tenant's domain where it does not say another: `{tenant}` is its name.
+    pub domain_template: String,
+    /// What becomes of calls to a tenant that is not configured.
+    pub unknown_tenant: UnknownTenant,
+    /// Names of the gateway itself that calls may be addressed to; `None`: any.
+    pub domains: Option<Vec<String>>,
+}
+
 /// What our SDP says of itself (interoperability requirement I16).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SdpIdentity {
@@ -205,6 +219,8 @@ pub struct Trunk {
     pub proxy: Option<HostPort>,
     /// By what calls are sent to it.
     pub transport: Transport,
+    /// How the numbers of its calls are read.
+    pub numbers: Numbers,
     /// What becomes of requests that are too large for UDP.
     pub large_requests: Large,
     /// Who vouches for its certificate; `None`: whom the system trusts.
@@ -309,7 +325,7 @@ pub struct HostPort {
 pub struct Tenant {
     /// Name.
     pub name: String,
-    /// SIP domains that are this tenant's; `sip.{tenant}.trusst.cloud` unless written.
+    /// SIP domains that are this tenant's; one made from `route.domain_template` unless written.
     pub domains: Vec<String>,
     /// What is shown to who asks for one of them over TLS.
     pub identity: Option<Identity>,

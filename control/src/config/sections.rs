@@ -17,6 +17,7 @@ use super::model::{
     Node, RtcpMux, SdpIdentity, Sip, SipTls, SrtpPolicy, Transcode, Transport, Trunk,
 };
 use super::reader::{Located, Section, quoted};
+use super::route::{self, WrittenRoute};
 use super::{agent_url, login, value};
 use crate::sip::digest::Auth;
 
@@ -25,6 +26,7 @@ pub(super) struct Written {
     pub(super) node: Node,
     pub(super) sip: WrittenSip,
     pub(super) media: WrittenMedia,
+    pub(super) route: WrittenRoute,
     pub(super) sdp: SdpIdentity,
     pub(super) trunks: Vec<Located<WrittenTrunk>>,
     pub(super) tenants: Vec<Located<WrittenTenant>>,
@@ -67,13 +69,20 @@ pub(super) fn read(mut root: Section<'_>) -> Written {
     let node = node(root.section("node"));
     let sip = sip(root.section("sip"));
     let media = media::read(root.section("media"), &node.name);
+    let route = route::read(root.section("route"));
+    let template = route.domain_template.clone();
     let written = Written {
         node,
         sip,
         media,
+        route,
         sdp: sdp(root.section("sdp")),
         trunks: root.sections("trunk").into_iter().map(trunk).collect(),
-        tenants: root.sections("tenant").into_iter().map(tenant).collect(),
+        tenants: root
+            .sections("tenant")
+            .into_iter()
+            .map(|section| tenant(section, &template))
+            .collect(),
         agents: root.sections("agent").into_iter().map(agent).collect(),
         dids: root.sections("did").into_iter().map(did).collect(),
     };
@@ -245,6 +254,7 @@ fn trunk(mut section: Section<'_>) -> Located<WrittenTrunk> {
         ),
     };
     let limits = media::limits(&mut section);
+    let numbers = route::numbers(&mut section);
     section.finish();
     let media_address_line = media_address.as_ref().map_or(line, |address| address.line);
     let media_address: Option<IpAddr> = media_address.map(|address| address.value);
@@ -253,6 +263,7 @@ fn trunk(mut section: Section<'_>) -> Located<WrittenTrunk> {
         allow,
         proxy,
         transport,
+        numbers,
         large_requests,
         tls_ca,
         tls_identity,
@@ -275,16 +286,16 @@ fn trunk(mut section: Section<'_>) -> Located<WrittenTrunk> {
     }
 }
 
-fn tenant(mut section: Section<'_>) -> Located<WrittenTenant> {
+fn tenant(mut section: Section<'_>, template: &str) -> Located<WrittenTenant> {
     let line = section.line;
     let name = or(section.required("name", "\"…\"", value::name), String::new);
-    let domains = section.list("domains", value::host);
+    let domains = section.list("domains", route::domain);
     let identity = identity(&mut section, "certificate", "key");
     section.finish();
     let domains = domains.map_or_else(
         || {
             vec![Located {
-                value: format!("sip.{name}.trusst.cloud"),
+                value: template.replace("{tenant}", &name),
                 line,
             }]
         },
@@ -396,7 +407,7 @@ pub(super) fn distinct_list<T: PartialEq + std::fmt::Display>(
 }
 
 /// The same, with the line of each value.
-fn distinct_located<T: PartialEq + std::fmt::Display>(
+pub(super) fn distinct_located<T: PartialEq + std::fmt::Display>(
     section: &mut Section<'_>,
     key: &'static str,
     parse: impl Fn(&str) -> Result<T, String>,

@@ -98,7 +98,8 @@ impl Core {
             NonceKey::new(rand::random()),
             route::entrances(&config),
             route::logins(&config),
-        );
+        )
+        .with_domains(config.domains());
         Self {
             config,
             sip,
@@ -404,7 +405,7 @@ impl Core {
                 break id;
             }
         };
-        info!(call = %id, trunk = route.trunk, tenant = route.tenant, from = incoming.from.user, to = route.number,
+        info!(call = %id, trunk = route.trunk, tenant = route.tenant, from = route.caller, to = route.number,
             target = route.target, transport = %incoming.transport, sip_call_id = incoming.call_id, "call in");
         let (codecs, media) = match self.config.trunk(&route.trunk) {
             Some((peer, trunk)) => {

@@ -61,8 +61,8 @@ impl Live {
     pub fn new(call: Call, route: Route, incoming: Incoming) -> Self {
         Self {
             call,
+            from: route.caller.clone(),
             route,
-            from: incoming.from.user,
             started: SystemTime::now(),
             answered: None,
             a: LiveLeg {

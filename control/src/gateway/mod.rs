@@ -206,6 +206,19 @@ impl Gateway {
         for event in std::iter::once(first).chain(others).take(BATCH) {
             match &event {
                 StreamEvent::Message { path, data } => core.input(now, Input::Message { path: *path, data }),
+                StreamEvent::Named {
+                    connection,
+                    server_name,
+                } => {
+                    let connection = *connection;
+                    core.input(
+                        now,
+                        Input::Named {
+                            connection,
+                            server_name,
+                        },
+                    );
+                }
                 StreamEvent::Damaged {
                     path,
                     head,

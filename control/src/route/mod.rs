@@ -1,11 +1,17 @@
 //! Where a call goes: from an incoming INVITE and the configuration to a [`Route`], or to a refusal that says why.
 //!
-//! Trunk by source address or credentials (`sip::digest::server` sees to that), number by Request-URI, tenant by domain and by number; then the target of the number.
+//! Trunk by source address or credentials (`sip::digest::server` sees to that); number by Request-URI or To, as [`number`] reads
+//! it for the trunk; tenant by the domain that is called, by the name that was asked for over TLS, and by the number
+//! ([`tenant`]), which must not contradict each other; then the target of the number.
+
+pub mod number;
+mod tenant;
 
 use crate::call::{Outbound, Plan};
 use crate::config::model::{AgentEndpoint, Config, Did, HostPort, Target, Trunk};
 use crate::sip::digest::{Auth, Entrance, Logins};
 use crate::sip::{Address, Incoming, MAX_FORWARDS};
+use number::Source;
 
 /// A call that may proceed.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,6 +20,8 @@ pub struct Route {
     pub trunk: String,
     /// The number it was for, as configured: E.164 with '+'.
     pub number: String,
+    /// The caller's number, in E.164 with '+' where it is one.
+    pub caller: String,
     /// Whose number that is.
     pub tenant: Option<String>,
     /// Where it goes.
@@ -46,15 +54,18 @@ pub fn route(config: &Config, call: &Incoming) -> Result<Route, Refusal> {
     let trunk = named
         .and_then(|name| config.trunks.iter().find(|trunk| trunk.name == name))
         .ok_or_else(|| Refusal::new(403, format!("no trunk allows calls from {}", call.remote.ip())))?;
-    let number = e164(&call.request_uri.user);
+    let claimed = tenant::claimed(&config.domains(), call, &trunk.numbers)?;
+    let number = trunk.numbers.e164(&number_called(call, trunk.numbers.source).user);
+    let caller = trunk.numbers.e164(&call.from.user);
     let did = config
         .did(&number)
         .ok_or_else(|| Refusal::new(404, format!("{number} is not a number of this gateway")))?;
-    owner_agrees(config, did, &call.request_uri.host)?;
-    let (plan, target) = plan(config, did, &number, call)?;
+    tenant::owner_agrees(did, claimed.as_ref())?;
+    let (plan, target) = plan(config, did, &number, &caller, call)?;
     Ok(Route {
         trunk: trunk.name.clone(),
         number,
+        caller,
         tenant: did.tenant.clone(),
         plan,
         target,
@@ -79,32 +90,15 @@ pub fn logins(config: &Config) -> Logins {
     config.trunks.iter().filter_map(login).collect()
 }
 
-/// A dialled number as E.164 with '+': URI parameters of the user part, visual separators (RFC 3966 section 5.1.1) and a
-/// missing '+' are mended.
-pub fn e164(user: &str) -> String {
-    let number = user.split(';').next().unwrap_or_default();
-    let number: String = number.chars().filter(|c| !matches!(c, '-' | '.' | '(' | ')')).collect();
-    match number.as_bytes() {
-        [b'1'..=b'9', rest @ ..] if rest.len() >= 6 && rest.iter().all(u8::is_ascii_digit) => format!("+{number}"),
-        _ => number,
+/// The address whose number is called.
+fn number_called(call: &Incoming, source: Source) -> &Address {
+    match source {
+        Source::RequestUri if !call.request_uri.user.is_empty() => &call.request_uri,
+        Source::RequestUri | Source::To => &call.to,
     }
 }
 
-/// A call addressed to a tenant's domain may only reach that tenant's numbers.
-fn owner_agrees(config: &Config, did: &Did, host: &str) -> Result<(), Refusal> {
-    let named = config
-        .tenants
-        .iter()
-        .find(|tenant| tenant.domains.iter().any(|d| d.eq_ignore_ascii_case(host)));
-    match named {
-        Some(tenant) if did.tenant.as_ref() != Some(&tenant.name) => {
-            Err(Refusal::new(404, format!("the number is not one of {host}")))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn plan(config: &Config, did: &Did, number: &str, call: &Incoming) -> Result<(Plan, String), Refusal> {
+fn plan(config: &Config, did: &Did, number: &str, caller: &str, call: &Incoming) -> Result<(Plan, String), Refusal> {
     // Names were resolved when the configuration was read; a miss here would be a fault of ours, told as 500.
     let missing = |what: &str, name: &str| Refusal::new(500, format!("{what} {name} is not configured"));
     match &did.target {
@@ -138,9 +132,7 @@ fn plan(config: &Config, did: &Did, number: &str, call: &Incoming) -> Result<(Pl
                 .ok_or_else(|| missing("trunk", name))?;
             let proxy = trunk.proxy.clone().ok_or_else(|| missing("proxy of trunk", name))?;
             let number = to.as_deref().unwrap_or(number);
-            let caller = caller_id
-                .clone()
-                .unwrap_or_else(|| caller_id_for(trunk, &e164(&call.from.user)));
+            let caller = caller_id.clone().unwrap_or_else(|| caller_id_for(trunk, caller));
             let from = Address {
                 display: call.from.display.clone(),
                 user: caller,

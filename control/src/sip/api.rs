@@ -51,6 +51,14 @@ pub enum Input<'a> {
         /// Its bytes.
         data: &'a [u8],
     },
+    /// Somebody has connected over TLS and asked for a name (SNI, RFC 6066 section 3). Holds for what comes on the connection
+    /// from now on, until it is [lost](Input::Lost).
+    Named {
+        /// Which connection.
+        connection: ConnectionId,
+        /// The name.
+        server_name: &'a str,
+    },
     /// A message arrived on a connection that cannot be told from what follows it: the connection is about to be closed.
     Damaged {
         /// As of [`Input::Message`].
@@ -125,6 +133,8 @@ pub struct Incoming {
     pub remote: SocketAddr,
     /// By what it came.
     pub transport: Transport,
+    /// The name that the caller asked for when it connected over TLS.
+    pub server_name: Option<String>,
     /// Request-URI.
     pub request_uri: Address,
     /// From.
@@ -306,6 +316,9 @@ pub struct Counters {
     pub malformed: u64,
     /// Requests answered 400 for what they said.
     pub bad_requests: u64,
+    /// Calls to unknown tenants that got no answer.
+    #[serde(default)]
+    pub dropped: u64,
     /// Calls answered 401, nothing of which was kept.
     #[serde(default)]
     pub challenged: u64,

@@ -11,11 +11,12 @@
 //! that is unknown, ended, or in a state the command does not fit is ignored: the other side may always have been quicker.
 //!
 //! A message passes [`syntax`] (bytes to sound messages), [`transaction`] (repetition), [`dialog`] (who talks with whom) and
-//! [`endpoint`] (what to do about it). [`digest`] proves who we are and finds out who calls. [`transport`] is the only I/O.
+//! [`endpoint`] (what to do about it). [`digest`] proves who we are and finds out who calls, [`domains`] whom. [`transport`] is the only I/O.
 
 pub mod api;
 pub mod dialog;
 pub mod digest;
+pub mod domains;
 pub mod endpoint;
 pub mod ids;
 pub mod outbox;
@@ -26,6 +27,7 @@ pub mod transport;
 pub mod within;
 
 pub use api::*;
+pub use domains::{Domains, Named, UnknownTenant};
 pub use endpoint::{AuthFailures, Endpoint};
 pub use path::{ConnectionId, Listen, Path, PeerId, Transport};
 pub use syntax::{SyntaxError, parse_uri};

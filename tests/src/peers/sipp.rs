@@ -32,6 +32,8 @@ pub enum Scenario {
     PlayAsking(u8),
     /// A caller that must be refused with a final 4xx, 5xx or 6xx within 7 s.
     Refused,
+    /// A caller that calls its number at the domain of `-key domain NAME`, and must be refused with this status.
+    RefusedAt(u16),
     /// A caller that leaves RTP to somebody else: `-key rtp_port PORT` says whom, `-d` how long.
     SignalsOnly,
     /// The same, which asks for PCMA and 30 ms in a re-INVITE after `-d`, and stays on.
@@ -107,6 +109,12 @@ impl Sipp {
             Scenario::Play => play(&mut command, 20),
             Scenario::PlayAsking(ptime) => play(&mut command, ptime),
             Scenario::Refused => command.arg("-sf").arg(file("refused.xml")),
+            Scenario::RefusedAt(status) => {
+                let scenario = fs::read_to_string(file("refused_at.xml"))?.replace("STATUS", &status.to_string());
+                let written = directory.path().join("refused_at.xml");
+                fs::write(&written, scenario)?;
+                command.arg("-sf").arg(written)
+            }
             Scenario::SignalsOnly => command.arg("-sf").arg(file("signals_only.xml")),
             Scenario::ChangesCodec => command.arg("-sf").arg(file("changes_codec.xml")),
             Scenario::AnswersOnly => command.arg("-sf").arg(file("answers_only.xml")),

@@ -80,6 +80,7 @@ fn sip(metrics: &mut Metrics, counters: &Counters) {
         responses,
         malformed,
         bad_requests,
+        dropped,
         challenged,
         stray,
         retransmissions_received,
@@ -95,6 +96,7 @@ fn sip(metrics: &mut Metrics, counters: &Counters) {
         malformed,
     );
     metrics.counter("sip_bad_requests", "SIP requests answered 400", bad_requests);
+    metrics.counter("sip_dropped", "Calls to unknown tenants that got no answer", dropped);
     metrics.counter(
         "sip_challenged",
         "Calls answered 401, nothing of which was kept",

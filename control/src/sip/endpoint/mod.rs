@@ -3,7 +3,9 @@
 //! What a message is for is decided here, in one place: [`frame`] and [`Message::new`] make it a sound message or refuse
 //! it; [`Purpose`] names everything a request can be for; `on_request` says what is done about each. The doing is beside:
 //! [`uas`] answers calls, [`indialog`] serves requests within dialogs, [`uac`] places calls, [`offer`] and
-//! [`request`] ask things of the other side once they are up, [`responses`] hears the answers, [`ending`] hangs up, [`authentication`] lets calls in and answers challenges, [`timers`] acts on time, [`compose`] writes what all of them send.
+//! [`request`] ask things of the other side once they are up, [`responses`] hears the answers, [`ending`] hangs up, [`screen`]
+//! drops calls that are for nobody, [`authentication`] lets the others in and answers challenges, [`timers`] acts on time,
+//! [`compose`] writes what all of them send.
 
 mod authentication;
 mod compose;
@@ -13,15 +15,18 @@ mod offer;
 mod purpose;
 mod request;
 mod responses;
+mod screen;
 mod timers;
 mod uac;
 mod uas;
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 
 use super::api::{Counters, DialogId, EndpointConfig, Event, Input, Output, Transmit};
 use super::dialog::{Dialogs, Reply};
 use super::digest::{Admission, Client, NonceKey};
+use super::domains::Domains;
 use super::ids::Ids;
 use super::outbox::Outbox;
 use super::path::{ConnectionId, PeerId, Transport};
@@ -50,6 +55,9 @@ pub struct Endpoint {
     ids: Ids,
     admission: Admission,
     logins: Client,
+    domains: Domains,
+    /// What those who connected over TLS asked for.
+    server_names: HashMap<ConnectionId, String>,
 }
 
 /// What every state machine works with.
@@ -89,6 +97,8 @@ impl Endpoint {
         Self {
             admission: Admission::new(NonceKey::new(ids.key()), Vec::new()),
             logins: Client::default(),
+            domains: Domains::default(),
+            server_names: HashMap::new(),
             options_status: 200,
             shared: Shared {
                 timings: Timings::new(&config),
@@ -114,12 +124,21 @@ impl Endpoint {
                 status,
                 reason,
             } => self.on_damaged(path, head, Fault { status, reason }),
+            Input::Named {
+                connection,
+                server_name,
+            } => {
+                self.server_names.insert(connection, server_name.to_owned());
+            }
             Input::Unreachable { transport, remote } => self.on_unreachable(now, transport, remote),
             Input::Lost {
                 connection,
                 transport,
                 remote,
-            } => self.on_lost(now, connection, transport, remote),
+            } => {
+                self.server_names.remove(&connection);
+                self.on_lost(now, connection, transport, remote);
+            }
         }
     }
 
@@ -231,6 +250,7 @@ impl Endpoint {
             Purpose::AcksAnswer(dialog) => self.on_ack_of_answer(now, dialog, request),
             Purpose::StrayAck => self.shared.counters.stray += 1,
             Purpose::Cancels(invite) => self.on_cancel(now, path, request, invite),
+            Purpose::NewCall { .. } if self.drops(path, request) => {}
             Purpose::NewCall { sdp } => self.on_call(now, path, request, sdp),
             Purpose::Ping { dialog } => self.on_options(now, path, request, dialog),
             Purpose::Reinvite { dialog, sdp } => self.on_reinvite(now, path, request, dialog, sdp),

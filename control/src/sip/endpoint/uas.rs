@@ -145,11 +145,13 @@ impl Endpoint {
                 state,
             },
         );
+        let server_name = self.server_name(path).map(str::to_owned);
         self.tell(Event::Incoming(Box::new(Incoming {
             dialog,
             local: path.local,
             remote: path.remote,
             transport: path.transport,
+            server_name,
             request_uri: request.uri.address(String::new()),
             from: request.from.address(),
             to: request.to.address(),

@@ -211,7 +211,7 @@ fn check(method: &str, uri: &str, common: &Common, fields: &Fields) -> Result<Ch
             return Err(bad("Malformed Max-Forwards"));
         }
     }
-    let uri = Uri::parse(uri).map_err(|_| bad("Malformed Request-URI"))?;
+    let uri = Uri::parse_request(uri).map_err(|_| bad("Malformed Request-URI"))?;
     if uri.scheme == Scheme::Other {
         return Err(Fault {
             status: 416,

@@ -68,18 +68,39 @@ impl Uri {
             s if s.eq_ignore_ascii_case("sip") => empty.with_sip(Scheme::Sip, rest),
             s if s.eq_ignore_ascii_case("sips") => empty.with_sip(Scheme::Sips, rest),
             s if s.eq_ignore_ascii_case("tel") => {
-                let number = rest.split_once(';').map_or(rest, |(number, _)| number);
+                let (number, params) = rest.split_once(';').unwrap_or((rest, ""));
                 if number.is_empty() {
                     return Err(SyntaxError::Number);
                 }
                 Ok(Self {
                     scheme: Scheme::Tel,
-                    user: number.to_owned(),
+                    user: global(number, params),
                     ..empty
                 })
             }
             _ if rest.is_empty() => Err(SyntaxError::Host),
             _ => Ok(empty),
+        }
+    }
+
+    /// Reads a Request-URI, which some carriers write without its scheme, just as they were given it (interoperability
+    /// requirement I10): `sip.tenant.example`, `+15550100@sip.tenant.example:5061`.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn parse_request(text: &str) -> Result<Self, SyntaxError> {
+        let is_port = |rest: &str| {
+            let port = rest.split([';', '?']).next().unwrap_or_default();
+            !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit())
+        };
+        // What stands before a colon is a scheme, unless a user or a host with a port does.
+        let bare = match text.split_once(':') {
+            None => true,
+            Some((before, rest)) => before.contains('@') || before.contains('.') && is_port(rest),
+        };
+        match bare {
+            true => Self::parse(&format!("sip:{text}")),
+            false => Self::parse(text),
         }
     }
 
@@ -229,6 +250,17 @@ pub fn address_name_addr(address: &Address) -> String {
     format!("\"{quoted}\" <{uri}>")
 }
 
+/// A number of a `tel:` URI; one that is good only within another (`;phone-context=+1`) is put behind it (RFC 3966 section
+/// 5.1.5).
+fn global(number: &str, params: &str) -> String {
+    let mut params = params.split(';').filter_map(|param| param.split_once('='));
+    let context = params.find(|(name, value)| name.eq_ignore_ascii_case("phone-context") && value.starts_with('+'));
+    match context {
+        Some((_, context)) if !number.starts_with('+') => format!("{context}{number}"),
+        Some(_) | None => number.to_owned(),
+    }
+}
+
 fn unescape(text: &str) -> String {
     if !text.contains('%') {
         return text.to_owned();
@@ -289,6 +321,8 @@ mod tests {
             ("<sip:example.com>", address("", "example.com", None)),
             ("sip:x@[2001:db8::1]:5060", address("x", "2001:db8::1", Some(5060))),
             ("tel:+1-(555)-123.4;phone-context=x", address("+15551234", "", None)),
+            ("tel:555-1234;phone-context=+1", address("+15551234", "", None)),
+            ("tel:5551234;phone-context=x.example", address("5551234", "", None)),
             ("sip:%75se%72@example.com", address("user", "example.com", None)),
             (
                 "sip:user;par=u%40example.net@example.com",
@@ -302,6 +336,36 @@ mod tests {
             assert_eq!(parse_uri(text).as_ref(), Ok(&expected), "{text}");
             let again = parse_uri(&address_uri(&expected)).unwrap();
             assert_eq!(again, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_request_uri_may_lack_its_scheme() {
+        for (text, expected) in [
+            ("sip:+1555@a.example", address("+1555", "a.example", None)),
+            ("sip:a.example", address("", "a.example", None)),
+            ("sip.a.example", address("", "sip.a.example", None)),
+            ("sip.a.example:5061", address("", "sip.a.example", Some(5061))),
+            (
+                "sip.a.example:5061;transport=tls",
+                address("", "sip.a.example", Some(5061)),
+            ),
+            ("+1555@sip.a.example", address("+1555", "sip.a.example", None)),
+            (
+                "+1555@sip.a.example:5061",
+                address("+1555", "sip.a.example", Some(5061)),
+            ),
+            ("tel:1555", address("1555", "", None)),
+        ] {
+            let uri = Uri::parse_request(text).unwrap();
+            assert_eq!(uri.address(String::new()), expected, "{text}");
+        }
+        // RFC 4475 sections 3.3.2 and 3.3.3: schemes that are not ours.
+        for text in [
+            "nobodyKnowsThisScheme:totallyopaquecontent",
+            "soap.beep://192.0.2.103:3002",
+        ] {
+            assert_eq!(Uri::parse_request(text).unwrap().scheme, Scheme::Other, "{text}");
         }
     }
 

@@ -61,6 +61,13 @@ pub enum StreamEvent {
         /// Its bytes.
         data: Vec<u8>,
     },
+    /// Somebody has connected over TLS and asked for this name.
+    Named {
+        /// Which connection.
+        connection: ConnectionId,
+        /// The name.
+        server_name: String,
+    },
     /// A message without an end that could be found; the connection is to be [finished](Streams::finish) after the answer.
     Damaged {
         /// The way it came.
@@ -254,6 +261,16 @@ async fn welcome(
         Transport::Tls => match timeout(HANDSHAKE, shared.settings.tls.accept(stream)).await {
             Ok(Ok(stream)) => {
                 shared.counters.accepted();
+                if let Some(server_name) = stream.get_ref().1.server_name() {
+                    let server_name = server_name.to_owned();
+                    let connection = id;
+                    shared
+                        .tell(StreamEvent::Named {
+                            connection,
+                            server_name,
+                        })
+                        .await;
+                }
                 connection::run(&shared, stream, path, line, inbox, None).await
             }
             Ok(Err(error)) => Ended::Handshake(error.to_string()),
