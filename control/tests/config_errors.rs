@@ -398,6 +398,22 @@ fn one_mistake_one_line() {
             ":4: trunk.transcode: \"on\" is not a mode; write \"auto\" or \"off\"",
         ),
         (
+            "[[trunk]]\nname = \"a\"\nproxy = \"b\"\nsession_timers = \"on\"",
+            ":4: trunk.session_timers: \"on\" is not a mode; write \"off\", \"supported\" or \"required\"",
+        ),
+        (
+            "[[trunk]]\nname = \"a\"\nproxy = \"b\"\nsession_refresher = \"uac\"",
+            ":4: trunk.session_refresher: \"uac\" is nobody; write \"auto\", \"us\" or \"them\"",
+        ),
+        (
+            "[[trunk]]\nname = \"a\"\nproxy = \"b\"\nmin_se = \"1500ms\"",
+            ":4: trunk.min_se: \"1500ms\" is not in whole seconds; write \"90s\" or \"30m\"",
+        ),
+        (
+            "[[trunk]]\nname = \"a\"\nproxy = \"b\"\nsession_expires = \"60s\"",
+            ":4: trunk.session_expires: is shorter than trunk.min_se, 90 s",
+        ),
+        (
             "[[trunk]]\nname = \"a\"\nproxy = \"b\"\n[[trunk]]\nname = \"a\"\nproxy = \"c\"",
             ":4: trunk.name: there is a trunk \"a\" on line 1 already; choose another name",
         ),

@@ -10,6 +10,7 @@ use voxlane::config::model::{
 };
 use voxlane::route::number::{Numbers, Plan, Rule, Source};
 use voxlane::sip::digest::{Algorithm, Auth, Login, Proof, Secret};
+use voxlane::sip::{Extension, Refresher, SessionTimers};
 use voxlane_dataplane::media_plane::{LatchMode, Pacing, Unallocated};
 use voxlane_dataplane::plane::{IoChoice, Policing};
 
@@ -45,6 +46,13 @@ fn the_embedded_defaults_are_sound_and_the_defaults_of_the_code() {
             srtp_keys_in_clear: KeysInClear::Refuse,
         }
     );
+    let timers = SessionTimers {
+        extension: Extension::Supported,
+        expires: 1800,
+        least: 90,
+        refresher: None,
+    };
+    assert_eq!(embedded.trunks[0].policy.timers, timers);
     assert_eq!(embedded.tenants[0].domains, ["sip.demo.trusst.cloud"]);
     assert_eq!(
         embedded.trunks[0].proxy,
@@ -109,6 +117,10 @@ fn every_key() {
         codecs = ["pcma"]
         caller_ids = ["+15550100", "+15550101"]
         media_address = "2001:db8::1"
+        session_timers = "required"
+        session_expires = "1h"
+        min_se = "2m"
+        session_refresher = "them"
         latch = "strict"
         pacing = "auto"
         rtcp_mux = "offer"
@@ -194,6 +206,13 @@ fn every_key() {
     };
     assert_eq!(trunk.login, Some(login));
     assert!(!format!("{config:?}").contains("Password(\"s3cret"));
+    let timers = SessionTimers {
+        extension: Extension::Required,
+        expires: 3600,
+        least: 120,
+        refresher: Some(Refresher::Them),
+    };
+    assert_eq!(trunk.policy.timers, timers);
     assert_eq!(trunk.media_address, "2001:db8::1".parse().ok());
     assert_eq!(
         trunk.media,

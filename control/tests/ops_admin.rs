@@ -120,6 +120,7 @@ impl Inspect for Gateway {
             digits: "12".into(),
             mos: Some(4.4),
             far_mos: None,
+            session_timer: None,
             limits_crossed: Vec::new(),
         };
         let call = CallReport {
@@ -265,7 +266,7 @@ async fn the_json_has_the_shape_that_is_promised() {
             "legs": [{
                 "side": "a", "call_id": "x@y", "local": "203.0.113.50:10000", "remote": null, "codec": "PCMU",
                 "lane": "worker", "reason": "agent", "digits": "12",
-                "mos": 4.4, "far_mos": null, "limits_crossed": []
+                "mos": 4.4, "far_mos": null, "limits_crossed": [], "session_timer": null
             }],
         })
     );

@@ -79,10 +79,11 @@ pub struct TelephoneEvent {
 }
 
 /// Media direction as seen by the gateway (RFC 3264 section 5.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Direction {
     /// Both ways.
+    #[default]
     SendRecv,
     /// We send only.
     SendOnly,
@@ -90,6 +91,19 @@ pub enum Direction {
     RecvOnly,
     /// Neither.
     Inactive,
+}
+
+impl Direction {
+    /// The same direction, seen from the other side.
+    #[must_use]
+    pub fn reversed(self) -> Self {
+        match self {
+            Self::SendRecv => Self::SendRecv,
+            Self::SendOnly => Self::RecvOnly,
+            Self::RecvOnly => Self::SendOnly,
+            Self::Inactive => Self::Inactive,
+        }
+    }
 }
 
 /// The agent that is to hear and answer a leg.

@@ -16,10 +16,10 @@ use crate::time::Time;
 /// One call. See the [module](super) for how it lives.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Call {
-    setup: Setup,
-    phase: Phase,
-    a: Leg,
-    b: Leg,
+    pub(super) setup: Setup,
+    pub(super) phase: Phase,
+    pub(super) a: Leg,
+    pub(super) b: Leg,
     /// Where leg B's INVITE goes.
     callee: Option<SocketAddr>,
     started: Time,
@@ -63,7 +63,7 @@ impl std::fmt::Display for Phase {
 
 /// Where a leg's dialog stands, as far as the call must know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-enum Dialog {
+pub(super) enum Dialog {
     /// None: not begun, an agent's leg, or over.
     Gone,
     /// Not answered yet.
@@ -75,9 +75,9 @@ enum Dialog {
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct Leg {
-    dialog: Dialog,
-    media: Negotiation,
+pub(super) struct Leg {
+    pub(super) dialog: Dialog,
+    pub(super) media: Negotiation,
     /// Keys its far end pressed, oldest first; the last [`DIGITS_KEPT`] of them.
     digits: String,
 }
@@ -192,6 +192,9 @@ impl Call {
                 self.end(Party::Caller, 487, "caller gave up", &mut actions);
             }
             Event::Reinvite { side, sdp } => self.reinvite(side, sdp.as_deref(), &mut actions),
+            Event::Update { side, sdp } => self.update(side, &sdp, &mut actions),
+            Event::OfferAnswered { side, sdp } => self.offer_answered(side, sdp.as_deref(), &mut actions),
+            Event::OfferRefused { side } => self.offer_refused(side),
             Event::Bye { side, reason } => {
                 self.leg_mut(side).dialog = Dialog::Gone;
                 let text = reason.as_deref().unwrap_or("hung up");
@@ -199,7 +202,7 @@ impl Call {
             }
             Event::Terminated { side, cause } => {
                 self.leg_mut(side).dialog = Dialog::Gone;
-                self.end(Party::Gateway, 480, &format!("leg {side:?}: {cause:?}"), &mut actions);
+                self.end(Party::Gateway, 480, &format!("leg {side}: {cause}"), &mut actions);
             }
             Event::MediaTimeout { side, quiet } => {
                 let text = format!("no media from leg {side} for {} s", quiet.as_secs_f64().round());
@@ -386,55 +389,13 @@ impl Call {
         match self.leg_mut(side).media.accept(sdp) {
             Ok(session) => {
                 actions.push(Action::Program { side, session });
-                if first && matches!(self.setup.plan, Plan::Trunk(_)) {
-                    actions.push(Action::Relay);
+                match first {
+                    true if matches!(self.setup.plan, Plan::Trunk(_)) => actions.push(Action::Relay),
+                    true => {}
+                    false => self.pass_on_hold(side, actions),
                 }
             }
             Err(error) => self.end(Party::Gateway, 488, &error.to_string(), actions),
-        }
-    }
-
-    fn reinvite(&mut self, side: Side, sdp: Option<&[u8]>, actions: &mut Vec<Action>) {
-        let reject = |status, text: &str| Action::Reject {
-            side,
-            status,
-            text: text.to_owned(),
-        };
-        if !matches!(self.phase, Phase::Answering | Phase::Up) {
-            return actions.push(reject(491, "the call is not up"));
-        }
-        let other = self.leg(side.other()).media.session.as_ref();
-        // Once the legs agree, packets need no change any more.
-        let beside = other.map(|other| (other.codec, other.telephone_event.is_some()));
-        let Some(session) = self.leg(side).media.session.clone() else {
-            return actions.push(reject(491, "an offer is outstanding"));
-        };
-        let (codecs, telephone_event) = match beside {
-            Some((codec, telephone_event)) => (self.codecs_beside(side, codec), telephone_event),
-            None => (self.codecs_beside(side, session.codec), true),
-        };
-        let setup = &self.setup;
-        let leg = match side {
-            Side::A => &mut self.a,
-            Side::B => &mut self.b,
-        };
-        let Some(sdp) = sdp else {
-            // A refresh: they ask for our offer and get what is in force.
-            return match leg.media.offer(setup, &[session.codec]) {
-                Ok(sdp) => actions.push(Action::Answer { side, sdp }),
-                Err(error) => actions.push(reject(error.status(), &error.to_string())),
-            };
-        };
-        let answered = Description::parse(sdp)
-            .map_err(NegotiationError::from)
-            .and_then(|offer| leg.media.answer(setup, &codecs, telephone_event, &offer));
-        match (answered, leg.media.ours.clone()) {
-            (Ok(session), Some(sdp)) => {
-                actions.push(Action::Program { side, session });
-                actions.push(Action::Answer { side, sdp });
-            }
-            (Ok(_), None) => actions.push(reject(500, "no SDP was written")),
-            (Err(error), _) => actions.push(reject(error.status(), &error.to_string())),
         }
     }
 
@@ -447,7 +408,7 @@ impl Call {
     }
 
     /// Codecs that a leg may be given in order of preference, if what is beside it speaks `codec`: that one first.
-    fn codecs_beside(&self, side: Side, codec: Codec) -> Vec<Codec> {
+    pub(super) fn codecs_beside(&self, side: Side, codec: Codec) -> Vec<Codec> {
         let allowed = match (side, &self.setup.plan) {
             (Side::A, _) | (Side::B, Plan::Agent { .. }) => &self.setup.codecs,
             (Side::B, Plan::Trunk(outbound)) => &outbound.codecs,
@@ -511,14 +472,14 @@ impl Call {
         }
     }
 
-    fn leg(&self, side: Side) -> &Leg {
+    pub(super) fn leg(&self, side: Side) -> &Leg {
         match side {
             Side::A => &self.a,
             Side::B => &self.b,
         }
     }
 
-    fn leg_mut(&mut self, side: Side) -> &mut Leg {
+    pub(super) fn leg_mut(&mut self, side: Side) -> &mut Leg {
         match side {
             Side::A => &mut self.a,
             Side::B => &mut self.b,

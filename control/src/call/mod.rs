@@ -16,6 +16,7 @@
 
 mod machine;
 mod negotiation;
+mod renegotiation;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -214,6 +215,25 @@ pub enum Event {
         /// The new offer.
         sdp: Option<Vec<u8>>,
     },
+    /// An UPDATE with an offer.
+    Update {
+        /// Which leg.
+        side: Side,
+        /// The new offer.
+        sdp: Vec<u8>,
+    },
+    /// [`Action::Offer`] was answered; or what a session was refreshed with was, otherwise than before.
+    OfferAnswered {
+        /// Which leg.
+        side: Side,
+        /// SDP answer.
+        sdp: Option<Vec<u8>>,
+    },
+    /// [`Action::Offer`] was refused.
+    OfferRefused {
+        /// Which leg.
+        side: Side,
+    },
     /// A leg hung up; its dialog is gone.
     Bye {
         /// Which leg.
@@ -303,6 +323,29 @@ pub enum Action {
         status: u16,
         /// Text of a Reason header.
         text: String,
+    },
+    /// Accept an UPDATE.
+    AnswerUpdate {
+        /// Which leg.
+        side: Side,
+        /// Our SDP.
+        sdp: Vec<u8>,
+    },
+    /// Refuse an UPDATE.
+    RejectUpdate {
+        /// Which leg.
+        side: Side,
+        /// Final status.
+        status: u16,
+        /// Text of a Reason header.
+        text: String,
+    },
+    /// Offer a leg that is up another session; report [`Event::OfferAnswered`] or [`Event::OfferRefused`].
+    Offer {
+        /// Which leg.
+        side: Side,
+        /// Our SDP.
+        sdp: Vec<u8>,
     },
     /// End a leg's dialog by whatever its state asks for.
     HangUp {

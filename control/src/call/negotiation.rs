@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use voxlane_dataplane::codec::Codec;
-use voxlane_dataplane::media_plane::{Endpoint, RtcpPort, Session};
+use voxlane_dataplane::media_plane::{Direction, Endpoint, RtcpPort, Session};
 
 use super::Setup;
 use crate::config::model::{LegMedia, RtcpMux, SrtpPolicy, Transcode};
@@ -28,6 +28,8 @@ pub(super) struct Negotiation {
     offered: Option<Capabilities>,
     /// `o=` version of the next SDP that differs from the last.
     version: u64,
+    /// Which way we last said that media flows, seen from us.
+    pub told: Direction,
     /// Our keys, one a suite, once one was needed. They stay while the far end's stays.
     keys: Vec<Crypto>,
 }
@@ -79,7 +81,30 @@ impl Negotiation {
             capabilities.rtcp_mux = RtcpMux::Offer;
         }
         let text = sdp::offer(&self.local(setup)?, &capabilities)?;
-        Ok(self.sent(text, Some(capabilities)))
+        Ok(self.sent(text, Direction::SendRecv, Some(capabilities)))
+    }
+
+    /// Offers what is in force again, with media that flows in another direction (seen from us).
+    pub fn offer_again(&mut self, setup: &Setup, direction: Direction) -> Result<Vec<u8>, NegotiationError> {
+        let capabilities = self.in_force().ok_or(NegotiationError::NoOffer)?;
+        let text = sdp::offer_in(&self.local(setup)?, &capabilities, direction)?;
+        Ok(self.sent(text, direction, Some(capabilities)))
+    }
+
+    /// What was agreed, as something to offer.
+    fn in_force(&mut self) -> Option<Capabilities> {
+        let security = self.security();
+        let session = self.session.as_ref()?;
+        Some(Capabilities {
+            codecs: vec![session.codec],
+            telephone_event: session.telephone_event.map(|event| event.receive),
+            ptime: session.ptime,
+            rtcp_mux: match session.rtcp_port {
+                RtcpPort::Shared => RtcpMux::Offer,
+                RtcpPort::Own => RtcpMux::Off,
+            },
+            security,
+        })
     }
 
     /// Whether this leg's audio may be transcoded.
@@ -98,7 +123,7 @@ impl Negotiation {
     ) -> Result<Vec<u8>, NegotiationError> {
         let capabilities = self.capabilities(setup, codecs);
         let (text, offered) = sdp::offer_like(&self.local(setup)?, &capabilities, theirs, &setup.codecs, transcode)?;
-        Ok(self.sent(text, Some(offered)))
+        Ok(self.sent(text, theirs.audio()?.direction, Some(offered)))
     }
 
     /// Answers an offer, with one of these codecs.
@@ -118,15 +143,20 @@ impl Negotiation {
             capabilities.security = self.security();
             (text, session) = sdp::answer(offer, &self.local(setup)?, &capabilities)?;
         }
-        self.sent(text, None);
+        self.sent(text, session.direction, None);
         Ok(self.agreed(session))
     }
 
     /// Takes the answer to our offer.
     pub fn accept(&mut self, answer: Option<&[u8]>) -> Result<Session, NegotiationError> {
-        let offered = self.offered.as_ref().ok_or(NegotiationError::NoOffer)?;
+        // A session is refreshed with what was an answer of ours, too.
+        let offered = self
+            .offered
+            .clone()
+            .or_else(|| self.in_force())
+            .ok_or(NegotiationError::NoOffer)?;
         let answer = Description::parse(answer.ok_or(NegotiationError::NoAnswer)?)?;
-        let session = sdp::accept(offered, &answer)?;
+        let session = sdp::accept(&offered, &answer)?;
         let local = self.endpoint.ok_or(NegotiationError::NoEndpoint)?.rtp.ip();
         let remote = session.remote_rtp.ip();
         if remote.is_ipv4() != local.is_ipv4() {
@@ -195,7 +225,8 @@ impl Negotiation {
         })
     }
 
-    fn sent(&mut self, text: Vec<u8>, offered: Option<Capabilities>) -> Vec<u8> {
+    fn sent(&mut self, text: Vec<u8>, told: Direction, offered: Option<Capabilities>) -> Vec<u8> {
+        self.told = told;
         self.version += 1;
         self.offered = offered;
         self.ours = Some(text.clone());

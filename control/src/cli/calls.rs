@@ -79,8 +79,8 @@ fn ended(calls: &[CallReport]) -> Table<8> {
     table
 }
 
-/// Codec, lane and score of each leg, how many keys were pressed on it, and which limits were crossed:
-/// `a PCMU kernel MOS 4.4 3 keys, b PCMU kernel MOS 3.1 (loss)`.
+/// Codec, lane and score of each leg, how many keys were pressed on it, its session timer and who refreshes, and which
+/// limits were crossed: `a PCMU kernel MOS 4.4 3 keys timer 1800 s by us, b PCMU kernel MOS 3.1 (loss)`.
 fn legs(legs: &[LegRow]) -> String {
     let legs = legs.iter().map(|leg| {
         let LegRow {
@@ -90,6 +90,7 @@ fn legs(legs: &[LegRow]) -> String {
             digits,
             mos,
             limits_crossed,
+            session_timer,
             ..
         } = leg;
         let keys = match digits.len() {
@@ -104,7 +105,8 @@ fn legs(legs: &[LegRow]) -> String {
             [] => String::new(),
             crossed => format!(" ({})", crossed.join(", ")),
         };
-        format!("{side}{codec}{lane}{mos}{keys}{crossed}")
+        let timer = session_timer.map(|timer| format!(" timer {timer}")).unwrap_or_default();
+        format!("{side}{codec}{lane}{mos}{keys}{timer}{crossed}")
     });
     legs.collect::<Vec<_>>().join(", ")
 }
@@ -118,6 +120,7 @@ mod tests {
 
     use super::*;
     use crate::call::Side;
+    use crate::sip::{Refresher, SessionTimer};
 
     fn call(id: &str) -> CallReport {
         let leg = LegRow {
@@ -132,6 +135,10 @@ mod tests {
             mos: Some(4.36),
             far_mos: None,
             limits_crossed: vec!["loss".into()],
+            session_timer: Some(SessionTimer {
+                interval: 1800,
+                refresher: Refresher::Us,
+            }),
         };
         CallReport {
             id: id.into(),
@@ -162,7 +169,7 @@ mod tests {
             "1 alive\n\
              \n\
              CALL  STATE  FROM       TO         TENANT  TRUNK  AGENT  STARTED                   LEGS\n\
-             c12   up     +15550100  +15550001  demo    -      echo   1970-01-01T00:00:01.000Z  a PCMA worker MOS 4.4 3 keys (loss)\n\
+             c12   up     +15550100  +15550001  demo    -      echo   1970-01-01T00:00:01.000Z  a PCMA worker MOS 4.4 3 keys timer 1800 s by us (loss)\n\
              \n\
              1 ended\n\
              \n\

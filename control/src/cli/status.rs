@@ -78,6 +78,10 @@ pub(super) fn text(report: &StatusReport) -> String {
             sip.retransmissions_received,
             sip.retransmissions_sent
         ),
+        format!(
+            "        sessions refreshed {}, expired {}",
+            sip.sessions_refreshed, sip.sessions_expired
+        ),
         format!("        listens on {}", listen.join(", ")),
         format!("        connections: {}", self::connections(connections)),
     ]);

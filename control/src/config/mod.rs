@@ -13,6 +13,7 @@
 mod agent_url;
 mod check;
 mod cores;
+mod dialogs;
 mod dscp;
 pub mod duration;
 mod error;

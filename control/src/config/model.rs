@@ -16,7 +16,7 @@ use super::dscp::Dscp;
 use crate::route::number::Numbers;
 use crate::sip::digest::{Auth, Login};
 pub use crate::sip::transport::tls::{ClientCertificates, Identity};
-pub use crate::sip::{Large, Listen, Transport, UnknownTenant};
+pub use crate::sip::{Large, Listen, Policy, Transport, UnknownTenant};
 
 /// A whole `voxlane.toml`.
 #[derive(Clone, Debug, PartialEq)]
@@ -239,6 +239,8 @@ pub struct Trunk {
     pub caller_ids: Vec<String>,
     /// Local RTP address towards this trunk; one of `media.addresses`.
     pub media_address: Option<IpAddr>,
+    /// What its dialogs may do beyond RFC 3261.
+    pub policy: Policy,
     /// How the media of its legs is treated.
     pub media: LegMedia,
     /// Limits of its own.

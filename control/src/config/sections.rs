@@ -18,7 +18,7 @@ use super::model::{
 };
 use super::reader::{Located, Section, quoted};
 use super::route::{self, WrittenRoute};
-use super::{agent_url, login, value};
+use super::{agent_url, dialogs, login, value};
 use crate::sip::digest::Auth;
 
 /// What a file says.
@@ -242,6 +242,7 @@ fn trunk(mut section: Section<'_>) -> Located<WrittenTrunk> {
     let codecs = distinct_list(&mut section, "codecs", value::codec).unwrap_or_else(|| Codec::ALL.to_vec());
     let caller_ids = distinct_list(&mut section, "caller_ids", value::number).unwrap_or_default();
     let media_address = section.text("media_address", media::address);
+    let policy = dialogs::read(&mut section);
     let media = LegMedia {
         latch: or(section.text("latch", media::latch), LatchMode::default),
         pacing: or(section.text("pacing", media::pacing), Pacing::default),
@@ -273,6 +274,7 @@ fn trunk(mut section: Section<'_>) -> Located<WrittenTrunk> {
         codecs,
         caller_ids,
         media_address,
+        policy,
         media,
         limits,
     };

@@ -99,7 +99,8 @@ impl Core {
             route::entrances(&config),
             route::logins(&config),
         )
-        .with_domains(config.domains());
+        .with_domains(config.domains())
+        .with_policies(route::policies(&config));
         Self {
             config,
             sip,
@@ -333,18 +334,17 @@ impl Core {
     fn sip_event(&mut self, now: Time, event: sip::Event) {
         let dialog = match event {
             sip::Event::Incoming(incoming) => return self.incoming(now, *incoming),
-            // The core asks for nothing that these answer.
-            sip::Event::OfferAnswered { dialog, .. }
-            | sip::Event::OfferRefused { dialog, .. }
-            | sip::Event::Responded { dialog, .. } => {
-                return debug!(?dialog, ?event, "answer to nothing that was asked");
-            }
+            // Nothing is asked that this answers.
+            sip::Event::Responded { dialog, .. } => return debug!(?dialog, ?event, "answer to nothing that was asked"),
             sip::Event::Progress { dialog, .. }
             | sip::Event::Answered { dialog, .. }
             | sip::Event::Failed { dialog, .. }
             | sip::Event::Confirmed { dialog, .. }
             | sip::Event::Cancelled { dialog }
+            | sip::Event::OfferAnswered { dialog, .. }
+            | sip::Event::OfferRefused { dialog, .. }
             | sip::Event::Reinvite { dialog, .. }
+            | sip::Event::Update { dialog, .. }
             | sip::Event::Bye { dialog, .. }
             | sip::Event::Terminated { dialog, .. } => dialog,
         };
@@ -352,14 +352,17 @@ impl Core {
             return debug!(?dialog, "event of a dialog that belongs to no call");
         };
         let event = match event {
-            sip::Event::Incoming(_)
-            | sip::Event::OfferAnswered { .. }
-            | sip::Event::OfferRefused { .. }
-            | sip::Event::Responded { .. } => return,
+            sip::Event::Incoming(_) | sip::Event::Responded { .. } => return,
             sip::Event::Progress { status, sdp, .. } => Event::Progress { status, sdp },
             sip::Event::Answered { sdp, .. } => Event::Answered { sdp },
             sip::Event::Confirmed { sdp, .. } => Event::Confirmed { side, sdp },
             sip::Event::Reinvite { sdp, .. } => Event::Reinvite { side, sdp },
+            sip::Event::Update { sdp, .. } => Event::Update { side, sdp },
+            sip::Event::OfferAnswered { sdp, .. } => Event::OfferAnswered { side, sdp },
+            sip::Event::OfferRefused { outcome, .. } => {
+                debug!(%call, leg = %side, status = outcome.status, "our offer was refused: {}", outcome.reason);
+                Event::OfferRefused { side }
+            }
             sip::Event::Failed { status, reason, .. } => Event::Failed { status, reason },
             sip::Event::Cancelled { .. } => Event::Cancelled,
             sip::Event::Bye { reason, .. } => Event::Bye { side, reason },
@@ -529,6 +532,23 @@ impl Core {
                 if self.sip.call_id(dialog).is_none() {
                     self.dialogs.remove(&dialog);
                 }
+                None
+            }
+            Action::AnswerUpdate { side, sdp } => {
+                let dialog = self.dialog(id, side)?;
+                self.sip.answer_update(now, dialog, sdp);
+                None
+            }
+            Action::RejectUpdate { side, status, text } => {
+                let dialog = self.dialog(id, side)?;
+                let reason = reason_header(Some(status), &text);
+                self.sip.reject_update(now, dialog, status, &[("Reason", &reason)]);
+                None
+            }
+            Action::Offer { side, sdp } => {
+                let dialog = self.dialog(id, side)?;
+                // Where the dialog has just ended, that is told as well.
+                self.sip.offer(now, dialog, sdp);
                 None
             }
             Action::HangUp { side, text } => {

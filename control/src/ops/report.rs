@@ -10,7 +10,7 @@ use voxlane_dataplane::media_plane::{FlowReport, PlaneStatus};
 use super::timestamp::Timestamp;
 use crate::call::Side;
 use crate::sip::transport::ConnectionCounts;
-use crate::sip::{AuthFailures, Counters};
+use crate::sip::{AuthFailures, Counters, SessionTimer};
 
 /// `GET /v1/status`: the gateway as a whole.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -146,6 +146,9 @@ pub struct LegRow {
     /// Limits of the network that were crossed on it: `latency`, `jitter`, `loss`.
     #[serde(default)]
     pub limits_crossed: Vec<String>,
+    /// Its session timer (RFC 4028), while it has one.
+    #[serde(default)]
+    pub session_timer: Option<SessionTimer>,
 }
 
 /// `PUT /v1/calls/{call}/lane` with a lane as the body: where the call is afterwards.

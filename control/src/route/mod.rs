@@ -10,7 +10,7 @@ mod tenant;
 use crate::call::{Outbound, Plan};
 use crate::config::model::{AgentEndpoint, Config, Did, HostPort, Target, Trunk};
 use crate::sip::digest::{Auth, Entrance, Logins};
-use crate::sip::{Address, Incoming, MAX_FORWARDS};
+use crate::sip::{Address, Incoming, MAX_FORWARDS, Policies};
 use number::Source;
 
 /// A call that may proceed.
@@ -88,6 +88,12 @@ pub fn entrances(config: &Config) -> Vec<Entrance> {
 pub fn logins(config: &Config) -> Logins {
     let login = |trunk: &Trunk| Some((trunk.name.clone(), trunk.login.clone()?));
     config.trunks.iter().filter_map(login).collect()
+}
+
+/// What the dialogs of each trunk may do.
+pub fn policies(config: &Config) -> Policies {
+    let policy = |trunk: &Trunk| (trunk.name.clone(), trunk.policy);
+    config.trunks.iter().map(policy).collect()
 }
 
 /// The address whose number is called.

@@ -19,7 +19,7 @@ use voxlane_dataplane::codec::Codec;
 
 pub use crypto::{Crypto, Security, Signalling, may_carry_keys};
 pub use description::{Audio, Description, Encoding, Format, Profile};
-pub use negotiate::{accept, answer, offer, offer_like};
+pub use negotiate::{accept, answer, offer, offer_in, offer_like};
 
 use crate::config::model::{RtcpMux, SdpIdentity, Transcode};
 

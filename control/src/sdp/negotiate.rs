@@ -16,7 +16,15 @@ use crate::config::model::{RtcpMux, Transcode};
 /// # Errors
 /// [`SdpError::NothingAcceptable`] if SRTP is required and may not be offered.
 pub fn offer(local: &Local<'_>, caps: &Capabilities) -> Result<Vec<u8>, SdpError> {
-    write_offer(local, caps, Direction::SendRecv)
+    offer_in(local, caps, Direction::SendRecv)
+}
+
+/// The same with media that flows in this direction, seen from us.
+///
+/// # Errors
+/// As [`offer`].
+pub fn offer_in(local: &Local<'_>, caps: &Capabilities, direction: Direction) -> Result<Vec<u8>, SdpError> {
+    write_offer(local, caps, direction)
 }
 
 /// Writes the offer of the second leg of a call whose first leg offered `theirs`: what both can do first
@@ -86,7 +94,7 @@ pub fn answer(offer: &Description, local: &Local<'_>, caps: &Capabilities) -> Re
             receive: both,
         }),
         ptime: audio.packet_time(caps.ptime),
-        direction: reversed(audio.direction),
+        direction: audio.direction.reversed(),
         latch: LatchMode::default(),
         pacing: Pacing::default(),
         srtp: security.as_ref().map(|(_, keys)| keys.clone()),
@@ -127,7 +135,7 @@ pub fn accept(sent: &Capabilities, answer: &Description) -> Result<Session, SdpE
         receive_payload_type: codec.payload_type(),
         telephone_event,
         ptime: audio.packet_time(sent.ptime),
-        direction: reversed(audio.direction),
+        direction: audio.direction.reversed(),
         latch: LatchMode::default(),
         pacing: Pacing::default(),
         srtp,
@@ -147,14 +155,4 @@ fn first_of(audio: &Audio, codecs: &[Codec]) -> Option<(Codec, u8)> {
         Encoding::Codec(codec) if codecs.contains(&codec) => Some((codec, format.payload_type)),
         Encoding::Codec(_) | Encoding::TelephoneEvent { .. } | Encoding::Other => None,
     })
-}
-
-/// The same direction, seen from the other side.
-fn reversed(direction: Direction) -> Direction {
-    match direction {
-        Direction::SendRecv => Direction::SendRecv,
-        Direction::SendOnly => Direction::RecvOnly,
-        Direction::RecvOnly => Direction::SendOnly,
-        Direction::Inactive => Direction::Inactive,
-    }
 }

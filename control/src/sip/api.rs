@@ -271,6 +271,13 @@ pub enum Event {
         /// SDP offer.
         sdp: Option<Vec<u8>>,
     },
+    /// An UPDATE with an offer; to be answered with `answer_update` or `reject_update`. One without has been answered.
+    Update {
+        /// Which dialog.
+        dialog: DialogId,
+        /// SDP offer.
+        sdp: Vec<u8>,
+    },
     /// The other side hung up; 200 has been sent; the dialog is gone.
     Bye {
         /// Which dialog.
@@ -303,6 +310,21 @@ pub enum Termination {
         /// The status.
         status: u16,
     },
+    /// The session timer ran out: nobody has refreshed the session in time (RFC 4028 section 10).
+    SessionExpired,
+}
+
+impl std::fmt::Display for Termination {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::ByeAnswered => f.write_str("our BYE was answered"),
+            Self::ByeTimeout => f.write_str("our BYE was not answered"),
+            Self::NoAck => f.write_str("our answer was not acknowledged"),
+            Self::Lost { status: 481 } => f.write_str("the other side does not know the call (481)"),
+            Self::Lost { status } => write!(f, "the other side does not answer ({status})"),
+            Self::SessionExpired => f.write_str("the session timer ran out"),
+        }
+    }
 }
 
 /// What the SIP core has seen, since start; exported as metrics. Every message ends in exactly one of these or in an event.
@@ -328,6 +350,12 @@ pub struct Counters {
     pub retransmissions_received: u64,
     /// Messages repeated by us.
     pub retransmissions_sent: u64,
+    /// Sessions that were refreshed, by us or by the other side (RFC 4028).
+    #[serde(default)]
+    pub sessions_refreshed: u64,
+    /// Sessions that ended because nobody refreshed them in time.
+    #[serde(default)]
+    pub sessions_expired: u64,
     /// Transactions alive now.
     pub transactions: u64,
     /// Dialogs alive now.

@@ -21,14 +21,17 @@ pub mod endpoint;
 pub mod ids;
 pub mod outbox;
 pub mod path;
+pub mod policy;
 pub mod syntax;
 pub mod transaction;
 pub mod transport;
 pub mod within;
 
 pub use api::*;
+pub use dialog::SessionTimer;
 pub use domains::{Domains, Named, UnknownTenant};
 pub use endpoint::{AuthFailures, Endpoint};
 pub use path::{ConnectionId, Listen, Path, PeerId, Transport};
+pub use policy::{Extension, Policies, Policy, Refresher, SessionTimers};
 pub use syntax::{SyntaxError, parse_uri};
 pub use within::{Content, Outcome, RequestId, Within, WithinMethod};

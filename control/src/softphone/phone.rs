@@ -287,12 +287,13 @@ impl Phone {
                 line.outcome.bye = match cause {
                     Termination::ByeAnswered => Bye::Answered,
                     Termination::ByeTimeout => Bye::Timeout,
-                    Termination::NoAck | Termination::Lost { .. } => Bye::None,
+                    Termination::NoAck | Termination::Lost { .. } | Termination::SessionExpired => Bye::None,
                 };
                 line.outcome.ended_by.get_or_insert(EndedBy::Us);
                 line.ended = Some(now);
             }
             Wake::Sip(Event::Reinvite { dialog, .. }) => self.sip.reject(now, dialog, 488, &[]),
+            Wake::Sip(Event::Update { dialog, .. }) => self.sip.reject_update(now, dialog, 488, &[]),
             Wake::Sip(_) => {}
             Wake::Media(MediaEvent::Digit { digit, .. }) => line.outcome.digits.push(digit),
             Wake::Media(MediaEvent::PhoneDone(_)) if self.media.duration.is_none() && !line.hung_up => {

@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use voxlane::sip::digest::{Auth, Entrance, Logins, NonceKey};
 use voxlane::sip::{
-    Address, DialogId, Endpoint, EndpointConfig, Event, Input, Large, Listen, MAX_FORWARDS, Outgoing, Output, Transmit,
-    Transport, Within, WithinMethod,
+    Address, DialogId, Endpoint, EndpointConfig, Event, Extension, Input, Large, Listen, MAX_FORWARDS, Outgoing,
+    Output, Policy, Refresher, SessionTimers, Transmit, Transport, Within, WithinMethod,
 };
 use voxlane::time::Time;
 
@@ -41,6 +42,31 @@ fn listen(transport: Transport) -> Listen {
         transport,
         address: SocketAddr::from(([0, 0, 0, 0], 5060)),
     }
+}
+
+/// A policy of session timers: what is asked for and the least, seconds.
+pub fn timers(extension: Extension, expires: u32, least: u32, refresher: Option<Refresher>) -> Policy {
+    Policy {
+        timers: SessionTimers {
+            extension,
+            expires,
+            least,
+            refresher,
+        },
+    }
+}
+
+/// The same endpoint, to whose trunk `t` everybody belongs, with this policy.
+pub fn with_policy(endpoint: Endpoint, policy: Policy) -> Endpoint {
+    let entrance = Entrance {
+        trunk: "t".into(),
+        networks: vec!["0.0.0.0/0".parse().expect("a network")],
+        auth: Auth::Ip,
+        login: None,
+    };
+    endpoint
+        .with_trunks(NonceKey::new([3; 32]), vec![entrance], Logins::new())
+        .with_policies([("t".into(), policy)].into())
 }
 
 /// A call from one side to the other.
@@ -173,6 +199,7 @@ impl Pair {
             | Event::OfferAnswered { .. }
             | Event::OfferRefused { .. }
             | Event::Responded { .. }
+            | Event::Update { .. }
             | Event::Reinvite { .. } => {}
         }
         self.events[side].push(event);
@@ -227,6 +254,12 @@ impl Pair {
             self.step();
         }
         self.now = end;
+    }
+
+    /// Nothing arrives any more.
+    pub fn cut(&mut self) {
+        self.network.loss = 1.0;
+        self.flying.clear();
     }
 
     /// Runs until nothing is left to happen.

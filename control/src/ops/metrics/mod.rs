@@ -85,6 +85,8 @@ fn sip(metrics: &mut Metrics, counters: &Counters) {
         stray,
         retransmissions_received,
         retransmissions_sent,
+        sessions_refreshed,
+        sessions_expired,
         transactions,
         dialogs,
     } = *counters;
@@ -112,6 +114,16 @@ fn sip(metrics: &mut Metrics, counters: &Counters) {
         "sip_retransmissions_sent",
         "SIP messages we repeated",
         retransmissions_sent,
+    );
+    metrics.counter(
+        "sip_sessions_refreshed",
+        "SIP sessions refreshed in time, by us or by the other side (RFC 4028)",
+        sessions_refreshed,
+    );
+    metrics.counter(
+        "sip_sessions_expired",
+        "SIP sessions that ended because nobody refreshed them in time (RFC 4028)",
+        sessions_expired,
     );
     metrics.gauge("sip_transactions", "SIP transactions alive now", transactions);
     metrics.gauge("sip_dialogs", "SIP dialogs alive now", dialogs);

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Identity, Reply};
+use super::{Identity, Reply, SessionTimer, Terms};
 use crate::sip::api::Large;
 use crate::sip::digest::Attempt;
+use crate::sip::policy::Policy;
+use crate::sip::syntax::fields::Fields;
 use crate::sip::transaction::{Path, TransactionId};
 use crate::sip::within::{RequestId, Within};
 
@@ -17,6 +19,20 @@ pub struct Dialog {
     pub identity: Identity,
     /// Name of the trunk whose login answers challenges, if any.
     pub trunk: Option<String>,
+    /// What it may do beyond RFC 3261.
+    pub policy: Policy,
+    /// How long the session lives, if that is limited.
+    pub timer: Option<SessionTimer>,
+    /// The largest Min-SE that was heard of, seconds.
+    pub least: u32,
+    /// Whether the other side takes UPDATEs.
+    pub takes_update: bool,
+    /// Our SDP that is in force; empty if there is none yet.
+    pub ours: Vec<u8>,
+    /// The `o=` line of theirs that is.
+    pub their_origin: Vec<u8>,
+    /// An UPDATE of theirs with an offer that waits for the call layer.
+    pub asked: Option<Box<Asked>>,
     /// Requests of ours that have no final response, but INVITE, ACK and CANCEL.
     pub requests: Vec<Outstanding>,
     /// How far it has come.
@@ -24,14 +40,38 @@ pub struct Dialog {
 }
 
 impl Dialog {
-    /// Of a call of ours that was just answered.
-    pub fn answered(identity: Identity, trunk: Option<String>) -> Self {
+    /// One that has just begun.
+    pub fn new(identity: Identity, trunk: Option<String>, policy: Policy, state: State) -> Self {
         Self {
             identity,
             trunk,
+            policy,
+            timer: None,
+            least: 0,
+            takes_update: false,
+            ours: Vec::new(),
+            their_origin: Vec::new(),
+            asked: None,
             requests: Vec::new(),
-            state: State::Up(Up::default()),
+            state,
         }
+    }
+
+    /// Takes note of what a message of the other side says it can do.
+    pub fn hear(&mut self, fields: &Fields) {
+        // A message may leave it out; that it could do before it can still.
+        if !fields.allow.is_empty() {
+            self.takes_update = fields.allow.iter().any(|method| method == "UPDATE");
+        }
+    }
+
+    /// Takes note of an SDP of theirs; true if it is another than before (RFC 3264 section 8).
+    pub fn describe(&mut self, sdp: &[u8]) -> bool {
+        let origin = sdp.split(|byte| *byte == b'\n').find(|line| line.starts_with(b"o="));
+        let origin = origin.unwrap_or_default();
+        let is_other = origin != self.their_origin;
+        self.their_origin = origin.to_vec();
+        is_other
     }
 }
 
@@ -81,15 +121,17 @@ pub struct Calling {
     pub early_tags: Vec<String>,
     /// Whether it is being taken back.
     pub cancel: Cancel,
-    /// What it is sent again with when it is challenged; `None` where there is no login.
-    pub again: Option<Box<Again>>,
+    /// What it is sent again with when it is challenged, or has asked for too short a session.
+    pub again: Box<Again>,
 }
 
 /// What an INVITE is made of beside its dialog, to be sent again with credentials.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Again {
     /// Extra headers.
     pub headers: Vec<(String, String)>,
+    /// What it says of the session timer.
+    pub terms: Vec<(String, String)>,
     /// SDP offer.
     pub sdp: Vec<u8>,
     /// What becomes of it if it is too large for UDP.
@@ -145,6 +187,23 @@ pub struct Pending {
     pub cseq: u32,
     /// The remote target it brings.
     pub target: String,
+    /// What the 2xx says of the session timer.
+    pub terms: Option<Terms>,
+    /// Whether it has no offer, so that the 2xx has to.
+    pub wants_offer: bool,
+}
+
+/// A request of theirs within the dialog, no INVITE, that waits for the call layer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Asked {
+    /// Its transaction.
+    pub transaction: TransactionId,
+    /// How it is answered.
+    pub reply: Reply,
+    /// The remote target it brings, if it does.
+    pub target: Option<String>,
+    /// What the 2xx says of the session timer.
+    pub terms: Option<Terms>,
 }
 
 /// An INVITE was answered with a 2xx.
@@ -187,6 +246,8 @@ pub struct Offering {
 pub struct Unacked {
     /// CSeq number of the INVITE.
     pub cseq: u32,
+    /// Whether the 2xx has an offer, since the INVITE had none.
+    pub offers: bool,
     /// Where the 2xx goes.
     pub path: Path,
     /// The 2xx.

@@ -129,11 +129,6 @@ impl Client {
             .map(|((trunk, reason), count)| (trunk.as_str(), *reason, *count))
     }
 
-    /// Whether requests on the trunk can be repeated with credentials.
-    pub fn has_login(&self, trunk: &str) -> bool {
-        self.logins.contains_key(trunk)
-    }
-
     /// Header lines for a request on a trunk: credentials for every realm that has challenged on it.
     pub fn credentials(
         &mut self,

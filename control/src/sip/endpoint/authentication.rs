@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::super::api::{DialogId, Transmit};
-use super::super::dialog::{Calling, Cancel, Dialog, Reply, State};
+use super::super::dialog::{Cancel, Dialog, Reply, State};
 use super::super::digest::{Admission, Attempt, Challenge, Client, Entrance, Logins, NonceKey, Refused, Verdict};
 use super::super::path::Transport;
 use super::super::syntax::{Request, Response};
@@ -91,6 +91,26 @@ impl Endpoint {
 
     /// 401 or 407 to our INVITE: it is sent again with credentials (RFC 3261 section 22.2), or has failed.
     pub(super) fn on_invite_challenged(&mut self, now: Time, invite: TransactionId, id: DialogId, response: &Response) {
+        let Some(dialog) = self.dialogs.get_mut(id) else { return };
+        let State::Calling(calling) = &mut dialog.state else {
+            return;
+        };
+        if calling.cancel != Cancel::No {
+            return self.on_failure(id, response.status, &response.reason);
+        }
+        let challenges = &response.fields.challenges;
+        let trunk = dialog.trunk.clone();
+        if let Err(refused) = self
+            .logins
+            .challenged(trunk.as_deref(), &mut calling.again.attempt, challenges)
+        {
+            return self.on_refused(id, trunk.as_deref(), response, &refused);
+        }
+        self.invite_again(now, invite, id);
+    }
+
+    /// Sends the INVITE that is to begin a dialog again, after a refusal that can be mended.
+    pub(super) fn invite_again(&mut self, now: Time, invite: TransactionId, id: DialogId) {
         let Some(entry) = self.transactions.get_mut(invite) else {
             return;
         };
@@ -105,35 +125,23 @@ impl Endpoint {
         // Whatever else comes of this transaction is not the call's any more.
         entry.dialog = None;
         let Some(dialog) = self.dialogs.get_mut(id) else { return };
-        let (trunk, identity) = (dialog.trunk.clone(), &mut dialog.identity);
+        let terms = Self::terms_asked(dialog);
+        let (trunk, policy) = (dialog.trunk.clone(), dialog.policy);
         let State::Calling(calling) = &mut dialog.state else {
             return;
         };
-        if calling.cancel != Cancel::No {
-            return self.on_failure(id, response.status, &response.reason);
-        }
-        let challenges = &response.fields.challenges;
-        let Some(mut again) = calling.again.take() else {
-            return self.on_refused(id, trunk.as_deref(), response, &Refused::NoLogin);
-        };
-        if let Err(refused) = self.logins.challenged(trunk.as_deref(), &mut again.attempt, challenges) {
-            return self.on_refused(id, trunk.as_deref(), response, &refused);
-        }
-        identity.local_cseq = hop.cseq;
+        dialog.identity.local_cseq = hop.cseq;
         calling.early_tags.clear();
-        let invite = self.send_invite(now, id, hop, trunk.as_deref(), &mut again);
+        let mut again = std::mem::take(&mut calling.again);
+        again.terms = terms;
+        let sent = self.send_invite(now, id, hop, (trunk.as_deref(), &policy), &mut again);
         if let Some(Dialog {
-            state:
-                State::Calling(Calling {
-                    invite: sent,
-                    again: kept,
-                    ..
-                }),
+            state: State::Calling(calling),
             ..
         }) = self.dialogs.get_mut(id)
         {
-            *sent = invite;
-            *kept = Some(again);
+            calling.invite = sent;
+            calling.again = again;
         }
     }
 

@@ -1,6 +1,7 @@
 //! What the core writes into its messages.
 
-use super::super::dialog::Reply;
+use super::super::dialog::{Again, Reply};
+use super::super::policy::Policy;
 use super::super::syntax::Writer;
 use super::super::transaction::Path;
 use super::super::within::Content;
@@ -8,7 +9,7 @@ use super::Endpoint;
 use super::purpose::Refusal;
 
 /// The methods that are offered.
-const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS";
+const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE";
 /// The content type that is understood.
 pub(super) const SDP: &str = "application/sdp";
 
@@ -28,11 +29,22 @@ impl Endpoint {
     }
 
     /// A response that makes or keeps a dialog: 18x or 2xx.
-    pub(super) fn accepting(&self, reply: &Reply, status: u16, tag: &str, sdp: Option<&[u8]>) -> Vec<u8> {
+    pub(super) fn accepting(
+        &self,
+        reply: &Reply,
+        status: u16,
+        tag: &str,
+        sdp: Option<&[u8]>,
+        policy: &Policy,
+        headers: &[(&str, String)],
+    ) -> Vec<u8> {
         let mut writer = reply.write(status, tag);
         reply.record_routes(&mut writer);
         writer.header("Contact", contact(reply.path));
-        self.capabilities(&mut writer);
+        capabilities(&mut writer, policy);
+        for (name, value) in headers {
+            writer.header(name, value);
+        }
         writer.header("Server", &self.config.user_agent);
         writer.finish(session(sdp))
     }
@@ -54,7 +66,11 @@ impl Endpoint {
             .header("Accept", SDP)
             .header("Accept-Encoding", "identity")
             .header("Accept-Language", "en");
-        self.capabilities(&mut writer);
+        let any = self
+            .policies
+            .values()
+            .fold(Policy::default(), |any, policy| any.or(*policy));
+        capabilities(&mut writer, &any);
         writer.header("Server", &self.config.user_agent);
         writer.finish(None)
     }
@@ -72,6 +88,12 @@ impl Endpoint {
             Refusal::BadExtension(tags) => {
                 writer.header("Unsupported", tags.join(", "));
             }
+            Refusal::IntervalTooSmall(least) => {
+                writer.header("Min-SE", least);
+            }
+            Refusal::ExtensionRequired(tag) => {
+                writer.header("Require", tag);
+            }
             Refusal::StillAnswering => {
                 writer.header("Retry-After", self.ids.retry_after());
             }
@@ -87,30 +109,32 @@ impl Endpoint {
         mut writer: Writer,
         path: Path,
         credentials: &[(String, String)],
-        headers: &[(String, String)],
-        sdp: &[u8],
+        policy: &Policy,
+        again: &Again,
     ) -> Vec<u8> {
         for (name, value) in credentials {
             writer.header(name, value);
         }
         writer.header("Contact", contact(path));
-        self.capabilities(&mut writer);
+        capabilities(&mut writer, policy);
         writer.header("User-Agent", &self.config.user_agent);
-        for (name, value) in headers {
+        for (name, value) in again.terms.iter().chain(&again.headers) {
             writer.header(name, value);
         }
-        writer.finish(session(Some(sdp)))
+        writer.finish(session(Some(&again.sdp)))
     }
+}
 
-    fn capabilities(&self, writer: &mut Writer) {
-        writer.header("Allow", ALLOW).header("Supported", "");
-    }
+/// What we can do.
+fn capabilities(writer: &mut Writer, policy: &Policy) {
+    let tags = policy.option_tags().join(", ");
+    writer.header("Allow", ALLOW).header("Supported", tags);
 }
 
 /// The rest of a request within a dialog whose first headers are written; `contact` is the way that our Contact names.
 pub(super) fn compose_within(
     mut writer: Writer,
-    contact_on: Option<Path>,
+    (contact_on, policy): (Option<Path>, &Policy),
     user_agent: &str,
     credentials: &[(String, String)],
     headers: &[(String, String)],
@@ -118,6 +142,7 @@ pub(super) fn compose_within(
 ) -> Vec<u8> {
     if let Some(path) = contact_on {
         writer.header("Contact", contact(path));
+        capabilities(&mut writer, policy);
     }
     for (name, value) in credentials.iter().chain(headers) {
         writer.header(name, value);

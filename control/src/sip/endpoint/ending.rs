@@ -48,6 +48,7 @@ impl Endpoint {
         {
             self.reject(now, id, 487, &[]);
         }
+        self.end_asked(now, id);
         self.abandon_offer(now, id);
         let Some(dialog) = self.dialogs.get_mut(id) else { return };
         dialog.state = State::Ending(Ending { report });

@@ -44,13 +44,14 @@ impl Endpoint {
             return;
         };
         up.acked = Some(request.cseq);
+        let answer = sdp(&request.fields, &request.body);
         let mut cx = self.shared.dialog(now, id);
         cx.disarm(Timer::Answer);
         cx.disarm(Timer::NoAck);
         match unacked.then {
             AfterAck::Stay => self.tell(Event::Confirmed {
                 dialog: id,
-                sdp: sdp(&request.fields, &request.body),
+                sdp: answer,
             }),
             AfterAck::HangUp { reason } => self.hang_up(now, id, reason.as_deref()),
         }
@@ -71,6 +72,11 @@ impl Endpoint {
     }
 
     pub(super) fn on_reinvite(&mut self, now: Time, path: Path, request: &Request, id: DialogId, sdp: Option<Vec<u8>>) {
+        let Some(dialog) = self.dialogs.get(id) else { return };
+        let terms = match Self::terms(&dialog.policy, request) {
+            Ok(terms) => terms,
+            Err(refusal) => return self.refuse(now, path, request, refusal, Some(id)),
+        };
         self.note(id, path, request);
         let reply = Reply::new(request, path);
         let invite = self.start_invite(request, reply.path, Some(id));
@@ -85,7 +91,12 @@ impl Endpoint {
             reply,
             cseq: request.cseq,
             target,
+            terms,
+            wants_offer: sdp.is_none(),
         };
+        if let (Some(dialog), Some(sdp)) = (self.dialogs.get_mut(id), &sdp) {
+            dialog.describe(sdp);
+        }
         if let Some(Dialog {
             state: State::Up(up), ..
         }) = self.dialogs.get_mut(id)
@@ -101,6 +112,7 @@ impl Endpoint {
         let reply = Reply::new(request, path);
         let response = self.plain(&reply, 200, "", &[]);
         self.finish(now, request, reply.path, 200, response);
+        self.end_asked(now, id);
         let Some(dialog) = self.dialogs.get_mut(id) else { return };
         match &mut dialog.state {
             State::Ringing(_) => {
@@ -137,8 +149,9 @@ impl Endpoint {
     }
 
     /// Every request in a dialog counts, served or not, and shows where the other side is.
-    fn note(&mut self, id: DialogId, path: Path, request: &Request) {
+    pub(super) fn note(&mut self, id: DialogId, path: Path, request: &Request) {
         if let Some(dialog) = self.dialogs.get_mut(id) {
+            dialog.hear(&request.fields);
             match dialog.state {
                 // Each fork counts for itself, and the dialog is not yet any one of them.
                 State::Calling(_) => {}

@@ -3,9 +3,10 @@
 //! What a message is for is decided here, in one place: [`frame`] and [`Message::new`] make it a sound message or refuse
 //! it; [`Purpose`] names everything a request can be for; `on_request` says what is done about each. The doing is beside:
 //! [`uas`] answers calls, [`indialog`] serves requests within dialogs, [`uac`] places calls, [`offer`] and
-//! [`request`] ask things of the other side once they are up, [`responses`] hears the answers, [`ending`] hangs up, [`screen`]
-//! drops calls that are for nobody, [`authentication`] lets the others in and answers challenges, [`timers`] acts on time,
-//! [`compose`] writes what all of them send.
+//! [`request`] ask things of the other side once they are up, [`responses`] hears the answers, [`update`] and
+//! [`session_timer`] keep sessions going or change them, [`ending`] hangs up, [`screen`] drops calls that are for nobody,
+//! [`authentication`] lets the others in and answers challenges, [`timers`] acts on time, [`compose`] writes what all of
+//! them send.
 
 mod authentication;
 mod compose;
@@ -16,9 +17,11 @@ mod purpose;
 mod request;
 mod responses;
 mod screen;
+mod session_timer;
 mod timers;
 mod uac;
 mod uas;
+mod update;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -30,6 +33,7 @@ use super::domains::Domains;
 use super::ids::Ids;
 use super::outbox::Outbox;
 use super::path::{ConnectionId, PeerId, Transport};
+use super::policy::Policies;
 use super::syntax::frame::NotSip;
 use super::syntax::message::Message;
 use super::syntax::{Fault, Framed, Method, Request, StartLine, Via, frame};
@@ -58,6 +62,7 @@ pub struct Endpoint {
     domains: Domains,
     /// What those who connected over TLS asked for.
     server_names: HashMap<ConnectionId, String>,
+    policies: Policies,
 }
 
 /// What every state machine works with.
@@ -99,6 +104,7 @@ impl Endpoint {
             logins: Client::default(),
             domains: Domains::default(),
             server_names: HashMap::new(),
+            policies: Policies::default(),
             options_status: 200,
             shared: Shared {
                 timings: Timings::new(&config),
@@ -254,6 +260,7 @@ impl Endpoint {
             Purpose::NewCall { sdp } => self.on_call(now, path, request, sdp),
             Purpose::Ping { dialog } => self.on_options(now, path, request, dialog),
             Purpose::Reinvite { dialog, sdp } => self.on_reinvite(now, path, request, dialog, sdp),
+            Purpose::Update { dialog, sdp } => self.on_update(now, path, request, dialog, sdp),
             Purpose::Bye { dialog } => self.on_bye(now, path, request, dialog),
             Purpose::Refused { refusal, dialog } => self.refuse(now, path, request, refusal, dialog),
         }

@@ -13,6 +13,7 @@ use super::super::transaction::{Owner, Path, Timer, Transaction, TransactionId};
 use super::Endpoint;
 use super::purpose::sdp;
 use super::request::Ended;
+use super::session_timer::RefreshBy;
 use crate::time::Time;
 
 /// How often an offer is sent that meets others, or finds the other side not ready.
@@ -52,6 +53,7 @@ impl Endpoint {
                 sent: None,
                 again: Again {
                     headers: Vec::new(),
+                    terms: Vec::new(),
                     sdp,
                     // It takes the dialog's way, whatever its size.
                     large: Large::Udp,
@@ -67,12 +69,15 @@ impl Endpoint {
 
     /// Sends the offer that waits, if no other INVITE is under way.
     pub(super) fn send_offer(&mut self, now: Time, id: DialogId) {
-        let Some(Dialog {
+        let Some(dialog) = self.dialogs.get_mut(id) else { return };
+        let terms = Self::terms_asked(dialog);
+        let Dialog {
             identity,
             trunk,
+            policy,
             state: State::Up(up),
             ..
-        }) = self.dialogs.get_mut(id)
+        } = dialog
         else {
             return;
         };
@@ -88,9 +93,10 @@ impl Endpoint {
         identity.local_cseq = identity.local_cseq.saturating_add(1);
         let path = identity.next_hop(&self.config.listen);
         let hop = identity.hop(identity.local_cseq, self.ids.branch(), path);
-        let trunk = trunk.clone();
+        let (trunk, policy) = (trunk.clone(), *policy);
         offering.tries += 1;
-        offering.sent = Some(self.send_invite(now, id, hop, trunk.as_deref(), &mut offering.again));
+        offering.again.terms = terms;
+        offering.sent = Some(self.send_invite(now, id, hop, (trunk.as_deref(), &policy), &mut offering.again));
         if let Some(up) = self.up_mut(id) {
             up.offering = Some(offering);
         }
@@ -119,12 +125,19 @@ impl Endpoint {
         if let Some(id) = id
             && let Some(offering) = self.end_offer(id, invite)
         {
+            let answer = sdp(&response.fields, &response.body);
+            self.on_terms_taken(now, id, &response.fields);
+            let Some(dialog) = self.dialogs.get_mut(id) else { return };
+            dialog.hear(&response.fields);
+            dialog.ours.clone_from(&offering.again.sdp);
+            let is_other = answer.as_deref().is_some_and(|answer| dialog.describe(answer));
             match offering.asker {
-                Asker::CallLayer => self.tell(Event::OfferAnswered {
+                Asker::Core if !is_other => {}
+                // That of a refresh, too, if it is not what it was.
+                Asker::CallLayer | Asker::Core => self.tell(Event::OfferAnswered {
                     dialog: id,
-                    sdp: sdp(&response.fields, &response.body),
+                    sdp: answer,
                 }),
-                Asker::Core => {}
             }
             self.offer_next(now, id, offering.next);
         }
@@ -166,10 +179,14 @@ impl Endpoint {
             }),
             Asker::Core => {}
         }
-        match ended.is_loss() {
-            true => self.lose(now, id, ended.status()),
-            false => self.offer_next(now, id, offering.next),
+        if ended.is_loss() {
+            return self.lose(now, id, ended.status());
         }
+        match offering.asker {
+            Asker::CallLayer => {}
+            Asker::Core => self.on_refresh_refused(now, id, RefreshBy::Reinvite, ended),
+        }
+        self.offer_next(now, id, offering.next);
     }
 
     /// How long a refused offer waits until it is sent again; `None` if it is not.

@@ -3,10 +3,11 @@
 //! The order is RFC 3261's: transaction (17.2.3), merged requests (8.2.2.2), dialog (12.2.2), CSeq, method (8.2.1),
 //! required extensions (8.2.2.3), content (8.2.3).
 
-use rsip::Method::{Ack, Bye, Cancel, Invite, Options};
+use rsip::Method::{Ack, Bye, Cancel, Invite, Options, Update};
 
 use super::super::api::DialogId;
 use super::super::dialog::{Calling, State};
+use super::super::policy::Policy;
 use super::super::syntax::fields::Fields;
 use super::super::syntax::{Method, Request};
 use super::super::transaction::{Key, TransactionId};
@@ -42,6 +43,13 @@ pub(super) enum Purpose {
         /// Offer.
         sdp: Option<Vec<u8>>,
     },
+    /// UPDATE.
+    Update {
+        /// The dialog.
+        dialog: DialogId,
+        /// Offer.
+        sdp: Option<Vec<u8>>,
+    },
     /// BYE.
     Bye {
         /// The dialog.
@@ -67,6 +75,10 @@ pub(super) enum Refusal {
     UnsupportedMedia,
     /// 420: extensions we do not have.
     BadExtension(Vec<String>),
+    /// 421: an extension that has to be used, and that the sender has not.
+    ExtensionRequired(&'static str),
+    /// 422: sessions are to last so many seconds at least (RFC 4028).
+    IntervalTooSmall(u32),
     /// 481: no such dialog.
     NoDialog,
     /// 482: the same request has come by another way.
@@ -89,6 +101,8 @@ impl Refusal {
             Self::NotImplemented => 501,
             Self::UnsupportedMedia => 415,
             Self::BadExtension(_) => 420,
+            Self::ExtensionRequired(_) => 421,
+            Self::IntervalTooSmall(_) => 422,
             Self::NoDialog => 481,
             Self::Merged => 482,
             Self::Pending => 491,
@@ -119,11 +133,12 @@ impl Endpoint {
             None => match &request.method {
                 _ if self.transactions.len() >= MAX_TRANSACTIONS => refused(Refusal::Overload),
                 Method::Known(Invite) => match offer(&request.fields, &request.body) {
-                    Ok(sdp) => unless_extended(request, Purpose::NewCall { sdp }, None),
+                    // What it may require depends on the trunk that takes it.
+                    Ok(sdp) => Purpose::NewCall { sdp },
                     Err(refusal) => refused(refusal),
                 },
                 Method::Known(Options) => unless_extended(request, Purpose::Ping { dialog: None }, None),
-                Method::Known(Bye) => refused(Refusal::NoDialog),
+                Method::Known(Bye | Update) => refused(Refusal::NoDialog),
                 Method::Known(_) => refused(Refusal::MethodNotAllowed),
                 Method::Unknown(_) => refused(Refusal::NotImplemented),
             },
@@ -184,8 +199,20 @@ impl Endpoint {
                 State::Up(up) if up.unacked.is_some() => refused(Refusal::Pending),
                 State::Up(up) if up.is_offering() => refused(Refusal::Pending),
                 State::Up(_) => match offer(&request.fields, &request.body) {
-                    Ok(sdp) => unless_extended(request, Purpose::Reinvite { dialog: id, sdp }, Some(id)),
+                    Ok(sdp) => match unknown(request, &dialog.policy) {
+                        None => Purpose::Reinvite { dialog: id, sdp },
+                        Some(refusal) => refused(refusal),
+                    },
                     Err(refusal) => refused(refusal),
+                },
+            },
+            // Each waits for the one before (RFC 3311 section 5.2).
+            Method::Known(Update) if dialog.asked.is_some() => refused(Refusal::StillAnswering),
+            Method::Known(Update) => match (offer(&request.fields, &request.body), unknown(request, &dialog.policy)) {
+                (Err(refusal), _) | (Ok(_), Some(refusal)) => refused(refusal),
+                (Ok(sdp), None) => match Self::refusal_of_update(&dialog.state, sdp.is_some()) {
+                    Some(refusal) => refused(refusal),
+                    None => Purpose::Update { dialog: id, sdp },
                 },
             },
             Method::Known(_) => refused(Refusal::MethodNotAllowed),
@@ -194,7 +221,16 @@ impl Endpoint {
     }
 }
 
-/// We have no extension that could be required. A BYE is never asked: refusing it would keep a dead call up.
+/// Whether an INVITE or UPDATE requires what may not be used.
+pub(super) fn unknown(request: &Request, policy: &Policy) -> Option<Refusal> {
+    let tags = policy.option_tags();
+    let is_known = |required: &str| tags.iter().any(|tag| tag.eq_ignore_ascii_case(required));
+    let required = request.fields.require.iter();
+    let unknown: Vec<String> = required.filter(|tag| !is_known(tag)).cloned().collect();
+    (!unknown.is_empty()).then_some(Refusal::BadExtension(unknown))
+}
+
+/// There is no extension of an OPTIONS. A BYE is never asked: refusing it would keep a dead call up.
 fn unless_extended(request: &Request, purpose: Purpose, dialog: Option<DialogId>) -> Purpose {
     if request.fields.require.is_empty() {
         return purpose;

@@ -8,6 +8,7 @@ use super::super::transaction::{Client, Key, Transaction, TransactionId};
 use super::super::within::{Outcome, RequestId, Within, WithinMethod};
 use super::Endpoint;
 use super::compose::compose_within;
+use super::session_timer::RefreshBy;
 use crate::time::Time;
 
 /// Most requests of ours that wait for their answers in one dialog.
@@ -105,19 +106,22 @@ impl Endpoint {
 
     /// Sends it, for the first time or with credentials, in the transaction it names.
     fn send_within(&mut self, now: Time, id: DialogId, mut outstanding: Outstanding) {
-        let Some(Dialog {
+        let Some(dialog) = self.dialogs.get_mut(id) else { return };
+        let terms = match outstanding.request.method {
+            WithinMethod::Update => Self::terms_asked(dialog),
+            WithinMethod::Bye | WithinMethod::Notify | WithinMethod::Prack | WithinMethod::Refer => Vec::new(),
+        };
+        let Dialog {
             identity,
             trunk,
+            policy,
             requests,
             ..
-        }) = self.dialogs.get_mut(id)
-        else {
-            return;
-        };
+        } = dialog;
         identity.local_cseq = identity.local_cseq.saturating_add(1);
         let method = outstanding.request.method;
         let (uri, ids) = (identity.request_uri(), &mut self.ids);
-        let credentials =
+        let mut written =
             self.logins
                 .credentials(trunk.as_deref(), &mut outstanding.attempt, method.name(), &uri, || {
                     ids.cnonce()
@@ -127,8 +131,9 @@ impl Endpoint {
         let first = identity.request(method.name(), identity.local_cseq, &branch, path);
         let transaction = outstanding.transaction;
         let (headers, content) = (&outstanding.request.headers, outstanding.request.content.as_ref());
-        let contact = method.has_contact().then_some(path);
-        let request = compose_within(first, contact, &self.config.user_agent, &credentials, headers, content);
+        written.extend(terms);
+        let contact = (method.has_contact().then_some(path), &*policy);
+        let request = compose_within(first, contact, &self.config.user_agent, &written, headers, content);
         requests.push(outstanding);
         let client = Client::start(&mut self.shared.transaction(now, transaction), path, request);
         let key = Key::Client {
@@ -186,7 +191,23 @@ impl Endpoint {
             Asker::Core => {}
         }
         if method.is_the_calls() && ended.is_loss() {
-            self.lose(now, id, ended.status());
+            return self.lose(now, id, ended.status());
+        }
+        match (method, ended) {
+            (WithinMethod::Update, Ended::Response(response)) if response.status < 300 => {
+                if let Some(dialog) = self.dialogs.get_mut(id) {
+                    dialog.hear(&response.fields);
+                    if let Some(contact) = &response.contact {
+                        dialog.identity.retarget(contact.uri.as_str().to_owned());
+                    }
+                }
+                self.on_terms_taken(now, id, &response.fields);
+            }
+            (WithinMethod::Update, _) => match sent.asker {
+                Asker::CallLayer => {}
+                Asker::Core => self.on_refresh_refused(now, id, RefreshBy::Update, ended),
+            },
+            (WithinMethod::Bye | WithinMethod::Notify | WithinMethod::Prack | WithinMethod::Refer, _) => {}
         }
     }
 

@@ -53,6 +53,9 @@ impl Endpoint {
                 Some(State::Calling(_)) if matches!(response.status, 401 | 407) => {
                     self.on_invite_challenged(now, id, dialog, response);
                 }
+                Some(State::Calling(_)) if response.status == 422 => {
+                    self.on_invite_too_small(now, id, dialog, response);
+                }
                 Some(State::Calling(_)) => self.on_failure(dialog, response.status, &response.reason),
                 Some(State::Up(_)) => self.on_offer_refused(now, dialog, id, Ended::Response(response)),
                 Some(State::Ringing(_) | State::Ending(_)) | None => {}

@@ -35,6 +35,8 @@ impl Endpoint {
                 self.cancel(now, id, Cause::TimedOut);
                 self.on_offer_timeout(now, id);
             }
+            Timer::Refresh => self.refresh(now, id),
+            Timer::Expiry => self.on_expiry(now, id),
             Timer::Offer => self.send_offer(now, id),
             Timer::CancelGrace => self.on_cancel_unheard(id),
             Timer::Ringing => self.ring_again(now, id),

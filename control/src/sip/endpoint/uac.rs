@@ -2,9 +2,10 @@
 
 use super::super::api::{DialogId, Event, Large, Outgoing, Transmit};
 use super::super::dialog::state::Cause;
-use super::super::dialog::{Again, Calling, Cancel, Dialog, Identity, Report, State};
+use super::super::dialog::{Again, Calling, Cancel, Dialog, Identity, Report, State, Up, session_timer};
 use super::super::digest::Attempt;
 use super::super::path::Transport;
+use super::super::policy::Policy;
 use super::super::syntax::uri::{address_name_addr, address_uri};
 use super::super::syntax::{Response, status};
 use super::super::transaction::{Client, ClientInvite, Hop, Key, Path, Timer, Transaction, TransactionId};
@@ -57,28 +58,23 @@ impl Endpoint {
         let identity = Identity::outgoing(&hop, local_tag);
         let mut again = Again {
             headers: call.headers,
+            terms: Vec::new(),
             sdp: call.sdp,
             large: call.large,
             attempt: Attempt::default(),
         };
         let trunk = call.trunk;
-        let invite = self.send_invite(now, dialog, hop, trunk.as_deref(), &mut again);
-        let has_login = trunk.as_deref().is_some_and(|trunk| self.logins.has_login(trunk));
+        let policy = self.policy(trunk.as_deref());
+        again.terms = session_timer::ask(&policy.timers, 0, None);
+        let invite = self.send_invite(now, dialog, hop, (trunk.as_deref(), &policy), &mut again);
         let calling = Calling {
             invite,
             early_tags: Vec::new(),
             cancel: Cancel::No,
-            again: has_login.then(|| Box::new(again)),
+            again: Box::new(again),
         };
-        self.dialogs.insert(
-            dialog,
-            Dialog {
-                identity,
-                trunk,
-                requests: Vec::new(),
-                state: State::Calling(calling),
-            },
-        );
+        let begun = Dialog::new(identity, trunk, policy, State::Calling(calling));
+        self.dialogs.insert(dialog, begun);
         let patience = self.config.invite_timeout;
         self.shared.dialog(now, dialog).arm(Timer::InviteTimeout, patience);
         dialog
@@ -90,7 +86,7 @@ impl Endpoint {
         now: Time,
         dialog: DialogId,
         mut hop: Hop,
-        trunk: Option<&str>,
+        (trunk, policy): (Option<&str>, &Policy),
         again: &mut Again,
     ) -> TransactionId {
         let ids = &mut self.ids;
@@ -100,7 +96,7 @@ impl Endpoint {
         let path = hop.path;
         let written = |hop: &Hop| {
             let first = hop.request("INVITE", &hop.to);
-            self.invite_request(first, path, &hop.credentials, &again.headers, &again.sdp)
+            self.invite_request(first, path, &hop.credentials, policy, again)
         };
         let mut request = written(&hop);
         let mut fallback = None;
@@ -280,25 +276,43 @@ impl Endpoint {
 
         let known = id.and_then(|id| Some((id, self.dialogs.get(id)?)));
         let trunk = known.and_then(|(_, dialog)| dialog.trunk.clone());
+        let policy = known.map(|(_, dialog)| dialog.policy).unwrap_or_default();
+        let least = known.map_or(0, |(_, dialog)| dialog.least);
         let state = known.map(|(id, dialog)| (id, &dialog.state));
         match state {
-            Some((id, State::Calling(Calling { cancel: Cancel::No, .. }))) => {
+            Some((
+                id,
+                State::Calling(Calling {
+                    cancel: Cancel::No,
+                    again,
+                    ..
+                }),
+            )) => {
+                let mut answered = Dialog::new(identity, trunk, policy, State::Up(Up::default()));
+                answered.ours.clone_from(&again.sdp);
+                answered.least = least;
+                answered.hear(&response.fields);
+                let answer = sdp(&response.fields, &response.body);
+                answered.describe(answer.as_deref().unwrap_or_default());
                 self.shared.dialog(now, id).disarm(Timer::InviteTimeout);
-                self.dialogs.insert(id, Dialog::answered(identity, trunk));
+                self.dialogs.insert(id, answered);
+                self.on_terms_taken(now, id, &response.fields);
                 self.tell(Event::Answered {
                     dialog: id,
-                    sdp: sdp(&response.fields, &response.body),
+                    sdp: answer,
                 });
             }
             // The 2xx crossed our CANCEL.
             Some((id, State::Calling(_))) => {
                 self.on_failure(id, 487, status::phrase(487));
-                self.dialogs.insert(id, Dialog::answered(identity, trunk));
+                let ending = Dialog::new(identity, trunk, policy, State::Up(Up::default()));
+                self.dialogs.insert(id, ending);
                 self.bye(now, id, None, Report::Silent);
             }
             Some((_, State::Up(_) | State::Ending(_) | State::Ringing(_))) | None => {
                 let fork = self.dialogs.next_id();
-                self.dialogs.insert_unlisted(fork, Dialog::answered(identity, trunk));
+                let ending = Dialog::new(identity, trunk, policy, State::Up(Up::default()));
+                self.dialogs.insert_unlisted(fork, ending);
                 self.bye(now, fork, None, Report::Silent);
             }
         }

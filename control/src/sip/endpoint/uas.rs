@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::super::api::{DialogId, Event, Incoming};
-use super::super::dialog::{AfterAck, Dialog, Identity, Pending, Reply, Ringing, State, Unacked, Up};
+use super::super::dialog::{AfterAck, Dialog, Identity, Pending, Reply, Ringing, State, Terms, Unacked, Up};
 use super::super::syntax::{NameAddr, Request};
 use super::super::transaction::{Path, Timer, Transaction, TransactionId};
 use super::Endpoint;
-use super::purpose::Refusal;
+use super::purpose::{Refusal, unknown};
 use crate::time::Time;
 
 /// How often an unanswered INVITE's provisional response is repeated (RFC 3261 section 13.3.1.1).
@@ -18,6 +18,7 @@ impl Endpoint {
     pub fn ring(&mut self, now: Time, dialog: DialogId, status: u16, sdp: Option<Vec<u8>>) {
         let Some(Dialog {
             identity,
+            policy,
             state: State::Ringing(ringing),
             ..
         }) = self.dialogs.get(dialog)
@@ -28,7 +29,14 @@ impl Endpoint {
             tracing::warn!(dialog = dialog.0, status, "not a provisional status: not sent");
             return;
         }
-        let response = self.accepting(&ringing.pending.reply, status, &identity.local_tag, sdp.as_deref());
+        let response = self.accepting(
+            &ringing.pending.reply,
+            status,
+            &identity.local_tag,
+            sdp.as_deref(),
+            policy,
+            &[],
+        );
         let invite = ringing.pending.invite;
         self.respond(now, invite, status, response);
         if let Some(Dialog {
@@ -44,10 +52,18 @@ impl Endpoint {
     /// Sends 200 to an unanswered INVITE or re-INVITE, again and again until its ACK comes: then [`Event::Confirmed`]
     /// follows, or [`Event::Terminated`] if it never does.
     pub fn answer(&mut self, now: Time, dialog: DialogId, sdp: Vec<u8>) {
-        let Some(Dialog { identity, state, .. }) = self.dialogs.get_mut(dialog) else {
+        let Some(Dialog {
+            identity,
+            policy,
+            ours,
+            state,
+            ..
+        }) = self.dialogs.get_mut(dialog)
+        else {
             return;
         };
         let tag = identity.local_tag.clone();
+        let policy = *policy;
         let pending = match state {
             State::Ringing(ringing) => ringing.pending.clone(),
             State::Up(up) => match up.pending.take() {
@@ -57,12 +73,15 @@ impl Endpoint {
             State::Calling(_) | State::Ending(_) => return,
         };
         identity.retarget(pending.target);
-        let response = self.accepting(&pending.reply, 200, &tag, Some(&sdp));
+        ours.clone_from(&sdp);
+        let headers = pending.terms.as_ref().map(Terms::headers).unwrap_or_default();
+        let response = self.accepting(&pending.reply, 200, &tag, Some(&sdp), &policy, &headers);
         self.respond(now, pending.invite, 200, response.clone());
         let interval = self.shared.timings.t1;
         let patience = self.shared.timings.patience();
         let unacked = Unacked {
             cseq: pending.cseq,
+            offers: pending.wants_offer,
             path: pending.reply.path,
             response,
             interval,
@@ -82,6 +101,7 @@ impl Endpoint {
         cx.disarm(Timer::Ringing);
         cx.arm(Timer::Answer, interval);
         cx.arm(Timer::NoAck, patience);
+        self.on_terms_given(now, dialog, pending.terms);
     }
 
     /// Sends a final refusal, 300-699, to an unanswered INVITE, whose dialog is then gone (no event follows), or to a
@@ -116,6 +136,15 @@ impl Endpoint {
         trunk: Option<String>,
         sdp: Option<Vec<u8>>,
     ) {
+        let policy = self.policy(trunk.as_deref());
+        let refusal = match (unknown(request, &policy), Self::terms(&policy, request)) {
+            (Some(refusal), _) | (None, Err(refusal)) => Err(refusal),
+            (None, Ok(terms)) => Ok(terms),
+        };
+        let terms = match refusal {
+            Ok(terms) => terms,
+            Err(refusal) => return self.refuse(now, path, request, refusal, None),
+        };
         let reply = Reply::new(request, path);
         let dialog = self.dialogs.next_id();
         let invite = self.start_invite(request, reply.path, Some(dialog));
@@ -131,20 +160,17 @@ impl Endpoint {
             reply,
             cseq: request.cseq,
             target,
+            terms,
+            wants_offer: sdp.is_none(),
         };
         let state = State::Ringing(Ringing {
             pending,
             provisional: None,
         });
-        self.dialogs.insert(
-            dialog,
-            Dialog {
-                identity,
-                trunk: trunk.clone(),
-                requests: Vec::new(),
-                state,
-            },
-        );
+        let mut begun = Dialog::new(identity, trunk.clone(), policy, state);
+        begun.hear(&request.fields);
+        begun.describe(sdp.as_deref().unwrap_or_default());
+        self.dialogs.insert(dialog, begun);
         let server_name = self.server_name(path).map(str::to_owned);
         self.tell(Event::Incoming(Box::new(Incoming {
             dialog,

@@ -29,6 +29,14 @@ pub struct Fields {
     pub record_routes: Vec<String>,
     /// Require: option tags.
     pub require: Vec<String>,
+    /// Supported: option tags.
+    pub supported: Vec<String>,
+    /// Allow: methods; none if it is not there.
+    pub allow: Vec<String>,
+    /// Session-Expires (RFC 4028).
+    pub session_expires: Option<String>,
+    /// Min-SE (RFC 4028).
+    pub min_se: Option<String>,
     /// Content-Type.
     pub content_type: Option<String>,
     /// Content-Encoding.
@@ -75,6 +83,8 @@ impl Fields {
                 &mut self.fault,
             ),
             Header::Require(h) => list(&mut self.require, h.into(), "Malformed Require", &mut self.fault),
+            Header::Supported(h) => list(&mut self.supported, h.into(), "Malformed Supported", &mut self.fault),
+            Header::Allow(h) => list(&mut self.allow, h.into(), "Malformed Allow", &mut self.fault),
             Header::From(h) => once(&mut self.from, h.into(), "Repeated From", &mut self.fault),
             Header::To(h) => once(&mut self.to, h.into(), "Repeated To", &mut self.fault),
             Header::CallId(h) => once(&mut self.call_id, h.into(), "Repeated Call-ID", &mut self.fault),
@@ -124,6 +134,8 @@ impl Fields {
     /// One that the message model has no name of its own for.
     fn other(&mut self, name: &str, value: String) {
         let slot = match () {
+            () if name.eq_ignore_ascii_case("Session-Expires") => &mut self.session_expires,
+            () if name.eq_ignore_ascii_case("Min-SE") => &mut self.min_se,
             () if name.eq_ignore_ascii_case("Retry-After") => &mut self.retry_after,
             () if name.eq_ignore_ascii_case("Warning") => &mut self.warning,
             () if name.eq_ignore_ascii_case("Refer-Sub") => &mut self.refer_sub,

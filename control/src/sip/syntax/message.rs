@@ -222,7 +222,8 @@ fn check(method: &str, uri: &str, common: &Common, fields: &Fields) -> Result<Ch
         ("INVITE", []) => return Err(bad("Missing Contact")),
         ("INVITE", [one]) => Some(NameAddr::parse(one).map_err(|_| bad("Malformed Contact"))?),
         ("INVITE", [_, ..]) => return Err(bad("More Than One Contact")),
-        _ => None,
+        // Where a request may bring another remote target (RFC 3311 section 5.2), or none.
+        (_, contacts) => contacts.first().and_then(|text| NameAddr::parse(text).ok()),
     };
     Ok(Checked { uri, contact })
 }

@@ -23,6 +23,7 @@ pub mod message;
 pub mod name_addr;
 pub mod names;
 pub mod params;
+pub mod session_expires;
 pub mod status;
 pub mod stream;
 pub mod uri;

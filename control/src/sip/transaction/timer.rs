@@ -47,6 +47,10 @@ pub enum Timer {
     NoAck,
     /// A re-INVITE of ours that met one of the other side's is sent again (RFC 3261 section 14.1).
     Offer,
+    /// The session is to be refreshed (RFC 4028 section 7.4).
+    Refresh,
+    /// The session ends if it is not refreshed (RFC 4028 section 10).
+    Expiry,
 }
 
 /// Whose timer it is.

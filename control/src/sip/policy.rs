@@ -1,0 +1,82 @@
+//! What the dialogs of a trunk may do beyond RFC 3261, and what they have to.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Policies by the name of their trunk.
+pub type Policies = HashMap<String, Policy>;
+
+/// What the dialogs of a trunk may do beyond RFC 3261; by default nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// Session timers (RFC 4028).
+    pub timers: SessionTimers,
+}
+
+/// How an extension is treated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Extension {
+    /// As if it was not known.
+    #[default]
+    Off,
+    /// It is used where the other side has it.
+    Supported,
+    /// There is no call without it.
+    Required,
+}
+
+/// How session timers are treated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionTimers {
+    /// Whether they are used.
+    pub extension: Extension,
+    /// Session interval that is asked for, seconds.
+    pub expires: u32,
+    /// Shortest that is accepted, seconds.
+    pub least: u32,
+    /// Who is to refresh, where the choice is ours.
+    pub refresher: Option<Refresher>,
+}
+
+impl Default for SessionTimers {
+    fn default() -> Self {
+        Self {
+            extension: Extension::Off,
+            expires: 1800,
+            least: 90,
+            refresher: None,
+        }
+    }
+}
+
+/// Who refreshes a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Refresher {
+    /// We do.
+    Us,
+    /// The other side.
+    Them,
+}
+
+impl Policy {
+    /// Option tags of what may be used (RFC 3261 section 20.37).
+    pub fn option_tags(&self) -> Vec<&'static str> {
+        let mut tags = Vec::new();
+        if self.timers.extension != Extension::Off {
+            tags.push("timer");
+        }
+        tags
+    }
+
+    /// What either of two allows.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        match self.timers.extension >= other.timers.extension {
+            true => self,
+            false => other,
+        }
+    }
+}
