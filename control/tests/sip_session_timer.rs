@@ -490,7 +490,7 @@ fn an_update_with_an_offer_is_the_call_layers() {
         dialog,
         sdp: b"v=1\r\n".to_vec(),
     };
-    assert_eq!(wire.events, [offered.clone()]);
+    assert_eq!(wire.events, [offered]);
     // Repeated it is not another, and the next one waits for it (RFC 3311 section 5.2).
     wire.feed(&update("u1", 2));
     assert_eq!((wire.take().len(), wire.events.len()), (0, 1));
