@@ -96,6 +96,8 @@ mod ebpf {
             .arg(&directory)
             .current_dir(root.join("dataplane-ebpf"))
             .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
+            // Of the workspace's profile, which is meant for the host.
+            .env("CARGO_PROFILE_RELEASE_LTO", "false")
             // Set by the outer cargo for the outer toolchain.
             .env_remove("RUSTC")
             .env_remove("RUSTC_WRAPPER")

@@ -40,5 +40,6 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("tokio runtime")?;
-    runtime.block_on(gateway::run(config))
+    // On a thread of the runtime, which waits for the sockets itself: whatever blocks on it has to be woken by one that does.
+    runtime.block_on(async { tokio::spawn(gateway::run(config)).await })?
 }

@@ -25,6 +25,9 @@ use crate::time::Time;
 /// Ended calls that `voxlane calls` still shows.
 const RECENT: usize = 100;
 
+/// Legs that are looked at without a break.
+const WATCHED_AT_ONCE: usize = 16;
+
 /// Most turns in which the media of all calls is looked at.
 const MOST_TURNS: u32 = 8;
 
@@ -64,7 +67,8 @@ pub struct Core {
     pub(super) config: Arc<Config>,
     pub(super) sip: sip::Endpoint,
     pub(super) plane: Arc<dyn MediaPlane>,
-    pub(super) calls: HashMap<CallId, Live>,
+    /// Boxed: a table that grows moves all it has.
+    pub(super) calls: HashMap<CallId, Box<Live>>,
     pub(super) recent: VecDeque<Record>,
     pub(super) totals: Totals,
     dialogs: HashMap<DialogId, (CallId, Side)>,
@@ -72,6 +76,8 @@ pub struct Core {
     local_for: LocalFor,
     effects: Effects,
     watched: HashMap<EndpointId, Watched>,
+    /// Legs whose turn it is to be looked at.
+    to_watch: Vec<EndpointId>,
     /// Times that media was looked at.
     looks: u64,
 }
@@ -113,6 +119,7 @@ impl Core {
             local_for,
             effects: Effects::default(),
             watched: HashMap::new(),
+            to_watch: Vec::new(),
             looks: 0,
         }
     }
@@ -178,22 +185,38 @@ impl Core {
     /// Looks at the media of some of the calls: to be called twice a second. Each leg has its turn every few seconds, or
     /// more often where `media.media_timeout` is short.
     pub fn watch_media(&mut self, now: Time) {
+        self.begin_watch();
+        while self.watch_some(now) {}
+    }
+
+    /// Begins [`Self::watch_media`], which is then done piece by piece: [`Self::watch_some`].
+    pub fn begin_watch(&mut self) {
+        if !self.to_watch.is_empty() {
+            // There is no time for more.
+            return;
+        }
         let media = &self.config.media;
         let soonest = media.timeout.unwrap_or(media.quality_period).min(media.quality_period);
         let turns = (soonest.as_millis() / 2000).clamp(1, MOST_TURNS.into()) as u64;
         self.looks += 1;
         let turn = self.looks % turns;
         let endpoints = self.endpoints.iter();
-        let due: Vec<(EndpointId, CallId, Side)> = endpoints
-            .filter(|(endpoint, _)| endpoint.0 % turns == turn)
-            .map(|(endpoint, (call, side))| (*endpoint, *call, *side))
-            .collect();
-        for (endpoint, call, side) in due {
-            if let Some(flow) = self.plane.flow(endpoint) {
+        let due = endpoints.filter(|(endpoint, _)| endpoint.0 % turns == turn);
+        self.to_watch.extend(due.map(|(endpoint, _)| *endpoint));
+    }
+
+    /// Looks at the media of a few of those calls, so that no message waits for long meanwhile; whether there are more.
+    pub fn watch_some(&mut self, now: Time) -> bool {
+        for _ in 0..WATCHED_AT_ONCE {
+            let Some(endpoint) = self.to_watch.pop() else { break };
+            // It may have been closed since.
+            let of = self.endpoints.get(&endpoint).copied();
+            if let (Some((call, side)), Some(flow)) = (of, self.plane.flow(endpoint)) {
                 self.watch_leg(endpoint, call, side, &flow, now);
             }
         }
         self.drain(now);
+        !self.to_watch.is_empty()
     }
 
     fn watch_leg(&mut self, endpoint: EndpointId, call: CallId, side: Side, flow: &FlowReport, now: Time) {
@@ -433,7 +456,7 @@ impl Core {
             now,
         );
         self.dialogs.insert(incoming.dialog, (id, Side::A));
-        self.calls.insert(id, Live::new(call, route, incoming));
+        self.calls.insert(id, Box::new(Live::new(call, route, incoming)));
         self.feed(now, id, Event::Start);
     }
 

@@ -14,7 +14,7 @@ mod live;
 mod operate;
 mod watch;
 
-use std::future::pending;
+use std::future::{pending, ready};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -40,8 +40,9 @@ const LOOKUP_TIMEOUT: Duration = Duration::from_secs(3);
 const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long connections get to take what is on its way to them when the gateway stops.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
-/// Messages handled before timers and other input get their turn.
-const BATCH: usize = 256;
+/// Messages handled before what they lead to is sent, and timers and other input get their turn: 100 Trying is not to wait for
+/// long.
+const BATCH: usize = 32;
 /// Largest datagram UDP can carry.
 const MAX_DATAGRAM: usize = 65_535;
 
@@ -77,6 +78,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         clock,
         lookups: mpsc::unbounded_channel(),
         wake: None,
+        watching: false,
         finishing: Vec::new(),
     };
     let listen: Vec<String> = gateway.transport.listen().iter().map(ToString::to_string).collect();
@@ -124,6 +126,8 @@ struct Gateway {
     clock: Clock,
     lookups: (mpsc::UnboundedSender<Lookup>, mpsc::UnboundedReceiver<Lookup>),
     wake: Option<Time>,
+    /// Whether there are calls whose media is to be looked at now.
+    watching: bool,
     /// Connections to be closed once what is to be sent is.
     finishing: Vec<ConnectionId>,
 }
@@ -148,7 +152,8 @@ impl Gateway {
                 received = self.transport.udp.recv(&mut buffer) => self.received(received, &mut buffer),
                 event = self.transport.streams.recv() => self.on_streams(event),
                 () = sleep_until(wake) => self.with_core(|core, now| core.timeout(now)),
-                _ = looks.tick() => self.with_core(|core, now| core.watch_media(now)),
+                _ = looks.tick() => self.watch(Core::begin_watch),
+                () = ready(()), if self.watching => self.watch(|_| {}),
                 Some(event) = media.recv() => self.with_core(|core, now| core.media(now, event)),
                 Some((call, result)) = self.lookups.1.recv() => {
                     self.with_core(|core, now| core.resolved(now, call, result))
@@ -166,6 +171,17 @@ impl Gateway {
             };
             self.carry_out(effects).await;
         }
+    }
+
+    /// Looks at the media of a few calls, after what is to be done before.
+    fn watch(&mut self, before: impl FnOnce(&mut Core)) -> Effects {
+        let mut more = false;
+        let effects = self.with_core(|core, now| {
+            before(core);
+            more = core.watch_some(now);
+        });
+        self.watching = more;
+        effects
     }
 
     /// Handles the datagram that woke us and what else is waiting, up to a batch.

@@ -73,7 +73,7 @@ impl Core {
     fn named(&self, name: &str) -> Result<&Live, OperateError> {
         let name = name.to_ascii_lowercase();
         let begins = |live: &&Live| !name.is_empty() && live.id().to_string().starts_with(&name);
-        let found: Vec<&Live> = self.calls.values().filter(begins).collect();
+        let found: Vec<&Live> = self.calls.values().map(Box::as_ref).filter(begins).collect();
         match found.as_slice() {
             [] => Err(OperateError::NoCall(name)),
             [one] => Ok(one),

@@ -1,6 +1,6 @@
 //! Which dialog a request belongs to (RFC 3261 section 12.2.2).
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,7 @@ use crate::sip::api::DialogId;
 /// All dialogs.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Dialogs {
-    dialogs: HashMap<DialogId, Dialog>,
+    dialogs: BTreeMap<DialogId, Box<Dialog>>,
     by_local_tag: HashMap<String, DialogId>,
     made: u64,
 }
@@ -25,12 +25,12 @@ impl Dialogs {
     /// Files a dialog, to be found by its local tag.
     pub fn insert(&mut self, id: DialogId, dialog: Dialog) {
         self.by_local_tag.insert(dialog.identity.local_tag.clone(), id);
-        self.dialogs.insert(id, dialog);
+        self.dialogs.insert(id, Box::new(dialog));
     }
 
     /// Files a dialog that is only waiting for the answer to its BYE: another fork of a call that has our tag already.
     pub fn insert_unlisted(&mut self, id: DialogId, dialog: Dialog) {
-        self.dialogs.insert(id, dialog);
+        self.dialogs.insert(id, Box::new(dialog));
     }
 
     /// The dialog with our tag and this Call-ID. Whether the other side's tag fits is for the caller to see.
@@ -44,12 +44,12 @@ impl Dialogs {
 
     /// A dialog.
     pub fn get(&self, id: DialogId) -> Option<&Dialog> {
-        self.dialogs.get(&id)
+        self.dialogs.get(&id).map(Box::as_ref)
     }
 
     /// A dialog, to be changed.
     pub fn get_mut(&mut self, id: DialogId) -> Option<&mut Dialog> {
-        self.dialogs.get_mut(&id)
+        self.dialogs.get_mut(&id).map(Box::as_mut)
     }
 
     /// Forgets a dialog.
@@ -58,7 +58,7 @@ impl Dialogs {
         if self.by_local_tag.get(&dialog.identity.local_tag) == Some(&id) {
             self.by_local_tag.remove(&dialog.identity.local_tag);
         }
-        Some(dialog)
+        Some(*dialog)
     }
 
     /// How many are alive.

@@ -83,12 +83,13 @@ pub fn frame(data: &[u8]) -> Result<Framed, NotSip> {
 
     let mut fields = Fields::default();
     // One look-ahead: a line that begins with white space continues the one before it.
-    let mut open: Option<String> = None;
+    let mut open: Option<Cow<'_, str>> = None;
     let mut count = 0;
     loop {
         match lines.next() {
             Some(line) if line.starts_with(b" ") || line.starts_with(b"\t") => match &mut open {
                 Some(unfolded) => {
+                    let unfolded = unfolded.to_mut();
                     unfolded.push(' ');
                     unfolded.push_str(text(line).trim());
                 }
@@ -96,7 +97,7 @@ pub fn frame(data: &[u8]) -> Result<Framed, NotSip> {
             },
             Some(b"") => break,
             Some(line) => {
-                if let Some(whole) = open.replace(text(line).into_owned()) {
+                if let Some(whole) = open.replace(text(line)) {
                     take(&mut fields, &whole);
                 }
                 count += 1;

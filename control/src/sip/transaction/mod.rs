@@ -8,6 +8,7 @@
 pub mod client;
 pub mod client_invite;
 pub mod hop;
+mod index;
 pub mod server;
 pub mod server_invite;
 pub mod table;

@@ -1,10 +1,12 @@
 //! Which transaction a message belongs to (RFC 3261 sections 17.1.3 and 17.2.3).
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::index::Index;
 use super::{Client, ClientInvite, Server, ServerInvite, TransactionId};
 use crate::sip::api::DialogId;
 use crate::sip::path::{ConnectionId, Path, Transport};
@@ -112,15 +114,16 @@ pub struct Entry {
     pub transaction: Transaction,
     /// The dialog it works for, if that is to hear of it.
     pub dialog: Option<DialogId>,
-    keys: Vec<Key>,
+    keys: Vec<Arc<Key>>,
     waits: Option<Path>,
 }
 
-/// All transactions.
+/// All transactions. There may be hundreds of thousands, since each is remembered for half a minute: so neither table is one
+/// that moves all it has when it grows, while calls wait.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Transactions {
-    entries: HashMap<TransactionId, Entry>,
-    index: HashMap<Key, TransactionId>,
+    entries: BTreeMap<TransactionId, Box<Entry>>,
+    index: Index,
     waiting: BTreeSet<(Transport, SocketAddr, TransactionId)>,
     on_connection: BTreeSet<(ConnectionId, TransactionId)>,
     made: u64,
@@ -142,36 +145,35 @@ impl Transactions {
         keys: Vec<Key>,
         waits: Option<Path>,
     ) {
+        let keys: Vec<Arc<Key>> = keys.into_iter().map(Arc::new).collect();
         for key in &keys {
-            self.index.insert(key.clone(), id);
+            self.index.insert(Arc::clone(key), id);
         }
         if let Some(path) = waits {
             self.wait(id, path);
         }
-        self.entries.insert(
-            id,
-            Entry {
-                transaction,
-                dialog,
-                keys,
-                waits,
-            },
-        );
+        let entry = Entry {
+            transaction,
+            dialog,
+            keys,
+            waits,
+        };
+        self.entries.insert(id, Box::new(entry));
     }
 
     /// The transaction filed under a key.
     pub fn find(&self, key: &Key) -> Option<TransactionId> {
-        self.index.get(key).copied()
+        self.index.get(key)
     }
 
     /// A transaction.
     pub fn get(&self, id: TransactionId) -> Option<&Entry> {
-        self.entries.get(&id)
+        self.entries.get(&id).map(Box::as_ref)
     }
 
     /// A transaction, to be told something.
     pub fn get_mut(&mut self, id: TransactionId) -> Option<&mut Entry> {
-        self.entries.get_mut(&id)
+        self.entries.get_mut(&id).map(Box::as_mut)
     }
 
     fn wait(&mut self, id: TransactionId, path: Path) {
@@ -214,14 +216,14 @@ impl Transactions {
         let entry = self.entries.remove(&id)?;
         for key in &entry.keys {
             // A key may have passed to a later transaction.
-            if self.index.get(key) == Some(&id) {
+            if self.index.get(key) == Some(id) {
                 self.index.remove(key);
             }
         }
         if let Some(path) = entry.waits {
             self.wait_no_more(id, path);
         }
-        Some(entry)
+        Some(*entry)
     }
 
     /// How many are alive.

@@ -1,6 +1,6 @@
 //! Every timer of the core in one table.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -66,7 +66,7 @@ pub enum Owner {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Timers {
     due: BTreeSet<(Time, Owner, Timer)>,
-    armed: HashMap<Owner, Vec<(Timer, Time)>>,
+    armed: BTreeMap<Owner, Vec<(Timer, Time)>>,
 }
 
 impl Timers {
