@@ -9,6 +9,7 @@ use voxlane_tests::phone::{Phone, Report};
 use voxlane_tests::process;
 use voxlane_tests::reports::{Call, Flow, Plane};
 
+use super::secured::Secured;
 use super::stage::Stage;
 use crate::steps;
 
@@ -40,6 +41,8 @@ pub struct Evidence {
     pub relay: Result<Placed, String>,
     /// The data plane after both.
     pub after: Result<After, String>,
+    /// The call over TLS with SRTP, where it was tried.
+    pub secured: Option<Result<Secured, String>>,
 }
 
 /// One call.
@@ -75,6 +78,7 @@ pub fn place(binary: &Path, stage: &Stage, gateway: &Gateway) -> Evidence {
         agent: agent.map_err(words),
         relay: relay.map_err(words),
         after: after(gateway).map_err(words),
+        secured: None,
     }
 }
 

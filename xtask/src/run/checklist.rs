@@ -5,6 +5,7 @@ use voxlane_tests::phone::{Heard, Report};
 use voxlane_tests::reports::{Flow, Plane};
 
 use super::calls::{After, CALLER_ID, CALLER_TONE, DIGITS, Evidence, FAR_TONE, Placed};
+use super::secured::{Secured, TONE};
 
 /// A tone counts as heard when its frequency is this near, Hz ...
 const NEAR: f64 = 10.0;
@@ -68,21 +69,11 @@ impl From<&Evidence> for Checklist {
             row("C6", "codec negotiated", codec(evidence)),
         ];
         rows.extend(lanes(evidence));
-        for (number, title, evidence) in [
-            ("C7", "call transfer", "not yet offered"),
-            (
-                "C8",
-                "TLS and SRTP",
-                "offered, not tried here yet: docs/transports.md, docs/srtp.md",
-            ),
-        ] {
-            rows.push(Row {
-                number,
-                title,
-                outcome: Outcome::NotTried,
-                evidence: evidence.into(),
-            });
-        }
+        rows.push(not_tried("C7", "call transfer", "not yet offered"));
+        rows.push(match &evidence.secured {
+            Some(call) => row("C8", "TLS and SRTP", secured(call)),
+            None => not_tried("C8", "TLS and SRTP", "needs root, baresip and openssl"),
+        });
         Self { rows }
     }
 }
@@ -97,6 +88,15 @@ fn row(number: &'static str, title: &'static str, (holds, evidence): Judgement) 
         title,
         outcome,
         evidence,
+    }
+}
+
+fn not_tried(number: &'static str, title: &'static str, why: &str) -> Row {
+    Row {
+        number,
+        title,
+        outcome: Outcome::NotTried,
+        evidence: why.to_owned(),
     }
 }
 
@@ -180,6 +180,29 @@ fn ended(evidence: &Evidence) -> Judgement {
     (
         holds,
         format!("agent call: BYE {agent}; relayed: BYE {near}, far end {far}; {left}"),
+    )
+}
+
+fn secured(call: &Result<Secured, String>) -> Judgement {
+    let call = match call {
+        Ok(call) => call,
+        Err(error) => return (false, error.lines().next().unwrap_or_default().to_owned()),
+    };
+    let Secured {
+        tls: [new, old],
+        suite,
+        packets,
+        heard,
+    } = call;
+    let versions = new.starts_with("TLSv1.3") && old.starts_with("TLSv1.2");
+    let hears = heard.share > 0.9 && heard.seconds > 1.0;
+    let suite = suite.as_deref().unwrap_or("none");
+    (
+        versions && hears && suite != "none" && *packets > 0,
+        format!(
+            "{new}, {old}; SRTP {suite}, {packets} packets; sent {TONE} Hz, heard {:.1} s of it",
+            heard.seconds
+        ),
     )
 }
 
@@ -289,6 +312,7 @@ fn is_completed(report: &Report) -> bool {
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
+    use voxlane_tests::audio::Sound;
 
     use super::*;
 
@@ -336,6 +360,7 @@ mod tests {
                 active_calls: 0,
                 plane: serde_json::from_value(plane).unwrap(),
             }),
+            secured: None,
         }
     }
 
@@ -372,6 +397,25 @@ mod tests {
             failing(&checklist),
             ["outbound call, right caller ID", "audio both ways, relayed call"]
         );
+    }
+
+    #[test]
+    fn a_call_in_clear_fails_its_row() {
+        let kernel = [flow("a", "kernel", None), flow("b", "kernel", None)];
+        let call = |suite: Option<&str>| Evidence {
+            secured: Some(Ok(Secured {
+                tls: ["TLSv1.3 TLS_AES_256_GCM_SHA384", "TLSv1.2 ECDHE"].map(str::to_owned),
+                suite: suite.map(str::to_owned),
+                packets: 60,
+                heard: Sound {
+                    share: 0.99,
+                    seconds: 2.0,
+                },
+            })),
+            ..evidence(&kernel, None)
+        };
+        assert!(Checklist::from(&call(Some("AES_CM_128_HMAC_SHA1_80"))).holds());
+        assert_eq!(failing(&Checklist::from(&call(None))), ["TLS and SRTP"]);
     }
 
     #[test]

@@ -2,11 +2,13 @@
 //!
 //! * [`stage`]: where it plays: namespaces joined by veth as root, loopback otherwise
 //! * [`calls`]: the two calls, one to the built-in agent and one relayed, and what was measured
+//! * [`secured`]: a third one, over TLS with SRTP
 //! * [`checklist`]: the rows that the measurements make hold or fail, as a pure function
 //! * [`show`]: the rows for people and for machines
 
 mod calls;
 mod checklist;
+mod secured;
 mod show;
 mod stage;
 
@@ -60,7 +62,8 @@ pub fn run(workspace: &mut Workspace, arguments: &Arguments) -> Result<ExitCode>
     let mut gateway = Gateway::start(&binary, stage.gateway(), &[("VOXLANE_LAB_PROXY", &proxy)])?;
     steps::ok("gateway on its embedded defaults");
 
-    let evidence = calls::place(&binary, &stage, &gateway);
+    let mut evidence = calls::place(&binary, &stage, &gateway);
+    evidence.secured = secured::place(workspace, &binary, &stage);
     // Calls that its user broke off say nothing of the gateway.
     ensure!(!process::interrupted(), "interrupted before the checklist was complete");
     let checklist = Checklist::from(&evidence);
