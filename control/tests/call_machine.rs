@@ -3,12 +3,15 @@
 #![allow(clippy::unwrap_used, reason = "in a test, an assertion")]
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use proptest::prelude::*;
+use voxlane::call::targets::Way;
 use voxlane::call::{Action, Call, CallId, Cause, Event, Outbound, Party, Phase, Plan, Setup, Side};
-use voxlane::config::model::{HostPort, KeysInClear, LegMedia, SdpIdentity, SrtpPolicy, Transcode};
+use voxlane::config::model::{HostPort, KeysInClear, LegMedia, Redirects, SdpIdentity, SrtpPolicy, Transcode};
 use voxlane::sdp::Crypto;
-use voxlane::sip::{Address, Termination, Transport};
+use voxlane::sip::locate::{Destination, Place};
+use voxlane::sip::{Address, Failure, Termination, Transport, UserPhone};
 use voxlane::time::Time;
 use voxlane_dataplane::codec::Codec;
 use voxlane_dataplane::media_plane::{AgentFailure, Endpoint, EndpointId, LatchMode, Pacing, RtcpPort, Session};
@@ -34,6 +37,27 @@ fn agent_plan(host: bool) -> Plan {
     }
 }
 
+fn way(host: &str, gateway: u8) -> Way {
+    Way {
+        place: Place {
+            host: host.into(),
+            port: None,
+            transport: None,
+        },
+        gateway: Some(gateway),
+        request_uri: None,
+    }
+}
+
+/// The place that was to be located is here.
+fn located(addresses: &[&str]) -> Event {
+    let at = |text: &&str| Destination {
+        remote: address(text),
+        transport: Transport::Udp,
+    };
+    Event::Located(addresses.iter().map(at).collect())
+}
+
 fn trunk_plan() -> Plan {
     let party = |user: &str| Address {
         display: String::new(),
@@ -42,14 +66,13 @@ fn trunk_plan() -> Plan {
         port: None,
     };
     Plan::Trunk(Box::new(Outbound {
-        proxy: HostPort {
-            host: "c.example".into(),
-            port: 5060,
-        },
-        transport: Transport::Udp,
+        ways: vec![way("c.example", 0)],
+        patience: Duration::from_secs(4),
+        redirects: Redirects::Any,
         request_uri: party("+15551000"),
         from: party("+15550100"),
         to: party("+15551000"),
+        user_phone: UserPhone::Off,
         max_forwards: 69,
         codecs: Codec::ALL.to_vec(),
         media: LegMedia {
@@ -111,8 +134,9 @@ fn opened(side: Side) -> Event {
 fn dialled() -> Call {
     let mut call = call(trunk_plan(), Some(OFFER));
     on(&mut call, Event::Start);
-    on(&mut call, opened(Side::A));
-    on(&mut call, Event::Resolved(vec![address("192.0.2.2:5060")]));
+    let actions = on(&mut call, opened(Side::A));
+    assert!(matches!(&actions[..], [Action::Locate(_)]), "{actions:?}");
+    on(&mut call, located(&["192.0.2.2:5060"]));
     let actions = on(&mut call, opened(Side::B));
     assert!(matches!(&actions[..], [Action::Invite { .. }]), "{actions:?}");
     call
@@ -151,7 +175,7 @@ fn rtcp_mux_is_agreed_with_the_caller_alone_and_kept_when_an_offer_is_asked_for(
     let mut call = call(trunk_plan(), Some(&offer));
     on(&mut call, Event::Start);
     on(&mut call, opened(Side::A));
-    on(&mut call, Event::Resolved(vec![address("192.0.2.2:5060")]));
+    on(&mut call, located(&["192.0.2.2:5060"]));
     let actions = on(&mut call, opened(Side::B));
     let [Action::Invite { sdp, .. }] = &actions[..] else {
         panic!("{actions:?}")
@@ -193,7 +217,7 @@ fn rtcp_mux_is_agreed_with_the_caller_alone_and_kept_when_an_offer_is_asked_for(
 fn keys_are_kept_with_the_leg_they_were_pressed_on() {
     let mut call = dialled();
     for (side, digit) in [(Side::A, '1'), (Side::B, '9'), (Side::A, '#')] {
-        let duration = std::time::Duration::from_millis(100);
+        let duration = Duration::from_millis(100);
         assert!(on(&mut call, Event::Digit { side, digit, duration }).is_empty());
     }
     assert_eq!((call.digits(Side::A), call.digits(Side::B)), ("1#", "9"));
@@ -491,7 +515,7 @@ fn where_nothing_is_transcoded_the_callee_is_offered_what_the_caller_has() {
     let mut call = call(Plan::Trunk(outbound), Some(OFFER));
     on(&mut call, Event::Start);
     on(&mut call, opened(Side::A));
-    on(&mut call, Event::Resolved(vec![address("192.0.2.2:5060")]));
+    on(&mut call, located(&["192.0.2.2:5060"]));
     let actions = on(&mut call, opened(Side::B));
     let [Action::Invite { sdp, .. }] = &actions[..] else {
         panic!("{actions:?}")
@@ -506,7 +530,7 @@ fn a_caller_without_an_offer_is_offered_the_callees_codec_first() {
     let mut call = call(trunk_plan(), None);
     on(&mut call, Event::Start);
     on(&mut call, opened(Side::A));
-    on(&mut call, Event::Resolved(vec![address("192.0.2.2:5060")]));
+    on(&mut call, located(&["192.0.2.2:5060"]));
     on(&mut call, opened(Side::B));
     let actions = answered_with(&mut call, "9 96");
     let [_, Action::Answer { sdp, .. }] = &actions[..] else {
@@ -582,6 +606,7 @@ fn a_callee_that_refuses_is_passed_on_and_our_own_troubles_are_not() {
             Event::Failed {
                 status: theirs,
                 reason: "because".into(),
+                failure: Failure::refused(),
             },
         );
         assert!(
@@ -601,7 +626,7 @@ fn a_leg_without_media_ends_both_and_says_why() {
             sdp: Some(ANSWER.as_bytes().to_vec()),
         },
     );
-    let quiet = std::time::Duration::from_secs(60);
+    let quiet = Duration::from_secs(60);
     let actions = on(&mut call, Event::MediaTimeout { side: Side::B, quiet });
     let why = "Q.850;cause=102;text=\"no media from leg b for 60 s\"";
     let told: Vec<Side> = actions
@@ -641,6 +666,7 @@ fn a_caller_that_gives_up_stops_the_ringing() {
         Event::Failed {
             status: 487,
             reason: "Request Terminated".into(),
+            failure: Failure::TakenBack,
         },
     );
     assert!(matches!(
@@ -766,6 +792,7 @@ impl World {
                 | Action::AnswerUpdate { .. }
                 | Action::RejectUpdate { .. }
                 | Action::Resolve(_)
+                | Action::Locate(_)
                 | Action::Attach { .. }
                 | Action::Ring { .. }
                 | Action::Answer { .. } => {}
@@ -783,7 +810,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         Just(Some(b"junk".to_vec()))
     ];
     prop_oneof![
-        Just(Event::Resolved(vec![address("192.0.2.2:5060")])),
+        Just(located(&["192.0.2.2:5060"])),
         Just(Event::Resolved(vec![])),
         Just(Event::Unresolved("no".into())),
         Just(Event::AgentReady),
@@ -793,7 +820,13 @@ fn any_event() -> impl Strategy<Value = Event> {
         sdp.clone().prop_map(|sdp| Event::Answered { sdp }),
         Just(Event::Failed {
             status: 486,
-            reason: "Busy Here".into()
+            reason: "Busy Here".into(),
+            failure: Failure::refused(),
+        }),
+        Just(Event::Failed {
+            status: 503,
+            reason: "Service Unavailable".into(),
+            failure: Failure::refused(),
         }),
         (side.clone(), sdp.clone()).prop_map(|(side, sdp)| Event::Confirmed { side, sdp }),
         Just(Event::Cancelled),
@@ -918,4 +951,151 @@ fn keys_over_unencrypted_signalling_are_refused() {
         matches!(&actions[..], [Action::Reject { status: 488, text, .. }, ..] if text.contains("unencrypted signalling")),
         "{actions:?}"
     );
+}
+
+/// A relayed call by two gateways, of which the first is at these addresses, as far as its first INVITE.
+fn dialled_by_two(first: &[&str]) -> Call {
+    let Plan::Trunk(mut outbound) = trunk_plan() else {
+        panic!("a trunk was expected")
+    };
+    outbound.ways.push(way("d.example", 1));
+    let mut call = call(Plan::Trunk(outbound), Some(OFFER));
+    on(&mut call, Event::Start);
+    on(&mut call, opened(Side::A));
+    on(&mut call, located(first));
+    let actions = on(&mut call, opened(Side::B));
+    assert_eq!(
+        tried(&actions),
+        Some((first[0].to_owned(), Some(Duration::from_secs(4))))
+    );
+    call
+}
+
+/// Where an INVITE goes, and how long it has for an answer.
+fn tried(actions: &[Action]) -> Option<(String, Option<Duration>)> {
+    actions.iter().find_map(|action| match action {
+        Action::Invite { target, patience, .. } => Some((target.destination.remote.to_string(), *patience)),
+        _ => None,
+    })
+}
+
+fn failed(status: u16, failure: Failure) -> Event {
+    Event::Failed {
+        status,
+        reason: "because".into(),
+        failure,
+    }
+}
+
+#[test]
+fn one_target_after_the_other_is_tried_and_the_last_has_time() {
+    let mut call = dialled_by_two(&["192.0.2.2:5060", "192.0.2.3:5060"]);
+    // The next address of the same gateway, with the ports that are open.
+    let actions = on(&mut call, failed(408, Failure::Silent));
+    assert_eq!(actions.len(), 1, "{actions:?}");
+    assert_eq!(tried(&actions).unwrap().0, "192.0.2.3:5060");
+    // The other gateway is looked up only now.
+    let actions = on(&mut call, failed(503, Failure::refused()));
+    assert!(
+        matches!(&actions[..], [Action::Locate(place)] if place.host == "d.example"),
+        "{actions:?}"
+    );
+    let actions = on(&mut call, located(&["192.0.2.4:5060"]));
+    assert_eq!(tried(&actions), Some(("192.0.2.4:5060".into(), None)));
+    let actions = on(&mut call, Event::Progress { status: 180, sdp: None });
+    assert!(matches!(&actions[..], [Action::Ring { status: 180, .. }]));
+    let actions = on(
+        &mut call,
+        Event::Answered {
+            sdp: Some(ANSWER.into()),
+        },
+    );
+    assert!(
+        matches!(actions.last(), Some(Action::Answer { side: Side::A, .. })),
+        "{actions:?}"
+    );
+    let outcomes: Vec<&str> = call.tried().iter().map(|attempt| attempt.outcome.as_str()).collect();
+    assert_eq!(outcomes, ["no answer", "503 because"]);
+}
+
+#[test]
+fn early_media_of_a_target_that_fails_does_not_stand_in_the_way_of_the_next() {
+    let mut call = dialled_by_two(&["192.0.2.2:5060", "192.0.2.3:5060"]);
+    let early = Event::Progress {
+        status: 183,
+        sdp: Some(ANSWER.into()),
+    };
+    let actions = on(&mut call, early);
+    programmed(&actions, Side::A);
+    on(&mut call, failed(503, Failure::refused()));
+    let other = ANSWER.replace("192.0.2.2", "192.0.2.3");
+    let actions = on(
+        &mut call,
+        Event::Answered {
+            sdp: Some(other.into_bytes()),
+        },
+    );
+    assert_eq!(programmed(&actions, Side::B).remote_rtp, address("192.0.2.3:50000"));
+    assert!(
+        matches!(actions.last(), Some(Action::Answer { side: Side::A, .. })),
+        "{actions:?}"
+    );
+}
+
+#[test]
+fn a_target_of_the_other_ip_version_gets_other_ports() {
+    let mut call = dialled_by_two(&["192.0.2.2:5060", "[2001:db8::3]:5060"]);
+    let actions = on(&mut call, failed(503, Failure::Unreachable));
+    assert!(
+        matches!(
+            &actions[..],
+            [Action::CloseMedia { side: Side::B }, Action::OpenMedia { side: Side::B, towards }] if towards.is_ipv6()
+        ),
+        "{actions:?}"
+    );
+    let endpoint = Endpoint {
+        id: EndpointId(3),
+        rtp: address("[2001:db8::50]:10004"),
+    };
+    let actions = on(
+        &mut call,
+        Event::MediaOpened {
+            side: Side::B,
+            endpoint,
+        },
+    );
+    assert_eq!(tried(&actions).unwrap().0, "[2001:db8::3]:5060");
+}
+
+#[test]
+fn when_everything_has_failed_the_caller_hears_of_the_last() {
+    let mut call = dialled_by_two(&["192.0.2.2:5060"]);
+    on(&mut call, failed(503, Failure::refused()));
+    let actions = on(&mut call, Event::Unresolved("no such name".into()));
+    let Some(Action::Finish(cause)) = actions.last() else {
+        panic!("{actions:?}")
+    };
+    assert_eq!(cause.to_string(), "callee: 503 because (the last of 2 tried) (503)");
+    // A refusal is not passed on to others.
+    let mut call = dialled_by_two(&["192.0.2.2:5060"]);
+    let actions = on(&mut call, failed(486, Failure::refused()));
+    assert!(matches!(actions[0], Action::Reject { status: 486, .. }), "{actions:?}");
+}
+
+#[test]
+fn a_caller_that_gives_up_between_two_targets_ends_the_call() {
+    let mut call = dialled_by_two(&["192.0.2.2:5060"]);
+    on(&mut call, failed(503, Failure::refused()));
+    let actions = on(&mut call, Event::Cancelled);
+    assert!(matches!(actions.last(), Some(Action::Finish(_))), "{actions:?}");
+    assert_eq!(on(&mut call, located(&["192.0.2.4:5060"])), []);
+}
+
+#[test]
+fn a_call_between_two_targets_can_be_stored() {
+    let mut call = dialled_by_two(&["192.0.2.2:5060"]);
+    on(&mut call, failed(503, Failure::refused()));
+    let mut stored: Call = serde_json::from_str(&serde_json::to_string(&call).unwrap()).unwrap();
+    let next = || located(&["192.0.2.4:5060"]);
+    assert_eq!(on(&mut stored, next()), on(&mut call, next()));
 }

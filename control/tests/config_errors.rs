@@ -191,6 +191,30 @@ fn one_mistake_one_line() {
             ":4: trunk.transport: \"sctp\" is not a transport; write \"udp\", \"tcp\" or \"tls\"",
         ),
         (
+            "[[trunk]]\nname = \"a\"\nproxy = \"b\"\n[[trunk.gateway]]\naddress = \"c\"",
+            ":3: trunk.proxy: is written beside [[trunk.gateway]]; make it one of those, or keep it alone",
+        ),
+        (
+            "[[trunk]]\nname = \"a\"\n[[trunk.gateway]]\npriority = 1",
+            ":3: trunk.gateway.address: is missing; write address = \"HOST\" or \"HOST:PORT\"",
+        ),
+        (
+            "[[trunk]]\nname = \"a\"\n[[trunk.gateway]]\naddress = \"c\"\nweight = 70000",
+            ":5: trunk.gateway.weight: 70000 is out of range; write 0 to 65535",
+        ),
+        (
+            "[[trunk]]\nname = \"a\"\n[[trunk.gateway]]\naddress = \"c\"\ntransport = \"tls\"",
+            ":5: trunk.transport: tls is not listened on; add \"tls:IP:PORT\" to [sip] listen",
+        ),
+        (
+            "[[trunk]]\nname = \"a\"\nproxy = \"b\"\nredirects = \"on\"",
+            ":4: trunk.redirects: \"on\" is unknown; write \"off\", \"trunk\" or \"any\"",
+        ),
+        (
+            "[sip.dns]\nservers = [\"resolver\"]",
+            ":2: sip.dns.servers: \"resolver\" is not an address; write \"IP\" or \"IP:PORT\"",
+        ),
+        (
             "[[trunk]]\nname = \"a\"\nproxy = \"b\"\ntransport = \"tls\"",
             ":4: trunk.transport: tls is not listened on; add \"tls:IP:PORT\" to [sip] listen",
         ),

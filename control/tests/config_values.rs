@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use voxlane::config::Config;
 use voxlane::config::model::{
-    AgentEndpoint, HostPort, KeysInClear, LegMedia, QualityLimits, RtcpMux, SrtpPolicy, Target, Transcode,
-    UnknownTenant, Xdp,
+    AgentEndpoint, HostPort, KeysInClear, LegMedia, QualityLimits, Redirects, RtcpMux, SrtpPolicy, Target, Transcode,
+    Transport, UnknownTenant, Xdp,
 };
 use voxlane::route::number::{Numbers, Plan, Rule, Source};
 use voxlane::sip::digest::{Algorithm, Auth, Login, Proof, Secret};
@@ -54,13 +54,7 @@ fn the_embedded_defaults_are_sound_and_the_defaults_of_the_code() {
     };
     assert_eq!(embedded.trunks[0].policy.timers, timers);
     assert_eq!(embedded.tenants[0].domains, ["sip.demo.trusst.cloud"]);
-    assert_eq!(
-        embedded.trunks[0].proxy,
-        Some(HostPort {
-            host: "127.0.0.1".into(),
-            port: 5070
-        })
-    );
+    assert_eq!(embedded.trunks[0].gateways[0].place.to_string(), "127.0.0.1:5070");
     let names: Vec<&str> = embedded.agents.iter().map(|agent| agent.name.as_str()).collect();
     assert_eq!(names, ["echo", "tone", "bot"]);
 }
@@ -226,12 +220,10 @@ fn every_key() {
         }
     );
     assert_eq!(trunk.allow[0], "198.51.100.7/32".parse().unwrap());
+    let place = &trunk.gateways[0].place;
     assert_eq!(
-        trunk.proxy,
-        Some(HostPort {
-            host: "sip.carrier.example".into(),
-            port: 5060
-        })
+        (place.to_string().as_str(), place.transport),
+        ("sip.carrier.example", None)
     );
     let agent = &config.agents[0];
     assert_eq!(
@@ -335,4 +327,48 @@ fn who_calls_on_a_trunk_and_who_we_are_there() {
         panic!("a password was expected")
     };
     assert_eq!(password.expose(), "pass word");
+}
+
+#[test]
+fn a_trunk_with_several_gateways() {
+    let config = config(
+        r#"
+        [sip]
+        listen = ["udp:0.0.0.0:5060", "tcp:0.0.0.0:5060"]
+
+        [sip.dns]
+        servers = ["192.0.2.53", "[2001:db8::53]:5353"]
+
+        [[trunk]]
+        name = "t"
+        transport = "tcp"
+        gateway_timeout = "2s"
+        redirects = "trunk"
+
+        [[trunk.gateway]]
+        address = "a.example"
+
+        [[trunk.gateway]]
+        address = "192.0.2.1:5070"
+        transport = "udp"
+        priority = 10
+        weight = 0
+        "#,
+    );
+    let servers: Vec<String> = config.sip.dns.iter().map(ToString::to_string).collect();
+    assert_eq!(servers, ["192.0.2.53:53", "[2001:db8::53]:5353"]);
+    let trunk = &config.trunks[0];
+    assert_eq!(
+        (trunk.gateway_timeout, trunk.redirects),
+        (Duration::from_secs(2), Redirects::Trunk)
+    );
+    let gateways = trunk.gateways.iter().map(|gateway| {
+        let place = &gateway.place;
+        (place.to_string(), place.transport, gateway.priority, gateway.weight)
+    });
+    let expected = [
+        ("a.example".to_owned(), Some(Transport::Tcp), 0, 1),
+        ("192.0.2.1:5070".to_owned(), Some(Transport::Udp), 10, 0),
+    ];
+    assert_eq!(gateways.collect::<Vec<_>>(), expected);
 }

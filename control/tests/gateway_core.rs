@@ -14,9 +14,10 @@ use std::time::Duration;
 use core_support::Books;
 use voxlane::config::model::Config;
 use voxlane::gateway::core::Core;
+use voxlane::sip::locate::Destination;
 use voxlane::sip::{
     Address, DialogId, Endpoint, EndpointConfig, Event, Input, Large, MAX_FORWARDS, Outgoing, Output, Transmit,
-    Transport,
+    Transport, UserPhone,
 };
 use voxlane::time::Time;
 use voxlane_dataplane::lane::Lane;
@@ -50,9 +51,28 @@ proxy = "[2001:db8:2::20]"
 name = "both"
 proxy = "both.example"
 
+[[trunk]]
+name = "several"
+gateway_timeout = "2s"
+
+[[trunk.gateway]]
+address = "192.0.2.30"
+
+[[trunk.gateway]]
+address = "nowhere.example"
+priority = 1
+
+[[trunk.gateway]]
+address = "192.0.2.20"
+priority = 2
+
 [[agent]]
 name = "echo"
 url = "builtin:echo"
+
+[[did]]
+number = "+15554000"
+trunk = "several"
 
 [[did]]
 number = "+15550001"
@@ -154,6 +174,8 @@ impl World {
                 max_forwards: MAX_FORWARDS,
                 trunk: None,
                 headers: Vec::new(),
+                user_phone: UserPhone::Off,
+                patience: None,
                 sdp: sdp.into(),
             },
         );
@@ -177,10 +199,20 @@ impl World {
             for (call, host) in effects.lookups {
                 let found = match host.host.parse() {
                     Ok(ip) => Ok(vec![SocketAddr::new(ip, host.port)]),
-                    Err(_) if host.host == "both.example" => Ok(vec![address(CALLEE_6), address(CALLEE)]),
                     Err(_) => Err("no".to_owned()),
                 };
                 self.core.resolved(self.now, call, found);
+            }
+            for (asker, place) in effects.places {
+                let at = |text: &str| Destination {
+                    remote: address(text),
+                    transport: Transport::Udp,
+                };
+                let found = match place.host.as_str() {
+                    "both.example" => Ok(vec![at(CALLEE_6), at(CALLEE)]),
+                    host => Err(format!("cannot resolve {host}: it is not there")),
+                };
+                self.core.located(self.now, asker, found);
             }
             for (name, peer) in &mut self.peers {
                 loop {
@@ -559,4 +591,64 @@ fn a_name_that_several_calls_have_and_an_agents_call_are_not_touched() {
         error.ends_with("begins the names of 2 calls; write more of it"),
         "{error}"
     );
+}
+
+#[test]
+fn a_gateway_that_is_silent_and_one_that_is_not_found_are_passed_over() {
+    let mut world = World::new();
+    world.call("+15554000");
+    assert_eq!(lines(&world, "192.0.2.30:5060", "INVITE ").len(), 1);
+    // Nothing has answered in gateway_timeout.
+    for _ in 0..5 {
+        world.now = world.now + Duration::from_millis(500);
+        world.core.timeout(world.now);
+        world.settle();
+    }
+    let invite = incoming(world.heard(CALLEE));
+    assert_eq!(
+        (invite.request_uri.host.as_str(), invite.to.host.as_str()),
+        ("192.0.2.30", "192.0.2.30")
+    );
+    let now = world.now;
+    world.peer(CALLEE).answer(now, invite.dialog, SDP.into());
+    world.settle();
+    let call = world.core.calls_report().active.remove(0);
+    let attempts: Vec<(&str, &str)> = call.attempts.iter().map(|one| (&*one.gateway, &*one.outcome)).collect();
+    assert_eq!(
+        attempts,
+        [
+            ("192.0.2.30", "no answer"),
+            ("nowhere.example", "cannot resolve nowhere.example: it is not there"),
+        ]
+    );
+    // The silent one comes back, and is told that nobody waits for it.
+    let invite = world
+        .sent
+        .iter()
+        .find(|(to, text)| *to == address("192.0.2.30:5060") && text.starts_with("INVITE"));
+    let head = |name: &str| {
+        let line = invite.unwrap().1.lines().find(|line| line.starts_with(name));
+        line.unwrap().to_owned()
+    };
+    let ringing = format!(
+        "SIP/2.0 180 Ringing\r\n{}\r\n{}\r\n{};tag=late\r\n{}\r\n{}\r\n\r\n",
+        head("Via:"),
+        head("From:"),
+        head("To:"),
+        head("Call-ID:"),
+        head("CSeq:")
+    );
+    world.core.input(
+        world.now,
+        Input::Datagram {
+            local: address(GATEWAY),
+            remote: address("192.0.2.30:5060"),
+            data: ringing.as_bytes(),
+        },
+    );
+    world.settle();
+    assert_eq!(lines(&world, "192.0.2.30:5060", "CANCEL ").len(), 1);
+    world.core.stop(now, "enough");
+    world.settle();
+    world.assert_nothing_left();
 }

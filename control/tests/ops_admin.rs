@@ -137,6 +137,7 @@ impl Inspect for Gateway {
             ended: None,
             cause: None,
             legs: vec![leg],
+            attempts: vec![],
             digits: "12".into(),
         };
         CallsReport {
@@ -263,6 +264,7 @@ async fn the_json_has_the_shape_that_is_promised() {
             "id": "c1", "state": "ringing", "from": "+15550100", "to": "+15550001", "did": null, "tenant": "demo",
             "trunk": "lab", "agent": "echo", "started": "2026-11-23T07:05:09.042Z", "answered": null, "ended": null,
             "cause": null, "digits": "12",
+            "attempts": [],
             "legs": [{
                 "side": "a", "call_id": "x@y", "local": "203.0.113.50:10000", "remote": null, "codec": "PCMU",
                 "lane": "worker", "reason": "agent", "digits": "12",

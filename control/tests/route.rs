@@ -247,13 +247,13 @@ fn calls_to_a_trunk_are_written_as_carriers_want_them() {
     };
     // I12: Request-URI sip:+{number}@{carrier-domain}, From and To in E.164.
     let Outbound {
-        proxy,
+        ways,
         request_uri,
         from,
         to,
         ..
     } = outbound("+15551234");
-    assert_eq!((proxy.host.as_str(), proxy.port), ("sip.wide.example", 5080));
+    assert_eq!(ways[0].place.to_string(), "sip.wide.example:5080");
     assert_eq!(
         (request_uri.user.as_str(), request_uri.host.as_str()),
         ("+15551234", "sip.wide.example")

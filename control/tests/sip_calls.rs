@@ -7,7 +7,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use sip_support::{Network, Pair, outgoing};
-use voxlane::sip::{DialogId, Event, Termination};
+use voxlane::sip::{DialogId, Event, Failure, Termination};
 
 fn incoming(pair: &mut Pair) -> DialogId {
     match pair.event(1) {
@@ -101,7 +101,11 @@ fn a_rejected_call_says_why() {
         Event::Failed {
             dialog: a,
             status: 486,
-            reason: "Busy Here".into()
+            reason: "Busy Here".into(),
+            failure: Failure::Refused {
+                redirects: vec![],
+                retry_after: Some(Duration::from_secs(5)),
+            },
         }
     );
     pair.settle();
@@ -231,7 +235,8 @@ fn nobody_there_fails_after_timer_b() {
         Event::Failed {
             dialog: a,
             status: 408,
-            reason: "Request Timeout".into()
+            reason: "Request Timeout".into(),
+            failure: Failure::TakenBack,
         }
     );
     assert_eq!(pair.now.as_micros(), 32_000_000);
@@ -251,7 +256,8 @@ fn a_call_that_rings_too_long_fails_408() {
         Event::Failed {
             dialog: a,
             status: 408,
-            reason: "Request Timeout".into()
+            reason: "Request Timeout".into(),
+            failure: Failure::Silent,
         }
     );
     assert_eq!(pair.event(1), Event::Cancelled { dialog: b });

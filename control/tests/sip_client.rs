@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sip_support::outgoing;
 use sip_support::wire::{REMOTE, Wire, header, request};
-use voxlane::sip::{DialogId, Event, Input, Termination, Transport};
+use voxlane::sip::{DialogId, Event, Failure, Input, Termination, Transport};
 
 const SECOND: Duration = Duration::from_secs(1);
 const LONG: Duration = Duration::from_secs(100);
@@ -122,7 +122,8 @@ fn timers_a_and_b() {
         [Event::Failed {
             dialog,
             status: 408,
-            reason: "Request Timeout".into()
+            reason: "Request Timeout".into(),
+            failure: Failure::Silent,
         }]
     );
     assert_eq!(wire.endpoint.counters().transactions, 0);
@@ -156,7 +157,8 @@ fn a_refusal_is_acknowledged_each_time_until_timer_d() {
         [Event::Failed {
             dialog: call.dialog,
             status: 486,
-            reason: "Busy".into()
+            reason: "Busy".into(),
+            failure: Failure::refused(),
         }]
     );
     call.answer("486 Busy", "a");
@@ -179,7 +181,8 @@ fn a_reason_phrase_is_made_up_where_there_is_none() {
         [Event::Failed {
             dialog: call.dialog,
             status: 404,
-            reason: "Not Found".into()
+            reason: "Not Found".into(),
+            failure: Failure::refused(),
         }]
     );
 }
@@ -353,7 +356,8 @@ fn an_unreachable_destination_fails_503() {
         [Event::Failed {
             dialog: call.dialog,
             status: 503,
-            reason: "Service Unavailable".into()
+            reason: "Service Unavailable".into(),
+            failure: Failure::Unreachable,
         }]
     );
     assert_eq!(call.wire.drain(), None);
@@ -422,4 +426,91 @@ fn responses_that_are_not_ours_are_dropped() {
     assert!(call.wire.events.is_empty());
     let counters = call.wire.endpoint.counters();
     assert_eq!((counters.stray, counters.malformed), (3, 1));
+}
+
+#[test]
+fn an_invite_that_nobody_answers_in_time_has_failed_and_a_late_answer_is_taken_back() {
+    for late in ["180", "200"] {
+        let mut wire = Wire::new();
+        let call = voxlane::sip::Outgoing {
+            patience: Some(2 * SECOND),
+            ..outgoing(0)
+        };
+        let dialog = wire.endpoint.invite(wire.now, call);
+        let invite = wire.only();
+        let mut call = Placed { wire, dialog, invite };
+        call.wire.run(Duration::from_millis(1999));
+        assert_eq!(call.wire.events, []);
+        call.wire.run(Duration::from_millis(1));
+        let silent = Event::Failed {
+            dialog,
+            status: 408,
+            reason: "Nothing answers".into(),
+            failure: Failure::Silent,
+        };
+        assert_eq!(call.wire.events, std::slice::from_ref(&silent));
+        call.wire.take();
+        call.answer(late, "a");
+        let sent: Vec<String> = call.wire.lines();
+        let begin = |method: &str| sent.iter().filter(|line| line.starts_with(method)).count();
+        match late {
+            "180" => assert_eq!(begin("CANCEL "), 1, "{sent:?}"),
+            _ => assert_eq!((begin("ACK "), begin("BYE ")), (1, 1), "{sent:?}"),
+        }
+        call.wire.run(LONG);
+        // Nothing more is told, and nothing kept.
+        assert_eq!(call.wire.events, [silent]);
+        let counters = call.wire.endpoint.counters();
+        assert_eq!((counters.transactions, counters.dialogs), (0, 0), "{late}");
+    }
+}
+
+#[test]
+fn a_provisional_answer_gives_an_invite_all_the_time_it_needs() {
+    let mut wire = Wire::new();
+    let call = voxlane::sip::Outgoing {
+        patience: Some(2 * SECOND),
+        ..outgoing(0)
+    };
+    let dialog = wire.endpoint.invite(wire.now, call);
+    let invite = wire.only();
+    let mut call = Placed { wire, dialog, invite };
+    call.answer("100 Trying", "");
+    call.wire.run(10 * SECOND);
+    assert_eq!(call.wire.events, []);
+}
+
+#[test]
+fn a_redirect_brings_its_contacts_and_a_503_its_retry_after() {
+    let mut call = placed();
+    let invite = call.invite.clone();
+    call.answer_to(
+        &invite,
+        "302 Moved",
+        "a",
+        "Contact: <sip:+1@192.0.2.7>;q=0.1, <sip:+2@b.example>\n",
+    );
+    let Some(Event::Failed {
+        failure: Failure::Refused { redirects, .. },
+        ..
+    }) = call.wire.events.pop()
+    else {
+        panic!("{:?}", call.wire.events)
+    };
+    let users: Vec<&str> = redirects
+        .iter()
+        .map(|redirect| redirect.address.user.as_str())
+        .collect();
+    assert_eq!(users, ["+2", "+1"]);
+    let mut call = placed();
+    let invite = call.invite.clone();
+    call.answer_to(&invite, "503 No", "a", "Retry-After: 120 (maintenance)\n");
+    let Some(Event::Failed {
+        failure: Failure::Refused { retry_after, .. },
+        ..
+    }) = call.wire.events.pop()
+    else {
+        panic!("{:?}", call.wire.events)
+    };
+    assert_eq!(retry_after, Some(120 * SECOND));
 }

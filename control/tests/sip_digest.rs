@@ -8,7 +8,7 @@ use std::time::Duration;
 use sip_support::wire::{REMOTE, Wire, header, request};
 use sip_support::{Network, Pair, address, outgoing};
 use voxlane::sip::digest::{Algorithm, Auth, Credentials, Entrance, Login, Logins, NonceKey, Proof, Secret};
-use voxlane::sip::{AuthFailures, Endpoint, Event, Termination};
+use voxlane::sip::{AuthFailures, Endpoint, Event, Failure, Termination};
 
 fn login(username: &str, password: &str) -> Login {
     Login {
@@ -184,6 +184,7 @@ fn a_wrong_password_is_shown_once_and_the_error_says_so() {
             dialog,
             status: 401,
             reason: "authentication failed: wrong username or password".into(),
+            failure: Failure::refused(),
         };
         assert_eq!(pair.event(0), failed);
         pair.settle();

@@ -7,6 +7,7 @@ use voxlane_dataplane::codec::Codec;
 use voxlane_dataplane::media_plane::Session;
 
 use super::negotiation::{Negotiation, NegotiationError};
+use super::placing::Placing;
 use super::{Action, Cause, Event, Party, Plan, Setup, Side};
 use crate::config::model::{LegMedia, Transcode};
 use crate::sdp::{Description, Signalling};
@@ -21,7 +22,7 @@ pub struct Call {
     pub(super) a: Leg,
     pub(super) b: Leg,
     /// Where leg B's INVITE goes.
-    callee: Option<SocketAddr>,
+    pub(super) placing: Placing,
     started: Time,
     answered: Option<Time>,
     ended: Option<Cause>,
@@ -90,18 +91,19 @@ impl Call {
             media: Negotiation::new(media, Signalling::over(transport)),
             digits: String::new(),
         };
-        let (media, transport) = match &setup.plan {
-            Plan::Agent { .. } => (LegMedia::default(), Transport::Udp),
-            Plan::Trunk(outbound) => (outbound.media, outbound.transport),
+        let media = match &setup.plan {
+            Plan::Agent { .. } => LegMedia::default(),
+            Plan::Trunk(outbound) => outbound.media,
         };
         let a = leg(Dialog::Trying, setup.media, setup.transport);
-        let b = leg(Dialog::Gone, media, transport);
+        // Each target says which transport it is.
+        let b = leg(Dialog::Gone, media, Transport::Udp);
         Self {
+            placing: Placing::of(&setup.plan),
             setup,
             phase: Phase::Preparing,
             a,
             b,
-            callee: None,
             started: now,
             answered: None,
             ended: None,
@@ -144,7 +146,8 @@ impl Call {
         match event {
             Event::Start => self.start(&mut actions),
             Event::Resolved(addresses) => self.resolved(addresses, &mut actions),
-            Event::Unresolved(why) => self.end(Party::Gateway, 503, &why, &mut actions),
+            Event::Unresolved(why) => self.unresolved(&why, &mut actions),
+            Event::Located(destinations) => self.located(destinations, &mut actions),
             Event::MediaOpened { side, endpoint } => {
                 self.leg_mut(side).media.endpoint = Some(endpoint);
                 match (self.phase, side) {
@@ -177,15 +180,11 @@ impl Call {
             }
             Event::Progress { status, sdp } => self.progress(status, sdp.as_deref(), &mut actions),
             Event::Answered { sdp } => self.callee_answered(sdp.as_deref(), now, &mut actions),
-            Event::Failed { status, reason } => {
-                self.b.dialog = Dialog::Gone;
-                self.end(
-                    Party::Callee,
-                    status_for_caller(status),
-                    &format!("{status} {reason}"),
-                    &mut actions,
-                );
-            }
+            Event::Failed {
+                status,
+                reason,
+                failure,
+            } => self.callee_failed(status, &reason, &failure, &mut actions),
             Event::Confirmed { side, sdp } => self.confirmed(side, sdp.as_deref(), &mut actions),
             Event::Cancelled => {
                 self.a.dialog = Dialog::Gone;
@@ -238,7 +237,7 @@ impl Call {
                     None => self.attach(Vec::new(), actions),
                 }
             }
-            Plan::Trunk(outbound) => actions.push(Action::Resolve(outbound.proxy)),
+            Plan::Trunk(_) => self.place(actions),
         }
     }
 
@@ -260,13 +259,9 @@ impl Call {
         if self.phase != Phase::Preparing {
             return;
         }
-        match (&self.setup.plan, addresses.first()) {
-            (Plan::Agent { .. }, Some(_)) => self.attach(addresses, actions),
-            (Plan::Trunk(_), Some(&towards)) => {
-                self.callee = Some(towards);
-                actions.push(Action::OpenMedia { side: Side::B, towards });
-            }
-            (_, None) => self.end(Party::Gateway, 503, "the host has no address", actions),
+        match addresses.is_empty() {
+            false => self.attach(addresses, actions),
+            true => self.end(Party::Gateway, 503, "the host has no address", actions),
         }
     }
 
@@ -282,30 +277,6 @@ impl Call {
                 actions.push(Action::Program { side: Side::A, session });
             }
             self.answer_caller(now, actions);
-        }
-    }
-
-    fn invite(&mut self, actions: &mut Vec<Action>) {
-        let (Plan::Trunk(outbound), Some(remote)) = (&self.setup.plan, self.callee) else {
-            return self.close_media(Side::B, actions);
-        };
-        let offer = match self.setup.offer.as_deref().map(Description::parse).transpose() {
-            Ok(Some(theirs)) => {
-                let transcode = self.transcode();
-                self.b
-                    .media
-                    .offer_like(&self.setup, &outbound.codecs, &theirs, transcode)
-            }
-            Ok(None) => self.b.media.offer(&self.setup, &outbound.codecs),
-            Err(error) => Err(error.into()),
-        };
-        match offer {
-            Ok(sdp) => {
-                self.phase = Phase::Connecting;
-                self.b.dialog = Dialog::Trying;
-                actions.push(Action::Invite { remote, sdp });
-            }
-            Err(error) => self.end(Party::Gateway, error.status(), &error.to_string(), actions),
         }
     }
 
@@ -400,7 +371,7 @@ impl Call {
     }
 
     /// Whether the legs may differ in codec.
-    fn transcode(&self) -> Transcode {
+    pub(super) fn transcode(&self) -> Transcode {
         match (self.a.media.transcode(), self.b.media.transcode()) {
             (Transcode::Auto, Transcode::Auto) => Transcode::Auto,
             (Transcode::Off, _) | (_, Transcode::Off) => Transcode::Off,
@@ -426,7 +397,7 @@ impl Call {
     }
 
     /// Takes the call down, once; afterwards only watches for the last dialog to go.
-    fn end(&mut self, by: Party, status: u16, text: &str, actions: &mut Vec<Action>) {
+    pub(super) fn end(&mut self, by: Party, status: u16, text: &str, actions: &mut Vec<Action>) {
         self.end_for(by, status, text, text, actions);
     }
 
@@ -466,7 +437,7 @@ impl Call {
         self.close_media(side, actions);
     }
 
-    fn close_media(&mut self, side: Side, actions: &mut Vec<Action>) {
+    pub(super) fn close_media(&mut self, side: Side, actions: &mut Vec<Action>) {
         if self.leg_mut(side).media.endpoint.take().is_some() {
             actions.push(Action::CloseMedia { side });
         }
@@ -501,18 +472,5 @@ fn party(side: Side) -> Party {
     match side {
         Side::A => Party::Caller,
         Side::B => Party::Callee,
-    }
-}
-
-/// What the caller is told when leg B failed: the same, but for what concerns only us and the carrier we called.
-fn status_for_caller(status: u16) -> u16 {
-    match status {
-        // Redirection and authentication are ours to see to.
-        300..=399 | 401 | 407 => 502,
-        // These find fault with a request that we wrote, not the caller; some need headers that say what.
-        400 | 402 | 405 | 406 | 411..=417 | 420..=439 | 481 | 482 | 485 | 489 | 491 | 493..=499 | 501 | 505 | 513 => {
-            502
-        }
-        status => status,
     }
 }

@@ -16,7 +16,9 @@
 
 mod machine;
 mod negotiation;
+mod placing;
 mod renegotiation;
+pub mod targets;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -26,8 +28,10 @@ use voxlane_dataplane::codec::Codec;
 use voxlane_dataplane::media_plane::{AgentFailure, Endpoint, Session};
 
 pub use self::machine::{Call, Phase};
-use crate::config::model::{HostPort, LegMedia, SdpIdentity};
-use crate::sip::{Address, Termination, Transport};
+use self::targets::{Target, Way};
+use crate::config::model::{HostPort, LegMedia, Redirects, SdpIdentity};
+use crate::sip::locate::{Destination, Place};
+use crate::sip::{Address, Failure, Termination, Transport, UserPhone};
 
 /// Names one call for as long as its record is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -110,16 +114,20 @@ pub enum Plan {
 /// A second SIP leg to be placed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outbound {
-    /// Where to send the INVITE.
-    pub proxy: HostPort,
-    /// By what.
-    pub transport: Transport,
+    /// Where to send the INVITE, in the order in which that is tried.
+    pub ways: Vec<Way>,
+    /// How long each of them has for its first answer while there are others.
+    pub patience: Duration,
+    /// Whether a 3xx is followed.
+    pub redirects: Redirects,
     /// Request-URI.
     pub request_uri: Address,
     /// From; an empty host stands for the address the INVITE is sent from.
     pub from: Address,
     /// To.
     pub to: Address,
+    /// How numbers are written.
+    pub user_phone: UserPhone,
     /// How many hops it may take.
     pub max_forwards: u8,
     /// Codecs, in order of preference.
@@ -143,10 +151,12 @@ impl Plan {
 pub enum Event {
     /// It has just come in. The first event of every call.
     Start,
-    /// The host of the plan is known: these addresses, in order.
+    /// The host of the agent is known: these addresses, in order.
     Resolved(Vec<SocketAddr>),
-    /// The host of the plan could not be resolved.
+    /// What was to be resolved or located could not be.
     Unresolved(String),
+    /// A place on leg B's way is known: these destinations, in order.
+    Located(Vec<Destination>),
     /// Media for a leg is open.
     MediaOpened {
         /// Which leg.
@@ -198,6 +208,8 @@ pub enum Event {
         status: u16,
         /// Reason phrase.
         reason: String,
+        /// Who found so.
+        failure: Failure,
     },
     /// A leg has acknowledged our answer.
     Confirmed {
@@ -265,8 +277,10 @@ pub enum Event {
 /// What is to be done for a call.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    /// Resolve the host of the plan; report [`Event::Resolved`] or [`Event::Unresolved`].
+    /// Resolve the host of the agent; report [`Event::Resolved`] or [`Event::Unresolved`].
     Resolve(HostPort),
+    /// Find out where a place is; report [`Event::Located`] or [`Event::Unresolved`].
+    Locate(Place),
     /// Reserve ports for a leg whose far end is in this direction; report [`Event::MediaOpened`] or
     /// [`Event::MediaFailed`].
     OpenMedia {
@@ -297,7 +311,9 @@ pub enum Action {
     /// Send leg B's INVITE.
     Invite {
         /// Where.
-        remote: SocketAddr,
+        target: Target,
+        /// It has failed when nothing has answered for so long; `None`: when the transaction ends.
+        patience: Option<Duration>,
         /// Offer.
         sdp: Vec<u8>,
     },

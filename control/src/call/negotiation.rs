@@ -72,6 +72,15 @@ impl Negotiation {
         }
     }
 
+    /// Nothing is agreed any more: another dialog begins, over this signalling. The ports stay.
+    pub fn begin(&mut self, signalling: Signalling) {
+        *self = Self {
+            endpoint: self.endpoint,
+            version: self.version,
+            ..Self::new(self.media, signalling)
+        };
+    }
+
     /// Writes an offer of these codecs.
     pub fn offer(&mut self, setup: &Setup, codecs: &[Codec]) -> Result<Vec<u8>, NegotiationError> {
         let mut capabilities = self.capabilities(setup, codecs);

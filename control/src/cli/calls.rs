@@ -154,6 +154,7 @@ mod tests {
             ended: None,
             cause: Some("the caller hung up".into()),
             legs: vec![leg],
+            attempts: vec![],
             digits: String::new(),
         }
     }

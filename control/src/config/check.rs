@@ -4,13 +4,13 @@ use std::collections::HashMap;
 
 use voxlane_dataplane::media_plane::Unallocated;
 
-use super::login;
 use super::media::WrittenMedia;
 use super::model::{Agent, Config, Did, Listen, Media, Routing, Sip, Target, Tenant, Transport, Trunk, Xdp};
 use super::reader::{Located, Reader, quoted};
 use super::route::WrittenRoute;
 use super::sections::{Written, WrittenDid, WrittenSip, WrittenTenant, WrittenTrunk};
 use super::suggest::nearest;
+use super::{gateways, login};
 
 /// Makes the model of what was written. If a mistake was reported, then or before, the model is not to be used.
 pub(super) fn config(reader: &Reader<'_>, written: Written) -> Config {
@@ -115,19 +115,13 @@ fn trunks(reader: &Reader<'_>, written: Vec<Located<WrittenTrunk>>, media: &Medi
         value: WrittenTrunk {
             trunk,
             media_address_line,
-            transport_line,
+            gateway_lines,
         },
         line,
     } in written
     {
         taken.check(reader, &trunk.name, line);
-        let Trunk { transport, .. } = trunk;
-        // What is answered to, or called back, must be there: RFC 3261 section 18.1.1.
-        let listened_on = sip.listen.iter().any(|listen| listen.transport == transport);
-        if trunk.proxy.is_some() && !listened_on {
-            let message = format!("{transport} is not listened on; add \"{transport}:IP:PORT\" to [sip] listen");
-            reader.report(transport_line, "trunk.transport", message);
-        }
+        gateways::check(reader, &trunk, &gateway_lines, sip);
         login::check_told_apart(reader, &trunk, line, &trunks);
         if let Some(address) = trunk.media_address.filter(|address| !media.addresses.contains(address)) {
             let message = match media.addresses.as_slice() {
@@ -324,7 +318,7 @@ fn target(reader: &Reader<'_>, did: &WrittenDid, names: &Names<'_>) -> Option<Ta
         names.trunks.iter().map(|trunk| trunk.name.as_str()),
     )?;
     let trunk = names.trunks.iter().find(|trunk| trunk.name == name.value)?;
-    if trunk.proxy.is_none() {
+    if trunk.gateways.is_empty() {
         let message = format!(
             "trunk {:?} has no proxy to send calls to; write proxy = \"HOST:PORT\" there",
             trunk.name

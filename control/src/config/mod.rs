@@ -18,6 +18,7 @@ mod dscp;
 pub mod duration;
 mod error;
 mod expand;
+mod gateways;
 mod login;
 mod media;
 pub mod model;
@@ -36,8 +37,11 @@ pub use model::Config;
 
 use crate::sip::transport::tls::{Peer, Plan};
 use crate::sip::{Domains, PeerId};
-use model::{Did, Routing, Transport, Trunk};
+use model::{Did, Gateway, Routing, Transport, Trunk};
 use reader::Reader;
+
+/// Most gateways of a trunk.
+const MOST_GATEWAYS: usize = 64;
 
 /// The text of the embedded defaults, `config/default.toml`.
 pub const DEFAULT: &str = include_str!("../../../config/default.toml");
@@ -78,24 +82,28 @@ impl Config {
         }
     }
 
-    /// Which certificates SIP over TLS needs: ours, tenants' by their domains, and what trunks are to show. Trunks are named
-    /// by their place.
+    /// Which certificates SIP over TLS needs: ours, tenants' by their domains, and what the gateways of trunks are to show.
     pub fn tls(&self) -> Plan {
         let by_name = self.tenants.iter().flat_map(|tenant| {
             let identity = tenant.identity.as_ref();
             let names = tenant.domains.iter().map(|domain| domain.to_ascii_lowercase());
             names.filter_map(move |name| Some((name, identity?.clone())))
         });
-        let trunks = (0..)
-            .zip(&self.trunks)
-            .filter(|(_, trunk)| trunk.transport == Transport::Tls);
-        let peers = trunks.filter_map(|(place, trunk)| {
-            let peer = Peer {
-                host: trunk.proxy.as_ref()?.host.clone(),
+        let listens = self.sip.listen.iter().any(|listen| listen.transport == Transport::Tls);
+        // Where nothing is said of the transport, DNS may say so.
+        let may_be_tls = |gateway: &Gateway| match gateway.place.transport {
+            Some(transport) => transport == Transport::Tls,
+            None => listens && gateway.place.port.is_none() && gateway.place.literal().is_none(),
+        };
+        let peers = (0..).zip(&self.trunks).flat_map(|(place, trunk)| {
+            let gateways = (0..).zip(&trunk.gateways);
+            let peer = |gateway: &Gateway| Peer {
+                host: gateway.place.host.clone(),
                 ca: trunk.tls_ca.clone(),
                 identity: trunk.tls_identity.clone(),
             };
-            Some((PeerId(place), peer))
+            let over_tls = gateways.filter(move |(_, gateway)| may_be_tls(gateway));
+            over_tls.map(move |(index, gateway)| (peer_id(place, index), peer(gateway)))
         });
         Plan {
             identity: self.sip.tls.identity.clone(),
@@ -120,11 +128,17 @@ impl Config {
         Domains::new(tenants, domain_template, domains.as_deref(), *unknown_tenant)
     }
 
-    /// The trunk of this name, and its place.
+    /// The trunk of this name, and whom connections to its first gateway are opened to.
     pub fn trunk(&self, name: &str) -> Option<(PeerId, &Trunk)> {
         let trunks = (0..).zip(&self.trunks);
         let mut named = trunks.filter(|(_, trunk)| trunk.name == name);
-        named.next().map(|(place, trunk)| (PeerId(place), trunk))
+        named.next().map(|(place, trunk)| (peer_id(place, 0), trunk))
+    }
+
+    /// Whom connections to a gateway of a trunk, named by its place in the trunk, are opened to.
+    pub fn peer(&self, trunk: &str, gateway: u8) -> Option<PeerId> {
+        let place = (0..).zip(&self.trunks).find(|(_, known)| known.name == trunk)?.0;
+        Some(peer_id(place, gateway))
     }
 
     /// The DID a number (E.164 with '+') belongs to.
@@ -134,6 +148,11 @@ impl Config {
         let holds = candidate.last.len() == number.len() && number <= candidate.last.as_str();
         holds.then_some(candidate)
     }
+}
+
+/// Each trunk has room for [`MOST_GATEWAYS`].
+fn peer_id(trunk: u32, gateway: u8) -> PeerId {
+    PeerId(trunk << 8 | u32::from(gateway))
 }
 
 fn environment(name: &str) -> Option<String> {

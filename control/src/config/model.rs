@@ -15,6 +15,7 @@ use voxlane_dataplane::reception::Limits;
 use super::dscp::Dscp;
 use crate::route::number::Numbers;
 use crate::sip::digest::{Auth, Login};
+pub use crate::sip::locate::{Place, Weighed};
 pub use crate::sip::transport::tls::{ClientCertificates, Identity};
 pub use crate::sip::{Large, Listen, Policy, Transport, UnknownTenant};
 
@@ -69,6 +70,8 @@ pub struct Sip {
     pub connections: Connections,
     /// `[sip.tls]`
     pub tls: SipTls,
+    /// DNS servers that are asked where trunks are; none: the system's.
+    pub dns: Vec<SocketAddr>,
 }
 
 /// What holds for connections over TCP and TLS.
@@ -215,19 +218,21 @@ pub struct Trunk {
     pub name: String,
     /// Sources INVITEs of this trunk are accepted from.
     pub allow: Vec<IpNet>,
-    /// Where calls to this trunk are sent; `None` for an inbound-only trunk. Host may be a name.
-    pub proxy: Option<HostPort>,
-    /// By what calls are sent to it.
-    pub transport: Transport,
     /// How the numbers of its calls are read.
     pub numbers: Numbers,
+    /// Where calls to this trunk are sent, in the order written; none for an inbound-only trunk.
+    pub gateways: Vec<Gateway>,
+    /// How long a gateway has for its first answer before the next is tried.
+    pub gateway_timeout: Duration,
+    /// Whether calls follow a 3xx.
+    pub redirects: Redirects,
     /// What becomes of requests that are too large for UDP.
     pub large_requests: Large,
     /// Who vouches for its certificate; `None`: whom the system trusts.
     pub tls_ca: Option<PathBuf>,
     /// What it is shown if it asks.
     pub tls_identity: Option<Identity>,
-    /// Host part of Request-URI and To of calls to this trunk; default: the proxy's host.
+    /// Host part of Request-URI and To of calls to this trunk; default: the first gateway's host.
     pub domain: Option<String>,
     /// What its calls are recognised by.
     pub auth: Auth,
@@ -245,6 +250,40 @@ pub struct Trunk {
     pub media: LegMedia,
     /// Limits of its own.
     pub limits: OwnLimits,
+}
+
+/// Where calls to a trunk are sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gateway {
+    /// Host, and what is said of port and transport.
+    pub place: Place,
+    /// Those of the lowest are tried first.
+    pub priority: u16,
+    /// Share of the calls among those of one priority.
+    pub weight: u16,
+}
+
+impl Weighed for &Gateway {
+    fn priority(&self) -> u16 {
+        self.priority
+    }
+
+    fn weight(&self) -> u16 {
+        self.weight
+    }
+}
+
+/// Whether calls follow a 3xx (RFC 3261 section 8.1.3.4).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Redirects {
+    /// Never: they have failed.
+    Off,
+    /// To the trunk's own domain and gateways.
+    Trunk,
+    /// Anywhere.
+    #[default]
+    Any,
 }
 
 /// How the media of a trunk's legs is treated.

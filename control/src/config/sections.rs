@@ -13,12 +13,12 @@ use voxlane_dataplane::media_plane::{LatchMode, Pacing};
 use super::dscp::{self, Dscp};
 use super::media::{self, WrittenMedia};
 use super::model::{
-    Agent, AgentEndpoint, ClientCertificates, Connections, HostPort, Identity, KeysInClear, Large, LegMedia, Listen,
-    Node, RtcpMux, SdpIdentity, Sip, SipTls, SrtpPolicy, Transcode, Transport, Trunk,
+    Agent, AgentEndpoint, ClientCertificates, Connections, Identity, KeysInClear, Large, LegMedia, Listen, Node,
+    Redirects, RtcpMux, SdpIdentity, Sip, SipTls, SrtpPolicy, Transcode, Transport, Trunk,
 };
 use super::reader::{Located, Section, quoted};
 use super::route::{self, WrittenRoute};
-use super::{agent_url, dialogs, login, value};
+use super::{agent_url, dialogs, gateways, login, value};
 use crate::sip::digest::Auth;
 
 /// What a file says.
@@ -44,8 +44,8 @@ pub(super) struct WrittenTrunk {
     pub(super) trunk: Trunk,
     /// Line of `media_address`.
     pub(super) media_address_line: usize,
-    /// Line of `transport`.
-    pub(super) transport_line: usize,
+    /// Line of each gateway's transport.
+    pub(super) gateway_lines: Vec<usize>,
 }
 
 pub(super) struct WrittenTenant {
@@ -120,6 +120,7 @@ fn sip(mut section: Section<'_>) -> WrittenSip {
     };
     let dscp = or(section.text_or_number("dscp", dscp::parse), || Dscp::CS5);
     let tls = tls(section.section("tls"));
+    let dns = dns(section.section("dns"));
     let sip = Sip {
         listen,
         user_agent: or(section.text("user_agent", value::line), || "voxlane".into()),
@@ -133,6 +134,7 @@ fn sip(mut section: Section<'_>) -> WrittenSip {
         dscp,
         connections,
         tls,
+        dns,
     };
     section.finish();
     WrittenSip { sip, listen_lines }
@@ -150,6 +152,12 @@ fn count(section: &mut Section<'_>, key: &'static str, default: usize) -> usize 
     written
         .and_then(|count| usize::try_from(count.value).ok())
         .unwrap_or(default)
+}
+
+fn dns(mut section: Section<'_>) -> Vec<SocketAddr> {
+    let servers = distinct_list(&mut section, "servers", value::dns_server).unwrap_or_default();
+    section.finish();
+    servers
 }
 
 fn tls(mut section: Section<'_>) -> SipTls {
@@ -216,17 +224,14 @@ fn sdp(mut section: Section<'_>) -> SdpIdentity {
 fn trunk(mut section: Section<'_>) -> Located<WrittenTrunk> {
     let line = section.line;
     let allowed = section.has("allow");
-    let acts = allowed || section.has("proxy");
+    let acts = allowed || section.has("proxy") || section.has("gateway");
     let name = or(section.required("name", "\"…\"", value::name), String::new);
     let allow = distinct_list(&mut section, "allow", value::network).unwrap_or_default();
-    let transport = section.text("transport", value::transport);
-    let transport_line = transport.as_ref().map_or(line, |transport| transport.line);
-    let transport = or(transport, || Transport::Udp);
-    let proxy = section.text("proxy", value::host_port).map(|proxy| {
-        let (host, port) = proxy.value;
-        let port = port.unwrap_or(transport.default_port());
-        HostPort { host, port }
+    let (gateways, gateway_lines) = gateways::read(&mut section);
+    let gateway_timeout = or(section.text("gateway_timeout", value::timeout), || {
+        Duration::from_secs(4)
     });
+    let redirects = or(section.text("redirects", gateways::redirects), Redirects::default);
     let large_requests = or(section.text("large_requests", value::large), Large::default);
     let tls_ca = section.text("tls_ca", value::path).map(|ca| ca.value);
     let tls_identity = identity(&mut section, "tls_certificate", "tls_key");
@@ -262,9 +267,10 @@ fn trunk(mut section: Section<'_>) -> Located<WrittenTrunk> {
     let trunk = Trunk {
         name,
         allow,
-        proxy,
-        transport,
         numbers,
+        gateways,
+        gateway_timeout,
+        redirects,
         large_requests,
         tls_ca,
         tls_identity,
@@ -282,7 +288,7 @@ fn trunk(mut section: Section<'_>) -> Located<WrittenTrunk> {
         value: WrittenTrunk {
             trunk,
             media_address_line,
-            transport_line,
+            gateway_lines,
         },
         line,
     }

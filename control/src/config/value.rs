@@ -49,6 +49,14 @@ pub(super) fn socket(text: &str) -> Result<SocketAddr, String> {
         .map_err(|_| format!("{text:?} is not an address; write \"IP:PORT\""))
 }
 
+/// `IP` or `IP:PORT` of a DNS server.
+pub(super) fn dns_server(text: &str) -> Result<SocketAddr, String> {
+    let alone = text.parse().map(|ip: IpAddr| SocketAddr::new(ip, 53));
+    alone
+        .or_else(|_| text.parse())
+        .map_err(|_| format!("{text:?} is not an address; write \"IP\" or \"IP:PORT\""))
+}
+
 /// `udp:IP:PORT`, `tcp:IP:PORT` or `tls:IP:PORT`
 pub(super) fn listen(text: &str) -> Result<Listen, String> {
     let (name, address) = text.split_once(':').unwrap_or((text, ""));

@@ -9,6 +9,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 use tracing::{debug, error, info, warn};
 use voxlane_dataplane::media_plane::{Direction, EndpointId, FlowReport, MediaError, MediaEvent, MediaPlane};
 
@@ -19,7 +21,8 @@ use crate::call::{Action, Call, CallId, Cause, Event, Phase, Plan, Setup, Side};
 use crate::config::model::{Config, HostPort, Trunk};
 use crate::route::{self, Route};
 use crate::sip::digest::NonceKey;
-use crate::sip::{self, DialogId, Incoming, Input, Listen, Outgoing, Output, Transmit, Transport};
+use crate::sip::locate::{Destination, Place};
+use crate::sip::{self, DialogId, Incoming, Input, Listen, Output, Transmit, Transport};
 use crate::time::Time;
 
 /// Ended calls that `voxlane calls` still shows.
@@ -36,10 +39,19 @@ const MOST_TURNS: u32 = 8;
 pub struct Effects {
     /// Datagrams to send.
     pub transmits: Vec<Transmit>,
-    /// Names to look up; the answer goes to [`Core::resolved`].
+    /// Names of agents' hosts to look up; the answer goes to [`Core::resolved`].
     pub lookups: Vec<(CallId, HostPort)>,
+    /// Places of SIP to find; the answer goes to [`Core::located`].
+    pub places: Vec<(Asker, Place)>,
     /// When to call [`Core::timeout`].
     pub wake: Option<Time>,
+}
+
+/// Who waits for a place to be found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Asker {
+    /// A call that is being placed.
+    Call(CallId),
 }
 
 /// Calls since start.
@@ -71,9 +83,11 @@ pub struct Core {
     pub(super) calls: HashMap<CallId, Box<Live>>,
     pub(super) recent: VecDeque<Record>,
     pub(super) totals: Totals,
-    dialogs: HashMap<DialogId, (CallId, Side)>,
+    pub(super) dialogs: HashMap<DialogId, (CallId, Side)>,
     pub(super) endpoints: HashMap<EndpointId, (CallId, Side)>,
-    local_for: LocalFor,
+    pub(super) local_for: LocalFor,
+    /// Chooses among gateways.
+    pub(super) random: StdRng,
     effects: Effects,
     watched: HashMap<EndpointId, Watched>,
     /// Legs whose turn it is to be looked at.
@@ -117,6 +131,7 @@ impl Core {
             dialogs: HashMap::new(),
             endpoints: HashMap::new(),
             local_for,
+            random: StdRng::seed_from_u64(seed.rotate_left(32)),
             effects: Effects::default(),
             watched: HashMap::new(),
             to_watch: Vec::new(),
@@ -267,29 +282,25 @@ impl Core {
     /// A lookup asked for in [`Effects::lookups`] is done.
     pub fn resolved(&mut self, now: Time, call: CallId, result: Result<Vec<SocketAddr>, String>) {
         let event = match result {
-            Ok(addresses) => Event::Resolved(self.reachable(call, addresses)),
+            Ok(addresses) => Event::Resolved(addresses),
             Err(why) => Event::Unresolved(why),
         };
         self.feed(now, call, event);
         self.drain(now);
     }
 
-    /// The addresses of a trunk that SIP can be sent to: a name may have one of an IP version that nobody listens on. An
-    /// agent's are tried in turn by whoever connects it.
-    fn reachable(&self, call: CallId, addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
-        let transport = self.calls.get(&call).and_then(|live| match &live.call.setup().plan {
-            Plan::Agent { .. } => None,
-            Plan::Trunk(outbound) => Some(outbound.transport),
-        });
-        let reachable =
-            |address: &&SocketAddr| transport.is_some_and(|transport| (self.local_for)(transport, **address).is_ok());
-        match transport {
-            Some(_) if addresses.iter().any(|address| reachable(&address)) => {
-                addresses.iter().filter(reachable).copied().collect()
+    /// A place asked for in [`Effects::places`] is found, or not.
+    pub fn located(&mut self, now: Time, asker: Asker, result: Result<Vec<Destination>, String>) {
+        match asker {
+            Asker::Call(call) => {
+                let event = match result {
+                    Ok(destinations) => Event::Located(self.reachable(destinations)),
+                    Err(why) => Event::Unresolved(why),
+                };
+                self.feed(now, call, event);
             }
-            // What is wrong with the first is told when it is used.
-            _ => addresses,
         }
+        self.drain(now);
     }
 
     /// Ends every call.
@@ -315,7 +326,13 @@ impl Core {
 
     /// Whether there is nothing for the shell to do now.
     pub fn is_quiet(&self) -> bool {
-        self.effects.transmits.is_empty() && self.effects.lookups.is_empty()
+        let Effects {
+            transmits,
+            lookups,
+            places,
+            wake: _,
+        } = &self.effects;
+        transmits.is_empty() && lookups.is_empty() && places.is_empty()
     }
 
     /// What the SIP core has seen.
@@ -386,7 +403,19 @@ impl Core {
                 debug!(%call, leg = %side, status = outcome.status, "our offer was refused: {}", outcome.reason);
                 Event::OfferRefused { side }
             }
-            sip::Event::Failed { status, reason, .. } => Event::Failed { status, reason },
+            sip::Event::Failed {
+                status,
+                reason,
+                failure,
+                ..
+            } => {
+                self.note_attempt(call, side, status, &reason);
+                Event::Failed {
+                    status,
+                    reason,
+                    failure,
+                }
+            }
             sip::Event::Cancelled { .. } => Event::Cancelled,
             sip::Event::Bye { reason, .. } => Event::Bye { side, reason },
             sip::Event::Terminated { cause, .. } => Event::Terminated { side, cause },
@@ -424,7 +453,7 @@ impl Core {
         self.sip.reject(now, incoming.dialog, refusal.status, &headers);
     }
 
-    fn begin(&mut self, now: Time, incoming: Incoming, route: Route) {
+    fn begin(&mut self, now: Time, incoming: Incoming, mut route: Route) {
         let id = loop {
             let id = CallId(rand::random());
             if !self.calls.contains_key(&id) {
@@ -440,6 +469,9 @@ impl Core {
             }
             None => Default::default(),
         };
+        if let Plan::Trunk(outbound) = &mut route.plan {
+            self.order_ways(&route.target, outbound);
+        }
         let call = Call::new(
             Setup {
                 id,
@@ -489,6 +521,14 @@ impl Core {
                 self.effects.lookups.push((id, host));
                 None
             }
+            // An address needs no DNS, and its call no waiting.
+            Action::Locate(place) => match place.literal() {
+                Some(destination) => Some(Event::Located(vec![destination])),
+                None => {
+                    self.effects.places.push((Asker::Call(id), place));
+                    None
+                }
+            },
             Action::OpenMedia { side, towards } => Some(self.open_media(id, side, towards)),
             Action::Program { side, session } => {
                 let endpoint = self.endpoint(id, side)?;
@@ -524,7 +564,7 @@ impl Core {
                 self.close_media(id, side);
                 None
             }
-            Action::Invite { remote, sdp } => self.invite(now, id, remote, sdp),
+            Action::Invite { target, patience, sdp } => self.invite(now, id, &target, patience, sdp),
             Action::Ring { status, sdp } => {
                 let dialog = self.dialog(id, Side::A)?;
                 self.sip.ring(now, dialog, status, sdp);
@@ -661,52 +701,6 @@ impl Core {
                 sent = flow.sent_packets, "media closed");
             live.leg_mut(side).report = Some(report.flow);
         }
-    }
-
-    fn invite(&mut self, now: Time, id: CallId, remote: SocketAddr, sdp: Vec<u8>) -> Option<Event> {
-        let live = self.calls.get(&id)?;
-        let Plan::Trunk(outbound) = live.call.setup().plan.clone() else {
-            return None;
-        };
-        let transport = outbound.transport;
-        let trunk = self.config.trunk(&live.route.target);
-        let (peer, large) = trunk.map_or_else(Default::default, |(id, trunk)| (Some(id), trunk.large_requests));
-        let local = match (self.local_for)(transport, remote) {
-            Ok(local) => local,
-            Err(error) => {
-                return Some(Event::Failed {
-                    status: 503,
-                    reason: format!("no route to {remote}: {error}"),
-                });
-            }
-        };
-        let from = sip::Address {
-            host: local.ip().to_string(),
-            ..outbound.from
-        };
-        let call = Outgoing {
-            local,
-            remote,
-            transport,
-            peer,
-            large,
-            request_uri: outbound.request_uri,
-            from,
-            to: outbound.to,
-            max_forwards: outbound.max_forwards,
-            trunk: Some(live.route.target.clone()),
-            headers: Vec::new(),
-            sdp,
-        };
-        let dialog = self.sip.invite(now, call);
-        let call_id = self.sip.call_id(dialog).map(str::to_owned);
-        self.dialogs.insert(dialog, (id, Side::B));
-        let leg = self.calls.get_mut(&id)?.leg_mut(Side::B);
-        leg.dialog = Some(dialog);
-        leg.call_id = call_id;
-        leg.remote = Some(remote);
-        leg.local = Some(local);
-        None
     }
 
     fn finish(&mut self, id: CallId, cause: Cause) {

@@ -8,9 +8,11 @@ use super::live::{Live, Record};
 use super::lock;
 use super::watch::Measure;
 use crate::call::Side;
+use crate::call::targets::Attempt;
 use crate::ops::Inspect;
 use crate::ops::report::{
-    AgentCounts, CallCounts, CallReport, CallsReport, FlowRow, FlowsReport, LegRow, QualityCounts, StatusReport,
+    AgentCounts, AttemptRow, CallCounts, CallReport, CallsReport, FlowRow, FlowsReport, LegRow, QualityCounts,
+    StatusReport,
 };
 use crate::sip::transport::Transports;
 
@@ -129,7 +131,16 @@ fn report(live: &Live, core: &Core) -> CallReport {
             .into_iter()
             .filter_map(|(side, _)| leg(live, side, core))
             .collect(),
+        attempts: live.call.tried().iter().map(attempt).collect(),
         digits: live.call.digits(Side::A).to_owned(),
+    }
+}
+
+fn attempt(attempt: &Attempt) -> AttemptRow {
+    AttemptRow {
+        gateway: attempt.place.clone(),
+        target: attempt.destination.map(|destination| destination.to_string()),
+        outcome: attempt.outcome.clone(),
     }
 }
 

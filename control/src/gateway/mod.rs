@@ -8,10 +8,13 @@
 
 mod agents;
 pub mod core;
+mod dns;
 mod ephemeral;
 mod inspect;
 mod live;
+pub mod locate;
 mod operate;
+mod placing;
 mod watch;
 
 use std::future::{pending, ready};
@@ -24,10 +27,12 @@ use tokio::sync::mpsc;
 use tracing::{debug, error, info, warn};
 use voxlane_dataplane::media_plane::MediaEvent;
 
-use self::core::{Core, Effects};
+use self::core::{Asker, Core, Effects};
+use self::dns::Dns;
 use crate::call::CallId;
 use crate::config::model::{Config, Connections, HostPort};
 use crate::ops::server::AdminServer;
+use crate::sip::locate::Destination;
 use crate::sip::transport::tls::Tls;
 use crate::sip::transport::udp::is_unreachable;
 use crate::sip::transport::{Received, Settings, StreamEvent, Transports};
@@ -49,7 +54,11 @@ const MAX_DATAGRAM: usize = 65_535;
 /// How often the media of calls is looked at.
 const LOOK: Duration = Duration::from_millis(500);
 
-type Lookup = (CallId, Result<Vec<SocketAddr>, String>);
+/// What was looked up, for whom.
+enum Lookup {
+    Host(CallId, Result<Vec<SocketAddr>, String>),
+    Place(Asker, Result<Vec<Destination>, String>),
+}
 
 /// Runs the gateway until SIGINT or SIGTERM; then hangs up what calls there are and returns.
 pub async fn run(config: Config) -> anyhow::Result<()> {
@@ -58,6 +67,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         Arc::new(Transports::bind(&config.sip.listen, settings(&config)?).context("cannot listen for SIP")?);
     let (sender, events) = crossbeam_channel::unbounded();
     ephemeral::check(&config.media);
+    let dns = Dns::new(&config)?;
     let plane = crate::plane::start(&config, sender)?;
     let media = bridge(events);
     let clock = Clock::start();
@@ -76,6 +86,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         core,
         transport,
         clock,
+        dns,
         lookups: mpsc::unbounded_channel(),
         wake: None,
         watching: false,
@@ -124,6 +135,7 @@ struct Gateway {
     core: Arc<Mutex<Core>>,
     transport: Arc<Transports>,
     clock: Clock,
+    dns: Dns,
     lookups: (mpsc::UnboundedSender<Lookup>, mpsc::UnboundedReceiver<Lookup>),
     wake: Option<Time>,
     /// Whether there are calls whose media is to be looked at now.
@@ -155,9 +167,10 @@ impl Gateway {
                 _ = looks.tick() => self.watch(Core::begin_watch),
                 () = ready(()), if self.watching => self.watch(|_| {}),
                 Some(event) = media.recv() => self.with_core(|core, now| core.media(now, event)),
-                Some((call, result)) = self.lookups.1.recv() => {
-                    self.with_core(|core, now| core.resolved(now, call, result))
-                }
+                Some(lookup) = self.lookups.1.recv() => self.with_core(|core, now| match lookup {
+                    Lookup::Host(call, result) => core.resolved(now, call, result),
+                    Lookup::Place(asker, result) => core.located(now, asker, result),
+                }),
                 _ = hang_up.recv() => {
                     self.reload();
                     continue;
@@ -293,7 +306,13 @@ impl Gateway {
                 let answer = self.lookups.0.clone();
                 tokio::spawn(async move {
                     // The receiver lives as long as the gateway.
-                    let _ = answer.send((call, resolve(&host).await));
+                    let _ = answer.send(Lookup::Host(call, resolve(&host).await));
+                });
+            }
+            for (asker, place) in effects.places {
+                let (answer, dns) = (self.lookups.0.clone(), self.dns.clone());
+                tokio::spawn(async move {
+                    let _ = answer.send(Lookup::Place(asker, dns.locate(&place).await));
                 });
             }
             let mut unreachable = Vec::new();

@@ -114,8 +114,22 @@ pub struct CallReport {
     pub cause: Option<String>,
     /// Its legs.
     pub legs: Vec<LegRow>,
+    /// Where it was tried to place it without success, in order.
+    #[serde(default)]
+    pub attempts: Vec<AttemptRow>,
     /// Keys pressed by the caller so far.
     pub digits: String,
+}
+
+/// One try to place a call, that failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptRow {
+    /// The gateway as it is configured, or where a redirect led.
+    pub gateway: String,
+    /// Where that was, `TRANSPORT:ADDRESS`, if it was found.
+    pub target: Option<String>,
+    /// Status and reason phrase, `no answer`, or why it was not found.
+    pub outcome: String,
 }
 
 /// One leg of a call.

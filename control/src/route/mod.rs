@@ -7,10 +7,11 @@
 pub mod number;
 mod tenant;
 
+use crate::call::targets::Way;
 use crate::call::{Outbound, Plan};
-use crate::config::model::{AgentEndpoint, Config, Did, HostPort, Target, Trunk};
+use crate::config::model::{AgentEndpoint, Config, Did, Gateway, Target, Trunk};
 use crate::sip::digest::{Auth, Entrance, Logins};
-use crate::sip::{Address, Incoming, MAX_FORWARDS, Policies};
+use crate::sip::{Address, Incoming, MAX_FORWARDS, Policies, UserPhone};
 use number::Source;
 
 /// A call that may proceed.
@@ -136,7 +137,6 @@ fn plan(config: &Config, did: &Did, number: &str, caller: &str, call: &Incoming)
                 .iter()
                 .find(|t| &t.name == name)
                 .ok_or_else(|| missing("trunk", name))?;
-            let proxy = trunk.proxy.clone().ok_or_else(|| missing("proxy of trunk", name))?;
             let number = to.as_deref().unwrap_or(number);
             let caller = caller_id.clone().unwrap_or_else(|| caller_id_for(trunk, caller));
             let from = Address {
@@ -145,7 +145,9 @@ fn plan(config: &Config, did: &Did, number: &str, caller: &str, call: &Incoming)
                 host: String::new(),
                 port: None,
             };
-            Ok((outbound(trunk, proxy, number, from, hops_left(call)?), name.clone()))
+            let outbound =
+                outbound(trunk, number, from, hops_left(call)?).ok_or_else(|| missing("gateway of trunk", name))?;
+            Ok((Plan::Trunk(Box::new(outbound)), name.clone()))
         }
     }
 }
@@ -165,10 +167,13 @@ fn hops_left(call: &Incoming) -> Result<u8, Refusal> {
         .ok_or_else(|| Refusal::new(483, "the call has been passed on too often (Max-Forwards is 0)"))
 }
 
-/// Interoperability requirement I12: Request-URI `sip:+{number}@{carrier-domain}`, To and From in E.164 with '+'.
-fn outbound(trunk: &Trunk, proxy: HostPort, number: &str, from: Address, max_forwards: u8) -> Plan {
-    let host = trunk.domain.clone().unwrap_or_else(|| proxy.host.clone());
-    let port = (trunk.domain.is_none() && proxy.port != trunk.transport.default_port()).then_some(proxy.port);
+/// A leg to be placed on a trunk, by its gateways in the order written. Interoperability requirement I12: Request-URI
+/// `sip:+{number}@{carrier-domain}`, To and From in E.164 with '+'. `None` if calls cannot be sent to the trunk.
+pub fn outbound(trunk: &Trunk, number: &str, from: Address, max_forwards: u8) -> Option<Outbound> {
+    let first = &trunk.gateways.first()?.place;
+    let host = trunk.domain.clone().unwrap_or_else(|| first.host.clone());
+    let default = first.transport.map_or(5060, |transport| transport.default_port());
+    let port = first.port.filter(|port| trunk.domain.is_none() && *port != default);
     let callee = Address {
         display: String::new(),
         user: number.to_owned(),
@@ -179,14 +184,21 @@ fn outbound(trunk: &Trunk, proxy: HostPort, number: &str, from: Address, max_for
         port: None,
         ..callee.clone()
     };
-    Plan::Trunk(Box::new(Outbound {
-        proxy,
-        transport: trunk.transport,
+    let way = |(index, gateway): (u8, &Gateway)| Way {
+        place: gateway.place.clone(),
+        gateway: Some(index),
+        request_uri: None,
+    };
+    Some(Outbound {
+        ways: (0..).zip(&trunk.gateways).map(way).collect(),
+        patience: trunk.gateway_timeout,
+        redirects: trunk.redirects,
         request_uri: callee,
         from,
         to,
+        user_phone: UserPhone::Off,
         max_forwards,
         codecs: trunk.codecs.clone(),
         media: trunk.media,
-    }))
+    })
 }

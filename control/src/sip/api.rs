@@ -182,8 +182,23 @@ pub struct Outgoing {
     pub trunk: Option<String>,
     /// Extra headers, name and value, in order (P-Asserted-Identity, …).
     pub headers: Vec<(String, String)>,
+    /// How its numbers are written.
+    pub user_phone: UserPhone,
+    /// It has failed when nothing has answered it for so long, not even with a 100; `None`: when transactions do.
+    pub patience: Option<Duration>,
     /// SDP offer.
     pub sdp: Vec<u8>,
+}
+
+/// How numbers are written in the URIs of a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UserPhone {
+    /// As they are.
+    #[default]
+    Off,
+    /// With `;user=phone` (RFC 3261 section 19.1.1).
+    On,
 }
 
 /// What becomes of a request that is too large for UDP (RFC 3261 section 18.1.1).
@@ -226,6 +241,8 @@ pub enum Event {
         status: u16,
         /// Reason phrase.
         reason: String,
+        /// Who found that it fails.
+        failure: Failure,
     },
     /// The ACK to our 2xx arrived.
     Confirmed {
@@ -293,6 +310,43 @@ pub enum Event {
         /// Why.
         cause: Termination,
     },
+}
+
+/// Who found that our INVITE fails.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Failure {
+    /// The other side has refused it.
+    Refused {
+        /// Where it may be placed instead: the contacts of a 3xx, the most preferred first.
+        redirects: Vec<Redirect>,
+        /// Retry-After of a 503.
+        retry_after: Option<Duration>,
+    },
+    /// Nothing came: no final response in 64*T1, or no response at all in [`Outgoing::patience`].
+    Silent,
+    /// It could not be sent there.
+    Unreachable,
+    /// We took it back.
+    TakenBack,
+}
+
+impl Failure {
+    /// A refusal with nothing more to it.
+    pub fn refused() -> Self {
+        Self::Refused {
+            redirects: Vec::new(),
+            retry_after: None,
+        }
+    }
+}
+
+/// A contact of a 3xx (RFC 3261 section 8.1.3.4).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Redirect {
+    /// Its address; without a host for a `tel:` URI.
+    pub address: Address,
+    /// The transport that it asks for; TLS for a `sips:` URI.
+    pub transport: Option<Transport>,
 }
 
 /// Why a dialog ended without a BYE from the other side.

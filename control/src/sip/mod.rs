@@ -11,7 +11,8 @@
 //! that is unknown, ended, or in a state the command does not fit is ignored: the other side may always have been quicker.
 //!
 //! A message passes [`syntax`] (bytes to sound messages), [`transaction`] (repetition), [`dialog`] (who talks with whom) and
-//! [`endpoint`] (what to do about it). [`digest`] proves who we are and finds out who calls, [`domains`] whom. [`transport`] is the only I/O.
+//! [`endpoint`] (what to do about it). [`digest`] proves who we are and finds out who calls, [`domains`] whom. [`locate`] knows
+//! which way a host is reached. [`transport`] is the only I/O.
 
 pub mod api;
 pub mod dialog;
@@ -19,6 +20,7 @@ pub mod digest;
 pub mod domains;
 pub mod endpoint;
 pub mod ids;
+pub mod locate;
 pub mod outbox;
 pub mod path;
 pub mod policy;

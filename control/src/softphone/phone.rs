@@ -22,7 +22,7 @@ use crate::sip::transport::udp::is_unreachable;
 use crate::sip::transport::{Received, UdpTransport};
 use crate::sip::{
     Address, DialogId, Endpoint, EndpointConfig, Event, Incoming, Input, Large, MAX_FORWARDS, Outgoing, Output,
-    Termination, Transport,
+    Termination, Transport, UserPhone,
 };
 use crate::time::{Clock, Time};
 
@@ -173,6 +173,8 @@ impl Phone {
             max_forwards: MAX_FORWARDS,
             trunk: None,
             headers: Vec::new(),
+            user_phone: UserPhone::Off,
+            patience: None,
             sdp,
         };
         let dialog = self.sip.invite(now, call);

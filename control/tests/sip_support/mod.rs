@@ -14,7 +14,7 @@ use rand::{Rng, SeedableRng};
 use voxlane::sip::digest::{Auth, Entrance, Logins, NonceKey};
 use voxlane::sip::{
     Address, DialogId, Endpoint, EndpointConfig, Event, Extension, Input, Large, Listen, MAX_FORWARDS, Outgoing,
-    Output, Policy, Refresher, SessionTimers, Transmit, Transport, Within, WithinMethod,
+    Output, Policy, Refresher, SessionTimers, Transmit, Transport, UserPhone, Within, WithinMethod,
 };
 use voxlane::time::Time;
 
@@ -89,6 +89,8 @@ pub fn outgoing(from: usize) -> Outgoing {
         max_forwards: MAX_FORWARDS,
         trunk: None,
         headers: vec![],
+        user_phone: UserPhone::Off,
+        patience: None,
         sdp: b"v=0\r\n".to_vec(),
     }
 }

@@ -165,6 +165,8 @@ pub enum Cause {
     HungUp,
     /// Nobody answered in time.
     TimedOut,
+    /// Nothing came at all, and the call has gone another way.
+    GivenUp,
 }
 
 /// Their INVITE is not answered.

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::super::api::{DialogId, Transmit};
+use super::super::api::{DialogId, Failure, Transmit};
 use super::super::dialog::{Cancel, Dialog, Reply, State};
 use super::super::digest::{Admission, Attempt, Challenge, Client, Entrance, Logins, NonceKey, Refused, Verdict};
 use super::super::path::Transport;
@@ -96,7 +96,7 @@ impl Endpoint {
             return;
         };
         if calling.cancel != Cancel::No {
-            return self.on_failure(id, response.status, &response.reason);
+            return self.on_failure(id, response.status, &response.reason, Failure::refused());
         }
         let challenges = &response.fields.challenges;
         let trunk = dialog.trunk.clone();
@@ -169,6 +169,6 @@ impl Endpoint {
         let realms = challenges.filter_map(|(_, text)| Some(Challenge::parse(text).ok()?.realm));
         let realms: Vec<String> = realms.collect();
         tracing::warn!(trunk, status = response.status, ?realms, "{refused}");
-        self.on_failure(id, response.status, &refused.to_string());
+        self.on_failure(id, response.status, &refused.to_string(), Failure::refused());
     }
 }

@@ -14,6 +14,7 @@ mod ending;
 mod indialog;
 mod offer;
 mod purpose;
+mod redirects;
 mod request;
 mod responses;
 mod screen;

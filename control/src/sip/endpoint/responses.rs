@@ -1,11 +1,11 @@
 //! Responses to what we sent (RFC 3261 sections 17.1.3, 8.1.3).
 
-use super::super::api::DialogId;
+use super::super::api::{DialogId, Failure};
 use super::super::dialog::State;
 use super::super::syntax::{Response, status};
 use super::super::transaction::{Fate, Key, Path, Transaction, TransactionId, client, client_invite};
-use super::Endpoint;
 use super::request::Ended;
+use super::{Endpoint, redirects};
 use crate::time::Time;
 
 impl Endpoint {
@@ -56,7 +56,9 @@ impl Endpoint {
                 Some(State::Calling(_)) if response.status == 422 => {
                     self.on_invite_too_small(now, id, dialog, response);
                 }
-                Some(State::Calling(_)) => self.on_failure(dialog, response.status, &response.reason),
+                Some(State::Calling(_)) => {
+                    self.on_failure(dialog, response.status, &response.reason, redirects::refusal(response));
+                }
                 Some(State::Up(_)) => self.on_offer_refused(now, dialog, id, Ended::Response(response)),
                 Some(State::Ringing(_) | State::Ending(_)) | None => {}
             },
@@ -82,7 +84,13 @@ impl Endpoint {
         };
         match self.dialogs.get(dialog).map(|one| (is_invite, &one.state)) {
             Some((false, _)) => self.on_request_ended(now, dialog, id, Ended::Failed(failure)),
-            Some((true, State::Calling(_))) => self.on_failure(dialog, failure, status::phrase(failure)),
+            Some((true, State::Calling(_))) => {
+                let how = match failure {
+                    503 => Failure::Unreachable,
+                    _ => Failure::Silent,
+                };
+                self.on_failure(dialog, failure, status::phrase(failure), how);
+            }
             Some((true, State::Up(_))) => self.on_offer_refused(now, dialog, id, Ended::Failed(failure)),
             Some((true, State::Ringing(_) | State::Ending(_))) | None => {}
         }

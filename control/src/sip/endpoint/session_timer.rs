@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::super::api::{DialogId, Termination};
+use super::super::api::{DialogId, Failure, Termination};
 use super::super::dialog::session_timer::{self, SessionTimer, Terms, TooSmall};
 use super::super::dialog::{Asker, Cancel, Dialog, State};
 use super::super::policy::{Extension, Policies, Policy, Refresher};
@@ -189,7 +189,7 @@ impl Endpoint {
             Some(State::Calling(calling)) if calling.cancel == Cancel::No
         );
         if !is_wanted || !self.on_too_small(id, &response.fields) {
-            return self.on_failure(id, response.status, &response.reason);
+            return self.on_failure(id, response.status, &response.reason, Failure::refused());
         }
         self.invite_again(now, invite, id);
     }

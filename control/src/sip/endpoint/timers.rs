@@ -39,6 +39,7 @@ impl Endpoint {
             Timer::Expiry => self.on_expiry(now, id),
             Timer::Offer => self.send_offer(now, id),
             Timer::CancelGrace => self.on_cancel_unheard(id),
+            Timer::Unheard => self.on_unheard(now, id),
             Timer::Ringing => self.ring_again(now, id),
             Timer::Answer => self.answer_again(now, id),
             Timer::NoAck => self.on_no_ack(now, id),

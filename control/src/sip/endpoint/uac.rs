@@ -1,12 +1,12 @@
 //! Calls that are placed: INVITE, its CANCEL, and what a 2xx brings (RFC 3261 sections 9.1, 13.2).
 
-use super::super::api::{DialogId, Event, Large, Outgoing, Transmit};
+use super::super::api::{DialogId, Event, Failure, Large, Outgoing, Transmit};
 use super::super::dialog::state::Cause;
 use super::super::dialog::{Again, Calling, Cancel, Dialog, Identity, Report, State, Up, session_timer};
 use super::super::digest::Attempt;
 use super::super::path::Transport;
 use super::super::policy::Policy;
-use super::super::syntax::uri::{address_name_addr, address_uri};
+use super::super::syntax::uri::{phone_name_addr, phone_uri};
 use super::super::syntax::{Response, status};
 use super::super::transaction::{Client, ClientInvite, Hop, Key, Path, Timer, Transaction, TransactionId};
 use super::Endpoint;
@@ -21,7 +21,7 @@ const MOST_OVER_UDP: usize = 1300;
 
 /// Request-URI with the transport it is sent by.
 fn request_uri(call: &Outgoing) -> String {
-    let uri = address_uri(&call.request_uri);
+    let uri = phone_uri(&call.request_uri, call.user_phone);
     match call.request_uri.host.as_str() {
         // A number alone has no transport.
         "" => uri,
@@ -46,8 +46,8 @@ impl Endpoint {
             dialog: path,
             uri: request_uri(&call),
             branch: self.ids.branch(),
-            from: format!("{};tag={local_tag}", address_name_addr(&call.from)),
-            to: address_name_addr(&call.to),
+            from: format!("{};tag={local_tag}", phone_name_addr(&call.from, call.user_phone)),
+            to: phone_name_addr(&call.to, call.user_phone),
             routes: Vec::new(),
             within_dialog: false,
             call_id: self.ids.call_id(),
@@ -76,7 +76,11 @@ impl Endpoint {
         let begun = Dialog::new(identity, trunk, policy, State::Calling(calling));
         self.dialogs.insert(dialog, begun);
         let patience = self.config.invite_timeout;
-        self.shared.dialog(now, dialog).arm(Timer::InviteTimeout, patience);
+        let mut cx = self.shared.dialog(now, dialog);
+        cx.arm(Timer::InviteTimeout, patience);
+        if let Some(patience) = call.patience {
+            cx.arm(Timer::Unheard, patience);
+        }
         dialog
     }
 
@@ -144,7 +148,11 @@ impl Endpoint {
         if let Cancel::Sent(_) = calling.cancel {
             return;
         }
-        calling.cancel = Cancel::Wanted(cause);
+        // What has been given up stays so, whoever hangs up afterwards.
+        if calling.cancel != Cancel::Wanted(Cause::GivenUp) {
+            calling.cancel = Cancel::Wanted(cause);
+        }
+        let Cancel::Wanted(cause) = calling.cancel else { return };
         let invite = calling.invite;
         let Some(Transaction::ClientInvite(client)) = self.transactions.get(invite).map(|entry| &entry.transaction)
         else {
@@ -188,7 +196,9 @@ impl Endpoint {
         {
             calling.early_tags.push(tag.to_owned());
         }
-        match calling.cancel {
+        let cancel = calling.cancel;
+        self.shared.dialog(now, id).disarm(Timer::Unheard);
+        match cancel {
             Cancel::Wanted(cause) => self.cancel(now, id, cause),
             Cancel::Sent(_) => {}
             Cancel::No if (180..=199).contains(&response.status) => {
@@ -203,8 +213,27 @@ impl Endpoint {
         }
     }
 
+    /// Nothing has answered the INVITE in the time that its sender has: for the call layer it has failed. Should an answer
+    /// come yet, it is taken back.
+    pub(super) fn on_unheard(&mut self, now: Time, id: DialogId) {
+        let Some(Dialog {
+            state: State::Calling(Calling { cancel: Cancel::No, .. }),
+            ..
+        }) = self.dialogs.get(id)
+        else {
+            return;
+        };
+        self.cancel(now, id, Cause::GivenUp);
+        self.tell(Event::Failed {
+            dialog: id,
+            status: 408,
+            reason: "Nothing answers".to_owned(),
+            failure: Failure::Silent,
+        });
+    }
+
     /// The INVITE that was to begin the dialog failed: a final response, or none.
-    pub(super) fn on_failure(&mut self, id: DialogId, heard: u16, reason: &str) {
+    pub(super) fn on_failure(&mut self, id: DialogId, heard: u16, reason: &str, failure: Failure) {
         let Some(Dialog {
             state: State::Calling(calling),
             ..
@@ -212,9 +241,14 @@ impl Endpoint {
         else {
             return;
         };
-        let (status, reason) = match calling.cancel {
-            Cancel::Wanted(Cause::TimedOut) | Cancel::Sent(Cause::TimedOut) => (408, status::phrase(408)),
-            Cancel::No | Cancel::Wanted(Cause::HungUp) | Cancel::Sent(Cause::HungUp) => (heard, reason),
+        let (status, reason, failure) = match calling.cancel {
+            // Told already.
+            Cancel::Wanted(Cause::GivenUp) | Cancel::Sent(Cause::GivenUp) => return self.forget(id),
+            Cancel::Wanted(Cause::TimedOut) | Cancel::Sent(Cause::TimedOut) => {
+                (408, status::phrase(408), Failure::TakenBack)
+            }
+            Cancel::Wanted(Cause::HungUp) | Cancel::Sent(Cause::HungUp) => (heard, reason, Failure::TakenBack),
+            Cancel::No => (heard, reason, failure),
         };
         let reason = if reason.is_empty() {
             status::phrase(status)
@@ -227,6 +261,7 @@ impl Endpoint {
             dialog: id,
             status,
             reason,
+            failure,
         });
     }
 
@@ -241,7 +276,7 @@ impl Endpoint {
         };
         let invite = calling.invite;
         self.drop_transaction(invite);
-        self.on_failure(id, 487, status::phrase(487));
+        self.on_failure(id, 487, status::phrase(487), Failure::TakenBack);
     }
 
     /// A 2xx: ACK it; then the call is up, or, if it was taken back or another fork answered first, BYE it.
@@ -294,7 +329,9 @@ impl Endpoint {
                 answered.hear(&response.fields);
                 let answer = sdp(&response.fields, &response.body);
                 answered.describe(answer.as_deref().unwrap_or_default());
-                self.shared.dialog(now, id).disarm(Timer::InviteTimeout);
+                let mut cx = self.shared.dialog(now, id);
+                cx.disarm(Timer::InviteTimeout);
+                cx.disarm(Timer::Unheard);
                 self.dialogs.insert(id, answered);
                 self.on_terms_taken(now, id, &response.fields);
                 self.tell(Event::Answered {
@@ -304,7 +341,7 @@ impl Endpoint {
             }
             // The 2xx crossed our CANCEL.
             Some((id, State::Calling(_))) => {
-                self.on_failure(id, 487, status::phrase(487));
+                self.on_failure(id, 487, status::phrase(487), Failure::TakenBack);
                 let ending = Dialog::new(identity, trunk, policy, State::Up(Up::default()));
                 self.dialogs.insert(id, ending);
                 self.bye(now, id, None, Report::Silent);

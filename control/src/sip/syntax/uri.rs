@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use super::SyntaxError;
-use crate::sip::api::Address;
+use crate::sip::api::{Address, UserPhone};
 use crate::sip::path::Transport;
 
 /// The scheme of a URI.
@@ -233,9 +233,18 @@ pub fn address_uri(address: &Address) -> String {
     }
 }
 
-/// An address as From or To carry it, without parameters.
-pub fn address_name_addr(address: &Address) -> String {
-    let uri = address_uri(address);
+/// The URI of an address whose number is written so.
+pub fn phone_uri(address: &Address, user_phone: UserPhone) -> String {
+    let is_number = !address.host.is_empty() && address.user.starts_with('+');
+    match user_phone {
+        UserPhone::On if is_number => address_uri(address) + ";user=phone",
+        UserPhone::On | UserPhone::Off => address_uri(address),
+    }
+}
+
+/// An address as From or To carry it, without parameters of the header.
+pub fn phone_name_addr(address: &Address, user_phone: UserPhone) -> String {
+    let uri = phone_uri(address, user_phone);
     if address.display.is_empty() {
         return format!("<{uri}>");
     }
@@ -395,6 +404,9 @@ mod tests {
             display: "A \"B\"\r\nX: y".into(),
             ..address("1", "h", None)
         };
-        assert_eq!(address_name_addr(&shown), "\"A \\\"B\\\"  X: y\" <sip:1@h>");
+        assert_eq!(
+            phone_name_addr(&shown, UserPhone::Off),
+            "\"A \\\"B\\\"  X: y\" <sip:1@h>"
+        );
     }
 }

@@ -37,6 +37,8 @@ pub enum Timer {
     M,
     /// Our INVITE or re-INVITE has waited long enough.
     InviteTimeout,
+    /// Nothing has answered our INVITE in the time that whoever placed it has.
+    Unheard,
     /// A cancelled INVITE gets no final response (RFC 3261 section 9.1).
     CancelGrace,
     /// An unanswered INVITE's provisional response is repeated, lest a proxy gives up (RFC 3261 section 13.3.1.1).

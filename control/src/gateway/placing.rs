@@ -1,0 +1,123 @@
+//! Legs that are placed on a trunk: in which order its gateways are tried, and what their INVITE says.
+
+use std::time::Duration;
+
+use tracing::{info, warn};
+
+use super::core::Core;
+use crate::call::targets::Target;
+use crate::call::{CallId, Event, Outbound, Plan, Side};
+use crate::config::model::Gateway;
+use crate::sip::locate::{Destination, in_order};
+use crate::sip::{self, Failure, Outgoing};
+use crate::time::Time;
+
+impl Core {
+    /// Puts the gateways of a leg in the order in which they are tried: by priority, and within one by chance, as their
+    /// weights say (RFC 2782).
+    pub(super) fn order_ways(&mut self, trunk: &str, outbound: &mut Outbound) {
+        let Some((_, trunk)) = self.config.trunk(trunk) else {
+            return;
+        };
+        let gateways: Vec<&Gateway> = trunk.gateways.iter().collect();
+        let ordered = in_order(gateways, &mut self.random);
+        let place = |gateway: &&Gateway| ordered.iter().position(|known| std::ptr::eq(*known, *gateway));
+        outbound.ways.sort_by_cached_key(|way| {
+            let gateway = way.gateway.and_then(|index| trunk.gateways.get(usize::from(index)));
+            gateway.and_then(|gateway| place(&gateway))
+        });
+    }
+
+    /// Those destinations that SIP can be sent to: a name may have an address of an IP version that nobody listens on.
+    pub(super) fn reachable(&self, destinations: Vec<Destination>) -> Vec<Destination> {
+        let reachable = |one: &&Destination| (self.local_for)(one.transport, one.remote).is_ok();
+        match destinations.iter().any(|one| reachable(&one)) {
+            true => destinations.iter().filter(reachable).copied().collect(),
+            // What is wrong with the first is told when it is used.
+            false => destinations,
+        }
+    }
+
+    /// What the INVITE of a leg on a trunk says when it is sent to this target.
+    ///
+    /// # Errors
+    /// There is no way there.
+    pub(super) fn outgoing(
+        &self,
+        trunk: &str,
+        outbound: Outbound,
+        target: &Target,
+        patience: Option<Duration>,
+        sdp: Vec<u8>,
+    ) -> Result<Outgoing, String> {
+        let Destination { remote, transport } = target.destination;
+        let local = (self.local_for)(transport, remote).map_err(|error| format!("no route to {remote}: {error}"))?;
+        let peer = target.gateway.and_then(|gateway| self.config.peer(trunk, gateway));
+        let large = self.config.trunk(trunk).map(|(_, trunk)| trunk.large_requests);
+        let from = sip::Address {
+            host: local.ip().to_string(),
+            ..outbound.from
+        };
+        Ok(Outgoing {
+            local,
+            remote,
+            transport,
+            peer,
+            large: large.unwrap_or_default(),
+            request_uri: target.request_uri.clone().unwrap_or(outbound.request_uri),
+            from,
+            to: outbound.to,
+            max_forwards: outbound.max_forwards,
+            trunk: Some(trunk.to_owned()),
+            headers: Vec::new(),
+            user_phone: outbound.user_phone,
+            patience,
+            sdp,
+        })
+    }
+
+    /// Sends leg B's INVITE.
+    pub(super) fn invite(
+        &mut self,
+        now: Time,
+        id: CallId,
+        target: &Target,
+        patience: Option<Duration>,
+        sdp: Vec<u8>,
+    ) -> Option<Event> {
+        let live = self.calls.get(&id)?;
+        let Plan::Trunk(outbound) = live.call.setup().plan.clone() else {
+            return None;
+        };
+        let trunk = live.route.target.clone();
+        let call = match self.outgoing(&trunk, *outbound, target, patience, sdp) {
+            Ok(call) => call,
+            Err(reason) => {
+                warn!(call = %id, leg = %Side::B, trunk, "{reason}");
+                return Some(Event::Failed {
+                    status: 503,
+                    reason,
+                    failure: Failure::Unreachable,
+                });
+            }
+        };
+        let (local, remote) = (call.local, call.remote);
+        info!(call = %id, leg = %Side::B, trunk, target = %target.destination, "call out");
+        let dialog = self.sip.invite(now, call);
+        let call_id = self.sip.call_id(dialog).map(str::to_owned);
+        self.dialogs.insert(dialog, (id, Side::B));
+        let leg = self.calls.get_mut(&id)?.leg_mut(Side::B);
+        leg.dialog = Some(dialog);
+        leg.call_id = call_id;
+        leg.remote = Some(remote);
+        leg.local = Some(local);
+        None
+    }
+
+    /// Says in the log how an attempt went that has failed.
+    pub(super) fn note_attempt(&self, id: CallId, side: Side, status: u16, reason: &str) {
+        let Some(live) = self.calls.get(&id) else { return };
+        let remote = live.leg(side).remote;
+        info!(call = %id, leg = %side, trunk = live.trunk_of(side), ?remote, status, "not placed: {reason}");
+    }
+}
