@@ -187,8 +187,8 @@ fn nothing_is_allocated_once_the_calls_are_up() {
             }
         }
     };
-    // Longer than until the first reports, so that all has been done once.
-    run(210);
+    // Longer than until the first reports, 7.5 s at most, so that all has been done once.
+    run(400);
     turn.count("media-0");
     run(150);
     assert_eq!(turn.counted(), 0, "allocations on the worker's thread");
