@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::super::api::{DialogId, Event, Large};
 use super::super::dialog::{Again, Asker, Dialog, Offering, State, Up};
 use super::super::digest::Attempt;
+use super::super::policy::{Extension, Policy};
 use super::super::syntax::Response;
 use super::super::transaction::{Owner, Path, Timer, Transaction, TransactionId};
 use super::Endpoint;
@@ -93,7 +94,12 @@ impl Endpoint {
         identity.local_cseq = identity.local_cseq.saturating_add(1);
         let path = identity.next_hop(&self.config.listen);
         let hop = identity.hop(identity.local_cseq, self.ids.branch(), path);
-        let (trunk, policy) = (trunk.clone(), *policy);
+        // What is provisional about a re-INVITE nobody waits for.
+        let policy = Policy {
+            reliable: Extension::Off,
+            ..*policy
+        };
+        let trunk = trunk.clone();
         offering.tries += 1;
         offering.again.terms = terms;
         offering.sent = Some(self.send_invite(now, id, hop, (trunk.as_deref(), &policy), &mut offering.again));
@@ -222,7 +228,8 @@ impl Endpoint {
         let Some(invite) = offering.and_then(|offering| offering.sent) else {
             return;
         };
-        if let Some(Transaction::ClientInvite(client)) = self.transactions.get(invite).map(|entry| &entry.transaction) {
+        let entry = self.transactions.get_mut(invite);
+        if let Some(Transaction::ClientInvite(client)) = entry.map(|entry| &mut entry.transaction) {
             client.abandon(&mut self.shared.transaction(now, invite));
         }
     }

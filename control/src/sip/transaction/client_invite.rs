@@ -40,6 +40,8 @@ pub struct ClientInvite {
     fallback: Option<(Path, Vec<u8>)>,
     /// Whether it has not been sent a second time for the loss of its connection.
     may_repeat: bool,
+    /// Whether nobody waits for its end.
+    abandoned: bool,
     ack: Option<Vec<u8>>,
     success_acks: Vec<(String, Path, Vec<u8>)>,
 }
@@ -57,6 +59,7 @@ impl ClientInvite {
         Self {
             fallback,
             may_repeat: true,
+            abandoned: false,
             state: State::Calling { interval },
             hop,
             request,
@@ -71,6 +74,9 @@ impl ClientInvite {
             (State::Calling { .. } | State::Proceeding, 100..=199) => {
                 self.stop_calling(cx);
                 self.state = State::Proceeding;
+                if self.abandoned {
+                    cx.arm(Timer::B, cx.timings.patience());
+                }
                 Heard::New
             }
             (State::Calling { .. } | State::Proceeding, 200..=299) => {
@@ -123,7 +129,8 @@ impl ClientInvite {
     }
 
     /// Nobody waits for its end any more: it does not wait for ever either.
-    pub fn abandon(&self, cx: &mut Context<'_>) {
+    pub fn abandon(&mut self, cx: &mut Context<'_>) {
+        self.abandoned = true;
         if self.state == State::Proceeding {
             cx.arm(Timer::B, cx.timings.patience());
         }
