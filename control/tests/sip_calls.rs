@@ -236,7 +236,7 @@ fn nobody_there_fails_after_timer_b() {
             dialog: a,
             status: 408,
             reason: "Request Timeout".into(),
-            failure: Failure::TakenBack,
+            failure: Failure::Silent,
         }
     );
     assert_eq!(pair.now.as_micros(), 32_000_000);
@@ -257,7 +257,7 @@ fn a_call_that_rings_too_long_fails_408() {
             dialog: a,
             status: 408,
             reason: "Request Timeout".into(),
-            failure: Failure::Silent,
+            failure: Failure::TakenBack,
         }
     );
     assert_eq!(pair.event(1), Event::Cancelled { dialog: b });
