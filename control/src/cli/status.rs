@@ -3,7 +3,7 @@
 use voxlane_dataplane::media_plane::{InterfaceStatus, IoMode, IoStatus, PlaneStatus, WorkerHealth, WorkerStatus};
 
 use super::kernel;
-use crate::ops::report::StatusReport;
+use crate::ops::report::{GatewayRow, StatusReport, TrunkRow};
 use crate::ops::words;
 use crate::sip::AuthFailures;
 use crate::sip::transport::ConnectionCounts;
@@ -23,6 +23,7 @@ pub(super) fn text(report: &StatusReport) -> String {
         quality,
         tasks,
         auth_failures,
+        trunks,
     } = report;
     let kernel = plane.kernel.as_ref().map(kernel::lines).unwrap_or_default();
     let kernel = kernel.into_iter().map(|line| format!("        {line}"));
@@ -86,6 +87,7 @@ pub(super) fn text(report: &StatusReport) -> String {
         format!("        connections: {}", self::connections(connections)),
     ]);
     lines.extend(auth_failures.iter().map(auth_failure));
+    lines.extend(trunks.iter().flat_map(trunk));
     lines.push(format!("tasks   {tasks}"));
     lines.join("\n") + "\n"
 }
@@ -109,6 +111,36 @@ fn connections(counts: &ConnectionCounts) -> String {
         list(&counts.refused),
         list(&counts.closed)
     )
+}
+
+/// `trunk   carrier: registered, for 42 s more`, and a line for each address of its gateways.
+fn trunk(trunk: &TrunkRow) -> Vec<String> {
+    let TrunkRow {
+        name,
+        gateways,
+        registration,
+    } = trunk;
+    let last = |last: &Option<String>| last.as_ref().map(|last| format!(" ({last})")).unwrap_or_default();
+    let registration = match registration {
+        None => String::new(),
+        Some(row) => match (row.registered, row.expires_in_s) {
+            (true, Some(left)) => format!(": registered, for {left} s more"),
+            (true, None) => ": registered".to_owned(),
+            (false, _) => format!(": not registered{}", last(&row.last)),
+        },
+    };
+    let gateways = gateways.iter().map(|row| {
+        let GatewayRow {
+            gateway,
+            target,
+            state,
+            last: seen,
+        } = row;
+        format!("        {gateway} {target} {state}{}", last(seen))
+    });
+    std::iter::once(format!("trunk   {name}{registration}"))
+        .chain(gateways)
+        .collect()
 }
 
 /// Whose credentials were not good, on which trunk, and why.

@@ -18,7 +18,7 @@ use super::model::{
 };
 use super::reader::{Located, Section, quoted};
 use super::route::{self, WrittenRoute};
-use super::{agent_url, dialogs, gateways, login, value};
+use super::{agent_url, carrier, dialogs, gateways, login, value};
 use crate::sip::digest::Auth;
 
 /// What a file says.
@@ -243,6 +243,14 @@ fn trunk(mut section: Section<'_>) -> Located<WrittenTrunk> {
             "and trunk.proxy are both missing, so no call comes or goes; write allow = [\"ADDRESS/PREFIX\"], proxy = \"HOST:PORT\" or both",
         );
     }
+    let register = carrier::register(&mut section, login.as_ref(), !gateways.is_empty());
+    let health = carrier::health(&mut section, !gateways.is_empty());
+    let carrier::Callers {
+        unlisted_caller_id,
+        asserted_identity,
+        trust_identity,
+        user_phone,
+    } = carrier::callers(&mut section);
     let domain = section.text("domain", value::host).map(|domain| domain.value);
     let codecs = distinct_list(&mut section, "codecs", value::codec).unwrap_or_else(|| Codec::ALL.to_vec());
     let caller_ids = distinct_list(&mut section, "caller_ids", value::number).unwrap_or_default();
@@ -271,6 +279,8 @@ fn trunk(mut section: Section<'_>) -> Located<WrittenTrunk> {
         gateways,
         gateway_timeout,
         redirects,
+        health,
+        register,
         large_requests,
         tls_ca,
         tls_identity,
@@ -279,6 +289,10 @@ fn trunk(mut section: Section<'_>) -> Located<WrittenTrunk> {
         login,
         codecs,
         caller_ids,
+        unlisted_caller_id,
+        asserted_identity,
+        trust_identity,
+        user_phone,
         media_address,
         policy,
         media,

@@ -16,6 +16,8 @@ use voxlane_dataplane::media_plane::{Direction, EndpointId, FlowReport, MediaErr
 
 use super::agents;
 use super::live::{Live, Record};
+use super::registrar::Registrar;
+use super::trunks::Trunks;
 use super::watch::{Expected, Finding, Measure, Rules, Watched};
 use crate::call::{Action, Call, CallId, Cause, Event, Phase, Plan, Setup, Side};
 use crate::config::model::{Config, HostPort, Trunk};
@@ -52,6 +54,10 @@ pub struct Effects {
 pub enum Asker {
     /// A call that is being placed.
     Call(CallId),
+    /// A check of a gateway: its trunk's place in the configuration, and its own in the trunk.
+    Gateway((u16, u8)),
+    /// The registration of a trunk, by its place.
+    Register(u16),
 }
 
 /// Calls since start.
@@ -86,6 +92,7 @@ pub struct Core {
     pub(super) dialogs: HashMap<DialogId, (CallId, Side)>,
     pub(super) endpoints: HashMap<EndpointId, (CallId, Side)>,
     pub(super) local_for: LocalFor,
+    pub(super) trunks: Trunks,
     /// Chooses among gateways.
     pub(super) random: StdRng,
     effects: Effects,
@@ -121,6 +128,7 @@ impl Core {
         )
         .with_domains(config.domains())
         .with_policies(route::policies(&config));
+        let trunks = Trunks::new(&config);
         Self {
             config,
             sip,
@@ -131,6 +139,7 @@ impl Core {
             dialogs: HashMap::new(),
             endpoints: HashMap::new(),
             local_for,
+            trunks,
             random: StdRng::seed_from_u64(seed.rotate_left(32)),
             effects: Effects::default(),
             watched: HashMap::new(),
@@ -148,6 +157,7 @@ impl Core {
     /// The time asked for in [`Effects::wake`] has come.
     pub fn timeout(&mut self, now: Time) {
         self.sip.handle_timeout(now);
+        self.tend_trunks(now);
         self.drain(now);
     }
 
@@ -294,17 +304,29 @@ impl Core {
         match asker {
             Asker::Call(call) => {
                 let event = match result {
-                    Ok(destinations) => Event::Located(self.reachable(destinations)),
+                    Ok(destinations) => {
+                        let destinations = self.reachable(destinations);
+                        let trunk = self.calls.get(&call).map(|live| live.route.target.clone());
+                        Event::Located(self.best_first(now, &trunk.unwrap_or_default(), destinations))
+                    }
                     Err(why) => Event::Unresolved(why),
                 };
                 self.feed(now, call, event);
             }
+            Asker::Gateway(named) => self.gateway_located(now, named, result),
+            Asker::Register(trunk) => self.register_located(now, trunk, result),
         }
         self.drain(now);
     }
 
-    /// Ends every call.
+    /// Has a place found.
+    pub(super) fn ask_for(&mut self, asker: Asker, place: Place) {
+        self.effects.places.push((asker, place));
+    }
+
+    /// Ends every call, and takes back every registration.
     pub fn stop(&mut self, now: Time, text: &str) {
+        self.leave_registrars(now);
         let calls: Vec<CallId> = self.calls.keys().copied().collect();
         for call in calls {
             self.feed(now, call, Event::Stop { text: text.to_owned() });
@@ -345,9 +367,9 @@ impl Core {
         self.sip.auth_failures()
     }
 
-    /// Whether nothing is left of any call.
+    /// Whether nothing is left of any call, nor of a registration that is being taken back.
     pub fn is_idle(&self) -> bool {
-        self.calls.is_empty()
+        self.calls.is_empty() && !self.trunks.registrars.iter().any(Registrar::is_leaving)
     }
 
     /// Empties the SIP core's output: datagrams to the shell, events to their calls.
@@ -357,7 +379,7 @@ impl Core {
                 Output::Transmit(transmit) => self.effects.transmits.push(transmit),
                 Output::Event(event) => self.sip_event(now, event),
                 Output::Timeout(wake) => {
-                    self.effects.wake = wake;
+                    self.effects.wake = wake.into_iter().chain(self.trunks.wake()).min();
                     break;
                 }
             }
@@ -376,6 +398,7 @@ impl Core {
             sip::Event::Incoming(incoming) => return self.incoming(now, *incoming),
             // Nothing is asked that this answers.
             sip::Event::Responded { dialog, .. } => return debug!(?dialog, ?event, "answer to nothing that was asked"),
+            sip::Event::Outside { id, answer } => return self.outside_ended(now, id, &answer),
             sip::Event::Progress { dialog, .. }
             | sip::Event::Answered { dialog, .. }
             | sip::Event::Failed { dialog, .. }
@@ -394,7 +417,10 @@ impl Core {
         let event = match event {
             sip::Event::Incoming(_) | sip::Event::Responded { .. } => return,
             sip::Event::Progress { status, sdp, .. } => Event::Progress { status, sdp },
-            sip::Event::Answered { sdp, .. } => Event::Answered { sdp },
+            sip::Event::Answered { sdp, .. } => {
+                self.note_success(now, (call, side));
+                Event::Answered { sdp }
+            }
             sip::Event::Confirmed { sdp, .. } => Event::Confirmed { side, sdp },
             sip::Event::Reinvite { sdp, .. } => Event::Reinvite { side, sdp },
             sip::Event::Update { sdp, .. } => Event::Update { side, sdp },
@@ -409,7 +435,7 @@ impl Core {
                 failure,
                 ..
             } => {
-                self.note_attempt(call, side, status, &reason);
+                self.note_attempt(now, (call, side), status, &reason, &failure);
                 Event::Failed {
                     status,
                     reason,
@@ -470,7 +496,7 @@ impl Core {
             None => Default::default(),
         };
         if let Plan::Trunk(outbound) = &mut route.plan {
-            self.order_ways(&route.target, outbound);
+            self.order_ways(now, &route.target, &mut outbound.ways);
         }
         let call = Call::new(
             Setup {
@@ -525,7 +551,7 @@ impl Core {
             Action::Locate(place) => match place.literal() {
                 Some(destination) => Some(Event::Located(vec![destination])),
                 None => {
-                    self.effects.places.push((Asker::Call(id), place));
+                    self.ask_for(Asker::Call(id), place);
                     None
                 }
             },

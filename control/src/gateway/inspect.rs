@@ -15,19 +15,22 @@ use crate::ops::report::{
     StatusReport,
 };
 use crate::sip::transport::Transports;
+use crate::time::Clock;
 
 /// Looks at the core on behalf of the admin socket.
 pub(super) struct Inspector {
     pub(super) core: Arc<Mutex<Core>>,
     transport: Arc<Transports>,
+    clock: Clock,
     started: Instant,
 }
 
 impl Inspector {
-    pub fn new(core: Arc<Mutex<Core>>, transport: Arc<Transports>) -> Self {
+    pub fn new(core: Arc<Mutex<Core>>, transport: Arc<Transports>, clock: Clock) -> Self {
         Self {
             core,
             transport,
+            clock,
             started: Instant::now(),
         }
     }
@@ -50,6 +53,7 @@ impl Inspect for Inspector {
             listen: self.transport.listen().iter().map(ToString::to_string).collect(),
             connections: self.transport.streams.counts(),
             auth_failures: core.auth_failures(),
+            trunks: core.trunk_rows(self.clock.now()),
             calls: CallCounts {
                 active: core.calls.len() as u64,
                 total: core.totals.calls,

@@ -15,6 +15,8 @@ mod live;
 pub mod locate;
 mod operate;
 mod placing;
+mod registrar;
+mod trunks;
 mod watch;
 
 use std::future::{pending, ready};
@@ -78,7 +80,11 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let listen = transport.listen().to_vec();
     let core = Core::new(Arc::clone(&config), plane, listen, local_for, rand::random());
     let core = Arc::new(Mutex::new(core));
-    let inspect = Arc::new(inspect::Inspector::new(Arc::clone(&core), Arc::clone(&transport)));
+    let inspect = Arc::new(inspect::Inspector::new(
+        Arc::clone(&core),
+        Arc::clone(&transport),
+        clock,
+    ));
     let node = &config.node;
     let admin = AdminServer::start(inspect, &node.runtime_dir, node.metrics).await?;
 
@@ -92,6 +98,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         watching: false,
         finishing: Vec::new(),
     };
+    // Trunks have things that are due at once.
+    gateway.wake = Some(clock.now());
     let listen: Vec<String> = gateway.transport.listen().iter().map(ToString::to_string).collect();
     info!(listen = listen.join(" "), "ready");
     let served = gateway.serve(media).await;

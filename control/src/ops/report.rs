@@ -34,6 +34,9 @@ pub struct StatusReport {
     /// Failed authentication, since start.
     #[serde(default)]
     pub auth_failures: Vec<AuthFailures>,
+    /// Trunks whose gateways are watched, or that we register with.
+    #[serde(default)]
+    pub trunks: Vec<TrunkRow>,
     /// Calls, since start.
     pub calls: CallCounts,
     /// Agent sessions, since start.
@@ -43,6 +46,41 @@ pub struct StatusReport {
     pub quality: QualityCounts,
     /// Tasks of the runtime alive now.
     pub tasks: u64,
+}
+
+/// A trunk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrunkRow {
+    /// Its name.
+    pub name: String,
+    /// What is known of its gateways, one row an address.
+    pub gateways: Vec<GatewayRow>,
+    /// Our registration, if we have one.
+    pub registration: Option<RegistrationRow>,
+}
+
+/// An address of a gateway.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GatewayRow {
+    /// The gateway as it is configured.
+    pub gateway: String,
+    /// `TRANSPORT:ADDRESS`.
+    pub target: String,
+    /// `up`, `down`, or `resting` where it asked to be left alone.
+    pub state: String,
+    /// What was last seen of it.
+    pub last: Option<String>,
+}
+
+/// A registration with a carrier.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegistrationRow {
+    /// Whether the carrier knows us.
+    pub registered: bool,
+    /// For how many seconds more.
+    pub expires_in_s: Option<u64>,
+    /// Its last answer, status and reason phrase, or why there was none.
+    pub last: Option<String>,
 }
 
 /// What became of calls' media.

@@ -7,11 +7,16 @@
 pub mod number;
 mod tenant;
 
+pub mod health;
+pub mod identity;
+pub mod registration;
+
 use crate::call::targets::Way;
 use crate::call::{Outbound, Plan};
 use crate::config::model::{AgentEndpoint, Config, Did, Gateway, Target, Trunk};
 use crate::sip::digest::{Auth, Entrance, Logins};
-use crate::sip::{Address, Incoming, MAX_FORWARDS, Policies, UserPhone};
+use crate::sip::{Address, Incoming, MAX_FORWARDS, Policies, Transport};
+use identity::{Caller, Identity};
 use number::Source;
 
 /// A call that may proceed.
@@ -57,17 +62,17 @@ pub fn route(config: &Config, call: &Incoming) -> Result<Route, Refusal> {
         .ok_or_else(|| Refusal::new(403, format!("no trunk allows calls from {}", call.remote.ip())))?;
     let claimed = tenant::claimed(&config.domains(), call, &trunk.numbers)?;
     let number = trunk.numbers.e164(&number_called(call, trunk.numbers.source).user);
-    let caller = trunk.numbers.e164(&call.from.user);
     let did = config
         .did(&number)
         .ok_or_else(|| Refusal::new(404, format!("{number} is not a number of this gateway")))?;
     tenant::owner_agrees(did, claimed.as_ref())?;
+    let caller = identity::caller(trunk, call);
     let (plan, target) = plan(config, did, &number, &caller, call)?;
     Ok(Route {
         trunk: trunk.name.clone(),
         number,
-        caller,
         tenant: did.tenant.clone(),
+        caller: caller.number,
         plan,
         target,
     })
@@ -105,7 +110,7 @@ fn number_called(call: &Incoming, source: Source) -> &Address {
     }
 }
 
-fn plan(config: &Config, did: &Did, number: &str, caller: &str, call: &Incoming) -> Result<(Plan, String), Refusal> {
+fn plan(config: &Config, did: &Did, number: &str, caller: &Caller, call: &Incoming) -> Result<(Plan, String), Refusal> {
     // Names were resolved when the configuration was read; a miss here would be a fault of ours, told as 500.
     let missing = |what: &str, name: &str| Refusal::new(500, format!("{what} {name} is not configured"));
     match &did.target {
@@ -138,25 +143,11 @@ fn plan(config: &Config, did: &Did, number: &str, caller: &str, call: &Incoming)
                 .find(|t| &t.name == name)
                 .ok_or_else(|| missing("trunk", name))?;
             let number = to.as_deref().unwrap_or(number);
-            let caller = caller_id.clone().unwrap_or_else(|| caller_id_for(trunk, caller));
-            let from = Address {
-                display: call.from.display.clone(),
-                user: caller,
-                host: String::new(),
-                port: None,
-            };
+            let shown = identity::on_trunk(trunk, caller, caller_id.as_deref())?;
             let outbound =
-                outbound(trunk, number, from, hops_left(call)?).ok_or_else(|| missing("gateway of trunk", name))?;
+                outbound(trunk, number, shown, hops_left(call)?).ok_or_else(|| missing("gateway of trunk", name))?;
             Ok((Plan::Trunk(Box::new(outbound)), name.clone()))
         }
-    }
-}
-
-/// The caller's own number where the trunk may show it, else the first one the trunk may.
-fn caller_id_for(trunk: &Trunk, own: &str) -> String {
-    match trunk.caller_ids.first() {
-        Some(first) if !trunk.caller_ids.iter().any(|id| id == own) => first.clone(),
-        _ => own.to_owned(),
     }
 }
 
@@ -169,36 +160,56 @@ fn hops_left(call: &Incoming) -> Result<u8, Refusal> {
 
 /// A leg to be placed on a trunk, by its gateways in the order written. Interoperability requirement I12: Request-URI
 /// `sip:+{number}@{carrier-domain}`, To and From in E.164 with '+'. `None` if calls cannot be sent to the trunk.
-pub fn outbound(trunk: &Trunk, number: &str, from: Address, max_forwards: u8) -> Option<Outbound> {
-    let first = &trunk.gateways.first()?.place;
-    let host = trunk.domain.clone().unwrap_or_else(|| first.host.clone());
-    let default = first.transport.map_or(5060, |transport| transport.default_port());
-    let port = first.port.filter(|port| trunk.domain.is_none() && *port != default);
+pub fn outbound(trunk: &Trunk, number: &str, identity: Identity, max_forwards: u8) -> Option<Outbound> {
+    trunk.gateways.first()?;
     let callee = Address {
-        display: String::new(),
         user: number.to_owned(),
-        host,
-        port,
+        ..domain(trunk)
     };
     let to = Address {
         port: None,
         ..callee.clone()
     };
+    Some(Outbound {
+        ways: ways(trunk),
+        patience: trunk.gateway_timeout,
+        redirects: trunk.redirects,
+        request_uri: callee,
+        identity,
+        to,
+        user_phone: trunk.user_phone,
+        max_forwards,
+        codecs: trunk.codecs.clone(),
+        media: trunk.media,
+    })
+}
+
+/// The domain of a trunk's carrier, without a user part: `trunk.domain`, else the first gateway, with its port unless that is
+/// the usual one.
+pub fn domain(trunk: &Trunk) -> Address {
+    let first = trunk.gateways.first().map(|gateway| &gateway.place);
+    let default = first
+        .and_then(|first| first.transport)
+        .map_or(5060, Transport::default_port);
+    let port = first.and_then(|first| first.port);
+    Address {
+        display: String::new(),
+        user: String::new(),
+        host: match (&trunk.domain, first) {
+            (Some(domain), _) => domain.clone(),
+            (None, Some(first)) => first.host.clone(),
+            (None, None) => String::new(),
+        },
+        port: port.filter(|port| trunk.domain.is_none() && *port != default),
+    }
+}
+
+/// The gateways of a trunk, in the order written.
+pub fn ways(trunk: &Trunk) -> Vec<Way> {
     let way = |(index, gateway): (u8, &Gateway)| Way {
         place: gateway.place.clone(),
         gateway: Some(index),
         request_uri: None,
     };
-    Some(Outbound {
-        ways: (0..).zip(&trunk.gateways).map(way).collect(),
-        patience: trunk.gateway_timeout,
-        redirects: trunk.redirects,
-        request_uri: callee,
-        from,
-        to,
-        user_phone: UserPhone::Off,
-        max_forwards,
-        codecs: trunk.codecs.clone(),
-        media: trunk.media,
-    })
+    (0..).zip(&trunk.gateways).map(way).collect()
 }

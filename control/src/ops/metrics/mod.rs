@@ -3,6 +3,7 @@
 mod connections;
 mod kernel;
 mod quality;
+mod trunks;
 
 use std::fmt;
 
@@ -31,6 +32,7 @@ pub fn text(status: &StatusReport, flows: &FlowsReport) -> Result<String, fmt::E
     sip(&mut metrics, &status.sip);
     connections::register(&mut metrics, &status.connections);
     auth_failures(&mut metrics, &status.auth_failures);
+    trunks::register(&mut metrics, &status.trunks);
     plane(&mut metrics, &status.plane);
     if let Some(status) = &status.plane.kernel {
         kernel::register(&mut metrics, status);

@@ -57,6 +57,10 @@ impl Endpoint {
     /// An INVITE outside any dialog: it is let in or challenged. Nothing is kept of one that is challenged (RFC 3261
     /// section 8.2.7): not even a transaction, so that its ACK is a stray one.
     pub(super) fn on_call(&mut self, now: Time, path: Path, request: &Request, sdp: Option<Vec<u8>>) {
+        // Who calls our Contact has heard it from whom we registered with.
+        if let Some(trunk) = self.contacts.get(&request.uri.user).cloned() {
+            return self.on_new_call(now, path, request, Some(trunk), sdp);
+        }
         let salt = self.ids.salt();
         match self.admission.admit(now, request, path.remote.ip(), salt) {
             Verdict::Admitted(trunk) => self.on_new_call(now, path, request, trunk, sdp),

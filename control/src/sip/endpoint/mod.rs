@@ -13,6 +13,7 @@ mod compose;
 mod ending;
 mod indialog;
 mod offer;
+mod outside;
 mod purpose;
 mod redirects;
 mod request;
@@ -64,6 +65,9 @@ pub struct Endpoint {
     /// What those who connected over TLS asked for.
     server_names: HashMap<ConnectionId, String>,
     policies: Policies,
+    outside: HashMap<TransactionId, outside::Asked>,
+    /// User parts of our Contacts, and the trunks that were told them.
+    contacts: HashMap<String, String>,
 }
 
 /// What every state machine works with.
@@ -106,6 +110,8 @@ impl Endpoint {
             domains: Domains::default(),
             server_names: HashMap::new(),
             policies: Policies::default(),
+            outside: HashMap::new(),
+            contacts: HashMap::new(),
             options_status: 200,
             shared: Shared {
                 timings: Timings::new(&config),
