@@ -101,7 +101,7 @@ impl Core {
                 return;
             };
             let Some(targets) = &mut registrar.targets else { return };
-            match targets.next() {
+            match targets.advance() {
                 Next::LookUp(place) => match place.literal() {
                     Some(destination) => targets.found(vec![destination]),
                     None => {
