@@ -92,6 +92,7 @@ impl Inspect for Gateway {
                 reason: "wrong_password".into(),
                 count: 8,
             }],
+            trunks: vec![],
             calls: CallCounts {
                 active: 1,
                 total: 7,

@@ -66,7 +66,8 @@ pub fn on_trunk(trunk: &Trunk, caller: &Caller, shown: Option<&str>) -> Result<I
     };
     let asserted = match &trunk.asserted_identity {
         Asserted::Off => None,
-        Asserted::Caller => Some(known.clone()),
+        // Who is not known cannot be vouched for.
+        Asserted::Caller => Some(known.clone()).filter(|known| known.user.starts_with('+')),
         Asserted::Number(number) => Some(Address {
             display: String::new(),
             user: number.clone(),
@@ -74,7 +75,7 @@ pub fn on_trunk(trunk: &Trunk, caller: &Caller, shown: Option<&str>) -> Result<I
         }),
     };
     // A number that is the trunk's own hides the caller already.
-    let privacy = match own || asserted.is_some() {
+    let privacy = match own {
         true => caller.privacy,
         false => Privacy::None,
     };

@@ -202,7 +202,8 @@ impl Pair {
             | Event::OfferRefused { .. }
             | Event::Responded { .. }
             | Event::Update { .. }
-            | Event::Reinvite { .. } => {}
+            | Event::Reinvite { .. }
+            | Event::Outside { .. } => {}
         }
         self.events[side].push(event);
     }
