@@ -355,7 +355,11 @@ fn who_withholds_his_number_is_anonymous_and_known_to_trusted_trunks_only() {
         ("anonymous", Some("+15557777"), Privacy::None),
     ] {
         let told = told(trusted, from, asserted, privacy).unwrap();
-        assert_eq!((told.from.user.as_str(), told.privacy), ("anonymous", Privacy::Id), "{from}");
+        assert_eq!(
+            (told.from.user.as_str(), told.privacy),
+            ("anonymous", Privacy::Id),
+            "{from}"
+        );
         assert_eq!(told.asserted.unwrap().user, "+15557777", "{from}");
     }
     // Nobody knows who it is.
@@ -363,11 +367,17 @@ fn who_withholds_his_number_is_anonymous_and_known_to_trusted_trunks_only() {
     assert_eq!((nobody.from.user.as_str(), nobody.asserted), ("anonymous", None));
     // A number of the trunk's own hides the caller: nothing else need be hidden.
     let replaced = told("caller_ids = [\"+15550100\"]", "+15557777", None, Privacy::Id).unwrap();
-    assert_eq!((replaced.from.user.as_str(), replaced.privacy), ("+15550100", Privacy::None));
+    assert_eq!(
+        (replaced.from.user.as_str(), replaced.privacy),
+        ("+15550100", Privacy::None)
+    );
 }
 
 #[test]
 fn a_trunk_can_be_told_one_number_for_all() {
     let told = told("asserted_identity = \"+15550000\"", "+15557777", None, Privacy::None).unwrap();
-    assert_eq!((told.from.user.as_str(), told.asserted.unwrap().user.as_str()), ("+15557777", "+15550000"));
+    assert_eq!(
+        (told.from.user.as_str(), told.asserted.unwrap().user.as_str()),
+        ("+15557777", "+15550000")
+    );
 }

@@ -213,7 +213,11 @@ fn a_gateway_that_does_not_answer_options_is_called_last_until_it_does_again() {
 fn calls_that_fail_are_evidence_and_503_with_retry_after_is_obeyed() {
     let mut world = World::new("health_interval = \"1h\"\nhealth_failures = 2");
     for (_, options) in world.requests("OPTIONS") {
-        let to = if options.starts_with("OPTIONS sip:192.0.2.1 ") { FIRST } else { SECOND };
+        let to = if options.starts_with("OPTIONS sip:192.0.2.1 ") {
+            FIRST
+        } else {
+            SECOND
+        };
         world.answer(to, &options, "200 OK", "");
     }
     for _ in 0..2 {
@@ -247,12 +251,18 @@ fn a_registration_from_its_first_request_to_its_last() {
     assert!(header(&first, "From").starts_with("<sip:+15550000@carrier.example>;tag="));
     assert_eq!(header(&first, "Expires"), "60");
     let contact = header(&first, "Contact");
-    assert!(contact.starts_with("<sip:vx") && contact.ends_with("@203.0.113.50:5060>"), "{contact}");
+    assert!(
+        contact.starts_with("<sip:vx") && contact.ends_with("@203.0.113.50:5060>"),
+        "{contact}"
+    );
 
     let challenge = "WWW-Authenticate: Digest realm=\"carrier\", nonce=\"n\", algorithm=MD5, qop=\"auth\"\n";
     world.answer(FIRST, &first, "401 Who", challenge);
     let (_, second) = world.only("REGISTER");
-    assert!(header(&second, "Authorization").contains("username=\"acme\""), "{second}");
+    assert!(
+        header(&second, "Authorization").contains("username=\"acme\""),
+        "{second}"
+    );
     // The same series: RFC 3261 section 10.2.
     let cseq = |text: &str| header(text, "CSeq").split(' ').next().unwrap().parse::<u32>().unwrap();
     assert_eq!(header(&second, "Call-ID"), header(&first, "Call-ID"));
@@ -279,7 +289,10 @@ fn a_registration_from_its_first_request_to_its_last() {
     world.core.stop(world.now, "enough");
     world.fetch();
     let (_, last) = world.only("REGISTER");
-    assert_eq!((header(&last, "Expires"), header(&last, "Contact")), ("0".into(), contact));
+    assert_eq!(
+        (header(&last, "Expires"), header(&last, "Contact")),
+        ("0".into(), contact)
+    );
     assert!(!world.core.is_idle());
     world.answer(FIRST, &last, "200 OK", "");
     assert!(world.core.is_idle() && !world.registered());
@@ -326,7 +339,10 @@ fn a_call_to_our_contact_is_the_trunks_wherever_it_comes_from() {
     let guessed = uri.replace("sip:vx", "sip:vx0");
     assert_eq!(arrives(&guessed, "2"), ["100", "403"]);
     let calls = world.core.calls_report().active;
-    assert_eq!((calls[0].trunk.as_deref(), calls[0].to.as_str()), (Some("out"), "+15550001"));
+    assert_eq!(
+        (calls[0].trunk.as_deref(), calls[0].to.as_str()),
+        (Some("out"), "+15550001")
+    );
 }
 
 #[test]
@@ -340,11 +356,17 @@ fn an_invite_says_who_calls_as_its_trunk_wants_it() {
     );
     assert_eq!(header(&invite, "To"), "<sip:+15551000@carrier.example;user=phone>");
     assert!(header(&invite, "From").starts_with("<sip:+15557777@203.0.113.50;user=phone>;tag="));
-    assert_eq!(header(&invite, "P-Asserted-Identity"), "<sip:+15557777@203.0.113.50;user=phone>");
+    assert_eq!(
+        header(&invite, "P-Asserted-Identity"),
+        "<sip:+15557777@203.0.113.50;user=phone>"
+    );
     assert!(!invite.contains("\r\nPrivacy:"));
 
     let (_, invite) = world.call("+15551000", "Privacy: id\n").remove(0);
     assert!(header(&invite, "From").starts_with("\"Anonymous\" <sip:anonymous@anonymous.invalid>;tag="));
     assert_eq!(header(&invite, "Privacy"), "id");
-    assert_eq!(header(&invite, "P-Asserted-Identity"), "<sip:+15557777@203.0.113.50;user=phone>");
+    assert_eq!(
+        header(&invite, "P-Asserted-Identity"),
+        "<sip:+15557777@203.0.113.50;user=phone>"
+    );
 }

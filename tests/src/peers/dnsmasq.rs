@@ -25,8 +25,20 @@ impl Dnsmasq {
     /// If it does not listen.
     pub fn start(place: &Place, local: IpAddr, records: &[&str]) -> Result<Self> {
         let mut command = place.command("dnsmasq");
-        command.args(["--keep-in-foreground", "--log-facility=-", "--log-queries", "--conf-file=/dev/null"]);
-        command.args(["--no-resolv", "--no-hosts", "--no-poll", "--pid-file=", "--user=root", "--bind-interfaces"]);
+        command.args([
+            "--keep-in-foreground",
+            "--log-facility=-",
+            "--log-queries",
+            "--conf-file=/dev/null",
+        ]);
+        command.args([
+            "--no-resolv",
+            "--no-hosts",
+            "--no-poll",
+            "--pid-file=",
+            "--user=root",
+            "--bind-interfaces",
+        ]);
         // What it does not know it says it does not know, for everything.
         command.args(["--local=/#/", "--except-interface=lo"]);
         command.args([format!("--port={PORT}"), format!("--listen-address={local}")]);
