@@ -59,6 +59,8 @@ pub enum Scenario {
     Authenticates,
     /// The same that must not be let in.
     FailsToAuthenticate,
+    /// An answerer that refuses: `-key status "STATUS PHRASE"`, `-key contact ADDRESS`.
+    Refuses,
     /// An answerer that challenges the call with 401, and its BYE with a stale nonce: username acme, password s3cret.
     Challenges,
 }
@@ -127,6 +129,7 @@ impl Sipp {
             Scenario::Holds => command.arg("-sf").arg(file("holds.xml")),
             Scenario::Authenticates => command.arg("-sf").arg(file("authenticates.xml")),
             Scenario::FailsToAuthenticate => command.arg("-sf").arg(file("fails_to_authenticate.xml")),
+            Scenario::Refuses => command.arg("-sf").arg(file("refuses.xml")),
             Scenario::Challenges => command.arg("-sf").arg(file("challenges.xml")),
         };
         // sipp writes its error log next to where it is started, and reads keys from its terminal unless told not to.
@@ -180,6 +183,16 @@ impl Sipp {
     /// # Errors
     /// If it does not.
     pub fn listen(self) -> Result<Running> {
+        self.listen_at("5060")
+    }
+
+    /// The same, where `-p` has said another port.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub fn listen_at(self, port: &str) -> Result<Running> {
+        // As the system writes it.
+        let wanted = format!(":{:04X} ", port.parse::<u16>()?);
         let place = self.place.clone();
         let mut running = self.start()?;
         running.process.poll("sipp to listen", Duration::from_secs(10), |_| {
@@ -187,8 +200,7 @@ impl Sipp {
                 .command("cat")
                 .args(["/proc/net/udp", "/proc/net/udp6", "/proc/net/tcp", "/proc/net/tcp6"])
                 .output();
-            // Port 5060 in hexadecimal.
-            sockets.is_ok_and(|sockets| String::from_utf8_lossy(&sockets.stdout).contains(":13C4 "))
+            sockets.is_ok_and(|sockets| String::from_utf8_lossy(&sockets.stdout).contains(&wanted))
         })?;
         Ok(running)
     }
