@@ -415,7 +415,7 @@ impl Core {
             return debug!(?dialog, "event of a dialog that belongs to no call");
         };
         let event = match event {
-            sip::Event::Incoming(_) | sip::Event::Responded { .. } => return,
+            sip::Event::Incoming(_) | sip::Event::Responded { .. } | sip::Event::Outside { .. } => return,
             sip::Event::Progress { status, sdp, .. } => Event::Progress { status, sdp },
             sip::Event::Answered { sdp, .. } => {
                 self.note_success(now, (call, side));

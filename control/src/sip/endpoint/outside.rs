@@ -142,9 +142,7 @@ impl Endpoint {
             reason => reason,
         }
         .to_owned();
-        if matches!(response.status, 401 | 407)
-            && outside.trunk.as_ref().is_some_and(|trunk| self.logins.has_login(trunk))
-        {
+        if matches!(response.status, 401 | 407) {
             let trunk = outside.trunk.clone();
             let challenges = &response.fields.challenges;
             match self.logins.challenged(trunk.as_deref(), &mut asked.attempt, challenges) {

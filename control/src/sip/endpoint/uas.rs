@@ -249,7 +249,7 @@ impl Endpoint {
 }
 
 /// The first address of a P-Asserted-Identity.
-fn asserted(text: &str) -> Option<super::super::api::Address> {
+fn asserted(text: &str) -> Option<Address> {
     let first = super::super::syntax::params::split(text, ',').ok()?;
     NameAddr::parse(first.first()?).ok().map(|address| address.address())
 }
