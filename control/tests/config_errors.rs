@@ -211,6 +211,10 @@ fn one_mistake_one_line() {
             ":4: trunk.redirects: \"on\" is unknown; write \"off\", \"trunk\" or \"any\"",
         ),
         (
+            "[[trunk]]\nname = \"a\"\nproxy = \"b\"\nuser_phone = \"yes\"",
+            ":4: trunk.user_phone: \"yes\" is unknown; write \"off\" or \"on\"",
+        ),
+        (
             "[sip.dns]\nservers = [\"resolver\"]",
             ":2: sip.dns.servers: \"resolver\" is not an address; write \"IP\" or \"IP:PORT\"",
         ),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use voxlane::config::Config;
 use voxlane::config::model::{
     AgentEndpoint, HostPort, KeysInClear, LegMedia, QualityLimits, Redirects, RtcpMux, SrtpPolicy, Target, Transcode,
-    Transport, UnknownTenant, Xdp,
+    Transport, UnknownTenant, UserPhone, Xdp,
 };
 use voxlane::route::number::{Numbers, Plan, Rule, Source};
 use voxlane::sip::digest::{Algorithm, Auth, Login, Proof, Secret};
@@ -344,6 +344,7 @@ fn a_trunk_with_several_gateways() {
         transport = "tcp"
         gateway_timeout = "2s"
         redirects = "trunk"
+        user_phone = "on"
 
         [[trunk.gateway]]
         address = "a.example"
@@ -359,8 +360,8 @@ fn a_trunk_with_several_gateways() {
     assert_eq!(servers, ["192.0.2.53:53", "[2001:db8::53]:5353"]);
     let trunk = &config.trunks[0];
     assert_eq!(
-        (trunk.gateway_timeout, trunk.redirects),
-        (Duration::from_secs(2), Redirects::Trunk)
+        (trunk.gateway_timeout, trunk.redirects, trunk.user_phone),
+        (Duration::from_secs(2), Redirects::Trunk, UserPhone::On)
     );
     let gateways = trunk.gateways.iter().map(|gateway| {
         let place = &gateway.place;

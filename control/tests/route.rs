@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 
 use voxlane::call::{Outbound, Plan};
-use voxlane::config::model::Config;
+use voxlane::config::model::{Config, UserPhone};
 use voxlane::route::{Route, entrances, route};
 use voxlane::sip::digest::{Admission, NonceKey};
 use voxlane::sip::{Address, DialogId, Incoming, Transport};
@@ -15,6 +15,7 @@ const CONFIG: &str = r#"
 name = "wide"
 allow = ["198.51.100.0/24"]
 proxy = "sip.wide.example:5080"
+user_phone = "on"
 caller_ids = ["+15550100", "+15550101"]
 
 [[trunk]]
@@ -259,6 +260,8 @@ fn calls_to_a_trunk_are_written_as_carriers_want_them() {
         ("+15551234", "sip.wide.example")
     );
     assert_eq!((to.user.as_str(), to.host.as_str()), ("+15551234", "sip.wide.example"));
+    let [wide, narrow] = ["+15551234", "+15552000"].map(|to| outbound(to).user_phone);
+    assert_eq!([wide, narrow], [UserPhone::On, UserPhone::Off]);
     assert_eq!(outbound("+15551234").max_forwards, 9);
     // The caller's number is not one the trunk may show: the first that is, instead.
     assert_eq!(from.user, "+15550100");

@@ -325,6 +325,25 @@ fn an_offer_that_nobody_answers_ends_the_call() {
 }
 
 #[test]
+fn of_an_offer_whose_call_has_ended_nothing_stays() {
+    // Before the first response, and after.
+    for early in [true, false] {
+        let mut wire = Wire::new();
+        let (dialog, tag) = wire.called("");
+        wire.endpoint.offer(wire.now, dialog, b"v=1\r\n".to_vec());
+        let offer = wire.only();
+        if early {
+            wire.respond(&offer, "100 Trying", "");
+        }
+        wire.feed(&request("BYE", "b1", 2, &tag, ""));
+        wire.respond(&offer, "100 Trying", "");
+        wire.run(LONG);
+        let counters = wire.endpoint.counters();
+        assert_eq!((counters.dialogs, counters.transactions), (0, 0), "early: {early}");
+    }
+}
+
+#[test]
 fn an_offer_that_meets_another_waits_as_long_as_its_side_has_to() {
     for (ours, least, most) in [(true, 2100, 4000), (false, 0, 2000)] {
         let mut waits = vec![];

@@ -1,6 +1,6 @@
 //! Where calls to a trunk are sent: `proxy`, or `[[trunk.gateway]]` for several.
 
-use super::model::{Gateway, Place, Redirects, Sip, Transport, Trunk};
+use super::model::{Gateway, Place, Redirects, Sip, Transport, Trunk, UserPhone};
 use super::reader::{Located, Reader, Section};
 use super::{MOST_GATEWAYS, value};
 
@@ -71,6 +71,15 @@ pub(super) fn redirects(text: &str) -> Result<Redirects, String> {
         "trunk" => Ok(Redirects::Trunk),
         "any" => Ok(Redirects::Any),
         _ => Err(format!("{text:?} is unknown; write \"off\", \"trunk\" or \"any\"")),
+    }
+}
+
+/// How numbers are written in URIs.
+pub(super) fn user_phone(text: &str) -> Result<UserPhone, String> {
+    match text {
+        "off" => Ok(UserPhone::Off),
+        "on" => Ok(UserPhone::On),
+        _ => Err(format!("{text:?} is unknown; write \"off\" or \"on\"")),
     }
 }
 

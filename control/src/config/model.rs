@@ -17,7 +17,7 @@ use crate::route::number::Numbers;
 use crate::sip::digest::{Auth, Login};
 pub use crate::sip::locate::{Place, Weighed};
 pub use crate::sip::transport::tls::{ClientCertificates, Identity};
-pub use crate::sip::{Large, Listen, Policy, Transport, UnknownTenant};
+pub use crate::sip::{Large, Listen, Policy, Transport, UnknownTenant, UserPhone};
 
 /// A whole `voxlane.toml`.
 #[derive(Clone, Debug, PartialEq)]
@@ -226,6 +226,8 @@ pub struct Trunk {
     pub gateway_timeout: Duration,
     /// Whether calls follow a 3xx.
     pub redirects: Redirects,
+    /// How numbers are written in the URIs of calls to this trunk.
+    pub user_phone: UserPhone,
     /// What becomes of requests that are too large for UDP.
     pub large_requests: Large,
     /// Who vouches for its certificate; `None`: whom the system trusts.

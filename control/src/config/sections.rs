@@ -14,7 +14,7 @@ use super::dscp::{self, Dscp};
 use super::media::{self, WrittenMedia};
 use super::model::{
     Agent, AgentEndpoint, ClientCertificates, Connections, Identity, KeysInClear, Large, LegMedia, Listen, Node,
-    Redirects, RtcpMux, SdpIdentity, Sip, SipTls, SrtpPolicy, Transcode, Transport, Trunk,
+    Redirects, RtcpMux, SdpIdentity, Sip, SipTls, SrtpPolicy, Transcode, Transport, Trunk, UserPhone,
 };
 use super::reader::{Located, Section, quoted};
 use super::route::{self, WrittenRoute};
@@ -232,6 +232,7 @@ fn trunk(mut section: Section<'_>) -> Located<WrittenTrunk> {
         Duration::from_secs(4)
     });
     let redirects = or(section.text("redirects", gateways::redirects), Redirects::default);
+    let user_phone = or(section.text("user_phone", gateways::user_phone), UserPhone::default);
     let large_requests = or(section.text("large_requests", value::large), Large::default);
     let tls_ca = section.text("tls_ca", value::path).map(|ca| ca.value);
     let tls_identity = identity(&mut section, "tls_certificate", "tls_key");
@@ -271,6 +272,7 @@ fn trunk(mut section: Section<'_>) -> Located<WrittenTrunk> {
         gateways,
         gateway_timeout,
         redirects,
+        user_phone,
         large_requests,
         tls_ca,
         tls_identity,

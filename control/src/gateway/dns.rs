@@ -15,6 +15,7 @@ use hickory_resolver::{Resolver, TokioResolver};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::time::timeout;
+use tracing::warn;
 
 use super::locate::{Ask, locate};
 use crate::config::model::Config;
@@ -29,46 +30,29 @@ const QUESTION: Duration = Duration::from_millis(1500);
 /// Who is asked, and for what.
 #[derive(Clone)]
 pub(super) struct Dns {
-    resolver: Arc<TokioResolver>,
+    /// Or why there is none: addresses can be called all the same.
+    resolver: Result<Arc<TokioResolver>, Arc<str>>,
     offered: Arc<[Transport]>,
 }
 
 impl Dns {
     /// Asks the servers of `[sip.dns]`, else those of the system.
-    ///
-    /// # Errors
-    /// The system's cannot be read.
-    pub fn new(config: &Config) -> anyhow::Result<Self> {
-        let servers = &config.sip.dns;
-        let mut builder = match servers.is_empty() {
-            true => {
-                Resolver::builder_tokio().context("the system's DNS servers cannot be read from /etc/resolv.conf")?
-            }
-            false => {
-                let server = |server: &std::net::SocketAddr| {
-                    let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()];
-                    let at = |mut connection: ConnectionConfig| {
-                        connection.port = server.port();
-                        connection
-                    };
-                    NameServerConfig::new(server.ip(), true, connections.into_iter().map(at).collect())
-                };
-                let servers = servers.iter().map(server).collect();
-                let config = ResolverConfig::from_name_servers(servers);
-                Resolver::builder_with_config(config, TokioRuntimeProvider::default())
-            }
-        };
-        let options = builder.options_mut();
-        options.timeout = QUESTION;
-        options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
-        // An answer to a port of the media range might never arrive: what is not media may be dropped there.
-        let media = config.media.first_port..=config.media.last_port;
-        options.avoid_local_udp_ports = Arc::new(media.collect::<HashSet<u16>>());
+    pub fn new(config: &Config) -> Self {
+        let resolver = resolver(config).map_err(|error| {
+            let why = format!("{error:#}");
+            warn!("names cannot be looked up, addresses can be called: {why}");
+            Arc::from(why)
+        });
         let listens = |transport: &Transport| config.sip.listen.iter().any(|listen| listen.transport == *transport);
-        Ok(Self {
-            resolver: Arc::new(builder.build().context("DNS")?),
+        Self {
+            resolver: resolver.map(Arc::new),
             offered: Transport::ALL.into_iter().filter(listens).collect(),
-        })
+        }
+    }
+
+    fn resolver(&self) -> Result<&TokioResolver, String> {
+        let resolver = self.resolver.as_ref();
+        resolver.map(AsRef::as_ref).map_err(|why| why.to_string())
     }
 
     /// The destinations of a place, in the order in which they are tried.
@@ -90,12 +74,40 @@ impl Dns {
     async fn records(&self, name: &str, kind: RecordType) -> Result<Vec<RData>, String> {
         // What the configuration names is meant as it is: no search list.
         let absolute = format!("{}.", name.trim_end_matches('.'));
-        match self.resolver.lookup(absolute, kind).await {
+        match self.resolver()?.lookup(absolute, kind).await {
             Ok(lookup) => Ok(lookup.answers().iter().map(|record| record.data.clone()).collect()),
             Err(error) if error.is_no_records_found() => Ok(Vec::new()),
             Err(error) => Err(said(name, &error)),
         }
     }
+}
+
+/// The resolver that the configuration asks for.
+fn resolver(config: &Config) -> anyhow::Result<TokioResolver> {
+    let servers = &config.sip.dns;
+    let mut builder = match servers.is_empty() {
+        true => Resolver::builder_tokio().context("the system's DNS servers cannot be read from /etc/resolv.conf")?,
+        false => {
+            let server = |server: &std::net::SocketAddr| {
+                let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()];
+                let at = |mut connection: ConnectionConfig| {
+                    connection.port = server.port();
+                    connection
+                };
+                NameServerConfig::new(server.ip(), true, connections.into_iter().map(at).collect())
+            };
+            let servers = servers.iter().map(server).collect();
+            let config = ResolverConfig::from_name_servers(servers);
+            Resolver::builder_with_config(config, TokioRuntimeProvider::default())
+        }
+    };
+    let options = builder.options_mut();
+    options.timeout = QUESTION;
+    options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
+    // An answer to a port of the media range might never arrive: what is not media may be dropped there.
+    let media = config.media.first_port..=config.media.last_port;
+    options.avoid_local_udp_ports = Arc::new(media.collect::<HashSet<u16>>());
+    builder.build().context("DNS")
 }
 
 fn said(name: &str, error: &NetError) -> String {
@@ -148,10 +160,34 @@ impl Ask for Dns {
 
     async fn addresses(&self, name: &str) -> Result<Vec<IpAddr>, String> {
         let absolute = format!("{}.", name.trim_end_matches('.'));
-        match self.resolver.lookup_ip(absolute).await {
+        match self.resolver()?.lookup_ip(absolute).await {
             Ok(found) => Ok(found.iter().collect()),
             Err(error) if error.is_no_records_found() => Ok(Vec::new()),
             Err(error) => Err(said(name, &error)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn without_a_resolver_addresses_are_found_and_names_say_why_not() {
+        let dns = Dns {
+            resolver: Err("there is no /etc/resolv.conf".into()),
+            offered: [Transport::Udp].into(),
+        };
+        let place = |host: &str| Place {
+            host: host.to_owned(),
+            port: None,
+            transport: None,
+        };
+        let found = dns.locate(&place("192.0.2.1")).await.unwrap();
+        assert_eq!(found[0].to_string(), "udp:192.0.2.1:5060");
+        assert_eq!(
+            dns.locate(&place("carrier.example")).await.unwrap_err(),
+            "cannot resolve carrier.example: there is no /etc/resolv.conf"
+        );
     }
 }

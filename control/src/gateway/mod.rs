@@ -67,7 +67,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         Arc::new(Transports::bind(&config.sip.listen, settings(&config)?).context("cannot listen for SIP")?);
     let (sender, events) = crossbeam_channel::unbounded();
     ephemeral::check(&config.media);
-    let dns = Dns::new(&config)?;
+    let dns = Dns::new(&config);
     let plane = crate::plane::start(&config, sender)?;
     let media = bridge(events);
     let clock = Clock::start();

@@ -11,7 +11,7 @@ use crate::call::targets::Way;
 use crate::call::{Outbound, Plan};
 use crate::config::model::{AgentEndpoint, Config, Did, Gateway, Target, Trunk};
 use crate::sip::digest::{Auth, Entrance, Logins};
-use crate::sip::{Address, Incoming, MAX_FORWARDS, Policies, UserPhone};
+use crate::sip::{Address, Incoming, MAX_FORWARDS, Policies};
 use number::Source;
 
 /// A call that may proceed.
@@ -196,7 +196,7 @@ pub fn outbound(trunk: &Trunk, number: &str, from: Address, max_forwards: u8) ->
         request_uri: callee,
         from,
         to,
-        user_phone: UserPhone::Off,
+        user_phone: trunk.user_phone,
         max_forwards,
         codecs: trunk.codecs.clone(),
         media: trunk.media,

@@ -222,7 +222,8 @@ impl Endpoint {
         let Some(invite) = offering.and_then(|offering| offering.sent) else {
             return;
         };
-        if let Some(Transaction::ClientInvite(client)) = self.transactions.get(invite).map(|entry| &entry.transaction) {
+        let entry = self.transactions.get_mut(invite);
+        if let Some(Transaction::ClientInvite(client)) = entry.map(|entry| &mut entry.transaction) {
             client.abandon(&mut self.shared.transaction(now, invite));
         }
     }

@@ -399,6 +399,19 @@ mod tests {
     }
 
     #[test]
+    fn numbers_say_that_they_are_where_that_is_wanted() {
+        for (user, wanted, expected) in [
+            ("+15550100", UserPhone::On, "sip:+15550100@h;user=phone"),
+            ("+15550100", UserPhone::Off, "sip:+15550100@h"),
+            ("anonymous", UserPhone::On, "sip:anonymous@h"),
+        ] {
+            let address = address(user, "h", None);
+            assert_eq!(phone_uri(&address, wanted), expected);
+            assert_eq!(phone_name_addr(&address, wanted), format!("<{expected}>"));
+        }
+    }
+
+    #[test]
     fn display_names_are_quoted() {
         let shown = Address {
             display: "A \"B\"\r\nX: y".into(),

@@ -40,6 +40,8 @@ pub struct ClientInvite {
     fallback: Option<(Path, Vec<u8>)>,
     /// Whether it has not been sent a second time for the loss of its connection.
     may_repeat: bool,
+    /// Whether nobody waits for its end any more.
+    abandoned: bool,
     ack: Option<Vec<u8>>,
     success_acks: Vec<(String, Path, Vec<u8>)>,
 }
@@ -57,6 +59,7 @@ impl ClientInvite {
         Self {
             fallback,
             may_repeat: true,
+            abandoned: false,
             state: State::Calling { interval },
             hop,
             request,
@@ -69,7 +72,11 @@ impl ClientInvite {
     pub fn on_response(&mut self, cx: &mut Context<'_>, status: u16, to: &str) -> Heard {
         match (self.state, status) {
             (State::Calling { .. } | State::Proceeding, 100..=199) => {
-                self.stop_calling(cx);
+                cx.disarm(Timer::A);
+                // Whom nobody waits for may not put its end off.
+                if !self.abandoned {
+                    cx.disarm(Timer::B);
+                }
                 self.state = State::Proceeding;
                 Heard::New
             }
@@ -123,7 +130,8 @@ impl ClientInvite {
     }
 
     /// Nobody waits for its end any more: it does not wait for ever either.
-    pub fn abandon(&self, cx: &mut Context<'_>) {
+    pub fn abandon(&mut self, cx: &mut Context<'_>) {
+        self.abandoned = true;
         if self.state == State::Proceeding {
             cx.arm(Timer::B, cx.timings.patience());
         }
