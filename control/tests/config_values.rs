@@ -10,7 +10,7 @@ use voxlane::config::model::{
 };
 use voxlane::route::number::{Numbers, Plan, Rule, Source};
 use voxlane::sip::digest::{Algorithm, Auth, Login, Proof, Secret};
-use voxlane::sip::{Extension, Refresher, SessionTimers};
+use voxlane::sip::{Extension, Policy, Refresher, SessionTimers};
 use voxlane_dataplane::media_plane::{LatchMode, Pacing, Unallocated};
 use voxlane_dataplane::plane::{IoChoice, Policing};
 
@@ -52,7 +52,8 @@ fn the_embedded_defaults_are_sound_and_the_defaults_of_the_code() {
         least: 90,
         refresher: None,
     };
-    assert_eq!(embedded.trunks[0].policy.timers, timers);
+    let reliable = Extension::Supported;
+    assert_eq!(embedded.trunks[0].policy, Policy { timers, reliable });
     assert_eq!(embedded.tenants[0].domains, ["sip.demo.trusst.cloud"]);
     assert_eq!(embedded.trunks[0].gateways[0].place.to_string(), "127.0.0.1:5070");
     let names: Vec<&str> = embedded.agents.iter().map(|agent| agent.name.as_str()).collect();
@@ -114,6 +115,7 @@ fn every_key() {
         session_timers = "required"
         session_expires = "1h"
         min_se = "2m"
+        reliable_provisional = "off"
         session_refresher = "them"
         latch = "strict"
         pacing = "auto"
@@ -206,7 +208,13 @@ fn every_key() {
         least: 120,
         refresher: Some(Refresher::Them),
     };
-    assert_eq!(trunk.policy.timers, timers);
+    assert_eq!(
+        trunk.policy,
+        Policy {
+            timers,
+            reliable: Extension::Off
+        }
+    );
     assert_eq!(trunk.media_address, "2001:db8::1".parse().ok());
     assert_eq!(
         trunk.media,

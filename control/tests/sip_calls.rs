@@ -7,7 +7,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use sip_support::{Network, Pair, outgoing};
-use voxlane::sip::{DialogId, Event, Failure, Termination};
+use voxlane::sip::{DialogId, Event, Extension, Failure, Policy, Termination};
 
 fn incoming(pair: &mut Pair) -> DialogId {
     match pair.event(1) {
@@ -295,11 +295,23 @@ fn scenario(seed: u64) {
     };
     let what = format!("seed {seed}, {network:?}");
     let mut pair = Pair::new(seed, network);
+    // Some of them ring reliably, and refresh their sessions.
+    for side in [0, 1] {
+        let extension = [Extension::Off, Extension::Supported][random.random_range(0..2)];
+        let end = std::mem::replace(&mut pair.ends[side], sip_support::endpoint(0));
+        let policy = Policy {
+            reliable: extension,
+            ..sip_support::timers(extension, 60, 30, None)
+        };
+        pair.ends[side] = sip_support::with_policy(end, policy);
+    }
     let mut calls = [vec![], vec![]];
     let placed = random.random_range(1..=3);
     for _ in 0..placed {
         let side = random.random_range(0..2);
-        let dialog = pair.ends[side].invite(pair.now, outgoing(side));
+        let mut call = outgoing(side);
+        call.trunk = Some("t".into());
+        let dialog = pair.ends[side].invite(pair.now, call);
         calls[side].push(dialog);
     }
     // Every call is hung up by somebody in the end; before that, anything may be done to it at any time.
@@ -317,7 +329,8 @@ fn scenario(seed: u64) {
             let dialog = known[random.random_range(0..known.len())];
             let end = &mut pair.ends[side];
             match random.random_range(0..10) {
-                0..=2 => end.ring(pair.now, dialog, 180, None),
+                0 => end.ring(pair.now, dialog, 180, None),
+                1..=2 => end.ring(pair.now, dialog, 183, Some(b"v=0\r\n".to_vec())),
                 3..=5 => end.answer(pair.now, dialog, b"v=0\r\n".to_vec()),
                 6 => end.reject(pair.now, dialog, 486, &[]),
                 7 => end.hang_up(pair.now, dialog, None),

@@ -17,6 +17,9 @@ const LEAST: Duration = Duration::from_secs(90);
 pub(super) fn read(section: &mut Section<'_>) -> Policy {
     Policy {
         timers: timers(section),
+        reliable: section
+            .text("reliable_provisional", extension)
+            .map_or(Extension::Supported, |extension| extension.value),
     }
 }
 

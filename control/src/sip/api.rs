@@ -364,6 +364,8 @@ pub enum Termination {
         /// The status.
         status: u16,
     },
+    /// The PRACK to our reliable provisional response never came; 504 has been sent (RFC 3262 section 3).
+    NoPrack,
     /// The session timer ran out: nobody has refreshed the session in time (RFC 4028 section 10).
     SessionExpired,
 }
@@ -374,6 +376,7 @@ impl std::fmt::Display for Termination {
             Self::ByeAnswered => f.write_str("our BYE was answered"),
             Self::ByeTimeout => f.write_str("our BYE was not answered"),
             Self::NoAck => f.write_str("our answer was not acknowledged"),
+            Self::NoPrack => f.write_str("our provisional response was not acknowledged"),
             Self::Lost { status: 481 } => f.write_str("the other side does not know the call (481)"),
             Self::Lost { status } => write!(f, "the other side does not answer ({status})"),
             Self::SessionExpired => f.write_str("the session timer ran out"),

@@ -52,6 +52,11 @@ impl Ids {
         self.0.random_range(0..=10)
     }
 
+    /// First RSeq of an INVITE: 1 to 2^31-1 (RFC 3262 section 3), with room to count.
+    pub fn rseq(&mut self) -> u32 {
+        self.0.random_range(1..1 << 30)
+    }
+
     /// How long a re-INVITE waits that met one of the other side's (RFC 3261 section 14.1): whoever made the Call-ID waits
     /// longer.
     pub fn glare(&mut self, made_call_id: bool) -> Duration {

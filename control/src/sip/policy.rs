@@ -12,6 +12,9 @@ pub type Policies = HashMap<String, Policy>;
 pub struct Policy {
     /// Session timers (RFC 4028).
     pub timers: SessionTimers,
+    /// Reliable provisional responses (RFC 3262).
+    #[serde(default)]
+    pub reliable: Extension,
 }
 
 /// How an extension is treated.
@@ -68,15 +71,22 @@ impl Policy {
         if self.timers.extension != Extension::Off {
             tags.push("timer");
         }
+        if self.reliable != Extension::Off {
+            tags.push("100rel");
+        }
         tags
     }
 
     /// What either of two allows.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
-        match self.timers.extension >= other.timers.extension {
-            true => self,
-            false => other,
+        let timers = match self.timers.extension >= other.timers.extension {
+            true => self.timers,
+            false => other.timers,
+        };
+        Self {
+            timers,
+            reliable: self.reliable.max(other.reliable),
         }
     }
 }

@@ -289,7 +289,10 @@ impl Phone {
                 line.outcome.bye = match cause {
                     Termination::ByeAnswered => Bye::Answered,
                     Termination::ByeTimeout => Bye::Timeout,
-                    Termination::NoAck | Termination::Lost { .. } | Termination::SessionExpired => Bye::None,
+                    Termination::NoAck
+                    | Termination::NoPrack
+                    | Termination::Lost { .. }
+                    | Termination::SessionExpired => Bye::None,
                 };
                 line.outcome.ended_by.get_or_insert(EndedBy::Us);
                 line.ended = Some(now);

@@ -53,6 +53,15 @@ pub fn timers(extension: Extension, expires: u32, least: u32, refresher: Option<
             least,
             refresher,
         },
+        ..Policy::default()
+    }
+}
+
+/// A policy of reliable provisional responses.
+pub fn reliable(extension: Extension) -> Policy {
+    Policy {
+        reliable: extension,
+        ..Policy::default()
     }
 }
 

@@ -59,6 +59,8 @@ pub enum Scenario {
     Authenticates,
     /// The same that must not be let in.
     FailsToAuthenticate,
+    /// A scenario of `tests/scenarios/dialogs`: what it does its first line says.
+    Dialogs(&'static str),
     /// An answerer that challenges the call with 401, and its BYE with a stale nonce: username acme, password s3cret.
     Challenges,
 }
@@ -127,6 +129,7 @@ impl Sipp {
             Scenario::Holds => command.arg("-sf").arg(file("holds.xml")),
             Scenario::Authenticates => command.arg("-sf").arg(file("authenticates.xml")),
             Scenario::FailsToAuthenticate => command.arg("-sf").arg(file("fails_to_authenticate.xml")),
+            Scenario::Dialogs(name) => command.arg("-sf").arg(file("dialogs").join(name).with_extension("xml")),
             Scenario::Challenges => command.arg("-sf").arg(file("challenges.xml")),
         };
         // sipp writes its error log next to where it is started, and reads keys from its terminal unless told not to.

@@ -57,6 +57,27 @@ impl Dialog {
         }
     }
 
+    /// The early dialog with this remote tag.
+    pub fn fork_mut(&mut self, tag: &str) -> Option<&mut Fork> {
+        match &mut self.state {
+            State::Calling(calling) => {
+                let of = |fork: &&mut Fork| fork.identity.is_from(Some(tag));
+                calling.forks.iter_mut().find(of)
+            }
+            State::Ringing(_) | State::Up(_) | State::Ending(_) => None,
+        }
+    }
+
+    /// What makes the requests of the dialog, or of an early one.
+    pub fn identity_mut(&mut self, fork: Option<&str>) -> &mut Identity {
+        if let (Some(tag), State::Calling(calling)) = (fork, &mut self.state)
+            && let Some(fork) = calling.forks.iter_mut().find(|fork| fork.identity.is_from(Some(tag)))
+        {
+            return &mut fork.identity;
+        }
+        &mut self.identity
+    }
+
     /// Takes note of what a message of the other side says it can do.
     pub fn hear(&mut self, fields: &Fields) {
         // A message may leave it out; that it could do before it can still.
@@ -82,6 +103,8 @@ pub struct Outstanding {
     pub id: RequestId,
     /// The transaction it is in now.
     pub transaction: TransactionId,
+    /// Remote tag of the early dialog it is of; `None` for a dialog that is no fork.
+    pub fork: Option<String>,
     /// What it asks.
     pub request: Within,
     /// Credentials shown so far.
@@ -117,12 +140,25 @@ pub enum State {
 pub struct Calling {
     /// Its transaction.
     pub invite: TransactionId,
-    /// Remote tags of the early dialogs, one a fork.
-    pub early_tags: Vec<String>,
+    /// The early dialogs.
+    pub forks: Vec<Fork>,
+    /// Remote tag of the fork whose SDP the call layer was last told of.
+    pub told: Option<String>,
     /// Whether it is being taken back.
     pub cancel: Cancel,
     /// What it is sent again with when it is challenged, or has asked for too short a session.
     pub again: Box<Again>,
+}
+
+/// An early dialog of our INVITE (RFC 3261 section 12.1).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Fork {
+    /// Tags, routes, numbers.
+    pub identity: Identity,
+    /// The last RSeq that was acknowledged.
+    pub rseq: Option<u32>,
+    /// Their answer, once it came reliably: what comes later is none (RFC 3261 section 13.2.1).
+    pub answer: Option<Vec<u8>>,
 }
 
 /// What an INVITE is made of beside its dialog, to be sent again with credentials.
@@ -176,6 +212,48 @@ pub struct Ringing {
     pub pending: Pending,
     /// The last 18x, to be repeated.
     pub provisional: Option<(u16, Option<Vec<u8>>)>,
+    /// What of that has to arrive.
+    pub reliably: Reliably,
+}
+
+/// The reliable provisional responses of an INVITE (RFC 3262).
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Reliably {
+    /// Whether there are to be any.
+    pub wanted: Reliability,
+    /// RSeq of the last.
+    pub rseq: Option<u32>,
+    /// The one whose PRACK has not come.
+    pub waiting: Option<Provisional>,
+    /// What is sent after it.
+    pub queue: Vec<(u16, Option<Vec<u8>>)>,
+    /// Our answer, if that waits for the PRACK: its SDP.
+    pub held: Option<Vec<u8>>,
+    /// Whether the SDP of one of them was acknowledged: offer and answer of the INVITE are complete.
+    pub settled: bool,
+}
+
+/// Whether provisional responses are reliable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reliability {
+    /// None is.
+    #[default]
+    Off,
+    /// Those that matter are: with SDP.
+    Possible,
+    /// All are.
+    Required,
+}
+
+/// A reliable provisional response whose PRACK has not come.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Provisional {
+    /// The response.
+    pub response: Vec<u8>,
+    /// Time between this and the next repetition.
+    pub interval: Duration,
+    /// Whether it has an SDP.
+    pub has_sdp: bool,
 }
 
 /// An INVITE of theirs that waits for the call layer.
@@ -202,6 +280,8 @@ pub struct Asked {
     pub transaction: TransactionId,
     /// How it is answered.
     pub reply: Reply,
+    /// The other side's tag: which early dialog it is of, where there may be several.
+    pub fork: Option<String>,
     /// The remote target it brings, if it does.
     pub target: Option<String>,
     /// What the 2xx says of the session timer.
@@ -215,6 +295,8 @@ pub struct Up {
     pub unacked: Option<Unacked>,
     /// CSeq number of the last INVITE that was acknowledged.
     pub acked: Option<u32>,
+    /// RSeq and CSeq number of the provisional response that our answer has overtaken.
+    pub provisional: Option<(u32, u32)>,
     /// A re-INVITE that waits for the call layer.
     pub pending: Option<Pending>,
     /// Our re-INVITE that has no final response, or waits to be sent.

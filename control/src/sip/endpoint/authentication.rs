@@ -131,9 +131,9 @@ impl Endpoint {
             return;
         };
         dialog.identity.local_cseq = hop.cseq;
-        calling.early_tags.clear();
+        calling.forks.clear();
         let mut again = std::mem::take(&mut calling.again);
-        again.terms = terms;
+        again.terms = Self::extensions_asked(&policy, terms);
         let sent = self.send_invite(now, id, hop, (trunk.as_deref(), &policy), &mut again);
         if let Some(Dialog {
             state: State::Calling(calling),

@@ -9,7 +9,7 @@ use super::Endpoint;
 use super::purpose::Refusal;
 
 /// The methods that are offered.
-const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE";
+const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE, PRACK";
 /// The content type that is understood.
 pub(super) const SDP: &str = "application/sdp";
 

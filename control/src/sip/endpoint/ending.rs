@@ -15,6 +15,7 @@ impl Endpoint {
     /// | --- | --- | --- |
     /// | our INVITE unanswered | CANCEL, once a provisional response allows it; ACK and BYE if a 2xx crosses it | `Failed` |
     /// | their INVITE unanswered | 480 | nothing: the dialog is gone |
+    /// | the same, and our answer waits for a PRACK | 480 | `Terminated` |
     /// | our 2xx not acknowledged | BYE after the ACK, or after timer H | `Terminated` |
     /// | up | 487 to a waiting re-INVITE; BYE | `Terminated` |
     ///
@@ -25,7 +26,17 @@ impl Endpoint {
         };
         match state {
             State::Calling(_) => self.cancel(now, dialog, Cause::HungUp),
-            State::Ringing(_) => self.reject(now, dialog, 480, &[]),
+            State::Ringing(ringing) => {
+                // The call layer has answered, and waits for what ends that.
+                let is_held = ringing.reliably.held.is_some();
+                self.reject(now, dialog, 480, &[]);
+                if is_held {
+                    self.tell(Event::Terminated {
+                        dialog,
+                        cause: Termination::NoPrack,
+                    });
+                }
+            }
             State::Up(up) => match &mut up.unacked {
                 Some(unacked) => {
                     unacked.then = AfterAck::HangUp {

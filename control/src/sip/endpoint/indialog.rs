@@ -154,7 +154,11 @@ impl Endpoint {
             dialog.hear(&request.fields);
             match dialog.state {
                 // Each fork counts for itself, and the dialog is not yet any one of them.
-                State::Calling(_) => {}
+                State::Calling(_) => {
+                    if let Some(fork) = request.from.tag().and_then(|tag| dialog.fork_mut(tag)) {
+                        fork.identity.remote_cseq = Some(request.cseq);
+                    }
+                }
                 State::Ringing(_) | State::Up(_) | State::Ending(_) => {
                     dialog.identity.remote_cseq = Some(request.cseq);
                     dialog.identity.seen_on(path);

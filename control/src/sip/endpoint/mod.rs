@@ -3,8 +3,8 @@
 //! What a message is for is decided here, in one place: [`frame`] and [`Message::new`] make it a sound message or refuse
 //! it; [`Purpose`] names everything a request can be for; `on_request` says what is done about each. The doing is beside:
 //! [`uas`] answers calls, [`indialog`] serves requests within dialogs, [`uac`] places calls, [`offer`] and
-//! [`request`] ask things of the other side once they are up, [`responses`] hears the answers, [`update`] and
-//! [`session_timer`] keep sessions going or change them, [`ending`] hangs up, [`screen`] drops calls that are for nobody,
+//! [`request`] ask things of the other side once they are up, [`responses`] hears the answers, [`reliable`] makes what
+//! rings arrive, [`update`] and [`session_timer`] keep sessions going or change them, [`ending`] hangs up, [`screen`] drops calls that are for nobody,
 //! [`authentication`] lets the others in and answers challenges, [`timers`] acts on time, [`compose`] writes what all of
 //! them send.
 
@@ -15,6 +15,7 @@ mod indialog;
 mod offer;
 mod purpose;
 mod redirects;
+mod reliable;
 mod request;
 mod responses;
 mod screen;
@@ -262,6 +263,7 @@ impl Endpoint {
             Purpose::Ping { dialog } => self.on_options(now, path, request, dialog),
             Purpose::Reinvite { dialog, sdp } => self.on_reinvite(now, path, request, dialog, sdp),
             Purpose::Update { dialog, sdp } => self.on_update(now, path, request, dialog, sdp),
+            Purpose::Prack { dialog, sdp } => self.on_prack(now, path, request, dialog, sdp),
             Purpose::Bye { dialog } => self.on_bye(now, path, request, dialog),
             Purpose::Refused { refusal, dialog } => self.refuse(now, path, request, refusal, dialog),
         }

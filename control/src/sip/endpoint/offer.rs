@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::super::api::{DialogId, Event, Large};
 use super::super::dialog::{Again, Asker, Dialog, Offering, State, Up};
 use super::super::digest::Attempt;
+use super::super::policy::{Extension, Policy};
 use super::super::syntax::Response;
 use super::super::transaction::{Owner, Path, Timer, Transaction, TransactionId};
 use super::Endpoint;
@@ -93,7 +94,12 @@ impl Endpoint {
         identity.local_cseq = identity.local_cseq.saturating_add(1);
         let path = identity.next_hop(&self.config.listen);
         let hop = identity.hop(identity.local_cseq, self.ids.branch(), path);
-        let (trunk, policy) = (trunk.clone(), *policy);
+        // What is provisional about a re-INVITE nobody waits for.
+        let policy = Policy {
+            reliable: Extension::Off,
+            ..*policy
+        };
+        let trunk = trunk.clone();
         offering.tries += 1;
         offering.again.terms = terms;
         offering.sent = Some(self.send_invite(now, id, hop, (trunk.as_deref(), &policy), &mut offering.again));

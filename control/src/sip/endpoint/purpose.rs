@@ -3,7 +3,7 @@
 //! The order is RFC 3261's: transaction (17.2.3), merged requests (8.2.2.2), dialog (12.2.2), CSeq, method (8.2.1),
 //! required extensions (8.2.2.3), content (8.2.3).
 
-use rsip::Method::{Ack, Bye, Cancel, Invite, Options, Update};
+use rsip::Method::{Ack, Bye, Cancel, Invite, Options, PRack, Update};
 
 use super::super::api::DialogId;
 use super::super::dialog::{Calling, State};
@@ -48,6 +48,13 @@ pub(super) enum Purpose {
         /// The dialog.
         dialog: DialogId,
         /// Offer.
+        sdp: Option<Vec<u8>>,
+    },
+    /// PRACK to what we have sent.
+    Prack {
+        /// The dialog.
+        dialog: DialogId,
+        /// Offer or answer.
         sdp: Option<Vec<u8>>,
     },
     /// BYE.
@@ -138,7 +145,7 @@ impl Endpoint {
                     Err(refusal) => refused(refusal),
                 },
                 Method::Known(Options) => unless_extended(request, Purpose::Ping { dialog: None }, None),
-                Method::Known(Bye | Update) => refused(Refusal::NoDialog),
+                Method::Known(Bye | PRack | Update) => refused(Refusal::NoDialog),
                 Method::Known(_) => refused(Refusal::MethodNotAllowed),
                 Method::Unknown(_) => refused(Refusal::NotImplemented),
             },
@@ -172,10 +179,10 @@ impl Endpoint {
             return refused(Refusal::NoDialog);
         };
         let theirs = match &dialog.state {
-            State::Calling(Calling { early_tags, .. }) => request
-                .from
-                .tag()
-                .is_some_and(|tag| early_tags.iter().any(|early| early == tag)),
+            State::Calling(Calling { forks, .. }) => {
+                let tag = request.from.tag();
+                tag.is_some() && forks.iter().any(|fork| fork.identity.is_from(tag))
+            }
             State::Ringing(_) | State::Up(_) | State::Ending(_) => dialog.identity.is_from(request.from.tag()),
         };
         if !theirs {
@@ -184,7 +191,14 @@ impl Endpoint {
                 dialog: None,
             };
         }
-        if dialog.identity.remote_cseq.is_some_and(|last| request.cseq <= last) {
+        let identity = match &dialog.state {
+            State::Calling(Calling { forks, .. }) => {
+                let fork = forks.iter().find(|fork| fork.identity.is_from(request.from.tag()));
+                fork.map_or(&dialog.identity, |fork| &fork.identity)
+            }
+            State::Ringing(_) | State::Up(_) | State::Ending(_) => &dialog.identity,
+        };
+        if identity.remote_cseq.is_some_and(|last| request.cseq <= last) {
             return refused(Refusal::OutOfOrder);
         }
         match &request.method {
@@ -210,10 +224,16 @@ impl Endpoint {
             Method::Known(Update) if dialog.asked.is_some() => refused(Refusal::StillAnswering),
             Method::Known(Update) => match (offer(&request.fields, &request.body), unknown(request, &dialog.policy)) {
                 (Err(refusal), _) | (Ok(_), Some(refusal)) => refused(refusal),
-                (Ok(sdp), None) => match Self::refusal_of_update(&dialog.state, sdp.is_some()) {
+                (Ok(sdp), None) => match Self::refusal_of_update(&dialog.state, request.from.tag(), sdp.is_some()) {
                     Some(refusal) => refused(refusal),
                     None => Purpose::Update { dialog: id, sdp },
                 },
+            },
+            Method::Known(PRack) if dialog.asked.is_some() => refused(Refusal::StillAnswering),
+            Method::Known(PRack) if !Self::is_pracked(&dialog.state, &request.fields) => refused(Refusal::NoDialog),
+            Method::Known(PRack) => match offer(&request.fields, &request.body) {
+                Ok(sdp) => Purpose::Prack { dialog: id, sdp },
+                Err(refusal) => refused(refusal),
             },
             Method::Known(_) => refused(Refusal::MethodNotAllowed),
             Method::Unknown(_) => refused(Refusal::NotImplemented),

@@ -88,6 +88,18 @@ impl Endpoint {
 
     /// Sends a request within a dialog in whatever state that is.
     pub(super) fn ask(&mut self, now: Time, id: DialogId, request: Within, asker: Asker) -> Option<RequestId> {
+        self.ask_fork(now, id, None, request, asker)
+    }
+
+    /// Sends a request within an early dialog, if it names one.
+    pub(super) fn ask_fork(
+        &mut self,
+        now: Time,
+        id: DialogId,
+        fork: Option<String>,
+        request: Within,
+        asker: Asker,
+    ) -> Option<RequestId> {
         if self.dialogs.get(id)?.requests.len() >= MAX_REQUESTS {
             return None;
         }
@@ -96,6 +108,7 @@ impl Endpoint {
         let outstanding = Outstanding {
             id: name,
             transaction,
+            fork,
             request,
             attempt: Attempt::default(),
             asker,
@@ -111,13 +124,8 @@ impl Endpoint {
             WithinMethod::Update => Self::terms_asked(dialog),
             WithinMethod::Bye | WithinMethod::Notify | WithinMethod::Prack | WithinMethod::Refer => Vec::new(),
         };
-        let Dialog {
-            identity,
-            trunk,
-            policy,
-            requests,
-            ..
-        } = dialog;
+        let (trunk, policy) = (dialog.trunk.clone(), dialog.policy);
+        let identity = dialog.identity_mut(outstanding.fork.as_deref());
         identity.local_cseq = identity.local_cseq.saturating_add(1);
         let method = outstanding.request.method;
         let (uri, ids) = (identity.request_uri(), &mut self.ids);
@@ -132,9 +140,9 @@ impl Endpoint {
         let transaction = outstanding.transaction;
         let (headers, content) = (&outstanding.request.headers, outstanding.request.content.as_ref());
         written.extend(terms);
-        let contact = (method.has_contact().then_some(path), &*policy);
+        let contact = (method.has_contact().then_some(path), &policy);
         let request = compose_within(first, contact, &self.config.user_agent, &written, headers, content);
-        requests.push(outstanding);
+        dialog.requests.push(outstanding);
         let client = Client::start(&mut self.shared.transaction(now, transaction), path, request);
         let key = Key::Client {
             branch,

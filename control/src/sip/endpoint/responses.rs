@@ -45,7 +45,7 @@ impl Endpoint {
         heard: client_invite::Heard,
     ) {
         match (heard, response.status, dialog) {
-            (client_invite::Heard::New, 100..=199, Some(dialog)) => self.on_progress(now, dialog, response),
+            (client_invite::Heard::New, 100..=199, Some(dialog)) => self.on_progress(now, path, dialog, response),
             (client_invite::Heard::New | client_invite::Heard::FurtherSuccess, 200..=299, dialog) => {
                 self.on_success(now, path, id, dialog, response);
             }

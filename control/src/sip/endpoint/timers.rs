@@ -35,6 +35,8 @@ impl Endpoint {
                 self.cancel(now, id, Cause::TimedOut);
                 self.on_offer_timeout(now, id);
             }
+            Timer::Provisional => self.ring_reliably_again(now, id),
+            Timer::NoPrack => self.on_no_prack(now, id),
             Timer::Refresh => self.refresh(now, id),
             Timer::Expiry => self.on_expiry(now, id),
             Timer::Offer => self.send_offer(now, id),

@@ -2,10 +2,10 @@
 
 use super::super::api::{DialogId, Event, Failure, Large, Outgoing, Transmit};
 use super::super::dialog::state::Cause;
-use super::super::dialog::{Again, Calling, Cancel, Dialog, Identity, Report, State, Up, session_timer};
+use super::super::dialog::{Again, Calling, Cancel, Dialog, Fork, Identity, Report, State, Up, session_timer};
 use super::super::digest::Attempt;
 use super::super::path::Transport;
-use super::super::policy::Policy;
+use super::super::policy::{Extension, Policy};
 use super::super::syntax::uri::{phone_name_addr, phone_uri};
 use super::super::syntax::{Response, status};
 use super::super::transaction::{Client, ClientInvite, Hop, Key, Path, Timer, Transaction, TransactionId};
@@ -65,11 +65,12 @@ impl Endpoint {
         };
         let trunk = call.trunk;
         let policy = self.policy(trunk.as_deref());
-        again.terms = session_timer::ask(&policy.timers, 0, None);
+        again.terms = Self::extensions_asked(&policy, session_timer::ask(&policy.timers, 0, None));
         let invite = self.send_invite(now, dialog, hop, (trunk.as_deref(), &policy), &mut again);
         let calling = Calling {
             invite,
-            early_tags: Vec::new(),
+            forks: Vec::new(),
+            told: None,
             cancel: Cancel::No,
             again: Box::new(again),
         };
@@ -181,28 +182,45 @@ impl Endpoint {
             .insert(cancel, Transaction::Client(client), None, vec![key], Some(path));
     }
 
+    /// What the INVITE that is to begin a dialog says of extensions.
+    pub(super) fn extensions_asked(policy: &Policy, mut terms: Vec<(String, String)>) -> Vec<(String, String)> {
+        if policy.reliable == Extension::Required {
+            terms.push(("Require".to_owned(), "100rel".to_owned()));
+        }
+        terms
+    }
+
     /// 1xx.
-    pub(super) fn on_progress(&mut self, now: Time, id: DialogId, response: &Response) {
+    pub(super) fn on_progress(&mut self, now: Time, came: Path, id: DialogId, response: &Response) {
         let Some(Dialog {
+            identity,
             state: State::Calling(calling),
             ..
         }) = self.dialogs.get_mut(id)
         else {
             return;
         };
-        if let Some(tag) = response.to.tag()
-            && calling.early_tags.len() < MAX_FORKS
-            && !calling.early_tags.iter().any(|early| early == tag)
+        let tag = response.to.tag();
+        if tag.is_some()
+            && calling.forks.len() < MAX_FORKS
+            && !calling.forks.iter().any(|fork| fork.identity.is_from(tag))
         {
-            calling.early_tags.push(tag.to_owned());
+            calling.forks.push(Fork {
+                identity: identity.answered(response, came),
+                rseq: None,
+                answer: None,
+            });
         }
         let cancel = calling.cancel;
         self.shared.dialog(now, id).disarm(Timer::Unheard);
+        if !self.acknowledge_provisional(now, id, response) {
+            return;
+        }
         match cancel {
             Cancel::Wanted(cause) => self.cancel(now, id, cause),
             Cancel::Sent(_) => {}
             Cancel::No if (180..=199).contains(&response.status) => {
-                let sdp = sdp(&response.fields, &response.body);
+                let sdp = self.early_answer(id, response);
                 self.tell(Event::Progress {
                     dialog: id,
                     status: response.status,
@@ -230,6 +248,25 @@ impl Endpoint {
             reason: "Nothing answers".to_owned(),
             failure: Failure::Silent,
         });
+    }
+
+    /// The SDP of a provisional response, if it is news: after an answer that came reliably nothing is.
+    fn early_answer(&mut self, id: DialogId, response: &Response) -> Option<Vec<u8>> {
+        let answer = sdp(&response.fields, &response.body)?;
+        let tag = response.to.tag().unwrap_or_default();
+        let dialog = self.dialogs.get_mut(id)?;
+        if let Some(fork) = dialog.fork_mut(tag) {
+            if fork.answer.is_some() {
+                return None;
+            }
+            if fork.rseq.is_some() && response.fields.rseq.is_some() {
+                fork.answer = Some(answer.clone());
+            }
+        }
+        if let State::Calling(calling) = &mut dialog.state {
+            calling.told = Some(tag.to_owned());
+        }
+        Some(answer)
     }
 
     /// The INVITE that was to begin the dialog failed: a final response, or none.
@@ -313,6 +350,25 @@ impl Endpoint {
         let trunk = known.and_then(|(_, dialog)| dialog.trunk.clone());
         let policy = known.map(|(_, dialog)| dialog.policy).unwrap_or_default();
         let least = known.map_or(0, |(_, dialog)| dialog.least);
+        let mut identity = identity;
+        let mut answer = sdp(&response.fields, &response.body);
+        if let Some((
+            _,
+            Dialog {
+                state: State::Calling(calling),
+                ..
+            },
+        )) = known
+            && let Some(fork) = calling.forks.iter().find(|fork| fork.identity.is_from(Some(&tag)))
+        {
+            // Requests may have passed in the early dialog.
+            identity.local_cseq = fork.identity.local_cseq.max(identity.local_cseq);
+            identity.remote_cseq = fork.identity.remote_cseq;
+            if let Some(early) = &fork.answer {
+                // Unless the call layer has meanwhile heard of another fork's.
+                answer = Some(early.clone()).filter(|_| calling.told.as_deref() != Some(&tag));
+            }
+        }
         let state = known.map(|(id, dialog)| (id, &dialog.state));
         match state {
             Some((
@@ -327,7 +383,6 @@ impl Endpoint {
                 answered.ours.clone_from(&again.sdp);
                 answered.least = least;
                 answered.hear(&response.fields);
-                let answer = sdp(&response.fields, &response.body);
                 answered.describe(answer.as_deref().unwrap_or_default());
                 let mut cx = self.shared.dialog(now, id);
                 cx.disarm(Timer::InviteTimeout);

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::super::api::{DialogId, Event, Incoming};
-use super::super::dialog::{AfterAck, Dialog, Identity, Pending, Reply, Ringing, State, Terms, Unacked, Up};
+use super::super::dialog::{
+    AfterAck, Dialog, Identity, Pending, Reliability, Reliably, Reply, Ringing, State, Terms, Unacked, Up,
+};
 use super::super::syntax::{NameAddr, Request};
 use super::super::transaction::{Path, Timer, Transaction, TransactionId};
 use super::Endpoint;
@@ -29,6 +31,14 @@ impl Endpoint {
             tracing::warn!(dialog = dialog.0, status, "not a provisional status: not sent");
             return;
         }
+        let reliably = match (ringing.reliably.wanted, &sdp) {
+            (Reliability::Required, _) | (Reliability::Possible, Some(_)) => true,
+            (Reliability::Possible, None) | (Reliability::Off, _) => false,
+        };
+        if reliably {
+            self.ring_reliably(now, dialog, status, sdp.clone());
+            return self.rings(now, dialog, status, sdp);
+        }
         let response = self.accepting(
             &ringing.pending.reply,
             status,
@@ -39,6 +49,11 @@ impl Endpoint {
         );
         let invite = ringing.pending.invite;
         self.respond(now, invite, status, response);
+        self.rings(now, dialog, status, sdp);
+    }
+
+    /// Keeps a provisional response to be repeated while it rings.
+    fn rings(&mut self, now: Time, dialog: DialogId, status: u16, sdp: Option<Vec<u8>>) {
         if let Some(Dialog {
             state: State::Ringing(ringing),
             ..
@@ -64,8 +79,22 @@ impl Endpoint {
         };
         let tag = identity.local_tag.clone();
         let policy = *policy;
+        let (mut settled, mut overtaken) = (false, None);
         let pending = match state {
-            State::Ringing(ringing) => ringing.pending.clone(),
+            State::Ringing(Ringing { pending, reliably, .. }) => {
+                // Its PRACK has to come before (RFC 3262 section 3).
+                if reliably.waiting.as_ref().is_some_and(|waiting| waiting.has_sdp) {
+                    reliably.held = Some(sdp);
+                    return;
+                }
+                settled = reliably.settled;
+                overtaken = reliably
+                    .waiting
+                    .as_ref()
+                    .and(reliably.rseq)
+                    .map(|rseq| (rseq, pending.cseq));
+                pending.clone()
+            }
             State::Up(up) => match up.pending.take() {
                 Some(pending) => pending,
                 None => return,
@@ -73,15 +102,19 @@ impl Endpoint {
             State::Calling(_) | State::Ending(_) => return,
         };
         identity.retarget(pending.target);
-        ours.clone_from(&sdp);
+        // What was agreed reliably stands (RFC 3261 section 13.2.1).
+        let sdp = Some(sdp).filter(|_| !settled);
+        if let Some(sdp) = &sdp {
+            ours.clone_from(sdp);
+        }
         let headers = pending.terms.as_ref().map(Terms::headers).unwrap_or_default();
-        let response = self.accepting(&pending.reply, 200, &tag, Some(&sdp), &policy, &headers);
+        let response = self.accepting(&pending.reply, 200, &tag, sdp.as_deref(), &policy, &headers);
         self.respond(now, pending.invite, 200, response.clone());
         let interval = self.shared.timings.t1;
         let patience = self.shared.timings.patience();
         let unacked = Unacked {
             cseq: pending.cseq,
-            offers: pending.wants_offer,
+            offers: pending.wants_offer && !settled,
             path: pending.reply.path,
             response,
             interval,
@@ -92,6 +125,7 @@ impl Endpoint {
             Some(state) => {
                 *state = State::Up(Up {
                     unacked: Some(unacked),
+                    provisional: overtaken,
                     ..Up::default()
                 });
             }
@@ -99,6 +133,8 @@ impl Endpoint {
         }
         let mut cx = self.shared.dialog(now, dialog);
         cx.disarm(Timer::Ringing);
+        cx.disarm(Timer::Provisional);
+        cx.disarm(Timer::NoPrack);
         cx.arm(Timer::Answer, interval);
         cx.arm(Timer::NoAck, patience);
         self.on_terms_given(now, dialog, pending.terms);
@@ -137,12 +173,13 @@ impl Endpoint {
         sdp: Option<Vec<u8>>,
     ) {
         let policy = self.policy(trunk.as_deref());
-        let refusal = match (unknown(request, &policy), Self::terms(&policy, request)) {
-            (Some(refusal), _) | (None, Err(refusal)) => Err(refusal),
-            (None, Ok(terms)) => Ok(terms),
+        let extensions = match unknown(request, &policy) {
+            Some(refusal) => Err(refusal),
+            None => Self::reliability(&policy, &request.fields)
+                .and_then(|reliability| Ok((reliability, Self::terms(&policy, request)?))),
         };
-        let terms = match refusal {
-            Ok(terms) => terms,
+        let (reliability, terms) = match extensions {
+            Ok(extensions) => extensions,
             Err(refusal) => return self.refuse(now, path, request, refusal, None),
         };
         let reply = Reply::new(request, path);
@@ -166,6 +203,10 @@ impl Endpoint {
         let state = State::Ringing(Ringing {
             pending,
             provisional: None,
+            reliably: Reliably {
+                wanted: reliability,
+                ..Reliably::default()
+            },
         });
         let mut begun = Dialog::new(identity, trunk.clone(), policy, state);
         begun.hear(&request.fields);

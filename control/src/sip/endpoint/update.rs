@@ -1,9 +1,9 @@
 //! UPDATEs of the other side (RFC 3311 section 5.2).
 
-use super::super::api::{DialogId, Event};
-use super::super::dialog::{Asked, Reply, State, Terms};
+use super::super::api::DialogId;
+use super::super::dialog::{Asked, State, Terms};
 use super::super::syntax::Request;
-use super::super::transaction::{Key, Path, Server, Transaction};
+use super::super::transaction::{Path, Transaction};
 use super::Endpoint;
 use super::purpose::Refusal;
 use crate::time::Time;
@@ -17,26 +17,10 @@ impl Endpoint {
             Err(refusal) => return self.refuse(now, path, request, refusal, Some(id)),
         };
         self.note(id, path, request);
-        let reply = Reply::new(request, path);
-        let transaction = self.transactions.next_id();
-        let keys = vec![Key::server(request, &request.method_text)];
-        let server = Transaction::Server(Server::new(reply.path));
-        self.transactions.insert(transaction, server, Some(id), keys, None);
-        let asked = Asked {
-            transaction,
-            reply,
-            target: request.contact.as_ref().map(|contact| contact.uri.as_str().to_owned()),
-            terms,
-        };
+        let asked = self.ask_of_theirs(path, request, id, terms);
         match sdp {
             None => self.accept(now, id, asked, None),
-            Some(sdp) => {
-                if let Some(dialog) = self.dialogs.get_mut(id) {
-                    dialog.describe(&sdp);
-                    dialog.asked = Some(Box::new(asked));
-                }
-                self.tell(Event::Update { dialog: id, sdp });
-            }
+            Some(sdp) => self.tell_of_offer(id, asked, sdp),
         }
     }
 
@@ -55,6 +39,7 @@ impl Endpoint {
         if let Some(asked) = asked {
             let response = self.plain(&asked.reply, status, "", headers);
             self.respond_within(now, &asked, response);
+            self.ring_on(now, dialog);
         }
     }
 
@@ -62,7 +47,7 @@ impl Endpoint {
     fn accept(&mut self, now: Time, id: DialogId, asked: Asked, sdp: Option<Vec<u8>>) {
         let Some(dialog) = self.dialogs.get_mut(id) else { return };
         if let Some(target) = &asked.target {
-            dialog.identity.retarget(target.clone());
+            dialog.identity_mut(asked.fork.as_deref()).retarget(target.clone());
         }
         if let Some(sdp) = &sdp {
             dialog.ours.clone_from(sdp);
@@ -76,9 +61,11 @@ impl Endpoint {
         if is_up {
             self.on_terms_given(now, id, asked.terms);
         }
+        // It may have been in a PRACK.
+        self.ring_on(now, id);
     }
 
-    fn respond_within(&mut self, now: Time, asked: &Asked, response: Vec<u8>) {
+    pub(super) fn respond_within(&mut self, now: Time, asked: &Asked, response: Vec<u8>) {
         let Some(entry) = self.transactions.get_mut(asked.transaction) else {
             return;
         };
@@ -96,12 +83,17 @@ impl Endpoint {
     }
 
     /// Whether an offer of theirs by UPDATE has to wait for what is under way (RFC 3311 section 5.2).
-    pub(super) fn refusal_of_update(state: &State, has_offer: bool) -> Option<Refusal> {
+    pub(super) fn refusal_of_update(state: &State, tag: Option<&str>, has_offer: bool) -> Option<Refusal> {
         match (state, has_offer) {
             (State::Ending(_), _) => Some(Refusal::NoDialog),
             (_, false) => None,
             // Our INVITE's offer has no answer yet; theirs has none.
-            (State::Calling(_), true) => Some(Refusal::Pending),
+            (State::Calling(calling), true) => {
+                let fork = calling.forks.iter().find(|fork| fork.identity.is_from(tag));
+                let is_settled = fork.is_some_and(|fork| fork.answer.is_some());
+                (!is_settled).then_some(Refusal::Pending)
+            }
+            (State::Ringing(ringing), true) if ringing.reliably.settled => None,
             (State::Ringing(_), true) => Some(Refusal::StillAnswering),
             (State::Up(up), true) if up.pending.is_some() => Some(Refusal::StillAnswering),
             (State::Up(up), true) if up.is_offering() => Some(Refusal::Pending),

@@ -37,6 +37,10 @@ pub struct Fields {
     pub session_expires: Option<String>,
     /// Min-SE (RFC 4028).
     pub min_se: Option<String>,
+    /// RSeq (RFC 3262).
+    pub rseq: Option<String>,
+    /// RAck (RFC 3262).
+    pub rack: Option<String>,
     /// Content-Type.
     pub content_type: Option<String>,
     /// Content-Encoding.
@@ -135,6 +139,8 @@ impl Fields {
     fn other(&mut self, name: &str, value: String) {
         let slot = match () {
             () if name.eq_ignore_ascii_case("Session-Expires") => &mut self.session_expires,
+            () if name.eq_ignore_ascii_case("RSeq") => &mut self.rseq,
+            () if name.eq_ignore_ascii_case("RAck") => &mut self.rack,
             () if name.eq_ignore_ascii_case("Min-SE") => &mut self.min_se,
             () if name.eq_ignore_ascii_case("Retry-After") => &mut self.retry_after,
             () if name.eq_ignore_ascii_case("Warning") => &mut self.warning,

@@ -49,6 +49,10 @@ pub enum Timer {
     NoAck,
     /// A re-INVITE of ours that met one of the other side's is sent again (RFC 3261 section 14.1).
     Offer,
+    /// Our reliable provisional response is repeated until its PRACK (RFC 3262 section 3).
+    Provisional,
+    /// The PRACK does not come.
+    NoPrack,
     /// The session is to be refreshed (RFC 4028 section 7.4).
     Refresh,
     /// The session ends if it is not refreshed (RFC 4028 section 10).
