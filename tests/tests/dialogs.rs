@@ -1,4 +1,4 @@
-//! Dialogs as carriers' interconnect tests have them: session timers, PRACK, UPDATE, CANCEL that crosses an answer,
+//! Dialogs as carriers' interconnect tests have them: session timers, PRACK, UPDATE, hold, glare, CANCEL that crosses an answer,
 //! offers that come late. sipp is on either side, and checks what it gets; the scenarios say what.
 
 use std::net::{IpAddr, SocketAddr};
@@ -84,6 +84,17 @@ fn early_media_is_acknowledged_on_either_leg_and_a_crossed_answer_is_ended() {
         call(net, "acknowledges_early_media", "rings_reliably")?;
         call(net, "gives_up", "answers_all_the_same")?;
         caller(net, "offers_late", ECHO)?.succeed(PATIENCE)
+    });
+    calls.unwrap();
+}
+
+#[test]
+fn hold_passes_to_the_other_leg_through_glare_and_so_does_its_end() {
+    let Some(binary) = requirements::gateway_in_namespaces() else {
+        return;
+    };
+    let calls = with_gateway(&binary, &lab(Xdp::Off, NO_BOT), |net, _| {
+        call(net, "holds_and_resumes", "is_held_and_resumed")
     });
     calls.unwrap();
 }
