@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test, an assertion")]
 
+mod core_support;
 mod fuzzed;
 
 use std::fs;
@@ -31,5 +32,13 @@ fn messages() {
     for (name, data) in corpus("message") {
         println!("{name}");
         fuzzed::message::message(&data);
+    }
+}
+
+#[test]
+fn endpoints() {
+    for (name, data) in [corpus("endpoint"), corpus("message")].concat() {
+        println!("{name}");
+        fuzzed::endpoint::endpoint(&data);
     }
 }

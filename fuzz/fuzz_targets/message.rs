@@ -2,6 +2,8 @@
 //! it. Nothing panics; what must hold is asserted in `control/tests/fuzzed/message.rs`.
 #![no_main]
 
+#[path = "../../control/tests/core_support/mod.rs"]
+mod core_support;
 #[path = "../../control/tests/fuzzed/mod.rs"]
 mod fuzzed;
 

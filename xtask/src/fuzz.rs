@@ -14,6 +14,7 @@ use crate::{prepare, steps};
 #[command(after_help = "Targets:
   frame      packets, through the parser and the decision that XDP program and userspace relay share
   message    SIP messages: datagrams and streams, and the SDP in them
+  endpoint   what arrives at the gateway, time, agents, the network and the operator, in any order
 
 Begins with the inputs of fuzz/corpus, each named for what it is; what else leads to new code is kept
 in target/fuzz/found. An input that fails is left in fuzz/artifacts, and the command that repeats it
@@ -38,6 +39,7 @@ pub struct Arguments {
 enum Target {
     Frame,
     Message,
+    Endpoint,
 }
 
 impl Target {
@@ -45,6 +47,7 @@ impl Target {
         match self {
             Self::Frame => "frame",
             Self::Message => "message",
+            Self::Endpoint => "endpoint",
         }
     }
 
@@ -53,6 +56,8 @@ impl Target {
         match self {
             Self::Frame => &["frame"],
             Self::Message => &["message"],
+            // A message is an input: a datagram of a caller.
+            Self::Endpoint => &["endpoint", "message"],
         }
     }
 
@@ -60,7 +65,7 @@ impl Target {
     fn longest(self) -> usize {
         match self {
             Self::Frame => 2048,
-            Self::Message => 4096,
+            Self::Message | Self::Endpoint => 4096,
         }
     }
 }

@@ -9,8 +9,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use rand::SeedableRng;
 use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use tracing::{debug, error, info, warn};
 use voxlane_dataplane::media_plane::{Direction, EndpointId, FlowReport, MediaError, MediaEvent, MediaPlane};
 
@@ -88,6 +88,8 @@ pub struct Core {
     pub(super) local_for: LocalFor,
     /// Chooses among gateways.
     pub(super) random: StdRng,
+    /// Makes the names of calls.
+    names: StdRng,
     effects: Effects,
     watched: HashMap<EndpointId, Watched>,
     /// Legs whose turn it is to be looked at.
@@ -132,6 +134,8 @@ impl Core {
             endpoints: HashMap::new(),
             local_for,
             random: StdRng::seed_from_u64(seed.rotate_left(32)),
+            // Not the sequence that tags are made of: names of calls are told to agents.
+            names: StdRng::seed_from_u64(!seed),
             effects: Effects::default(),
             watched: HashMap::new(),
             to_watch: Vec::new(),
@@ -218,6 +222,7 @@ impl Core {
         let endpoints = self.endpoints.iter();
         let due = endpoints.filter(|(endpoint, _)| endpoint.0 % turns == turn);
         self.to_watch.extend(due.map(|(endpoint, _)| *endpoint));
+        self.to_watch.sort_unstable();
     }
 
     /// Looks at the media of a few of those calls, so that no message waits for long meanwhile; whether there are more.
@@ -305,7 +310,8 @@ impl Core {
 
     /// Ends every call.
     pub fn stop(&mut self, now: Time, text: &str) {
-        let calls: Vec<CallId> = self.calls.keys().copied().collect();
+        let mut calls: Vec<CallId> = self.calls.keys().copied().collect();
+        calls.sort_unstable();
         for call in calls {
             self.feed(now, call, Event::Stop { text: text.to_owned() });
         }
@@ -455,7 +461,7 @@ impl Core {
 
     fn begin(&mut self, now: Time, incoming: Incoming, mut route: Route) {
         let id = loop {
-            let id = CallId(rand::random());
+            let id = CallId(self.names.random());
             if !self.calls.contains_key(&id) {
                 break id;
             }

@@ -6,7 +6,7 @@
     reason = "each test crate uses a part; in a test, an assertion"
 )]
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use voxlane_dataplane::lane::Lane;
 use voxlane_dataplane::media_plane::{
     AgentSpec, Endpoint as MediaEndpoint, EndpointId, FlowReport, LegReport, MediaError, MediaPlane, MirroredFrame,
-    PlaneStatus, Session,
+    PlaneStatus, Quality, Session, StreamStats,
 };
 
 /// A media plane that keeps books.
@@ -27,6 +27,23 @@ pub struct Books {
     pub out_of_order: AtomicBool,
     pub attached: AtomicU64,
     pub mirrored: Mutex<Vec<EndpointId>>,
+    /// Endpoints that were given to an agent, in order.
+    pub agents: Mutex<Vec<EndpointId>>,
+    /// Whether there is media at all, and from whom there is none.
+    pub heard: Mutex<Option<HashSet<IpAddr>>>,
+    /// Packets that each endpoint has received.
+    packets: Mutex<HashMap<EndpointId, u64>>,
+}
+
+impl Books {
+    /// From now on nothing comes from there any more.
+    pub fn silence(&self, from: IpAddr) {
+        self.heard.lock().unwrap().get_or_insert_default().insert(from);
+    }
+
+    fn remote(&self, endpoint: EndpointId) -> Option<IpAddr> {
+        Some(self.open.lock().unwrap().get(&endpoint)?.as_ref()?.remote_rtp.ip())
+    }
 }
 
 impl MediaPlane for Books {
@@ -60,6 +77,7 @@ impl MediaPlane for Books {
     fn attach(&self, endpoint: EndpointId, _: AgentSpec) -> Result<(), MediaError> {
         assert!(self.open.lock().unwrap().contains_key(&endpoint));
         self.attached.fetch_add(1, Ordering::SeqCst);
+        self.agents.lock().unwrap().push(endpoint);
         Ok(())
     }
 
@@ -77,8 +95,32 @@ impl MediaPlane for Books {
         Ok(())
     }
 
-    fn flow(&self, _: EndpointId) -> Option<FlowReport> {
-        None
+    fn flow(&self, endpoint: EndpointId) -> Option<FlowReport> {
+        let heard = self.heard.lock().unwrap();
+        let silent = heard.as_ref()?;
+        let remote = self.remote(endpoint);
+        let mut packets = self.packets.lock().unwrap();
+        let packets = packets.entry(endpoint).or_default();
+        *packets += u64::from(remote.is_some_and(|remote| !silent.contains(&remote)));
+        Some(FlowReport {
+            endpoint,
+            local: ([203, 0, 113, 50], 10_000).into(),
+            forwarded_to: None,
+            lane: Lane::Worker,
+            reason: None,
+            received: StreamStats {
+                packets: *packets,
+                ..StreamStats::default()
+            },
+            sent_packets: 0,
+            userspace_packets: 0,
+            drops: Vec::new(),
+            digits: 0,
+            paced: false,
+            rtt_ms: None,
+            quality: Quality::default(),
+            srtp: None,
+        })
     }
 
     fn flows(&self) -> Vec<FlowReport> {

@@ -8,5 +8,6 @@
     reason = "each test crate uses a part; in a test, an assertion"
 )]
 
+pub mod endpoint;
 pub mod message;
 pub mod sdp;

@@ -1,0 +1,318 @@
+//! Who calls, who is called, who answers for an agent, and what comes to their minds.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use rand::Rng;
+use voxlane::call::CallId;
+use voxlane::config::model::HostPort;
+use voxlane::sip::{
+    Address, DialogId, Endpoint, Event, Large, MAX_FORWARDS, Outgoing, Transport, Within, WithinMethod,
+};
+use voxlane_dataplane::media_plane::{AgentFailure, EndpointId, MediaEvent};
+
+use super::{GATEWAY, World};
+
+pub const CALLER: ([u8; 4], u16) = ([198, 51, 100, 1], 5060);
+pub const CALLEE: ([u8; 4], u16) = ([192, 0, 2, 20], 5060);
+
+/// Whom numbers belong to.
+pub const NUMBERS: [&str; 5] = ["+15550001", "+15550002", "+15551234", "+15552000", "+15559999"];
+
+/// A user agent.
+pub struct Person {
+    pub endpoint: Endpoint,
+    /// Dialogs it believes up, and their Call-IDs.
+    pub up: BTreeMap<DialogId, String>,
+    /// Whether it still hears and says anything.
+    pub alive: bool,
+    /// Once it does not: whether its host says so.
+    pub refuses: bool,
+}
+
+impl Person {
+    pub fn new(seed: u64) -> Self {
+        Self {
+            endpoint: super::endpoint(seed),
+            up: BTreeMap::new(),
+            alive: true,
+            refuses: false,
+        }
+    }
+}
+
+/// Something that is done at its time.
+#[derive(Clone, Debug)]
+pub enum Deed {
+    /// The caller calls a number.
+    Call(&'static str),
+    /// A user agent does something in a dialog.
+    In(SocketAddr, DialogId, Act),
+    /// A user agent is gone, from one moment to the next.
+    Die(SocketAddr),
+    /// An agent, or the worker that has it.
+    Media(MediaEvent),
+    /// A name was looked up.
+    Resolve(CallId, Result<Vec<SocketAddr>, String>),
+    /// The gateway looks at the media of calls.
+    Watch,
+    /// The operator stops the gateway.
+    Stop,
+}
+
+/// What a user agent does in a dialog.
+#[derive(Clone, Debug)]
+pub enum Act {
+    Ring(u16, bool),
+    Answer,
+    Reject(u16),
+    HangUp,
+    Offer,
+    Ask(WithinMethod),
+}
+
+/// What a user agent offers and answers, from its own address; on hold now and then, where there is holding.
+pub fn sdp(world: &mut World, name: SocketAddr) -> Vec<u8> {
+    let ip = name.ip();
+    let direction = match world.random.random_range(0..8) {
+        _ if !world.holds => "",
+        0 => "a=sendonly\r\n",
+        1 => "a=inactive\r\n",
+        _ => "",
+    };
+    let formats = ["0 101", "8 0 101", "9 8 101", "0"][world.random.random_range(0..4)];
+    format!(
+        "v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio 40000 RTP/AVP {formats}\r\n\
+         a=rtpmap:101 telephone-event/8000\r\n{direction}"
+    )
+    .into_bytes()
+}
+
+/// A user agent hears something.
+pub fn hear(world: &mut World, name: SocketAddr, event: Event) {
+    match event {
+        Event::Incoming(incoming) => called(world, name, incoming.dialog),
+        Event::Progress { dialog, .. } => {
+            if world.chance(0.15) {
+                let after = world.while_of(10_000);
+                world.plan(after, Deed::In(name, dialog, Act::HangUp));
+            }
+        }
+        Event::Answered { dialog, .. } => live(world, name, dialog),
+        // Again after each re-INVITE: it is up already.
+        Event::Confirmed { dialog, .. } => {
+            if world
+                .people
+                .get(&name)
+                .is_some_and(|person| !person.up.contains_key(&dialog))
+            {
+                live(world, name, dialog);
+            }
+        }
+        Event::Reinvite { dialog, .. } => {
+            let act = match world.random.random_range(0..20) {
+                0 => return,
+                1 => Act::Reject(488),
+                2 => Act::Reject(491),
+                3 => Act::Reject(500),
+                _ => Act::Answer,
+            };
+            let after = world.while_of(3_000);
+            world.plan(after, Deed::In(name, dialog, act));
+        }
+        Event::Failed { dialog, .. }
+        | Event::Cancelled { dialog }
+        | Event::Bye { dialog, .. }
+        | Event::Terminated { dialog, .. } => {
+            if let Some(person) = world.people.get_mut(&name) {
+                person.up.remove(&dialog);
+            }
+        }
+        Event::OfferAnswered { .. } | Event::OfferRefused { .. } | Event::Responded { .. } => {}
+    }
+}
+
+/// Somebody is called.
+fn called(world: &mut World, name: SocketAddr, dialog: DialogId) {
+    let mut later = Duration::ZERO;
+    if world.chance(0.7) {
+        later += world.while_of(3_000);
+        let (status, early) = match world.random.random_range(0..6) {
+            0 => (183, true),
+            1 => (183, false),
+            2 => (199, false),
+            _ => (180, false),
+        };
+        world.plan(later, Deed::In(name, dialog, Act::Ring(status, early)));
+    }
+    later += world.while_of(20_000);
+    let act = match world.random.random_range(0..20) {
+        // Nothing, ever.
+        0 | 1 => return,
+        2 => return world.plan(later, Deed::Die(name)),
+        3 => Act::Reject(486),
+        4 => Act::Reject(503),
+        5 => Act::Reject(302),
+        6 => Act::Reject(603),
+        _ => Act::Answer,
+    };
+    world.plan(later, Deed::In(name, dialog, act));
+}
+
+/// Somebody's call is up.
+fn live(world: &mut World, name: SocketAddr, dialog: DialogId) {
+    if let Some(person) = world.people.get_mut(&name) {
+        let call_id = person.endpoint.call_id(dialog).unwrap_or_default().to_owned();
+        person.up.insert(dialog, call_id);
+    }
+    for _ in 0..world.random.random_range(0..3) {
+        let act = match world.random.random_range(0..8) {
+            0..5 => Act::Offer,
+            5 => Act::Ask(WithinMethod::Update),
+            6 => Act::Ask(WithinMethod::Refer),
+            _ => Act::Ask(WithinMethod::Notify),
+        };
+        let after = world.while_of(60_000);
+        world.plan(after, Deed::In(name, dialog, act));
+    }
+    let after = world.while_of(90_000);
+    match world.random.random_range(0..20) {
+        // The other side will, or the agent.
+        0..6 => {}
+        6 => world.plan(after, Deed::Die(name)),
+        _ => world.plan(after, Deed::In(name, dialog, Act::HangUp)),
+    }
+}
+
+/// A name is looked up.
+pub fn look_up(world: &mut World, call: CallId, host: &HostPort) {
+    let found = match (host.host.parse::<IpAddr>(), world.random.random_range(0..10)) {
+        (Ok(ip), _) => Ok(vec![SocketAddr::new(ip, host.port)]),
+        (Err(_), 0) => Err("no such host".to_owned()),
+        (Err(_), 1) => Ok(Vec::new()),
+        (Err(_), _) => Ok(vec![CALLEE.into()]),
+    };
+    let after = world.while_of(3_000);
+    world.plan(after, Deed::Resolve(call, found));
+}
+
+/// Agents that were attached do what agents do.
+pub fn attend(world: &mut World) {
+    let attached: Vec<EndpointId> = {
+        let attached = world.books.agents.lock().unwrap();
+        attached.iter().skip(world.agents).copied().collect()
+    };
+    world.agents += attached.len();
+    for endpoint in attached {
+        let after = world.while_of(5_000);
+        let event = match world.random.random_range(0..8) {
+            0 => MediaEvent::AgentFailed(endpoint, AgentFailure::Refused("503".into())),
+            _ => MediaEvent::AgentReady(endpoint),
+        };
+        world.plan(after, Deed::Media(event));
+        let after = after + world.while_of(120_000);
+        let event = match world.random.random_range(0..8) {
+            0 => MediaEvent::AgentFailed(endpoint, AgentFailure::Refused("gone".into())),
+            1 => MediaEvent::AgentEnded(endpoint),
+            2 => MediaEvent::Lost(endpoint),
+            3 => MediaEvent::Digit {
+                endpoint,
+                digit: '1',
+                duration: Duration::from_millis(100),
+            },
+            _ => continue,
+        };
+        world.plan(after, Deed::Media(event));
+    }
+}
+
+/// A deed is done.
+pub fn act(world: &mut World, deed: Deed) {
+    if !matches!(deed, Deed::Watch) {
+        world.tell(format!("{deed:?}"));
+    }
+    let now = world.now;
+    match deed {
+        Deed::Call(number) => call(world, number),
+        Deed::In(name, dialog, act) => {
+            let sdp = sdp(world, name);
+            let Some(person) = world.people.get_mut(&name) else {
+                return;
+            };
+            let endpoint = &mut person.endpoint;
+            match act {
+                Act::Ring(status, early) => endpoint.ring(now, dialog, status, early.then_some(sdp)),
+                Act::Answer => endpoint.answer(now, dialog, sdp),
+                Act::Reject(status) => endpoint.reject(now, dialog, status, &[]),
+                Act::HangUp => {
+                    person.up.remove(&dialog);
+                    endpoint.hang_up(now, dialog, Some("Q.850;cause=16"));
+                }
+                Act::Offer => {
+                    endpoint.offer(now, dialog, sdp);
+                }
+                Act::Ask(method) => {
+                    let within = Within {
+                        method,
+                        headers: vec![
+                            ("Refer-To".into(), "<sip:+15551234@203.0.113.50>".into()),
+                            ("Event".into(), "refer".into()),
+                        ],
+                        content: None,
+                    };
+                    endpoint.request(now, dialog, within);
+                }
+            }
+        }
+        Deed::Die(name) => {
+            world.books.silence(name.ip());
+            let refuses = world.chance(0.5);
+            if let Some(person) = world.people.get_mut(&name) {
+                person.alive = false;
+                person.refuses = refuses;
+                person.up.clear();
+            }
+        }
+        Deed::Media(event) => world.core.media(now, event),
+        Deed::Resolve(call, found) => world.core.resolved(now, call, found),
+        Deed::Watch => world.core.watch_media(now),
+        Deed::Stop => world.core.stop(now, "the gateway is stopping"),
+    }
+}
+
+/// The caller calls a number.
+fn call(world: &mut World, number: &str) {
+    let party = |user: &str| Address {
+        display: String::new(),
+        user: user.into(),
+        host: "203.0.113.50".into(),
+        port: None,
+    };
+    let now = world.now;
+    let sdp = sdp(world, CALLER.into());
+    let Some(person) = world.people.get_mut(&CALLER.into()) else {
+        return;
+    };
+    let dialog = person.endpoint.invite(
+        now,
+        Outgoing {
+            local: CALLER.into(),
+            remote: GATEWAY.into(),
+            transport: Transport::Udp,
+            peer: None,
+            large: Large::default(),
+            request_uri: party(number),
+            from: party("+15557777"),
+            to: party(number),
+            max_forwards: MAX_FORWARDS,
+            trunk: None,
+            headers: Vec::new(),
+            sdp,
+        },
+    );
+    if world.chance(0.05) {
+        let after = world.while_of(20_000);
+        world.plan(after, Deed::In(CALLER.into(), dialog, Act::HangUp));
+    }
+}

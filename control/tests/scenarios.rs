@@ -1,0 +1,228 @@
+//! Random calls, by the thousands, through both dialogs of the gateway's core, on networks good and bad: whatever callers,
+//! callees and agents do and whatever is lost on the way, no call is ever left with one leg up, every call ends in a
+//! record, and nothing is left when all is over.
+//!
+//! A story that fails says its seed. It is told again, line by line, by
+//! `VOXLANE_STORY=network:seed cargo test -p voxlane --test scenarios -- --nocapture`; `VOXLANE_STORIES=n` tells so many on
+//! each network instead of the usual number.
+
+#![allow(clippy::unwrap_used, reason = "in a test, an assertion")]
+
+mod core_support;
+mod scenario_support;
+
+use std::collections::BTreeSet;
+use std::env;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::Rng;
+use scenario_support::people::{CALLEE, CALLER, Deed, NUMBERS, Person};
+use scenario_support::{Network, World};
+use voxlane::config::model::Config;
+
+const CONFIG: &str = r#"
+[sip]
+max_calls = 3
+invite_timeout = "40s"
+
+[media]
+media_timeout = "20s"
+
+[[trunk]]
+name = "carrier"
+allow = ["198.51.100.0/24"]
+proxy = "192.0.2.20"
+
+[[trunk]]
+name = "named"
+proxy = "proxy.example"
+
+[[agent]]
+name = "echo"
+url = "builtin:echo"
+
+[[agent]]
+name = "bot"
+url = "ws://bot.example:8080/"
+
+[[did]]
+number = "+15550001"
+agent = "echo"
+
+[[did]]
+number = "+15550002"
+agent = "bot"
+
+[[did]]
+number = "+15551000..+15551999"
+trunk = "carrier"
+
+[[did]]
+number = "+15552000"
+trunk = "named"
+"#;
+
+/// How many stories of each network are told.
+const STORIES: u64 = 1000;
+
+/// Up to when calls begin.
+const BEGIN: u64 = 60_000;
+/// By when everything that anybody plans is done, and every timer of it has run out.
+const ALL_DONE: Duration = Duration::from_secs(900);
+
+fn network(name: &str) -> Network {
+    let (loss, duplication, delay) = match name {
+        "good" => (0.0, 0.0, (1, 20)),
+        "bad" => (0.1, 0.05, (1, 400)),
+        "awful" => (0.3, 0.2, (1, 2_500)),
+        other => panic!("there is no network {other:?}"),
+    };
+    Network {
+        loss,
+        duplication,
+        delay,
+    }
+}
+
+/// Says which story it was, if it does not come to a good end.
+struct Teller<'a> {
+    name: &'a str,
+    seed: u64,
+    world: World,
+}
+
+impl Drop for Teller<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for line in &self.world.story {
+                println!("{line}");
+            }
+            println!(
+                "again: VOXLANE_STORY={}:{} cargo test -p voxlane --test scenarios",
+                self.name, self.seed
+            );
+        }
+    }
+}
+
+fn tell(name: &str, seed: u64, config: &Arc<Config>) {
+    let mut teller = Teller {
+        name,
+        seed,
+        world: World::new(seed, network(name), config),
+    };
+    let world = &mut teller.world;
+    for (address, number) in [(CALLER, 1), (CALLEE, 2)] {
+        world.people.insert(address.into(), Person::new(seed * 4 + number));
+    }
+    let calls = world.random.random_range(1..=4);
+    for _ in 0..calls {
+        let number = NUMBERS[world.random.random_range(0..NUMBERS.len())];
+        let after = world.while_of(BEGIN);
+        world.plan(after, Deed::Call(number));
+    }
+    if world.chance(0.05) {
+        let after = world.while_of(2 * BEGIN);
+        world.plan(after, Deed::Stop);
+    }
+    for turn in 0..200 {
+        world.plan(Duration::from_secs(2 * turn), Deed::Watch);
+    }
+
+    world.run(ALL_DONE);
+    both_legs_or_none(world);
+    world.core.stop(world.now, "the end");
+    world.run(Duration::from_secs(200));
+    nothing_is_left(world);
+    assert!(world.sent < 400 * calls, "{} datagrams for {calls} calls", world.sent);
+}
+
+/// Of every call that is still up, either everybody who is alive knows it is, or nobody.
+fn both_legs_or_none(world: &World) {
+    let calls = world.core.calls_report();
+    for person in world.people.values().filter(|person| person.alive) {
+        let here: BTreeSet<&String> = person.up.values().collect();
+        for call_id in here {
+            assert!(
+                calls
+                    .active
+                    .iter()
+                    .any(|call| call.legs.iter().any(|leg| leg.call_id == *call_id)),
+                "somebody believes {call_id} up, and the gateway does not know it"
+            );
+        }
+    }
+    for call in &calls.active {
+        assert_eq!(call.state, "up", "{call:?} has come to nothing");
+        for leg in call.legs.iter().filter(|leg| !leg.call_id.is_empty()) {
+            let up = world
+                .people
+                .values()
+                .any(|person| person.up.values().any(|id| *id == leg.call_id));
+            // Nobody expects to hear from those who are on hold.
+            let held = world.holds && world.people.values().any(|person| !person.alive);
+            assert!(
+                up || held,
+                "leg {} of {} is up, and nobody is there",
+                leg.call_id,
+                call.id
+            );
+        }
+    }
+}
+
+fn nothing_is_left(world: &mut World) {
+    assert!(world.core.is_idle(), "{:#?}", world.core.calls_report().active);
+    assert!(world.books.open.lock().unwrap().is_empty(), "media is left open");
+    let counters = world.core.sip_counters();
+    assert_eq!((counters.transactions, counters.dialogs), (0, 0), "{counters:?}");
+    assert_eq!(world.core.take_effects().wake, None, "a timer is left");
+    for (name, person) in world.people.iter().filter(|(_, person)| person.alive) {
+        assert!(person.up.is_empty(), "{name} believes {:?} up", person.up);
+        assert_eq!(person.endpoint.counters().dialogs, 0, "{name} has dialogs left");
+    }
+    let records = world.core.calls_report().recent;
+    let recorded: BTreeSet<String> = records.iter().map(|record| record.id.clone()).collect();
+    assert_eq!(recorded.len(), records.len(), "a call has two records");
+    assert!(
+        world.begun.is_subset(&recorded),
+        "{:?} left no record",
+        world.begun.difference(&recorded)
+    );
+    assert!(
+        records
+            .iter()
+            .all(|record| record.cause.is_some() && record.ended.is_some())
+    );
+}
+
+fn stories(name: &str) {
+    let config = Arc::new(Config::parse(CONFIG, "voxlane.toml", &|_| None).unwrap());
+    if let Ok(one) = env::var("VOXLANE_STORY") {
+        let (of, seed) = one.split_once(':').expect("VOXLANE_STORY=network:seed");
+        if of == name {
+            tell(name, seed.parse().unwrap(), &config);
+        }
+        return;
+    }
+    let most = env::var("VOXLANE_STORIES").map_or(STORIES, |most| most.parse().unwrap());
+    for seed in 0..most {
+        tell(name, seed, &config);
+    }
+}
+
+#[test]
+fn on_a_good_network() {
+    stories("good");
+}
+
+#[test]
+fn on_a_bad_network() {
+    stories("bad");
+}
+
+#[test]
+fn on_an_awful_network() {
+    stories("awful");
+}
