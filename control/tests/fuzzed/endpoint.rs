@@ -26,7 +26,8 @@ use std::time::Duration;
 
 use voxlane::call::CallId;
 use voxlane::config::model::Config;
-use voxlane::gateway::core::Core;
+use voxlane::gateway::core::{Asker, Core};
+use voxlane::sip::locate::Destination;
 use voxlane::sip::syntax::{Framed, StartLine, frame};
 use voxlane::sip::{ConnectionId, Input, Listen, Path, Transport};
 use voxlane::time::Time;
@@ -79,6 +80,7 @@ invite_timeout = "30s"
 name = "carrier"
 allow = ["198.51.100.0/24"]
 proxy = "192.0.2.20"
+session_expires = "90s"
 
 [[trunk]]
 name = "guarded"
@@ -123,6 +125,7 @@ struct Stage {
     core: Core,
     books: Arc<Books>,
     lookups: VecDeque<CallId>,
+    places: VecDeque<Asker>,
     /// What we have sent, and where, the last first.
     sent: VecDeque<(SocketAddr, String, Framed)>,
     /// Numbers what the others send.
@@ -163,6 +166,7 @@ impl Stage {
             ),
             books,
             lookups: VecDeque::new(),
+            places: VecDeque::new(),
             sent: VecDeque::new(),
             made: 0,
         }
@@ -216,6 +220,7 @@ impl Stage {
     fn settle(&mut self) {
         let effects = self.core.take_effects();
         self.lookups.extend(effects.lookups.into_iter().map(|(call, _)| call));
+        self.places.extend(effects.places.into_iter().map(|(asker, _)| asker));
         for transmit in effects.transmits {
             let text = String::from_utf8_lossy(&transmit.data).into_owned();
             let (head, _) = text.split_once("\r\n\r\n").expect("headers end");
@@ -276,6 +281,22 @@ impl Stage {
                 _ => Err("no such host".to_owned()),
             };
             self.core.resolved(self.now, call, found);
+            self.settle();
+        }
+        let at = |remote| Destination {
+            remote,
+            transport: Transport::Udp,
+        };
+        // One by one: who fails may ask for another at once.
+        for _ in 0..self.places.len() {
+            let Some(asker) = self.places.pop_front() else { break };
+            let found = match which % 5 {
+                0 | 1 => Ok(vec![at(CALLEE.into())]),
+                2 => Ok(Vec::new()),
+                4 => Ok(vec![at(CALLER.into()), at(CALLEE.into())]),
+                _ => Err("no such host".to_owned()),
+            };
+            self.core.located(self.now, asker, found);
             self.settle();
         }
     }

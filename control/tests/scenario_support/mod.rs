@@ -197,8 +197,13 @@ impl World {
 
     /// Whether the gateway had nothing to say that others have to do something about.
     fn gateway_speaks(&mut self) -> bool {
-        let Effects { transmits, lookups, .. } = self.core.take_effects();
-        let quiet = lookups.is_empty();
+        let Effects {
+            transmits,
+            lookups,
+            places,
+            ..
+        } = self.core.take_effects();
+        let quiet = lookups.is_empty() && places.is_empty();
         if !transmits.is_empty() {
             let active = self.core.calls_report().active;
             self.begun.extend(active.into_iter().map(|call| call.id));
@@ -209,6 +214,9 @@ impl World {
         }
         for (call, host) in lookups {
             people::look_up(self, call, &host);
+        }
+        for (asker, place) in places {
+            people::locate(self, asker, &place);
         }
         people::attend(self);
         quiet

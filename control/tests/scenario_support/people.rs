@@ -7,8 +7,10 @@ use std::time::Duration;
 use rand::Rng;
 use voxlane::call::CallId;
 use voxlane::config::model::HostPort;
+use voxlane::gateway::core::Asker;
+use voxlane::sip::locate::{Destination, Place};
 use voxlane::sip::{
-    Address, DialogId, Endpoint, Event, Large, MAX_FORWARDS, Outgoing, Transport, Within, WithinMethod,
+    Address, Content, DialogId, Endpoint, Event, Large, MAX_FORWARDS, Outgoing, Transport, Within, WithinMethod,
 };
 use voxlane_dataplane::media_plane::{AgentFailure, EndpointId, MediaEvent};
 
@@ -55,6 +57,8 @@ pub enum Deed {
     Media(MediaEvent),
     /// A name was looked up.
     Resolve(CallId, Result<Vec<SocketAddr>, String>),
+    /// A place of SIP was found, or not.
+    Locate(Asker, Result<Vec<Destination>, String>),
     /// The gateway looks at the media of calls.
     Watch,
     /// The operator stops the gateway.
@@ -69,7 +73,11 @@ pub enum Act {
     Reject(u16),
     HangUp,
     Offer,
+    AnswerUpdate,
+    RefuseUpdate(u16),
     Ask(WithinMethod),
+    /// Asks for another session by UPDATE.
+    Update,
 }
 
 /// What a user agent offers and answers, from its own address; on hold now and then, where there is holding.
@@ -121,6 +129,15 @@ pub fn hear(world: &mut World, name: SocketAddr, event: Event) {
             let after = world.while_of(3_000);
             world.plan(after, Deed::In(name, dialog, act));
         }
+        Event::Update { dialog, .. } => {
+            let act = match world.random.random_range(0..8) {
+                0 => Act::RefuseUpdate(488),
+                1 => Act::RefuseUpdate(500),
+                _ => Act::AnswerUpdate,
+            };
+            let after = world.while_of(3_000);
+            world.plan(after, Deed::In(name, dialog, act));
+        }
         Event::Failed { dialog, .. }
         | Event::Cancelled { dialog }
         | Event::Bye { dialog, .. }
@@ -167,8 +184,9 @@ fn live(world: &mut World, name: SocketAddr, dialog: DialogId) {
         person.up.insert(dialog, call_id);
     }
     for _ in 0..world.random.random_range(0..3) {
-        let act = match world.random.random_range(0..8) {
+        let act = match world.random.random_range(0..10) {
             0..5 => Act::Offer,
+            8 | 9 => Act::Update,
             5 => Act::Ask(WithinMethod::Update),
             6 => Act::Ask(WithinMethod::Refer),
             _ => Act::Ask(WithinMethod::Notify),
@@ -195,6 +213,24 @@ pub fn look_up(world: &mut World, call: CallId, host: &HostPort) {
     };
     let after = world.while_of(3_000);
     world.plan(after, Deed::Resolve(call, found));
+}
+
+/// A place of SIP is looked for: nobody, or the callee, or first somebody who is not there.
+pub fn locate(world: &mut World, asker: Asker, _: &Place) {
+    let at = |remote| Destination {
+        remote,
+        transport: Transport::Udp,
+    };
+    let (callee, nobody) = (at(CALLEE.into()), at(([192, 0, 2, 99], 5060).into()));
+    let found = match world.random.random_range(0..10) {
+        0 => Err("no such host".to_owned()),
+        1 => Ok(Vec::new()),
+        2 => Ok(vec![nobody, callee]),
+        3 => Ok(vec![nobody]),
+        _ => Ok(vec![callee]),
+    };
+    let after = world.while_of(3_000);
+    world.plan(after, Deed::Locate(asker, found));
 }
 
 /// Agents that were attached do what agents do.
@@ -252,6 +288,20 @@ pub fn act(world: &mut World, deed: Deed) {
                 Act::Offer => {
                     endpoint.offer(now, dialog, sdp);
                 }
+                Act::AnswerUpdate => endpoint.answer_update(now, dialog, sdp),
+                Act::RefuseUpdate(status) => endpoint.reject_update(now, dialog, status, &[]),
+                Act::Update => {
+                    let content = Some(Content {
+                        content_type: "application/sdp".into(),
+                        body: sdp,
+                    });
+                    let within = Within {
+                        method: WithinMethod::Update,
+                        headers: Vec::new(),
+                        content,
+                    };
+                    endpoint.request(now, dialog, within);
+                }
                 Act::Ask(method) => {
                     let within = Within {
                         method,
@@ -276,6 +326,7 @@ pub fn act(world: &mut World, deed: Deed) {
         }
         Deed::Media(event) => world.core.media(now, event),
         Deed::Resolve(call, found) => world.core.resolved(now, call, found),
+        Deed::Locate(asker, found) => world.core.located(now, asker, found),
         Deed::Watch => world.core.watch_media(now),
         Deed::Stop => world.core.stop(now, "the gateway is stopping"),
     }

@@ -36,7 +36,8 @@ impl Reply {
             Transport::Tcp | Transport::Tls => via.reconnect_address(path.remote, path.transport.default_port()),
         };
         via.stamp(path.remote);
-        let below = fields.vias.iter().skip(1).cloned();
+        // What is left of a list that is damaged is no Via.
+        let below = fields.vias.iter().skip(1).filter(|via| via.contains('/')).cloned();
         Self {
             path: Path { remote, ..path },
             vias: std::iter::once(via.to_string()).chain(below).collect(),

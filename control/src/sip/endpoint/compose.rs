@@ -97,7 +97,12 @@ impl Endpoint {
             Refusal::StillAnswering => {
                 writer.header("Retry-After", self.ids.retry_after());
             }
-            Refusal::NoDialog | Refusal::Merged | Refusal::Pending | Refusal::OutOfOrder | Refusal::Overload => {}
+            Refusal::NotAcceptable
+            | Refusal::NoDialog
+            | Refusal::Merged
+            | Refusal::Pending
+            | Refusal::OutOfOrder
+            | Refusal::Overload => {}
         }
         writer.header("Server", &self.config.user_agent);
         writer.finish(None)

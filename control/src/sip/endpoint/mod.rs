@@ -228,7 +228,8 @@ impl Endpoint {
             StartLine::Request { method, .. } => method != "ACK",
             StartLine::Response { .. } => false,
         };
-        let via = framed.fields.vias.first().and_then(|via| Via::parse(via).ok());
+        let via = framed.fields.vias.first();
+        let via = via.and_then(|via| Via::parse(via).ok().or_else(|| Via::of_damaged(via)));
         let (true, Some(via)) = (answerable, via) else {
             self.shared.counters.malformed += 1;
             return;
@@ -237,8 +238,10 @@ impl Endpoint {
         let response = reply
             .write_reason(fault.status, fault.reason, &self.ids.tag())
             .finish(None);
-        // A request for a scheme we do not serve is a sound one.
-        if response.len() > size && fault.status != 416 {
+        // A request for a scheme we do not serve, or of a version we do not speak, is a sound one.
+        // Who has a connection is where he says.
+        let may_be_forged = path.transport == Transport::Udp && !matches!(fault.status, 416 | 505);
+        if response.len() > size && may_be_forged {
             self.shared.counters.malformed += 1;
             return;
         }

@@ -78,6 +78,8 @@ pub(super) enum Refusal {
     MethodNotAllowed,
     /// 501: an unknown method.
     NotImplemented,
+    /// 406: an answer that is SDP would not be understood.
+    NotAcceptable,
     /// 415: a body that is not plain SDP.
     UnsupportedMedia,
     /// 420: extensions we do not have.
@@ -106,6 +108,7 @@ impl Refusal {
         match self {
             Self::MethodNotAllowed => 405,
             Self::NotImplemented => 501,
+            Self::NotAcceptable => 406,
             Self::UnsupportedMedia => 415,
             Self::BadExtension(_) => 420,
             Self::ExtensionRequired(_) => 421,
@@ -139,7 +142,7 @@ impl Endpoint {
             None if self.transactions.find(&Key::merged(request)).is_some() => refused(Refusal::Merged),
             None => match &request.method {
                 _ if self.transactions.len() >= MAX_TRANSACTIONS => refused(Refusal::Overload),
-                Method::Known(Invite) => match offer(&request.fields, &request.body) {
+                Method::Known(Invite) => match invited(request) {
                     // What it may require depends on the trunk that takes it.
                     Ok(sdp) => Purpose::NewCall { sdp },
                     Err(refusal) => refused(refusal),
@@ -212,7 +215,7 @@ impl Endpoint {
                 // The ACK must have been overtaken (RFC 5407 section 3.1.4).
                 State::Up(up) if up.unacked.is_some() => refused(Refusal::Pending),
                 State::Up(up) if up.is_offering() => refused(Refusal::Pending),
-                State::Up(_) => match offer(&request.fields, &request.body) {
+                State::Up(_) => match invited(request) {
                     Ok(sdp) => match unknown(request, &dialog.policy) {
                         None => Purpose::Reinvite { dialog: id, sdp },
                         Some(refusal) => refused(refusal),
@@ -264,6 +267,20 @@ fn unless_extended(request: &Request, purpose: Purpose, dialog: Option<DialogId>
 /// The SDP a message carries.
 pub(super) fn sdp(fields: &Fields, body: &[u8]) -> Option<Vec<u8>> {
     offer(fields, body).ok().flatten()
+}
+
+/// What an INVITE offers. What it is answered with is SDP, which it has to accept (RFC 3261 section 20.1).
+fn invited(request: &Request) -> Result<Option<Vec<u8>>, Refusal> {
+    let fits = |range: &String| {
+        let range = range.split(';').next().unwrap_or_default().trim();
+        ["application/sdp", "application/*", "*/*"]
+            .iter()
+            .any(|fits| range.eq_ignore_ascii_case(fits))
+    };
+    match &request.fields.accept {
+        Some(ranges) if !ranges.iter().any(fits) => Err(Refusal::NotAcceptable),
+        Some(_) | None => offer(&request.fields, &request.body),
+    }
 }
 
 fn offer(fields: &Fields, body: &[u8]) -> Result<Option<Vec<u8>>, Refusal> {

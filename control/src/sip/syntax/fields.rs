@@ -43,6 +43,8 @@ pub struct Fields {
     pub rack: Option<String>,
     /// Content-Type.
     pub content_type: Option<String>,
+    /// Accept, if it is there: media types with their parameters.
+    pub accept: Option<Vec<String>>,
     /// Content-Encoding.
     pub content_encoding: Option<String>,
     /// Content-Disposition.
@@ -109,6 +111,12 @@ impl Fields {
                     &mut self.fault,
                 );
             }
+            Header::Accept(h) => list(
+                self.accept.get_or_insert_default(),
+                h.into(),
+                "Malformed Accept",
+                &mut self.fault,
+            ),
             Header::ContentEncoding(h) => self.content_encoding = Some(h.into()),
             Header::ContentDisposition(h) => self.content_disposition = Some(h.into()),
             Header::Timestamp(h) => self.timestamp = Some(h.into()),

@@ -219,6 +219,8 @@ fn check(method: &str, uri: &str, common: &Common, fields: &Fields) -> Result<Ch
         });
     }
     let contact = match (method, fields.contacts.as_slice()) {
+        // RFC 2543 did not ask for one: requests go to whom the INVITE is from (RFC 4475 section 3.4.1).
+        ("INVITE", []) if !common.via.is_of_rfc_3261() => Some(common.from.clone()),
         ("INVITE", []) => return Err(bad("Missing Contact")),
         ("INVITE", [one]) => Some(NameAddr::parse(one).map_err(|_| bad("Malformed Contact"))?),
         ("INVITE", [_, ..]) => return Err(bad("More Than One Contact")),

@@ -173,7 +173,7 @@ pub fn parse_host_port(text: &str) -> Result<(String, Option<u16>), SyntaxError>
     let text = text.trim();
     let (host, rest) = if let Some(v6) = text.strip_prefix('[') {
         let (v6, rest) = v6.split_once(']').ok_or(SyntaxError::Host)?;
-        let address: Ipv6Addr = v6.parse().map_err(|_| SyntaxError::Host)?;
+        let address = ipv6(v6).ok_or(SyntaxError::Host)?;
         (address.to_string(), rest)
     } else {
         let (host, rest) = text.split_at(text.find(':').unwrap_or(text.len()));
@@ -199,6 +199,16 @@ pub fn parse_host_port(text: &str) -> Result<(String, Option<u16>), SyntaxError>
         Ok(port) if port > 0 => Ok((host, Some(port))),
         Ok(_) | Err(_) => Err(SyntaxError::Port),
     }
+}
+
+/// An IPv6 address, also as the grammar of RFC 3261 has it where it ends in an IPv4 address: with three colons (RFC 5118
+/// section 4.10).
+fn ipv6(text: &str) -> Option<Ipv6Addr> {
+    let mended = || {
+        let (before, after) = text.split_once(":::")?;
+        after.contains('.').then(|| format!("{before}::{after}").parse().ok())?
+    };
+    text.parse().ok().or_else(mended)
 }
 
 /// Reads the address of a call to place: `sip:user@host:port` or `tel:+number`, angle brackets and parameters allowed.

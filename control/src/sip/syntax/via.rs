@@ -46,9 +46,33 @@ impl Via {
         })
     }
 
+    /// What can be read of a Via that is damaged, or of another version of SIP: enough to answer by (RFC 4475 sections
+    /// 3.1.2.1 and 3.1.2.16). Parameters are kept if all of them are sound.
+    pub fn of_damaged(text: &str) -> Option<Self> {
+        let mut parts = text.splitn(3, '/');
+        let (name, _, rest) = (parts.next()?, parts.next()?, parts.next()?);
+        let (transport, rest) = rest.trim_start().split_once([' ', '\t'])?;
+        if !name.trim().eq_ignore_ascii_case("SIP") || !transport.bytes().all(super::params::is_token) {
+            return None;
+        }
+        let (sent_by, params) = rest.split_at(rest.find(';').unwrap_or(rest.len()));
+        let (host, port) = parse_host_port(sent_by).ok()?;
+        Some(Self {
+            transport: transport.to_owned(),
+            host,
+            port,
+            params: Params::parse(params).unwrap_or_default(),
+        })
+    }
+
     /// The branch, if there is one.
     pub fn branch(&self) -> Option<&str> {
         self.params.get("branch").filter(|branch| !branch.is_empty())
+    }
+
+    /// Whether the request is of a user agent of RFC 3261 or later (section 8.1.1.7).
+    pub fn is_of_rfc_3261(&self) -> bool {
+        self.branch().is_some_and(|branch| branch.starts_with(MAGIC_COOKIE))
     }
 
     /// Host and port as the sender wrote them, for matching transactions.
