@@ -30,6 +30,7 @@ fn every_key_has_a_row_in_its_section() {
         "[media]",
         "[route]",
         "[sdp]",
+        "[transfer]",
         "[[trunk]]",
         "[[trunk.gateway]]",
         "[[tenant]]",

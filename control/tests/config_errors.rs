@@ -521,6 +521,22 @@ fn mistakes_in_dids() {
             ":15: did.agent: there is no agent \"ecko\"; did you mean \"echo\"?",
         ),
         (
+            "[transfer]\ntrunk = \"inbound\"",
+            ":14: transfer.trunk: trunk \"inbound\" has no proxy to send calls to; write proxy = \"HOST:PORT\" there",
+        ),
+        (
+            "[transfer]\nringing = \"music\"",
+            ":14: transfer.ringing: \"music\" is unknown; write \"agent\" or \"ringback\"",
+        ),
+        (
+            "[transfer]\ncaller_id = \"mine\"",
+            ":14: transfer.caller_id: \"mine\" is unknown; write \"caller\" or \"did\"",
+        ),
+        (
+            "[[agent]]\nname = \"b\"\nurl = \"builtin:echo\"\ntransfer_trunks = [\"lba\"]",
+            ":16: agent.transfer_trunks: there is no trunk \"lba\"; there is \"lab\", \"inbound\"",
+        ),
+        (
             "[[did]]\nnumber = \"+15550001\"\ntrunk = \"carrier\"",
             ":15: did.trunk: there is no trunk \"carrier\"; there is \"lab\", \"inbound\"",
         ),

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, reason = "in a test, an assertion")]
 
 mod core_support;
+#[path = "core_support/transfers.rs"]
+mod transfers;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -31,6 +33,8 @@ const SDP_6: &str = "v=0\r\no=- 1 1 IN IP6 2001:db8:1::1\r\ns=-\r\nc=IN IP6 2001
     m=audio 40000 RTP/AVP 0 101\r\na=rtpmap:101 telephone-event/8000\r\n";
 const CALLER: &str = "198.51.100.1:5060";
 const CALLEE: &str = "192.0.2.20:5060";
+/// Whom calls are transferred to.
+const THIRD: &str = "192.0.2.31:5060";
 const SDP: &str = "v=0\r\no=- 1 1 IN IP4 198.51.100.1\r\ns=-\r\nc=IN IP4 198.51.100.1\r\nt=0 0\r\n\
     m=audio 40000 RTP/AVP 0 101\r\na=rtpmap:101 telephone-event/8000\r\n";
 
@@ -66,9 +70,24 @@ priority = 1
 address = "192.0.2.20"
 priority = 2
 
+[[trunk]]
+name = "third"
+proxy = "192.0.2.31"
+caller_ids = ["+15550999"]
+
+
 [[agent]]
 name = "echo"
 url = "builtin:echo"
+
+[[agent]]
+name = "bot"
+url = "ws://192.0.2.40/media"
+transfer_trunks = ["third"]
+
+[[did]]
+number = "+15550003"
+agent = "bot"
 
 [[did]]
 number = "+15554000"
@@ -132,7 +151,7 @@ impl World {
                 seed,
             })
         };
-        let names = [CALLER, CALLEE, CALLER_6, CALLEE_6];
+        let names = [CALLER, CALLEE, CALLER_6, CALLEE_6, THIRD];
         let peers = names.map(address).into_iter().zip((1..).map(peer)).collect();
         Self {
             now: Time::from_micros(1),

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use crossbeam_channel::Receiver;
 use http_body_util::BodyExt;
 use voxlane::call::Side;
+use voxlane::call::transfer::{Asker, Way};
 use voxlane::ops::report::{
     AgentCounts, CallCounts, CallReport, CallsReport, FlowRow, FlowsReport, LaneReport, LegRow, QualityCounts,
-    StatusReport,
+    StatusReport, TransferCounts, TransferOrder, TransferReport, TransferRow,
 };
 use voxlane::ops::server::AdminServer;
 use voxlane::ops::{Inspect, Operate, OperateError, client, pcap, socket};
@@ -99,6 +100,11 @@ impl Inspect for Gateway {
                 failed: 1,
             },
             agents: AgentCounts { active: 1, failed: 2 },
+            transfers: TransferCounts {
+                asked: 3,
+                completed: 2,
+                failed: 1,
+            },
             quality: QualityCounts {
                 media_timeouts: 5,
                 crossings: vec![("loss".into(), 6)],
@@ -138,6 +144,7 @@ impl Inspect for Gateway {
             cause: None,
             legs: vec![leg],
             attempts: vec![],
+            transfers: vec![transferred().transfer],
             digits: "12".into(),
         };
         CallsReport {
@@ -197,6 +204,25 @@ impl Operate for Gateway {
         }
     }
 
+    fn transfer(&self, call: &str, order: &TransferOrder) -> Result<TransferReport, OperateError> {
+        match (call, order.to.as_str()) {
+            ("c1", "+15550200") => Ok(transferred()),
+            ("c1", _) => Err(OperateError::NotTransferred(call.into(), "not a number".into())),
+            _ => Err(OperateError::NoCall(call.into())),
+        }
+    }
+
+    fn cancel_transfer(&self, call: &str) -> Result<TransferReport, OperateError> {
+        self.transfer_of(call)
+    }
+
+    fn transfer_of(&self, call: &str) -> Result<TransferReport, OperateError> {
+        match call {
+            "c1" => Ok(transferred()),
+            _ => Err(OperateError::NoCall(call.into())),
+        }
+    }
+
     /// One frame, after which the channel is closed; that of `e0` stays open, but nothing more ever arrives.
     fn mirror(&self, call: &str) -> Result<Receiver<MirroredFrame>, OperateError> {
         let (sender, mirrored) = crossbeam_channel::bounded(1);
@@ -209,6 +235,20 @@ impl Operate for Gateway {
             }
             _ => Err(OperateError::NoMedia(call.into())),
         }
+    }
+}
+
+fn transferred() -> TransferReport {
+    TransferReport {
+        call: "c1".into(),
+        transfer: TransferRow {
+            to: "+15550200".into(),
+            by: Way::Bridge,
+            asked_by: Asker::Operator,
+            state: "ringing".into(),
+            status: None,
+            reason: None,
+        },
     }
 }
 
@@ -231,6 +271,40 @@ async fn start(directory: &Path) -> AdminServer {
     AdminServer::start(Arc::new(Gateway), directory, None)
         .await
         .expect("the admin server starts")
+}
+
+#[tokio::test]
+async fn a_call_is_transferred_and_why_another_is_not_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = start(directory.path()).await;
+    let (there, route) = (directory.path(), "/v1/calls/c1/transfer");
+    let order = |to: &str| TransferOrder {
+        to: to.into(),
+        ..TransferOrder::default()
+    };
+    let answer = client::post_bytes(there, route, &order("+15550200")).await.unwrap();
+    let wanted = serde_json::json!({
+        "call": "c1", "to": "+15550200", "by": "bridge", "asked_by": "operator", "state": "ringing",
+        "status": null, "reason": null,
+    });
+    assert_eq!(serde_json::from_slice::<serde_json::Value>(&answer).unwrap(), wanted);
+    assert_eq!(client::get::<serde_json::Value>(there, route).await.unwrap(), wanted);
+    assert_eq!(client::delete_bytes(there, route).await.unwrap(), answer);
+    let refused = client::post_bytes(there, route, &order("x"))
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(refused.contains("409") && refused.contains("not a number"), "{refused}");
+    let unknown = serde_json::json!({"to": "+15550200", "number": "1"});
+    let refused = client::post_bytes(there, route, &unknown)
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(
+        refused.contains("422") && refused.contains("unknown field"),
+        "{refused}"
+    );
+    server.stop().await;
 }
 
 #[tokio::test]
@@ -270,6 +344,10 @@ async fn the_json_has_the_shape_that_is_promised() {
                 "lane": "worker", "reason": "agent", "digits": "12",
                 "mos": 4.4, "far_mos": null, "limits_crossed": [], "session_timer": null
             }],
+            "transfers": [{
+                "to": "+15550200", "by": "bridge", "asked_by": "operator", "state": "ringing", "status": null,
+                "reason": null,
+            }],
         })
     );
     let flows: serde_json::Value = client::get(directory.path(), "/v1/flows").await.unwrap();
@@ -293,6 +371,9 @@ async fn metrics_are_computed_from_the_reports() {
         "voxlane_calls_active 1",
         "voxlane_calls_total 7",
         "voxlane_calls_answered_total 5",
+        "voxlane_transfers_total 3",
+        "voxlane_transfers_completed_total 2",
+        "voxlane_transfers_failed_total 1",
         "voxlane_calls_failed_total 1",
         "voxlane_agents_active 1",
         "voxlane_agents_failed_total 2",
@@ -371,7 +452,7 @@ async fn unknown_routes_name_the_known_ones() {
         .unwrap_err()
         .to_string();
     assert!(
-        error.ends_with("404 Not Found: there is /v1/status, /v1/calls, /v1/flows, /metrics, /v1/calls/CALL/lane and /v1/calls/CALL/capture"),
+        error.ends_with("404 Not Found: there is /v1/status, /v1/calls, /v1/flows, /metrics, /v1/calls/CALL/lane, /v1/calls/CALL/transfer and /v1/calls/CALL/capture"),
         "{error}"
     );
 }

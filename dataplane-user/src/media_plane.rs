@@ -116,6 +116,8 @@ pub enum AgentSpec {
         /// Frequency, Hz.
         frequency: u16,
     },
+    /// Plays a ring-back tone.
+    Ringback,
     /// A bot behind a WebSocket that speaks Twilio Media Streams.
     Twilio(Box<TwilioSpec>),
     /// The softphone of `voxlane call` and `voxlane answer`: plays and records samples, presses keys.
@@ -158,6 +160,56 @@ pub struct PhoneSpec {
     pub record_limit: usize,
 }
 
+/// What an agent is told of a transfer of its call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentNotice {
+    /// How far it has come.
+    pub state: TransferState,
+    /// Whom to.
+    pub to: String,
+    /// A SIP status, if it has failed.
+    pub status: Option<u16>,
+    /// Why it has failed.
+    pub reason: Option<String>,
+}
+
+/// How far a transfer has come, as an agent is told. Of one that is complete it is told by being stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TransferState {
+    /// The other party is being called.
+    Calling,
+    /// It rings.
+    Ringing,
+    /// It will not take the call: the caller is the agent's again.
+    Failed,
+}
+
+impl TransferState {
+    /// In a word.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Calling => "calling",
+            Self::Ringing => "ringing",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// A transfer, as an agent asks for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TransferRequest {
+    /// Whom to: a number.
+    pub to: String,
+    /// By which trunk; where it does not say, the configuration does.
+    #[serde(default)]
+    pub trunk: Option<String>,
+    /// How: `bridge`, `refer` or `refer-then-bridge`; where it does not say, the configuration does.
+    #[serde(default)]
+    pub by: Option<String>,
+}
+
 /// Something the data plane tells the control plane.
 #[derive(Clone, Debug, PartialEq)]
 pub enum MediaEvent {
@@ -176,6 +228,8 @@ pub enum MediaEvent {
         /// How long it was held.
         duration: Duration,
     },
+    /// The agent asks for its call to be transferred.
+    AgentAsks(EndpointId, TransferRequest),
     /// The softphone has played and dialled everything it was given.
     PhoneDone(EndpointId),
     /// Whoever carried this endpoint is gone: its media has ended.
@@ -538,6 +592,9 @@ pub trait MediaPlane: Send + Sync {
     /// Gives an endpoint to an agent, whoever has it, and starts connecting it. Allowed before [`Self::program`]; audio flows
     /// once both are there.
     fn attach(&self, endpoint: EndpointId, agent: AgentSpec) -> Result<(), MediaError>;
+
+    /// Tells the agent of an endpoint what happens to its call. One that has gone meanwhile is not told.
+    fn tell(&self, endpoint: EndpointId, notice: AgentNotice) -> Result<(), MediaError>;
 
     /// Moves a relayed endpoint, and the one it is relayed to, to a lane while media flows; returns the lane they are in
     /// then. The kernel lane is a wish: [`FlowReport::reason`] says what is in its way. The worker lane stays until the

@@ -35,7 +35,7 @@ def say(event):
     print(json.dumps(event), flush=True)
 
 
-def answer(socket, sound, record):
+def answer(socket, sound, record, transfer):
     """Sends the whole sound at once, faster than it can be played, then a mark; listens until the caller is gone."""
     heard = 0
     try:
@@ -54,6 +54,10 @@ def answer(socket, sound, record):
                     payload = base64.b64encode(sound[first:first + CHUNK]).decode()
                     socket.send(json.dumps({"event": "media", "streamSid": stream, "media": {"payload": payload}}))
                 socket.send(json.dumps({"event": "mark", "streamSid": stream, "mark": {"name": "played"}}))
+            if message["event"] == "start" and transfer and "transferStatus" not in message["start"]["customParameters"]:
+                # Asks and goes, as bots do.
+                socket.send(json.dumps({"event": "transfer", "streamSid": stream, "transfer": {"to": transfer}}))
+                break
             if message["event"] == "stop":
                 break
     except ConnectionClosed:
@@ -68,10 +72,11 @@ def main():
     arguments.add_argument("--tone", type=float, default=600.0, help="Hz")
     arguments.add_argument("--seconds", type=float, default=5.0)
     arguments.add_argument("--record", required=True)
+    arguments.add_argument("--transfer", help="number that the call is given to at once")
     arguments = arguments.parse_args()
     sound = tone(arguments.tone, arguments.seconds)
     with open(arguments.record, "wb") as record:
-        with serve(lambda socket: answer(socket, sound, record), arguments.listen, arguments.port) as server:
+        with serve(lambda socket: answer(socket, sound, record, arguments.transfer), arguments.listen, arguments.port) as server:
             say({"listening": server.socket.getsockname()[1]})
             server.serve_forever()
 

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::netns::Place;
 use crate::process::{Ended, Process, pause};
-use crate::reports::{Calls, Flows, Status};
+use crate::reports::{Calls, Flows, Status, Transfer};
 
 const START: Duration = Duration::from_secs(20);
 
@@ -193,6 +193,18 @@ impl Gateway {
             .output()?;
         ensure!(output.status.success(), "voxlane lane {call} {lane}: {output:?}");
         Ok(())
+    }
+
+    /// `voxlane transfer`: what it printed, or what it said went wrong.
+    ///
+    /// # Errors
+    /// If it cannot be started, or prints what cannot be read.
+    pub fn transfer(&self, call: &str, options: &[&str]) -> Result<Transfer> {
+        let output = asking(&self.binary, self.directory.path(), "transfer")
+            .args([call, "--json"])
+            .args(options)
+            .output()?;
+        serde_json::from_slice(&output.stdout).with_context(|| format!("voxlane transfer {call}: {output:?}"))
     }
 
     /// `voxlane flows`, as people read it.

@@ -336,6 +336,26 @@ pub struct Call {
     pub ended: Option<String>,
     /// Why it ended.
     pub cause: Option<String>,
+    /// Its transfers.
+    #[serde(default)]
+    pub transfers: Vec<Transfer>,
+}
+
+/// A transfer of a call, and what `voxlane transfer --json` prints of it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Transfer {
+    /// Whom to.
+    pub to: String,
+    /// How.
+    pub by: String,
+    /// Who asked for it.
+    pub asked_by: String,
+    /// What came of it.
+    pub state: String,
+    /// A SIP status, if it failed.
+    pub status: Option<u16>,
+    /// Why it failed.
+    pub reason: Option<String>,
 }
 
 /// One leg.

@@ -8,6 +8,7 @@ use voxlane_dataplane::media_plane::Session;
 
 use super::negotiation::{Negotiation, NegotiationError};
 use super::placing::Placing;
+use super::transfer::{self, Transfer};
 use super::{Action, Cause, Event, Party, Plan, Setup, Side};
 use crate::config::model::{LegMedia, Transcode};
 use crate::sdp::{Description, Signalling};
@@ -21,8 +22,18 @@ pub struct Call {
     pub(super) phase: Phase,
     pub(super) a: Leg,
     pub(super) b: Leg,
+    /// Whom the call is transferred to, and once it is, who leaves.
+    pub(super) c: Leg,
+    /// The transfer that is under way.
+    pub(super) transfer: Option<Transfer>,
+    /// What came of those before.
+    pub(super) transfers: Vec<transfer::Record>,
+    /// Whether a host is being looked up for a transfer, under way or given up.
+    pub(super) looking_up: bool,
     /// Where leg B's INVITE goes.
     pub(super) placing: Placing,
+    /// Where the agent was found.
+    pub(super) agent_addresses: Vec<SocketAddr>,
     started: Time,
     answered: Option<Time>,
     ended: Option<Cause>,
@@ -83,27 +94,35 @@ pub(super) struct Leg {
     digits: String,
 }
 
-impl Call {
-    /// A call that has just come in; [`Event::Start`] sets it going.
-    pub fn new(setup: Setup, now: Time) -> Self {
-        let leg = |dialog, media, transport| Leg {
+impl Leg {
+    pub(super) fn new(dialog: Dialog, media: LegMedia, transport: Transport) -> Self {
+        Self {
             dialog,
             media: Negotiation::new(media, Signalling::over(transport)),
             digits: String::new(),
-        };
+        }
+    }
+}
+
+impl Call {
+    /// A call that has just come in; [`Event::Start`] sets it going.
+    pub fn new(setup: Setup, now: Time) -> Self {
         let media = match &setup.plan {
             Plan::Agent { .. } => LegMedia::default(),
             Plan::Trunk(outbound) => outbound.media,
         };
-        let a = leg(Dialog::Trying, setup.media, setup.transport);
-        // Each target says which transport it is.
-        let b = leg(Dialog::Gone, media, Transport::Udp);
         Self {
             placing: Placing::of(&setup.plan),
+            a: Leg::new(Dialog::Trying, setup.media, setup.transport),
+            // Each target says which transport it is.
+            b: Leg::new(Dialog::Gone, media, Transport::Udp),
+            c: Leg::new(Dialog::Gone, LegMedia::default(), Transport::Udp),
+            transfer: None,
+            transfers: Vec::new(),
+            looking_up: false,
             setup,
             phase: Phase::Preparing,
-            a,
-            b,
+            agent_addresses: Vec::new(),
             started: now,
             answered: None,
             ended: None,
@@ -143,9 +162,18 @@ impl Call {
     /// Takes an event; returns what is to be done, in order.
     pub fn on(&mut self, event: Event, now: Time) -> Vec<Action> {
         let mut actions = Vec::new();
+        let event = match transfer::Event::of_third(event) {
+            Ok(event) => {
+                self.on_transfer(event, now, &mut actions);
+                return actions;
+            }
+            Err(event) => event,
+        };
         match event {
             Event::Start => self.start(&mut actions),
             Event::Resolved(addresses) => self.resolved(addresses, &mut actions),
+            Event::Unresolved(why) if self.looking_up => self.target_located(Err(why), &mut actions),
+            Event::Located(found) if self.looking_up => self.target_located(Ok(found), &mut actions),
             Event::Unresolved(why) => self.unresolved(&why, &mut actions),
             Event::Located(destinations) => self.located(destinations, &mut actions),
             Event::MediaOpened { side, endpoint } => {
@@ -169,6 +197,7 @@ impl Call {
                 }
             }
             Event::AgentReady => self.agent_ready(now, &mut actions),
+            Event::AgentFailed(_) | Event::AgentEnded if self.goes_on_without_agent(&mut actions) => {}
             Event::AgentFailed(failure) => self.end(Party::Agent, 480, &format!("agent {failure}"), &mut actions),
             Event::AgentEnded => self.end(Party::Agent, 480, "agent ended the call", &mut actions),
             Event::Digit { side, digit, .. } => {
@@ -196,12 +225,16 @@ impl Call {
             Event::OfferRefused { side } => self.offer_refused(side),
             Event::Bye { side, reason } => {
                 self.leg_mut(side).dialog = Dialog::Gone;
-                let text = reason.as_deref().unwrap_or("hung up");
-                self.end(party(side), 480, text, &mut actions);
+                if !self.goes_on_without(side, &mut actions) {
+                    let text = reason.as_deref().unwrap_or("hung up");
+                    self.end(party(side), 480, text, &mut actions);
+                }
             }
             Event::Terminated { side, cause } => {
                 self.leg_mut(side).dialog = Dialog::Gone;
-                self.end(Party::Gateway, 480, &format!("leg {side}: {cause}"), &mut actions);
+                if !self.goes_on_without(side, &mut actions) {
+                    self.end(Party::Gateway, 480, &format!("leg {side}: {cause}"), &mut actions);
+                }
             }
             Event::MediaTimeout { side, quiet } => {
                 let text = format!("no media from leg {side} for {} s", quiet.as_secs_f64().round());
@@ -210,6 +243,8 @@ impl Call {
                 self.end_for(Party::Gateway, 480, &text, &reason, &mut actions);
             }
             Event::Stop { text } => self.end(Party::Gateway, 503, &text, &mut actions),
+            // Taken above.
+            Event::Transfer(_) => {}
         }
         actions
     }
@@ -267,6 +302,7 @@ impl Call {
 
     fn attach(&mut self, addresses: Vec<SocketAddr>, actions: &mut Vec<Action>) {
         self.phase = Phase::Connecting;
+        self.agent_addresses.clone_from(&addresses);
         actions.push(Action::Attach { addresses });
         actions.push(Action::Ring { status: 180, sdp: None });
     }
@@ -372,17 +408,14 @@ impl Call {
 
     /// Whether the legs may differ in codec.
     pub(super) fn transcode(&self) -> Transcode {
-        match (self.a.media.transcode(), self.b.media.transcode()) {
-            (Transcode::Auto, Transcode::Auto) => Transcode::Auto,
-            (Transcode::Off, _) | (_, Transcode::Off) => Transcode::Off,
-        }
+        both_auto(self.a.media.transcode(), self.b.media.transcode())
     }
 
     /// Codecs that a leg may be given in order of preference, if what is beside it speaks `codec`: that one first.
     pub(super) fn codecs_beside(&self, side: Side, codec: Codec) -> Vec<Codec> {
         let allowed = match (side, &self.setup.plan) {
-            (Side::A, _) | (Side::B, Plan::Agent { .. }) => &self.setup.codecs,
-            (Side::B, Plan::Trunk(outbound)) => &outbound.codecs,
+            (Side::A, _) | (Side::B | Side::C, Plan::Agent { .. }) => &self.setup.codecs,
+            (Side::B | Side::C, Plan::Trunk(outbound)) => &outbound.codecs,
         };
         let may_differ = match &self.setup.plan {
             Plan::Agent { .. } => Transcode::Auto,
@@ -410,17 +443,19 @@ impl Call {
                 text: text.to_owned(),
             });
             self.phase = Phase::Ending;
-            for side in [Side::A, Side::B] {
+            self.drop_transfer(status, "the call ended");
+            for side in [Side::A, Side::B, Side::C] {
                 self.end_leg(side, status, reason, actions);
             }
         }
-        if self.phase == Phase::Ending && self.a.dialog == Dialog::Gone && self.b.dialog == Dialog::Gone {
+        let gone = |leg: &Leg| leg.dialog == Dialog::Gone;
+        if self.phase == Phase::Ending && [&self.a, &self.b, &self.c].into_iter().all(gone) {
             self.phase = Phase::Ended;
             actions.extend(self.ended.clone().map(Action::Finish));
         }
     }
 
-    fn end_leg(&mut self, side: Side, status: u16, text: &str, actions: &mut Vec<Action>) {
+    pub(super) fn end_leg(&mut self, side: Side, status: u16, text: &str, actions: &mut Vec<Action>) {
         let text = text.to_owned();
         let leg = self.leg_mut(side);
         match (leg.dialog, side) {
@@ -428,7 +463,7 @@ impl Call {
                 leg.dialog = Dialog::Gone;
                 actions.push(Action::Reject { side, status, text });
             }
-            (Dialog::Trying, Side::B) | (Dialog::Up, _) => {
+            (Dialog::Trying, Side::B | Side::C) | (Dialog::Up, _) => {
                 leg.dialog = Dialog::HangingUp;
                 actions.push(Action::HangUp { side, text });
             }
@@ -447,6 +482,7 @@ impl Call {
         match side {
             Side::A => &self.a,
             Side::B => &self.b,
+            Side::C => &self.c,
         }
     }
 
@@ -454,7 +490,16 @@ impl Call {
         match side {
             Side::A => &mut self.a,
             Side::B => &mut self.b,
+            Side::C => &mut self.c,
         }
+    }
+}
+
+/// Whether two legs may differ in codec.
+pub(super) fn both_auto(one: Transcode, other: Transcode) -> Transcode {
+    match (one, other) {
+        (Transcode::Auto, Transcode::Auto) => Transcode::Auto,
+        (Transcode::Off, _) | (_, Transcode::Off) => Transcode::Off,
     }
 }
 
@@ -471,6 +516,6 @@ fn media_of_caller(signalling: SocketAddr, offer: Option<&Description>) -> Socke
 fn party(side: Side) -> Party {
     match side {
         Side::A => Party::Caller,
-        Side::B => Party::Callee,
+        Side::B | Side::C => Party::Callee,
     }
 }

@@ -13,12 +13,16 @@
 //!
 //! What may not happen: a call with one leg gone and the other up. Every path that loses a leg ends in `Ending`, which
 //! hangs up the other and closes the media.
+//!
+//! A call that is up can be transferred ([`transfer`]): a third leg, C, is set up beside the two and takes the place of the
+//! one that leaves. What leaves is leg C from then on, until its dialog is gone.
 
 mod machine;
 mod negotiation;
 mod placing;
 mod renegotiation;
 pub mod targets;
+pub mod transfer;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -43,7 +47,7 @@ impl std::fmt::Display for CallId {
     }
 }
 
-/// One of the two legs.
+/// One of the legs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Side {
@@ -51,14 +55,17 @@ pub enum Side {
     A,
     /// The agent's or the called party's.
     B,
+    /// The one beside the two, while a call is transferred: whom it is transferred to, and once it is, who leaves.
+    C,
 }
 
 impl Side {
-    /// The opposite leg.
-    pub fn other(self) -> Self {
+    /// The leg that it talks with; none does with the third.
+    pub fn other(self) -> Option<Self> {
         match self {
-            Self::A => Self::B,
-            Self::B => Self::A,
+            Self::A => Some(Self::B),
+            Self::B => Some(Self::A),
+            Self::C => None,
         }
     }
 }
@@ -68,6 +75,7 @@ impl std::fmt::Display for Side {
         f.write_str(match self {
             Self::A => "a",
             Self::B => "b",
+            Self::C => "c",
         })
     }
 }
@@ -272,6 +280,8 @@ pub enum Event {
         /// For the record and the Reason header.
         text: String,
     },
+    /// Something about a transfer.
+    Transfer(transfer::Event),
 }
 
 /// What is to be done for a call.
@@ -370,6 +380,8 @@ pub enum Action {
         /// Text of a Reason header.
         text: String,
     },
+    /// What a transfer needs.
+    Transfer(transfer::Action),
     /// The call is over: write its record and forget it. The last action of every call.
     Finish(Cause),
 }

@@ -135,6 +135,25 @@ impl Negotiation {
         Ok(self.sent(text, theirs.audio()?.direction, Some(offered)))
     }
 
+    /// Writes the offer of a leg that is to be relayed to one whose session is known: these codecs, and where that one has
+    /// telephone-event, its payload type and packet time.
+    pub fn offer_beside(
+        &mut self,
+        setup: &Setup,
+        codecs: &[Codec],
+        beside: &Session,
+    ) -> Result<Vec<u8>, NegotiationError> {
+        if codecs.is_empty() {
+            let text = format!("the other leg speaks {}, which this one may not", beside.codec);
+            return Err(SdpError::NothingAcceptable(text).into());
+        }
+        let mut capabilities = self.capabilities(setup, codecs);
+        capabilities.telephone_event = beside.telephone_event.map(|event| event.send);
+        capabilities.ptime = beside.ptime;
+        let text = sdp::offer(&self.local(setup)?, &capabilities)?;
+        Ok(self.sent(text, Direction::SendRecv, Some(capabilities)))
+    }
+
     /// Answers an offer, with one of these codecs.
     pub fn answer(
         &mut self,

@@ -19,7 +19,8 @@ impl Call {
             status,
             text: text.to_owned(),
         };
-        if !matches!(self.phase, Phase::Answering | Phase::Up) {
+        // Leg C is not in the call yet, or not any more.
+        if !matches!(self.phase, Phase::Answering | Phase::Up) || side == Side::C {
             return actions.push(reject(491, "the call is not up"));
         }
         let Some(codec) = self.leg(side).media.session.as_ref().map(|session| session.codec) else {
@@ -33,6 +34,7 @@ impl Call {
                 let leg = match side {
                     Side::A => &mut self.a,
                     Side::B => &mut self.b,
+                    Side::C => &mut self.c,
                 };
                 return match leg.media.offer(setup, &[codec]) {
                     Ok(sdp) => actions.push(Action::Answer { side, sdp }),
@@ -60,6 +62,9 @@ impl Call {
         if matches!(self.phase, Phase::Ending | Phase::Ended) {
             return actions.push(reject(487, "the call is ending"));
         }
+        if side == Side::C {
+            return actions.push(reject(491, "the call is being transferred"));
+        }
         if self.leg(side).media.session.is_none() {
             return actions.push(reject(491, "an offer is outstanding"));
         }
@@ -75,7 +80,7 @@ impl Call {
 
     /// Answers a new offer of a leg: what the legs have in common first.
     fn agree(&mut self, side: Side, sdp: &[u8]) -> Result<(Session, Vec<u8>), NegotiationError> {
-        let other = self.leg(side.other()).media.session.as_ref();
+        let other = side.other().and_then(|other| self.leg(other).media.session.as_ref());
         // Once the legs agree, packets need no change any more.
         let beside = other.map(|other| (other.codec, other.telephone_event.is_some()));
         let own = self.leg(side).media.session.as_ref().map(|session| session.codec);
@@ -88,6 +93,7 @@ impl Call {
         let leg = match side {
             Side::A => &mut self.a,
             Side::B => &mut self.b,
+            Side::C => &mut self.c,
         };
         let session = leg
             .media
@@ -98,7 +104,7 @@ impl Call {
 
     /// Our offer was answered, or what we refreshed a session with was answered otherwise than before.
     pub(super) fn offer_answered(&mut self, side: Side, sdp: Option<&[u8]>, actions: &mut Vec<Action>) {
-        if matches!(self.phase, Phase::Ending | Phase::Ended) {
+        if matches!(self.phase, Phase::Ending | Phase::Ended) || side == Side::C {
             return;
         }
         // What is no answer changes nothing.
@@ -117,7 +123,7 @@ impl Call {
 
     /// Tells the other leg of a relayed call which way media flows on this one, if it has not heard.
     pub(super) fn pass_on_hold(&mut self, side: Side, actions: &mut Vec<Action>) {
-        let other = side.other();
+        let Some(other) = side.other() else { return };
         let is_relayed = matches!(self.setup.plan, Plan::Trunk(_));
         let direction = self.leg(side).media.session.as_ref().map(|session| session.direction);
         let (true, Some(direction)) = (is_relayed, direction) else {
@@ -129,6 +135,7 @@ impl Call {
         let leg = match other {
             Side::A => &mut self.a,
             Side::B => &mut self.b,
+            Side::C => &mut self.c,
         };
         if leg.dialog != Dialog::Up || leg.media.told == direction || leg.media.session.is_none() {
             return;

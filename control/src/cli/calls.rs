@@ -1,7 +1,7 @@
 //! `voxlane calls`
 
 use super::table::{Table, words};
-use crate::ops::report::{CallReport, CallsReport, LegRow};
+use crate::ops::report::{CallReport, CallsReport, LegRow, TransferRow};
 use crate::ops::words as say;
 
 /// How many of the calls that ended are shown.
@@ -40,7 +40,7 @@ fn alive(calls: &[CallReport]) -> Table<9> {
     for call in calls {
         table.row([
             call.id.clone(),
-            call.state.clone(),
+            [call.state.clone(), transfers(call)].concat(),
             call.from.clone(),
             call.to.clone(),
             call.tenant.clone().unwrap_or_default(),
@@ -73,10 +73,20 @@ fn ended(calls: &[CallReport]) -> Table<8> {
             call.started.to_string(),
             call.answered.as_ref().map(ToString::to_string).unwrap_or_default(),
             call.ended.as_ref().map(ToString::to_string).unwrap_or_default(),
-            call.cause.clone().unwrap_or_default(),
+            [call.cause.clone().unwrap_or_default(), transfers(call)].concat(),
         ]);
     }
     table
+}
+
+/// What came of its transfers: `; transfer to +15550100: completed`.
+fn transfers(call: &CallReport) -> String {
+    let one = |transfer: &TransferRow| {
+        let TransferRow { to, state, reason, .. } = transfer;
+        let why = reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+        format!("; transfer to {to}: {state}{why}")
+    };
+    call.transfers.iter().map(one).collect()
 }
 
 /// Codec, lane and score of each leg, how many keys were pressed on it, its session timer and who refreshes, and which
@@ -120,6 +130,7 @@ mod tests {
 
     use super::*;
     use crate::call::Side;
+    use crate::call::transfer::{Asker, Way};
     use crate::sip::{Refresher, SessionTimer};
 
     fn call(id: &str) -> CallReport {
@@ -140,6 +151,14 @@ mod tests {
                 refresher: Refresher::Us,
             }),
         };
+        let transfer = TransferRow {
+            to: "+15550200".into(),
+            by: Way::Bridge,
+            asked_by: Asker::Agent,
+            state: "failed".into(),
+            status: Some(486),
+            reason: Some("486 Busy Here".into()),
+        };
         CallReport {
             id: id.into(),
             state: "up".into(),
@@ -155,6 +174,7 @@ mod tests {
             cause: Some("the caller hung up".into()),
             legs: vec![leg],
             attempts: vec![],
+            transfers: vec![transfer],
             digits: String::new(),
         }
     }

@@ -4,7 +4,7 @@
 //! - [`check_config`]: reads a configuration and says what is wrong with it;
 //! - [`status`], [`calls`], [`flows`]: ask a running gateway over its admin socket ([`ask`]) and print tables ([`table`],
 //!   [`kernel`]);
-//! - [`lane`], [`capture`]: tell a running gateway what to do with a call, over the same socket;
+//! - [`lane`], [`transfer`], [`capture`]: tell a running gateway what to do with a call, over the same socket;
 //! - [`detach`]: removes what a gateway that is down has left in the kernel;
 //! - [`phone`]: the softphone, `call` and `answer`; what it does is in [`crate::softphone`].
 
@@ -21,6 +21,7 @@ pub mod phone;
 mod serve;
 mod status;
 mod table;
+mod transfer;
 
 use std::process::ExitCode;
 
@@ -75,6 +76,8 @@ enum Command {
     Flows(ask::Args),
     /// Move a relayed call between the kernel lane and the worker lane
     Lane(lane::Args),
+    /// Transfer a call to another number
+    Transfer(transfer::Args),
     /// Write the packets of a call to a file, for tshark and its like
     Capture(capture::Args),
     /// Remove what a gateway that is down has left in the kernel
@@ -113,6 +116,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Calls(args) => ask::run(&args, "/v1/calls", calls::text)?,
         Command::Flows(args) => ask::run(&args, "/v1/flows", flows::text)?,
         Command::Lane(args) => return lane::run(&args),
+        Command::Transfer(args) => return transfer::run(&args),
         Command::Capture(args) => capture::run(&args)?,
         Command::Detach(args) => detach::run(&args)?,
         Command::Call(args) => return phone::run(softphone::call(&args), args.media.json),

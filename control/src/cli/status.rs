@@ -3,7 +3,7 @@
 use voxlane_dataplane::media_plane::{InterfaceStatus, IoMode, IoStatus, PlaneStatus, WorkerHealth, WorkerStatus};
 
 use super::kernel;
-use crate::ops::report::StatusReport;
+use crate::ops::report::{StatusReport, TransferCounts};
 use crate::ops::words;
 use crate::sip::AuthFailures;
 use crate::sip::transport::ConnectionCounts;
@@ -20,6 +20,7 @@ pub(super) fn text(report: &StatusReport) -> String {
         connections,
         calls,
         agents,
+        transfers,
         quality,
         tasks,
         auth_failures,
@@ -48,6 +49,15 @@ pub(super) fn text(report: &StatusReport) -> String {
             .enumerate()
             .map(|(index, worker)| self::worker(index, worker)),
     );
+    if transfers.asked + transfers.failed > 0 {
+        let TransferCounts {
+            asked,
+            completed,
+            failed,
+        } = transfers;
+        let line = format!("        transfers: {asked} begun, {completed} completed, {failed} failed");
+        lines.insert(2, line);
+    }
     let crossings = quality.crossings.iter().filter(|(_, count)| *count > 0);
     let crossings: Vec<String> = crossings.map(|(measure, count)| format!("{measure} {count}")).collect();
     lines.extend([

@@ -10,7 +10,7 @@ use super::reader::{Located, Reader, quoted};
 use super::route::WrittenRoute;
 use super::sections::{Written, WrittenDid, WrittenSip, WrittenTenant, WrittenTrunk};
 use super::suggest::nearest;
-use super::{gateways, login};
+use super::{gateways, login, transfer};
 
 /// Makes the model of what was written. If a mistake was reported, then or before, the model is not to be used.
 pub(super) fn config(reader: &Reader<'_>, written: Written) -> Config {
@@ -23,6 +23,7 @@ pub(super) fn config(reader: &Reader<'_>, written: Written) -> Config {
         trunks,
         tenants,
         agents,
+        transfer,
         dids,
     } = written;
     let sip = self::sip(reader, sip, &media);
@@ -30,7 +31,8 @@ pub(super) fn config(reader: &Reader<'_>, written: Written) -> Config {
     let trunks = self::trunks(reader, trunks, &media, &sip);
     let tenants = self::tenants(reader, tenants);
     let route = self::route(reader, route, &tenants);
-    let agents = self::agents(reader, agents);
+    let transfer = transfer::check(reader, transfer, &agents, &trunks);
+    let agents = self::agents(reader, agents.into_iter().map(|(agent, _)| agent).collect());
     let names = Names {
         trunks: &trunks,
         tenants: &tenants,
@@ -43,6 +45,7 @@ pub(super) fn config(reader: &Reader<'_>, written: Written) -> Config {
         media,
         route,
         sdp,
+        transfer,
         trunks,
         tenants,
         agents,

@@ -3,7 +3,7 @@
 //! 1. [`Config::load`], [`Config::embedded`] or [`Config::parse`] take the text;
 //! 2. `reader` walks the TOML tree: every value keeps its line, `${NAME}` is replaced (`expand`), a key nobody asked for is
 //!    an error with the nearest known one (`suggest`);
-//! 3. `sections` reads each section, one function a section, each value by a parser of `value`, `media`, `login`, `route`, `cores`, `dscp` or
+//! 3. `sections` reads each section, one function a section, each value by a parser of `value`, `media`, `login`, `route`, `transfer`, `cores`, `dscp` or
 //!    `agent_url`;
 //! 4. `check` holds the sections against each other: names, references, DIDs that overlap, ports that are taken twice.
 //!
@@ -26,6 +26,7 @@ mod reader;
 mod route;
 mod sections;
 mod suggest;
+mod transfer;
 mod value;
 
 use std::path::Path;

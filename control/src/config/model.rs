@@ -13,6 +13,7 @@ use voxlane_dataplane::plane::{IoChoice, Policing};
 use voxlane_dataplane::reception::Limits;
 
 use super::dscp::Dscp;
+use crate::call::transfer::Ringing;
 use crate::route::number::Numbers;
 use crate::sip::digest::{Auth, Login};
 pub use crate::sip::locate::{Place, Weighed};
@@ -32,6 +33,8 @@ pub struct Config {
     pub route: Routing,
     /// `[sdp]`
     pub sdp: SdpIdentity,
+    /// `[transfer]`
+    pub transfer: Transfer,
     /// `[[trunk]]`
     pub trunks: Vec<Trunk>,
     /// `[[tenant]]`
@@ -209,6 +212,29 @@ pub struct SdpIdentity {
     pub origin_user: String,
     /// `s=`
     pub session_name: String,
+}
+
+/// How calls are transferred.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transfer {
+    /// Trunk that the other party is called by, where whoever asks does not say; `None`: the trunk of the leg that stays.
+    pub trunk: Option<String>,
+    /// How long it may take until the other party answers.
+    pub timeout: Duration,
+    /// What the leg that stays hears until then.
+    pub ringing: Ringing,
+    /// Whose number the other party is shown.
+    pub caller_id: TransferCallerId,
+}
+
+/// Whose number the other party of a transfer is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TransferCallerId {
+    /// That of the party that stays.
+    #[default]
+    Caller,
+    /// The number that was called.
+    Did,
 }
 
 /// A SIP connection with a carrier.
@@ -389,6 +415,8 @@ pub struct Agent {
     pub parameters: Vec<(String, String)>,
     /// Extra headers of the WebSocket handshake.
     pub headers: Vec<(String, String)>,
+    /// Trunks that it may have its calls transferred to.
+    pub transfer_trunks: Vec<String>,
 }
 
 /// How an agent is reached.

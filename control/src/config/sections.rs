@@ -18,6 +18,7 @@ use super::model::{
 };
 use super::reader::{Located, Section, quoted};
 use super::route::{self, WrittenRoute};
+use super::transfer::{self, WrittenTransfer};
 use super::{agent_url, dialogs, gateways, login, value};
 use crate::sip::digest::Auth;
 
@@ -30,7 +31,9 @@ pub(super) struct Written {
     pub(super) sdp: SdpIdentity,
     pub(super) trunks: Vec<Located<WrittenTrunk>>,
     pub(super) tenants: Vec<Located<WrittenTenant>>,
-    pub(super) agents: Vec<Located<Agent>>,
+    /// With the trunks that each may have calls transferred to.
+    pub(super) agents: Vec<(Located<Agent>, Vec<Located<String>>)>,
+    pub(super) transfer: WrittenTransfer,
     pub(super) dids: Vec<Located<WrittenDid>>,
 }
 
@@ -77,6 +80,7 @@ pub(super) fn read(mut root: Section<'_>) -> Written {
         media,
         route,
         sdp: sdp(root.section("sdp")),
+        transfer: transfer::read(root.section("transfer")),
         trunks: root.sections("trunk").into_iter().map(trunk).collect(),
         tenants: root
             .sections("tenant")
@@ -321,7 +325,7 @@ fn tenant(mut section: Section<'_>, template: &str) -> Located<WrittenTenant> {
     }
 }
 
-fn agent(mut section: Section<'_>) -> Located<Agent> {
+fn agent(mut section: Section<'_>) -> (Located<Agent>, Vec<Located<String>>) {
     const TIMEOUT: Duration = Duration::from_secs(4);
     let line = section.line;
     let name = or(section.required("name", "\"…\"", value::name), String::new);
@@ -334,19 +338,19 @@ fn agent(mut section: Section<'_>) -> Located<Agent> {
         .map(|(name, value)| (name, value.value))
         .collect();
     let headers = headers(&mut section);
+    let transfer_trunks = transfer::of_agent(&mut section);
     section.finish();
     let endpoint = or(endpoint, || AgentEndpoint::Echo);
-    Located {
-        value: Agent {
-            name,
-            endpoint,
-            connect_timeout,
-            silence_timeout,
-            parameters,
-            headers,
-        },
-        line,
-    }
+    let agent = Agent {
+        name,
+        endpoint,
+        connect_timeout,
+        silence_timeout,
+        parameters,
+        headers,
+        transfer_trunks: transfer_trunks.iter().map(|trunk| trunk.value.clone()).collect(),
+    };
+    (Located { value: agent, line }, transfer_trunks)
 }
 
 /// Values are kept out of messages: they are secrets, often.

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use voxlane_dataplane::media_plane::{AgentSpec, TwilioSpec};
+use voxlane_dataplane::media_plane::{AgentNotice, AgentSpec, TwilioSpec};
 
 use super::live::Live;
 use crate::call::Plan;
@@ -29,6 +29,27 @@ pub(super) fn spec(config: &Config, live: &Live, addresses: Vec<SocketAddr>) -> 
             silence_timeout: agent.silence_timeout,
         })),
     })
+}
+
+/// The agent, told of a transfer that has failed and brought it back: by parameters, since it hears of a new stream.
+pub(super) fn told(spec: AgentSpec, notice: &AgentNotice) -> AgentSpec {
+    match spec {
+        AgentSpec::Twilio(mut twilio) => {
+            let status = notice.status.map(|status| status.to_string());
+            let told = [
+                ("transferStatus", Some(notice.state.word().to_owned())),
+                ("transferTo", Some(notice.to.clone())),
+                ("transferSipStatus", status),
+                ("transferReason", notice.reason.clone()),
+            ];
+            let told = told
+                .into_iter()
+                .filter_map(|(name, value)| Some((name.to_owned(), value?)));
+            twilio.parameters.extend(told);
+            AgentSpec::Twilio(twilio)
+        }
+        other @ (AgentSpec::Echo | AgentSpec::Tone { .. } | AgentSpec::Ringback | AgentSpec::Phone(_)) => other,
+    }
 }
 
 /// An identifier in Twilio's form: two letters and 32 hexadecimal digits.

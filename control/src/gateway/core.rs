@@ -3,7 +3,7 @@
 //! Input comes in by the methods at the top. Each leads to SIP commands, media commands and, in [`Effects`], what only
 //! the shell can do: send datagrams, look up names.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::iter;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -17,8 +17,9 @@ use voxlane_dataplane::media_plane::{Direction, EndpointId, FlowReport, MediaErr
 use super::agents;
 use super::live::{Live, Record};
 use super::watch::{Expected, Finding, Measure, Rules, Watched};
-use crate::call::{Action, Call, CallId, Cause, Event, Phase, Plan, Setup, Side};
+use crate::call::{Action, Call, CallId, Cause, Event, Phase, Plan, Setup, Side, transfer};
 use crate::config::model::{Config, HostPort, Trunk};
+use crate::ops::report::TransferCounts;
 use crate::route::{self, Route};
 use crate::sip::digest::NonceKey;
 use crate::sip::locate::{Destination, Place};
@@ -67,6 +68,8 @@ pub struct Totals {
     pub agents_failed: u64,
     /// Calls that ended because nothing came from a leg.
     pub media_timeouts: u64,
+    /// Transfers.
+    pub transfers: TransferCounts,
     /// Times that a limit was crossed, by measure.
     pub crossings: [u64; Measure::ALL.len()],
 }
@@ -90,6 +93,8 @@ pub struct Core {
     pub(super) random: StdRng,
     /// Makes the names of calls.
     names: StdRng,
+    /// When calls want to be told that it is time.
+    pub(super) wakes: BTreeSet<(Time, CallId)>,
     effects: Effects,
     watched: HashMap<EndpointId, Watched>,
     /// Legs whose turn it is to be looked at.
@@ -136,6 +141,7 @@ impl Core {
             random: StdRng::seed_from_u64(seed.rotate_left(32)),
             // Not the sequence that tags are made of: names of calls are told to agents.
             names: StdRng::seed_from_u64(!seed),
+            wakes: BTreeSet::new(),
             effects: Effects::default(),
             watched: HashMap::new(),
             to_watch: Vec::new(),
@@ -152,6 +158,10 @@ impl Core {
     /// The time asked for in [`Effects::wake`] has come.
     pub fn timeout(&mut self, now: Time) {
         self.sip.handle_timeout(now);
+        while let Some((_, call)) = self.wakes.first().copied().filter(|(at, _)| *at <= now) {
+            self.wakes.pop_first();
+            self.feed(now, call, Event::Transfer(transfer::Event::Due));
+        }
         self.drain(now);
     }
 
@@ -191,6 +201,7 @@ impl Core {
                 }
                 None => return,
             },
+            MediaEvent::AgentAsks(endpoint, request) => return self.agent_asks(now, endpoint, request),
             // Softphones are no calls of the gateway.
             MediaEvent::PhoneDone(_) => return,
         };
@@ -357,13 +368,14 @@ impl Core {
     }
 
     /// Empties the SIP core's output: datagrams to the shell, events to their calls.
-    fn drain(&mut self, now: Time) {
+    pub(super) fn drain(&mut self, now: Time) {
         loop {
             match self.sip.poll_output() {
                 Output::Transmit(transmit) => self.effects.transmits.push(transmit),
                 Output::Event(event) => self.sip_event(now, event),
                 Output::Timeout(wake) => {
-                    self.effects.wake = wake;
+                    let call = self.wakes.first().map(|(at, _)| *at);
+                    self.effects.wake = wake.into_iter().chain(call).min();
                     break;
                 }
             }
@@ -397,38 +409,62 @@ impl Core {
         let Some(&(call, side)) = self.dialogs.get(&dialog) else {
             return debug!(?dialog, "event of a dialog that belongs to no call");
         };
-        let event = match event {
-            sip::Event::Incoming(_) | sip::Event::Responded { .. } => return,
-            sip::Event::Progress { status, sdp, .. } => Event::Progress { status, sdp },
-            sip::Event::Answered { sdp, .. } => Event::Answered { sdp },
-            sip::Event::Confirmed { sdp, .. } => Event::Confirmed { side, sdp },
-            sip::Event::Reinvite { sdp, .. } => Event::Reinvite { side, sdp },
-            sip::Event::Update { sdp, .. } => Event::Update { side, sdp },
-            sip::Event::OfferAnswered { sdp, .. } => Event::OfferAnswered { side, sdp },
-            sip::Event::OfferRefused { outcome, .. } => {
-                debug!(%call, leg = %side, status = outcome.status, "our offer was refused: {}", outcome.reason);
-                Event::OfferRefused { side }
-            }
-            sip::Event::Failed {
-                status,
-                reason,
-                failure,
-                ..
-            } => {
-                self.note_attempt(call, side, status, &reason);
-                Event::Failed {
+        let event = match (event, side) {
+            (sip::Event::Progress { .. }, Side::C) => Event::Transfer(transfer::Event::Progress),
+            (sip::Event::Answered { sdp, .. }, Side::C) => Event::Transfer(transfer::Event::Answered { sdp }),
+            (
+                sip::Event::Failed {
                     status,
                     reason,
                     failure,
-                }
+                    ..
+                },
+                Side::C,
+            ) => {
+                self.note_attempt(call, side, status, &reason);
+                Event::Transfer(transfer::Event::Failed {
+                    status,
+                    reason,
+                    failure,
+                })
             }
-            sip::Event::Cancelled { .. } => Event::Cancelled,
-            sip::Event::Bye { reason, .. } => Event::Bye { side, reason },
-            sip::Event::Terminated { cause, .. } => Event::Terminated { side, cause },
+            (event, _) => match event {
+                sip::Event::Incoming(_) | sip::Event::Responded { .. } => return,
+                sip::Event::Progress { status, sdp, .. } => Event::Progress { status, sdp },
+                sip::Event::Answered { sdp, .. } => Event::Answered { sdp },
+                sip::Event::Confirmed { sdp, .. } => Event::Confirmed { side, sdp },
+                sip::Event::Reinvite { sdp, .. } => Event::Reinvite { side, sdp },
+                sip::Event::Update { sdp, .. } => Event::Update { side, sdp },
+                sip::Event::OfferAnswered { sdp, .. } => Event::OfferAnswered { side, sdp },
+                sip::Event::OfferRefused { outcome, .. } => {
+                    debug!(%call, leg = %side, status = outcome.status, "our offer was refused: {}", outcome.reason);
+                    Event::OfferRefused { side }
+                }
+                sip::Event::Failed {
+                    status,
+                    reason,
+                    failure,
+                    ..
+                } => {
+                    self.note_attempt(call, side, status, &reason);
+                    Event::Failed {
+                        status,
+                        reason,
+                        failure,
+                    }
+                }
+                sip::Event::Cancelled { .. } => Event::Cancelled,
+                sip::Event::Bye { reason, .. } => Event::Bye { side, reason },
+                sip::Event::Terminated { cause, .. } => Event::Terminated { side, cause },
+            },
         };
         if matches!(
             event,
-            Event::Failed { .. } | Event::Cancelled | Event::Bye { .. } | Event::Terminated { .. }
+            Event::Failed { .. }
+                | Event::Transfer(transfer::Event::Failed { .. })
+                | Event::Cancelled
+                | Event::Bye { .. }
+                | Event::Terminated { .. }
         ) {
             self.dialogs.remove(&dialog);
         }
@@ -499,14 +535,16 @@ impl Core {
     }
 
     /// Gives an event to a call and carries out what it answers, and what follows from that.
-    fn feed(&mut self, now: Time, id: CallId, event: Event) {
+    pub(super) fn feed(&mut self, now: Time, id: CallId, event: Event) {
         let mut queue = VecDeque::from([event]);
         while let Some(event) = queue.pop_front() {
             let Some(live) = self.calls.get_mut(&id) else {
                 return debug!(call = %id, ?event, "event of a call that is over");
             };
             debug!(call = %id, phase = ?live.call.phase(), ?event, "call event");
+            let transfers = live.call.ended_transfers().len();
             let mut actions = live.call.on(event, now).into_iter();
+            self.count_transfers(id, transfers);
             while let Some(action) = actions.next() {
                 let Some(next) = self.perform(now, id, action) else {
                     continue;
@@ -570,7 +608,11 @@ impl Core {
                 self.close_media(id, side);
                 None
             }
-            Action::Invite { target, patience, sdp } => self.invite(now, id, &target, patience, sdp),
+            Action::Invite { target, patience, sdp } => match self.calls.get(&id)?.call.setup().plan.clone() {
+                Plan::Trunk(outbound) => self.invite(now, id, Side::B, *outbound, &target, patience, sdp),
+                Plan::Agent { .. } => None,
+            },
+            Action::Transfer(action) => self.perform_transfer(now, id, action),
             Action::Ring { status, sdp } => {
                 let dialog = self.dialog(id, Side::A)?;
                 self.sip.ring(now, dialog, status, sdp);
@@ -735,7 +777,7 @@ impl Core {
         self.config.trunk(name).map(|(_, trunk)| trunk)
     }
 
-    fn endpoint(&self, id: CallId, side: Side) -> Option<EndpointId> {
+    pub(super) fn endpoint(&self, id: CallId, side: Side) -> Option<EndpointId> {
         self.calls.get(&id)?.leg(side).endpoint.map(|endpoint| endpoint.id)
     }
 
@@ -744,7 +786,7 @@ impl Core {
     }
 }
 
-fn media_failed(side: Side, error: &MediaError) -> Event {
+pub(super) fn media_failed(side: Side, error: &MediaError) -> Event {
     Event::MediaFailed {
         side,
         status: status_of(error),

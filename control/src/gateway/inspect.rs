@@ -3,9 +3,12 @@
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use tokio::sync::Notify;
+
 use super::core::Core;
 use super::live::{Live, Record};
 use super::lock;
+use super::transfer;
 use super::watch::Measure;
 use crate::call::Side;
 use crate::call::targets::Attempt;
@@ -15,21 +18,34 @@ use crate::ops::report::{
     StatusReport,
 };
 use crate::sip::transport::Transports;
+use crate::time::{Clock, Time};
 
 /// Looks at the core on behalf of the admin socket.
 pub(super) struct Inspector {
     pub(super) core: Arc<Mutex<Core>>,
     transport: Arc<Transports>,
     started: Instant,
+    clock: Clock,
+    /// Wakes the gateway, which carries out what the core wants done.
+    acted: Arc<Notify>,
 }
 
 impl Inspector {
-    pub fn new(core: Arc<Mutex<Core>>, transport: Arc<Transports>) -> Self {
+    pub fn new(core: Arc<Mutex<Core>>, transport: Arc<Transports>, clock: Clock, acted: Arc<Notify>) -> Self {
         Self {
             core,
             transport,
             started: Instant::now(),
+            clock,
+            acted,
         }
+    }
+
+    /// Does something to the core that it may want something done for.
+    pub(super) fn act<T>(&self, work: impl FnOnce(&mut Core, Time) -> T) -> T {
+        let done = work(&mut lock(&self.core), self.clock.now());
+        self.acted.notify_one();
+        done
     }
 }
 
@@ -60,6 +76,7 @@ impl Inspect for Inspector {
                 active: agents as u64,
                 failed: core.totals.agents_failed,
             },
+            transfers: core.totals.transfers,
             quality: QualityCounts {
                 media_timeouts: core.totals.media_timeouts,
                 crossings: Measure::ALL
@@ -108,7 +125,6 @@ impl Core {
 
 fn report(live: &Live, core: &Core) -> CallReport {
     let route = &live.route;
-    let is_agent = live.call.setup().plan.is_agent();
     CallReport {
         id: live.id().to_string(),
         state: live.call.phase().to_string(),
@@ -116,12 +132,9 @@ fn report(live: &Live, core: &Core) -> CallReport {
         to: route.number.clone(),
         did: Some(route.number.clone()),
         tenant: route.tenant.clone(),
-        trunk: Some(if is_agent {
-            route.trunk.clone()
-        } else {
-            route.target.clone()
-        }),
-        agent: is_agent.then(|| route.target.clone()),
+        trunk: Some(live.trunk_of(Side::B).to_owned()),
+        agent: live.agent.clone(),
+        transfers: transfer::rows(live),
         started: live.started.into(),
         answered: live.answered.map(Into::into),
         ended: None,

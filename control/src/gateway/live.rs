@@ -19,13 +19,18 @@ pub(super) struct Live {
     pub from: String,
     pub started: SystemTime,
     pub answered: Option<SystemTime>,
+    /// The agent that took the call, if one did.
+    pub agent: Option<String>,
     a: LiveLeg,
     b: LiveLeg,
+    c: LiveLeg,
 }
 
 /// What joins a leg of a call to the SIP core and the data plane.
 #[derive(Debug, Default)]
 pub(super) struct LiveLeg {
+    /// The trunk that it belongs to.
+    pub trunk: String,
     pub dialog: Option<DialogId>,
     pub endpoint: Option<Endpoint>,
     /// SIP Call-ID, as far as known.
@@ -41,6 +46,14 @@ pub(super) struct LiveLeg {
 }
 
 impl LiveLeg {
+    /// One that is to be placed on a trunk.
+    pub fn on(trunk: &str) -> Self {
+        Self {
+            trunk: trunk.to_owned(),
+            ..Self::default()
+        }
+    }
+
     /// A limit of the network was crossed on it.
     pub fn mark(&mut self, measure: Measure) {
         if !self.crossed.contains(&measure) {
@@ -59,20 +72,27 @@ pub(super) struct Record {
 
 impl Live {
     pub fn new(call: Call, route: Route, incoming: Incoming) -> Self {
+        let (agent, callee) = match &call.setup().plan {
+            Plan::Agent { name, .. } => (Some(name.clone()), route.trunk.clone()),
+            Plan::Trunk(_) => (None, route.target.clone()),
+        };
         Self {
             call,
             from: route.caller.clone(),
-            route,
             started: SystemTime::now(),
             answered: None,
+            agent,
             a: LiveLeg {
+                trunk: route.trunk.clone(),
                 dialog: Some(incoming.dialog),
                 call_id: Some(incoming.call_id),
                 local: Some(incoming.local),
                 remote: Some(incoming.remote),
                 ..LiveLeg::default()
             },
-            b: LiveLeg::default(),
+            b: LiveLeg::on(&callee),
+            c: LiveLeg::default(),
+            route,
         }
     }
 
@@ -82,9 +102,15 @@ impl Live {
 
     /// The trunk that a leg belongs to.
     pub fn trunk_of(&self, side: Side) -> &str {
-        match (side, &self.call.setup().plan) {
-            (Side::B, Plan::Trunk(_)) => &self.route.target,
-            (Side::A, _) | (Side::B, Plan::Agent { .. }) => &self.route.trunk,
+        &self.leg(side).trunk
+    }
+
+    /// Leg C and this one change places.
+    pub fn swap_third(&mut self, side: Side) {
+        match side {
+            Side::A => std::mem::swap(&mut self.a, &mut self.c),
+            Side::B => std::mem::swap(&mut self.b, &mut self.c),
+            Side::C => {}
         }
     }
 
@@ -92,6 +118,7 @@ impl Live {
         match side {
             Side::A => &self.a,
             Side::B => &self.b,
+            Side::C => &self.c,
         }
     }
 
@@ -99,11 +126,12 @@ impl Live {
         match side {
             Side::A => &mut self.a,
             Side::B => &mut self.b,
+            Side::C => &mut self.c,
         }
     }
 
-    pub fn legs(&self) -> [(Side, &LiveLeg); 2] {
-        [(Side::A, &self.a), (Side::B, &self.b)]
+    pub fn legs(&self) -> [(Side, &LiveLeg); 3] {
+        [(Side::A, &self.a), (Side::B, &self.b), (Side::C, &self.c)]
     }
 
     pub fn into_record(self, cause: Cause) -> Record {

@@ -15,6 +15,7 @@ mod live;
 pub mod locate;
 mod operate;
 mod placing;
+mod transfer;
 mod watch;
 
 use std::future::{pending, ready};
@@ -23,7 +24,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tracing::{debug, error, info, warn};
 use voxlane_dataplane::media_plane::MediaEvent;
 
@@ -78,7 +79,13 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let listen = transport.listen().to_vec();
     let core = Core::new(Arc::clone(&config), plane, listen, local_for, rand::random());
     let core = Arc::new(Mutex::new(core));
-    let inspect = Arc::new(inspect::Inspector::new(Arc::clone(&core), Arc::clone(&transport)));
+    let acted = Arc::new(Notify::new());
+    let inspect = Arc::new(inspect::Inspector::new(
+        Arc::clone(&core),
+        Arc::clone(&transport),
+        clock,
+        Arc::clone(&acted),
+    ));
     let node = &config.node;
     let admin = AdminServer::start(inspect, &node.runtime_dir, node.metrics).await?;
 
@@ -87,6 +94,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         transport,
         clock,
         dns,
+        acted,
         lookups: mpsc::unbounded_channel(),
         wake: None,
         watching: false,
@@ -136,6 +144,8 @@ struct Gateway {
     transport: Arc<Transports>,
     clock: Clock,
     dns: Dns,
+    /// Told when something was done to the core from elsewhere.
+    acted: Arc<Notify>,
     lookups: (mpsc::UnboundedSender<Lookup>, mpsc::UnboundedReceiver<Lookup>),
     wake: Option<Time>,
     /// Whether there are calls whose media is to be looked at now.
@@ -164,6 +174,7 @@ impl Gateway {
                 received = self.transport.udp.recv(&mut buffer) => self.received(received, &mut buffer),
                 event = self.transport.streams.recv() => self.on_streams(event),
                 () = sleep_until(wake) => self.with_core(|core, now| core.timeout(now)),
+                () = self.acted.notified() => self.with_core(|_, _| ()),
                 _ = looks.tick() => self.watch(Core::begin_watch),
                 () = ready(()), if self.watching => self.watch(|_| {}),
                 Some(event) = media.recv() => self.with_core(|core, now| core.media(now, event)),

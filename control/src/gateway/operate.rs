@@ -9,7 +9,8 @@ use super::core::Core;
 use super::inspect::Inspector;
 use super::live::Live;
 use super::lock;
-use crate::ops::report::LaneReport;
+use crate::call::Side;
+use crate::ops::report::{LaneReport, TransferOrder, TransferReport};
 use crate::ops::{Operate, OperateError};
 
 /// Mirrored frames that wait for a reader; more are lost, and counted.
@@ -22,6 +23,18 @@ impl Operate for Inspector {
 
     fn mirror(&self, call: &str) -> Result<Receiver<MirroredFrame>, OperateError> {
         lock(&self.core).mirror(call)
+    }
+
+    fn transfer(&self, call: &str, order: &TransferOrder) -> Result<TransferReport, OperateError> {
+        self.act(|core, now| core.transfer(now, call, order))
+    }
+
+    fn cancel_transfer(&self, call: &str) -> Result<TransferReport, OperateError> {
+        self.act(|core, now| core.cancel_transfer(now, call))
+    }
+
+    fn transfer_of(&self, call: &str) -> Result<TransferReport, OperateError> {
+        lock(&self.core).transfer_of(call)
     }
 }
 
@@ -36,7 +49,7 @@ impl Core {
         if live.call.setup().plan.is_agent() {
             return Err(OperateError::NotRelayed(call));
         }
-        let [a, b] = live.legs().map(|(_, leg)| leg.endpoint);
+        let [a, b] = [Side::A, Side::B].map(|side| live.leg(side).endpoint);
         let (Some(a), Some(_)) = (a, b) else {
             return Err(OperateError::NoMedia(call));
         };
@@ -56,7 +69,8 @@ impl Core {
     pub fn mirror(&self, call: &str) -> Result<Receiver<MirroredFrame>, OperateError> {
         let live = self.named(call)?;
         let call = live.id().to_string();
-        let endpoints: Vec<_> = live.legs().into_iter().filter_map(|(_, leg)| leg.endpoint).collect();
+        let legs = [Side::A, Side::B].map(|side| live.leg(side).endpoint);
+        let endpoints: Vec<_> = legs.into_iter().flatten().collect();
         if endpoints.is_empty() {
             return Err(OperateError::NoMedia(call));
         }
@@ -70,7 +84,7 @@ impl Core {
     }
 
     /// The call whose id begins so.
-    fn named(&self, name: &str) -> Result<&Live, OperateError> {
+    pub(super) fn named(&self, name: &str) -> Result<&Live, OperateError> {
         let name = name.to_ascii_lowercase();
         let begins = |live: &&Live| !name.is_empty() && live.id().to_string().starts_with(&name);
         let found: Vec<&Live> = self.calls.values().map(Box::as_ref).filter(begins).collect();

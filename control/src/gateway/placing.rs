@@ -6,7 +6,7 @@ use tracing::{info, warn};
 
 use super::core::Core;
 use crate::call::targets::Target;
-use crate::call::{CallId, Event, Outbound, Plan, Side};
+use crate::call::{CallId, Event, Outbound, Side, transfer};
 use crate::config::model::Gateway;
 use crate::sip::locate::{Destination, in_order};
 use crate::sip::{self, Failure, Outgoing};
@@ -76,37 +76,47 @@ impl Core {
         })
     }
 
-    /// Sends leg B's INVITE.
+    /// Sends a leg's INVITE.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "what a leg is, where it goes, and what it offers"
+    )]
     pub(super) fn invite(
         &mut self,
         now: Time,
         id: CallId,
+        side: Side,
+        outbound: Outbound,
         target: &Target,
         patience: Option<Duration>,
         sdp: Vec<u8>,
     ) -> Option<Event> {
-        let live = self.calls.get(&id)?;
-        let Plan::Trunk(outbound) = live.call.setup().plan.clone() else {
-            return None;
-        };
-        let trunk = live.route.target.clone();
-        let call = match self.outgoing(&trunk, *outbound, target, patience, sdp) {
+        let trunk = self.calls.get(&id)?.trunk_of(side).to_owned();
+        let call = match self.outgoing(&trunk, outbound, target, patience, sdp) {
             Ok(call) => call,
             Err(reason) => {
-                warn!(call = %id, leg = %Side::B, trunk, "{reason}");
-                return Some(Event::Failed {
-                    status: 503,
-                    reason,
-                    failure: Failure::Unreachable,
+                warn!(call = %id, leg = %side, trunk, "{reason}");
+                let (status, failure) = (503, Failure::Unreachable);
+                return Some(match side {
+                    Side::A | Side::B => Event::Failed {
+                        status,
+                        reason,
+                        failure,
+                    },
+                    Side::C => Event::Transfer(transfer::Event::Failed {
+                        status,
+                        reason,
+                        failure,
+                    }),
                 });
             }
         };
         let (local, remote) = (call.local, call.remote);
-        info!(call = %id, leg = %Side::B, trunk, target = %target.destination, "call out");
+        info!(call = %id, leg = %side, trunk, target = %target.destination, "call out");
         let dialog = self.sip.invite(now, call);
         let call_id = self.sip.call_id(dialog).map(str::to_owned);
-        self.dialogs.insert(dialog, (id, Side::B));
-        let leg = self.calls.get_mut(&id)?.leg_mut(Side::B);
+        self.dialogs.insert(dialog, (id, side));
+        let leg = self.calls.get_mut(&id)?.leg_mut(side);
         leg.dialog = Some(dialog);
         leg.call_id = call_id;
         leg.remote = Some(remote);

@@ -89,10 +89,34 @@ pub async fn get_bytes(runtime_dir: &Path, route: &str) -> Result<Bytes, ClientE
 /// # Errors
 /// Why there is no answer.
 pub async fn put_bytes<T: Serialize>(runtime_dir: &Path, route: &str, value: &T) -> Result<Bytes, ClientError> {
+    send(runtime_dir, Method::PUT, route, value).await
+}
+
+/// `POST`s a value to a route.
+///
+/// # Errors
+/// Why there is no answer.
+pub async fn post_bytes<T: Serialize>(runtime_dir: &Path, route: &str, value: &T) -> Result<Bytes, ClientError> {
+    send(runtime_dir, Method::POST, route, value).await
+}
+
+/// `DELETE`s what is at a route.
+///
+/// # Errors
+/// Why there is no answer.
+pub async fn delete_bytes(runtime_dir: &Path, route: &str) -> Result<Bytes, ClientError> {
+    let path = socket::path(runtime_dir);
+    in_time(&path, async {
+        read(&path, exchange(&path, Method::DELETE, route, Bytes::new()).await?).await
+    })
+    .await
+}
+
+async fn send<T: Serialize>(runtime_dir: &Path, method: Method, route: &str, value: &T) -> Result<Bytes, ClientError> {
     let path = socket::path(runtime_dir);
     let body = serde_json::to_vec(value).map_err(|error| broken(&path, &error))?;
     in_time(&path, async {
-        read(&path, exchange(&path, Method::PUT, route, body.into()).await?).await
+        read(&path, exchange(&path, method, route, body.into()).await?).await
     })
     .await
 }

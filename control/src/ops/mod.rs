@@ -2,7 +2,7 @@
 //!
 //! The gateway implements [`Inspect`] and [`Operate`]; everything shown of it is made of the [`report`]s it returns:
 //!
-//! - [`server`]: HTTP on the admin socket (`/v1/status`, `/v1/calls`, `/v1/flows`, `/metrics`, and of a call `lane` and
+//! - [`server`]: HTTP on the admin socket (`/v1/status`, `/v1/calls`, `/v1/flows`, `/metrics`, and of a call `lane`, `transfer` and
 //!   `capture`), metrics also over TCP;
 //! - [`metrics`]: the reports as Prometheus text, computed when they are asked for;
 //! - [`capture`], [`pcap`]: the packets of a call as a capture file;
@@ -21,7 +21,7 @@ pub mod timestamp;
 pub mod words;
 
 use crossbeam_channel::Receiver;
-use report::{CallsReport, FlowsReport, LaneReport, StatusReport};
+use report::{CallsReport, FlowsReport, LaneReport, StatusReport, TransferOrder, TransferReport};
 use voxlane_dataplane::lane::Lane;
 use voxlane_dataplane::media_plane::{MediaError, MirroredFrame};
 
@@ -52,6 +52,24 @@ pub trait Operate: Inspect {
     /// # Errors
     /// Why there is nothing to mirror.
     fn mirror(&self, call: &str) -> Result<Receiver<MirroredFrame>, OperateError>;
+
+    /// Begins to transfer a call. What becomes of it is asked for with [`Self::transfer_of`].
+    ///
+    /// # Errors
+    /// Why it is not begun.
+    fn transfer(&self, call: &str, order: &TransferOrder) -> Result<TransferReport, OperateError>;
+
+    /// Takes a transfer back that is under way: the call goes on as before.
+    ///
+    /// # Errors
+    /// If there is none.
+    fn cancel_transfer(&self, call: &str) -> Result<TransferReport, OperateError>;
+
+    /// What has become of the last transfer of a call, which may be over by now.
+    ///
+    /// # Errors
+    /// If there is no such call, or it was never transferred.
+    fn transfer_of(&self, call: &str) -> Result<TransferReport, OperateError>;
 }
 
 /// Why the gateway did not do as told.
@@ -63,6 +81,9 @@ pub enum OperateError {
     /// Several are.
     #[error("{0:?} begins the names of {1} calls; write more of it")]
     Ambiguous(String, usize),
+    /// It cannot be transferred as asked.
+    #[error("call {0} is not transferred: {1}")]
+    NotTransferred(String, String),
     /// It has no media.
     #[error("call {0} has no media open")]
     NoMedia(String),

@@ -9,6 +9,7 @@ use voxlane_dataplane::media_plane::{FlowReport, PlaneStatus};
 
 use super::timestamp::Timestamp;
 use crate::call::Side;
+use crate::call::transfer::{Asker, Ringing, Way};
 use crate::sip::transport::ConnectionCounts;
 use crate::sip::{AuthFailures, Counters, SessionTimer};
 
@@ -38,11 +39,78 @@ pub struct StatusReport {
     pub calls: CallCounts,
     /// Agent sessions, since start.
     pub agents: AgentCounts,
+    /// Transfers, since start.
+    #[serde(default)]
+    pub transfers: TransferCounts,
     /// What became of calls' media, since start.
     #[serde(default)]
     pub quality: QualityCounts,
     /// Tasks of the runtime alive now.
     pub tasks: u64,
+}
+
+/// Transfers, counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TransferCounts {
+    /// Were begun.
+    pub asked: u64,
+    /// Were completed.
+    pub completed: u64,
+    /// Failed.
+    pub failed: u64,
+}
+
+/// `POST /v1/calls/{call}/transfer`: who is to take the place of one that leaves the call.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TransferOrder {
+    /// Whom to: a number.
+    pub to: String,
+    /// Trunk that it is called by; default: `transfer.trunk`, else that of the leg that stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trunk: Option<String>,
+    /// How; default: as the trunk of the leg that stays says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// The leg that leaves: `b` (the default) or `a`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leaves: Option<Side>,
+    /// What the other leg hears until then: `agent` or `ringback`; default: `transfer.ringing`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ringing: Option<Ringing>,
+    /// Most seconds until it is answered; default: `transfer.timeout`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_s: Option<u32>,
+    /// Number that is shown; default: as `transfer.caller_id` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caller_id: Option<String>,
+}
+
+/// `GET /v1/calls/{call}/transfer`: what has become of a call's last transfer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TransferReport {
+    /// The call's id.
+    pub call: String,
+    /// The transfer.
+    #[serde(flatten)]
+    pub transfer: TransferRow,
+}
+
+/// One transfer of a call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TransferRow {
+    /// Whom to.
+    pub to: String,
+    /// How it was tried last.
+    pub by: Way,
+    /// Who asked for it.
+    pub asked_by: Asker,
+    /// `calling`, `ringing`, `completed` or `failed`.
+    pub state: String,
+    /// SIP status that says best why it failed.
+    pub status: Option<u16>,
+    /// Why it failed.
+    pub reason: Option<String>,
 }
 
 /// What became of calls' media.
@@ -112,11 +180,14 @@ pub struct CallReport {
     pub ended: Option<Timestamp>,
     /// Why it ended, in words.
     pub cause: Option<String>,
-    /// Its legs.
+    /// Its legs: `a`, `b` and, while it is transferred and afterwards, `c`.
     pub legs: Vec<LegRow>,
     /// Where it was tried to place it without success, in order.
     #[serde(default)]
     pub attempts: Vec<AttemptRow>,
+    /// Its transfers, the first first.
+    #[serde(default)]
+    pub transfers: Vec<TransferRow>,
     /// Keys pressed by the caller so far.
     pub digits: String,
 }

@@ -11,12 +11,14 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, put};
 use axum::{Json, Router};
+use serde::Serialize;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use voxlane_dataplane::lane::Lane;
 
 use super::capture::{self, Capture};
+use super::report::TransferOrder;
 use super::socket::{OpsError, SocketFile};
 use super::{Operate, OperateError, metrics};
 
@@ -126,18 +128,38 @@ fn router(gateway: Arc<dyn Operate>) -> Router {
         .route("/v1/flows", get(async |State(gateway): Gateway| Json(gateway.flows())))
         .route("/v1/calls/{call}/lane", put(lane))
         .route("/v1/calls/{call}/capture", get(capture))
+        .route(
+            "/v1/calls/{call}/transfer",
+            get(transfer_of).post(transfer).delete(cancel_transfer),
+        )
         .route("/metrics", get(text))
         .fallback(async || {
             (
                 StatusCode::NOT_FOUND,
-                "there is /v1/status, /v1/calls, /v1/flows, /metrics, /v1/calls/CALL/lane and /v1/calls/CALL/capture\n",
+                "there is /v1/status, /v1/calls, /v1/flows, /metrics, /v1/calls/CALL/lane, /v1/calls/CALL/transfer and /v1/calls/CALL/capture\n",
             )
         })
         .with_state(gateway)
 }
 
 async fn lane(State(gateway): Gateway, InPath(call): InPath<String>, Json(lane): Json<Lane>) -> Response {
-    match gateway.prefer(&call, lane) {
+    answer(gateway.prefer(&call, lane))
+}
+
+async fn transfer(State(gateway): Gateway, InPath(call): InPath<String>, Json(order): Json<TransferOrder>) -> Response {
+    answer(gateway.transfer(&call, &order))
+}
+
+async fn transfer_of(State(gateway): Gateway, InPath(call): InPath<String>) -> Response {
+    answer(gateway.transfer_of(&call))
+}
+
+async fn cancel_transfer(State(gateway): Gateway, InPath(call): InPath<String>) -> Response {
+    answer(gateway.cancel_transfer(&call))
+}
+
+fn answer<T: Serialize>(result: Result<T, OperateError>) -> Response {
+    match result {
         Ok(report) => Json(report).into_response(),
         Err(error) => refused(&error),
     }
@@ -160,6 +182,7 @@ fn refused(error: &OperateError) -> Response {
         OperateError::NoCall(_) => StatusCode::NOT_FOUND,
         OperateError::Ambiguous(..)
         | OperateError::NoMedia(_)
+        | OperateError::NotTransferred(..)
         | OperateError::NotRelayed(_)
         | OperateError::Media(_) => StatusCode::CONFLICT,
     };

@@ -152,6 +152,35 @@ fn plan(config: &Config, did: &Did, number: &str, caller: &str, call: &Incoming)
     }
 }
 
+/// The leg to a number that a call is transferred to: by this trunk, from this number where the trunk may show it.
+///
+/// # Errors
+/// Why that cannot be.
+pub fn transfer(config: &Config, name: &str, number: &str, caller_id: &str) -> Result<Outbound, String> {
+    let trunk = config.trunks.iter().find(|trunk| trunk.name == name);
+    let trunk = trunk.ok_or_else(|| format!("there is no trunk {name:?}"))?;
+    if !is_number(number) {
+        return Err(format!("{number:?} is not a number; write E.164 with '+'"));
+    }
+    let from = Address {
+        display: String::new(),
+        user: caller_id_for(trunk, caller_id),
+        host: String::new(),
+        port: None,
+    };
+    outbound(trunk, number, from, MAX_FORWARDS)
+        .ok_or_else(|| format!("trunk {name} has no proxy to send calls to; name another"))
+}
+
+/// Digits, with or without '+': nothing that a URI could be bent with.
+fn is_number(text: &str) -> bool {
+    let digits = text.strip_prefix('+').unwrap_or(text);
+    (1..=32).contains(&digits.len())
+        && digits
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || matches!(byte, b'*' | b'#'))
+}
+
 /// The caller's own number where the trunk may show it, else the first one the trunk may.
 fn caller_id_for(trunk: &Trunk, own: &str) -> String {
     match trunk.caller_ids.first() {

@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use voxlane_dataplane::lane::Lane;
 use voxlane_dataplane::media_plane::{
-    AgentSpec, Endpoint as MediaEndpoint, EndpointId, FlowReport, LegReport, MediaError, MediaPlane, MirroredFrame,
-    PlaneStatus, Quality, Session, StreamStats,
+    AgentNotice, AgentSpec, Endpoint as MediaEndpoint, EndpointId, FlowReport, LegReport, MediaError, MediaPlane,
+    MirroredFrame, PlaneStatus, Quality, Session, StreamStats,
 };
 
 /// A media plane that keeps books.
@@ -26,6 +26,12 @@ pub struct Books {
     /// Whether relays are refused.
     pub out_of_order: AtomicBool,
     pub attached: AtomicU64,
+    /// Who was attached last.
+    pub agent: Mutex<Option<AgentSpec>>,
+    /// What agents were told.
+    pub told: Mutex<Vec<AgentNotice>>,
+    /// Which endpoints were joined last.
+    pub pair: Mutex<Option<[EndpointId; 2]>>,
     pub mirrored: Mutex<Vec<EndpointId>>,
     /// Endpoints that were given to an agent, in order.
     pub agents: Mutex<Vec<EndpointId>>,
@@ -71,13 +77,21 @@ impl MediaPlane for Books {
             return Err(MediaError::NoSession(a));
         }
         self.relayed.fetch_add(1, Ordering::SeqCst);
+        *self.pair.lock().unwrap() = Some([a, b]);
         Ok([Lane::Kernel; 2])
     }
 
-    fn attach(&self, endpoint: EndpointId, _: AgentSpec) -> Result<(), MediaError> {
+    fn attach(&self, endpoint: EndpointId, agent: AgentSpec) -> Result<(), MediaError> {
         assert!(self.open.lock().unwrap().contains_key(&endpoint));
         self.attached.fetch_add(1, Ordering::SeqCst);
         self.agents.lock().unwrap().push(endpoint);
+        *self.agent.lock().unwrap() = Some(agent);
+        Ok(())
+    }
+
+    fn tell(&self, endpoint: EndpointId, notice: AgentNotice) -> Result<(), MediaError> {
+        assert!(self.open.lock().unwrap().contains_key(&endpoint));
+        self.told.lock().unwrap().push(notice);
         Ok(())
     }
 

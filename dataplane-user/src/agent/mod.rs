@@ -8,6 +8,7 @@
 
 mod echo;
 mod phone;
+mod ringback;
 mod tone;
 mod twilio;
 
@@ -15,7 +16,7 @@ use std::time::Duration;
 
 use crate::codec::Codec;
 use crate::dtmf::{self, Press};
-use crate::media_plane::{AgentFailure, AgentSpec, Recording};
+use crate::media_plane::{AgentFailure, AgentNotice, AgentSpec, Recording, TransferRequest};
 use crate::playout::Playout;
 
 /// What agents hear and speak.
@@ -32,6 +33,8 @@ pub enum AgentEvent {
     Failed(AgentFailure),
     /// The softphone has played and dialled everything.
     PhoneDone,
+    /// It asks for the call to be transferred.
+    Asks(TransferRequest),
 }
 
 /// How the worker learns that an agent's socket has something for it.
@@ -69,6 +72,9 @@ trait Session: Send {
     /// A key was pressed, in order with the audio.
     fn on_digit(&mut self, _press: &Press) {}
 
+    /// Something has happened to its call.
+    fn on_notice(&mut self, _notice: &AgentNotice) {}
+
     /// Once a packet time, before the next frame is taken from the playout queue; and at the [`Self::deadline`].
     fn on_tick(&mut self, _playout: &mut Playout, _dtmf: &mut dtmf::Sender, _now: Duration) {}
 
@@ -103,7 +109,7 @@ pub struct Agent(Box<dyn Session>);
 pub fn prepare(spec: &AgentSpec) {
     match spec {
         AgentSpec::Twilio(twilio) => twilio::prepare(&twilio.url),
-        AgentSpec::Echo | AgentSpec::Tone { .. } | AgentSpec::Phone(_) => {}
+        AgentSpec::Echo | AgentSpec::Tone { .. } | AgentSpec::Ringback | AgentSpec::Phone(_) => {}
     }
 }
 
@@ -113,6 +119,7 @@ impl Agent {
         Self(match spec {
             AgentSpec::Echo => Box::new(echo::Echo::default()),
             AgentSpec::Tone { frequency } => Box::new(tone::Tone::new(frequency)),
+            AgentSpec::Ringback => Box::new(ringback::Ringback::default()),
             AgentSpec::Phone(phone) => Box::new(phone::Phone::new(phone)),
             AgentSpec::Twilio(twilio) => Box::new(twilio::Twilio::start(*twilio, now)),
         })
@@ -146,6 +153,11 @@ impl Agent {
     /// A key was pressed; told in order with the audio.
     pub fn on_digit(&mut self, press: &Press) {
         self.0.on_digit(press);
+    }
+
+    /// Something has happened to its call.
+    pub fn on_notice(&mut self, notice: &AgentNotice) {
+        self.0.on_notice(notice);
     }
 
     /// To be called once a packet time, before the next frame is taken from `playout`, and at the [`Self::deadline`].

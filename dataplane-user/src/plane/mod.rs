@@ -26,8 +26,8 @@ use crate::agent;
 pub use crate::flows::{Policing, Rules};
 use crate::lane::{self, Lane, Reason};
 use crate::media_plane::{
-    AgentSpec, AttachPolicy, Endpoint, EndpointId, FlowReport, IoMode, IoStatus, LegReport, MediaError, MediaEvent,
-    MediaPlane, MirroredFrame, PlaneStatus, Session, Unallocated,
+    AgentNotice, AgentSpec, AttachPolicy, Endpoint, EndpointId, FlowReport, IoMode, IoStatus, LegReport, MediaError,
+    MediaEvent, MediaPlane, MirroredFrame, PlaneStatus, Session, Unallocated,
 };
 use crate::quality::Way;
 use crate::reception::Limits;
@@ -262,6 +262,17 @@ impl MediaPlane for Plane {
     fn attach(&self, endpoint: EndpointId, agent: AgentSpec) -> Result<(), MediaError> {
         agent::prepare(&agent);
         self.give_to_agent(&mut self.state(), endpoint, agent)
+    }
+
+    fn tell(&self, endpoint: EndpointId, notice: AgentNotice) -> Result<(), MediaError> {
+        let state = self.state();
+        let row = state.endpoints.get(endpoint)?;
+        if let Carrier::Agent { resident, .. } = row.carrier
+            && let Some(handle) = state.endpoints.handle(resident)
+        {
+            self.workers.tell(handle, notice);
+        }
+        Ok(())
     }
 
     fn prefer(&self, endpoint: EndpointId, lane: Lane) -> Result<Lane, MediaError> {

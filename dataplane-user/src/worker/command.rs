@@ -10,7 +10,7 @@ use voxlane_common::splice::{Continuity, SentStream};
 use super::io::Sockets;
 use super::stats::LegStats;
 use crate::flows::{LegState, Rules};
-use crate::media_plane::{AgentSpec, EndpointId, Recording, Session};
+use crate::media_plane::{AgentNotice, AgentSpec, EndpointId, Recording, Session};
 use crate::xsk;
 
 /// A leg that an agent hears and answers.
@@ -174,6 +174,8 @@ pub(super) enum Command {
     SetRoute(Path, NextHop),
     AddLeg(ResidentId, Box<NewLeg>, Arc<[LegStats]>),
     SetSession(ResidentId, Box<Session>),
+    /// Tells the agent of a leg what happens to its call.
+    Tell(ResidentId, Box<AgentNotice>),
     AddRelay(ResidentId, Box<NewRelay>, Arc<[LegStats]>),
     SetRelaySessions(ResidentId, Box<[Session; 2]>),
     /// Stops a pair from taking packets, and answers with what is known of its legs; its sockets stay. `None` if there is
@@ -204,6 +206,7 @@ impl Command {
             Self::AddRelay(_, pair, _) => pair.legs.iter().map(|leg| leg.endpoint).collect(),
             Self::SetSession(..)
             | Self::SetRelaySessions(..)
+            | Self::Tell(..)
             | Self::HandOver(..)
             | Self::Resume(..)
             | Self::Finish(..)

@@ -22,7 +22,7 @@ use super::run::Worker;
 use super::stats::LegStats;
 use crate::agent;
 use crate::flows::LegState;
-use crate::media_plane::{MediaEvent, Session, WorkerHealth, WorkerStatus};
+use crate::media_plane::{AgentNotice, MediaEvent, Session, WorkerHealth, WorkerStatus};
 
 /// How long an answer is waited for before it is asked whether the worker works at all.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -207,6 +207,11 @@ impl Workers {
         let parted = self.ask(&handle, |id, answer| Command::Finish(id, parting, answer));
         self.threads[handle.worker].residents.fetch_sub(1, Relaxed);
         parted
+    }
+
+    /// Tells the agent of a leg what happens to its call.
+    pub fn tell(&self, handle: &Handle, notice: AgentNotice) {
+        self.threads[handle.worker].tell(Command::Tell(handle.id, Box::new(notice)));
     }
 
     /// Ends a leg's agent, whose connection is closed in good order after that. Returns what is left of the leg.

@@ -201,6 +201,11 @@ impl Worker {
                         leg.set_session(*session, &mut self.ticks, key, now);
                     }
                 }
+                Command::Tell(id, notice) => {
+                    if let Some(Resident::Leg(leg)) = self.resident(id) {
+                        leg.on_notice(&notice);
+                    }
+                }
                 Command::AddRelay(id, pair, stats) => {
                     self.add_pair(id, *pair, stats);
                 }

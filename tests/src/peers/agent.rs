@@ -41,6 +41,15 @@ impl Agent {
         Self::start(place, "tone_agent.py", &tone, Recording::Kept)
     }
 
+    /// The same, which gives its first call to `number` as soon as it has it, and goes.
+    ///
+    /// # Errors
+    /// As [`Self::tone`].
+    pub fn transferring(place: &Place, number: &str) -> Result<Self> {
+        let transfer = ["--seconds", "1", "--transfer", number];
+        Self::start(place, "tone_agent.py", &transfer, Recording::Kept)
+    }
+
     /// One that does not do as it should.
     ///
     /// # Errors

@@ -44,6 +44,8 @@ pub enum Scenario {
     AnswersThroughAProxy,
     /// As [`Self::AnswersOnly`], with PCMA and 30 ms.
     AnswersInPcma,
+    /// An answerer that rings and is busy.
+    Busy,
     /// A caller with SRTP whose key becomes another by a re-INVITE: first [`FIRST_KEY`], for 32 packets, after 5 s
     /// [`SECOND_KEY`]. Otherwise as [`Self::SignalsOnly`].
     Rekeys,
@@ -122,6 +124,7 @@ impl Sipp {
             Scenario::AnswersOnly => command.arg("-sf").arg(file("answers_only.xml")),
             Scenario::AnswersThroughAProxy => command.arg("-sf").arg(file("answers_through_a_proxy.xml")),
             Scenario::AnswersInPcma => command.arg("-sf").arg(file("answers_in_pcma.xml")),
+            Scenario::Busy => command.arg("-sf").arg(file("busy.xml")),
             Scenario::Rekeys => command.arg("-sf").arg(file("rekeys.xml")),
             Scenario::SrtpRefused => command.arg("-sf").arg(file("srtp_refused.xml")),
             Scenario::HungUpOn => command.arg("-sf").arg(file("hung_up_on.xml")),

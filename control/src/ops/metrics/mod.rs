@@ -14,7 +14,7 @@ use prometheus_client::registry::Registry;
 use voxlane_dataplane::lane::Lane;
 use voxlane_dataplane::media_plane::PlaneStatus;
 
-use super::report::{FlowRow, FlowsReport, StatusReport};
+use super::report::{FlowRow, FlowsReport, StatusReport, TransferCounts};
 use super::words;
 use crate::sip::{AuthFailures, Counters};
 
@@ -66,12 +66,24 @@ fn gateway(metrics: &mut Metrics, status: &StatusReport) {
         "Calls that failed before an answer",
         status.calls.failed,
     );
+    transfers(metrics, status.transfers);
     metrics.gauge("agents_active", "Agent sessions alive now", status.agents.active);
     metrics.counter(
         "agents_failed",
         "Agent sessions ended by a failure of the agent",
         status.agents.failed,
     );
+}
+
+fn transfers(metrics: &mut Metrics, counts: TransferCounts) {
+    let TransferCounts {
+        asked,
+        completed,
+        failed,
+    } = counts;
+    metrics.counter("transfers", "Transfers of calls begun", asked);
+    metrics.counter("transfers_completed", "Transfers of calls completed", completed);
+    metrics.counter("transfers_failed", "Transfers of calls that failed", failed);
 }
 
 fn sip(metrics: &mut Metrics, counters: &Counters) {

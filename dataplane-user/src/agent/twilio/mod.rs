@@ -28,7 +28,7 @@ use self::protocol::{Decoder, FromBot, Writer};
 use self::socket::{Heard, Incoming, Socket};
 use super::{AgentEvent, Session, Watch};
 use crate::dtmf::{self, Press};
-use crate::media_plane::{AgentFailure, TwilioSpec};
+use crate::media_plane::{AgentFailure, AgentNotice, TransferRequest, TwilioSpec};
 use crate::playout::Playout;
 
 /// Bytes read before other calls get their turn, 24 s of audio; the rest is read at the next tick.
@@ -62,6 +62,8 @@ struct Said {
     /// Messages that were no use, and audio beyond the queue's limit; told in the log at the end.
     unusable: u64,
     refused_bytes: u64,
+    /// A transfer it asks for, until that is passed on: one at a time is all there can be.
+    transfer: Option<TransferRequest>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,6 +142,8 @@ impl Twilio {
     fn end(&mut self, event: AgentEvent) {
         if self.phase != Phase::Over {
             if self.phase != Phase::Closing {
+                // What it has asked for holds, though it did not wait for it.
+                self.events.extend(self.said.transfer.take().map(AgentEvent::Asks));
                 self.events.push_back(event);
             }
             self.phase = Phase::Over;
@@ -257,6 +261,7 @@ impl Said {
             },
             Ok(FromBot::Mark { name }) => playout.mark(name.into_owned()),
             Ok(FromBot::Clear) => playout.clear(),
+            Ok(FromBot::Transfer(request)) => self.transfer = Some(request),
             Ok(FromBot::Unknown) | Err(_) => self.unusable += 1,
         }
     }
@@ -304,6 +309,15 @@ impl Session for Twilio {
         }
     }
 
+    fn on_notice(&mut self, notice: &AgentNotice) {
+        if self.phase == Phase::Talking {
+            self.attempt(|twilio| match twilio.connection.as_mut().and_then(Connection::socket) {
+                Some(socket) => socket.send(twilio.writer.transfer(notice)),
+                None => Ok(()),
+            });
+        }
+    }
+
     fn on_tick(&mut self, playout: &mut Playout, _dtmf: &mut dtmf::Sender, now: Duration) {
         match self.phase {
             Phase::Connecting if now >= self.connect_by => {
@@ -315,6 +329,8 @@ impl Session for Twilio {
             Phase::Talking => {
                 self.attempt(|twilio| {
                     twilio.read(playout, now)?;
+                    let asked = twilio.said.transfer.take();
+                    twilio.events.extend(asked.map(AgentEvent::Asks));
                     twilio.return_marks(playout)?;
                     twilio.watch_life(now)?;
                     twilio.flush()

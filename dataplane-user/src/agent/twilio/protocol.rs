@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::frames::KEPT;
-use crate::media_plane::TwilioSpec;
+use crate::media_plane::{AgentNotice, TransferRequest, TwilioSpec};
 
 /// The first message: what is spoken here.
 pub const CONNECTED: &str = r#"{"event":"connected","protocol":"Call","version":"1.0.0"}"#;
@@ -31,6 +31,8 @@ pub enum FromBot<'a> {
     },
     /// Forget what has not been played.
     Clear,
+    /// Transfer the call. Twilio has no such message.
+    Transfer(TransferRequest),
     /// Something this gateway does not know.
     Unknown,
 }
@@ -43,6 +45,9 @@ struct Message<'a> {
     media: Option<Media<'a>>,
     #[serde(borrow, default)]
     mark: Option<Mark<'a>>,
+    /// Read when it is wanted: in other messages it may be anything.
+    #[serde(borrow, default)]
+    transfer: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -75,6 +80,10 @@ impl<'a> FromBot<'a> {
             ("mark", _, Some(mark)) => Ok(Self::Mark { name: mark.name }),
             ("mark", _, None) => Err(missing("mark")),
             ("clear", ..) => Ok(Self::Clear),
+            ("transfer", ..) => match message.transfer {
+                Some(transfer) => serde_json::from_str(transfer.get()).map(Self::Transfer),
+                None => Err(missing("transfer")),
+            },
             _ => Ok(Self::Unknown),
         }
     }
@@ -233,6 +242,25 @@ impl Writer {
         })
     }
 
+    /// `transfer`: how far a transfer of the call has come. Twilio has no such message; bots ignore what they do not know.
+    pub fn transfer(&mut self, notice: &AgentNotice) -> &str {
+        self.message("transfer", |buffer| {
+            push(
+                buffer,
+                format_args!(r#""transfer":{{"status":"{}","to":"#, notice.state.word()),
+            );
+            string(buffer, &notice.to);
+            if let Some(status) = notice.status {
+                push(buffer, format_args!(r#","sipStatus":"{status}""#));
+            }
+            if let Some(reason) = &notice.reason {
+                buffer.push_str(r#","reason":"#);
+                string(buffer, reason);
+            }
+            buffer.push('}');
+        })
+    }
+
     /// `stop`, the last message.
     pub fn stop(&mut self) -> &str {
         let (account, call) = (self.account_sid.clone(), self.call_sid.clone());
@@ -293,6 +321,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::media_plane::TransferState;
 
     fn writer() -> Writer {
         Writer::new(&TwilioSpec {
@@ -349,13 +378,50 @@ mod tests {
             value(writer.mark("a\"b")),
             json!({"event": "mark", "sequenceNumber": "4", "streamSid": "MZ1", "mark": {"name": "a\"b"}})
         );
+        let notice = AgentNotice {
+            state: TransferState::Failed,
+            to: "+15550100".into(),
+            status: Some(486),
+            reason: Some("486 Busy \"Here\"".into()),
+        };
+        assert_eq!(
+            value(writer.transfer(&notice)),
+            json!({
+                "event": "transfer", "sequenceNumber": "5", "streamSid": "MZ1",
+                "transfer": {"status": "failed", "to": "+15550100", "sipStatus": "486", "reason": "486 Busy \"Here\""},
+            })
+        );
         assert_eq!(
             value(writer.stop()),
             json!({
-                "event": "stop", "sequenceNumber": "5", "streamSid": "MZ1",
+                "event": "stop", "sequenceNumber": "6", "streamSid": "MZ1",
                 "stop": {"accountSid": "AC1", "callSid": "CA1"},
             })
         );
+    }
+
+    #[test]
+    fn a_bot_may_ask_for_a_transfer() {
+        let ask = |transfer: &str| {
+            FromBot::parse(&format!(r#"{{"event":"transfer","streamSid":"MZ1"{transfer}}}"#))
+                .map(|message| message == FromBot::Unknown)
+        };
+        let whole = r#"{"event":"transfer","transfer":{"to":"+15550100","trunk":"far","by":"refer"}}"#;
+        let wanted = TransferRequest {
+            to: "+15550100".into(),
+            trunk: Some("far".into()),
+            by: Some("refer".into()),
+        };
+        assert_eq!(FromBot::parse(whole).unwrap(), FromBot::Transfer(wanted));
+        assert!(ask(r#","transfer":{"to":"+15550100"}"#).is_ok());
+        for wrong in [
+            "",
+            r#","transfer":{}"#,
+            r#","transfer":{"to":"1","number":"2"}"#,
+            r#","transfer":1"#,
+        ] {
+            assert!(ask(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

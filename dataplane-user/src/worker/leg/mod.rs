@@ -34,7 +34,7 @@ use super::wheel::Wheel;
 use crate::agent;
 use crate::codec::Transcoder;
 use crate::dtmf::Press;
-use crate::media_plane::{EndpointId, Session};
+use crate::media_plane::{AgentNotice, EndpointId, Session};
 
 /// Presses that one frame may end: as many as packets may wait.
 const PRESSES: usize = 64;
@@ -135,6 +135,11 @@ impl AgentLeg {
             let inserted = self.ear.insert(&arrived.header, arrived.carries, arrived.payload, now);
             self.line.on_inserted(inserted);
         }
+    }
+
+    /// The agent is told what happens to its call.
+    pub(super) fn on_notice(&mut self, notice: &AgentNotice) {
+        self.voice.on_notice(notice);
     }
 
     /// The agent's connection can be read or written.

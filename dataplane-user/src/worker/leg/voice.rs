@@ -7,7 +7,7 @@ use mio::{Interest, Registry, Token};
 
 use crate::agent::{Agent, AgentEvent, Watch};
 use crate::dtmf::{self, Press};
-use crate::media_plane::{AgentFailure, AgentSpec, EndpointId, MediaEvent, Recording};
+use crate::media_plane::{AgentFailure, AgentNotice, AgentSpec, EndpointId, MediaEvent, Recording};
 use crate::playout::{DEFAULT_LIMIT, Playout};
 
 /// An agent that has not closed its connection after this long is dropped.
@@ -74,6 +74,11 @@ impl Voice {
         });
     }
 
+    /// It is told what happens to its call.
+    pub(in crate::worker) fn on_notice(&mut self, notice: &AgentNotice) {
+        self.agent.on_notice(notice);
+    }
+
     /// A packet time has passed.
     pub(in crate::worker) fn tick(&mut self, now: Duration) {
         self.agent.on_tick(&mut self.playout, &mut self.keys, now);
@@ -122,6 +127,7 @@ impl Voice {
             match event {
                 AgentEvent::Ready => self.tell(MediaEvent::AgentReady(self.endpoint)),
                 AgentEvent::PhoneDone => self.tell(MediaEvent::PhoneDone(self.endpoint)),
+                AgentEvent::Asks(request) => self.tell(MediaEvent::AgentAsks(self.endpoint, request)),
                 AgentEvent::Ended => self.finish(MediaEvent::AgentEnded(self.endpoint)),
                 AgentEvent::Failed(failure) => self.finish(MediaEvent::AgentFailed(self.endpoint, failure)),
             }

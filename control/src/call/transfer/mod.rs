@@ -1,0 +1,241 @@
+//! Transfers: another party takes the place of one that leaves the call.
+//!
+//! - By a new leg ([`Way::Bridge`]): leg C is placed to a trunk; when it answers it takes the place of the leg that leaves,
+//!   and the two SIP legs are relayed. `course` has the steps.
+//! - By REFER ([`Way::Refer`]): the carrier of the leg that stays is asked to call somebody else instead of us. Where it does,
+//!   our whole call ends.
+//!
+//! Until the other party has answered, nothing is taken from the call: a transfer that fails leaves it as it was. If whoever
+//! was to leave has left before (an agent that closes its connection as soon as it has asked, a phone that hangs up after
+//! its REFER), the one that stays hears a ring-back tone; an agent is connected again when the transfer fails.
+
+mod course;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use voxlane_dataplane::media_plane::{AgentNotice, Endpoint};
+
+use super::targets::{self, Targets};
+use super::{Outbound, Side};
+use crate::sip::Failure;
+use crate::time::Time;
+
+/// Most transfers of one call: parties that send each other on come to an end by this.
+pub const MOST: usize = 8;
+
+/// A transfer, as it is asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Order {
+    /// Whom to, for records: a number.
+    pub to: String,
+    /// How.
+    pub way: Way,
+    /// Who asks for it.
+    pub asked_by: Asker,
+    /// The leg that leaves: A or B.
+    pub leaves: Side,
+    /// The leg that is placed where the gateway bridges.
+    pub target: Box<Target>,
+    /// What the leg that stays hears until the other party answers.
+    pub ringing: Ringing,
+    /// How long it may take until the other party answers.
+    pub timeout: Duration,
+}
+
+/// Whom a leg is placed to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// Name of the trunk.
+    pub trunk: String,
+    /// The leg.
+    pub outbound: Outbound,
+}
+
+/// How a call is transferred.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Way {
+    /// The gateway places a leg and stays in the call.
+    #[default]
+    Bridge,
+}
+
+impl std::fmt::Display for Way {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Bridge => "bridge",
+        })
+    }
+}
+
+/// Who asks for a transfer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Asker {
+    /// Whoever uses the admin socket.
+    Operator,
+    /// The agent of the call.
+    Agent,
+}
+
+/// What the leg that stays hears until the other party answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ringing {
+    /// Whom it has talked with before: who is to leave stays until then.
+    #[default]
+    Agent,
+    /// A ring-back tone: an agent leaves at once. Of a call between two SIP legs nobody does.
+    Ringback,
+}
+
+/// What came of a transfer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Whom to.
+    pub to: String,
+    /// How it was tried last.
+    pub way: Way,
+    /// Who asked for it.
+    pub asked_by: Asker,
+    /// What came of it.
+    pub outcome: Outcome,
+}
+
+/// What came of a transfer, or how far it has come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// The other party is being called.
+    Calling,
+    /// It rings.
+    Ringing,
+    /// It has taken the place of who left.
+    Completed,
+    /// It has not.
+    Failed {
+        /// A SIP status that says it best.
+        status: u16,
+        /// Why, in words.
+        reason: String,
+    },
+}
+
+/// What happens to a transfer.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// It is asked for.
+    Asked(Box<Order>),
+    /// Whoever asked takes it back.
+    TakenBack,
+    /// A time asked for with [`Action::Wake`] has come.
+    Due,
+    /// Media for leg C is open.
+    MediaOpened(Endpoint),
+    /// It cannot be had.
+    MediaFailed {
+        /// What to tell.
+        status: u16,
+        /// Why.
+        error: String,
+    },
+    /// Leg C is ringing.
+    Progress,
+    /// Leg C has answered.
+    Answered {
+        /// Its SDP answer.
+        sdp: Option<Vec<u8>>,
+    },
+    /// Leg C could not be set up; its dialog is gone.
+    Failed {
+        /// Final status.
+        status: u16,
+        /// Reason phrase.
+        reason: String,
+        /// Who found so.
+        failure: Failure,
+    },
+    /// Leg C's dialog is gone, by whatever.
+    Gone,
+}
+
+/// What a transfer needs to be done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Report [`Event::Due`] at this time.
+    Wake(Time),
+    /// Send leg C's INVITE; report what becomes of it.
+    Invite {
+        /// Where.
+        target: targets::Target,
+        /// It has failed when nothing has answered for so long; `None`: when the transaction ends.
+        patience: Option<Duration>,
+        /// Offer.
+        sdp: Vec<u8>,
+    },
+    /// Leg C takes the place of this one, which is leg C from now on.
+    Replace {
+        /// A or B.
+        side: Side,
+    },
+    /// This leg, whose far end has nobody to talk with, hears a ring-back tone. Its agent, if it has one, leaves.
+    RingBack {
+        /// A or B.
+        side: Side,
+    },
+    /// The agent of the plan is connected to leg A again, and told why.
+    Reattach {
+        /// Its addresses.
+        addresses: Vec<SocketAddr>,
+        /// What came of the transfer.
+        notice: AgentNotice,
+    },
+    /// The agent is told how far the transfer has come.
+    Tell(AgentNotice),
+}
+
+/// Why a call cannot be transferred now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// It is not answered, or is ending.
+    #[error("the call is not up")]
+    NotUp,
+    /// Another is under way.
+    #[error("another transfer of the call is under way")]
+    UnderWay,
+    /// It was transferred too often.
+    #[error("the call has been transferred {MOST} times, which is the most there may be")]
+    TooOften,
+    /// An agent cannot be left without the leg that it hears.
+    #[error("there is no such leg to leave the call")]
+    NoLeg,
+}
+
+/// A transfer under way.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Transfer {
+    order: Order,
+    /// What its INVITE has tried, and tries.
+    targets: Targets,
+    target: Option<targets::Target>,
+    step: Step,
+    /// When it has taken too long.
+    deadline: Time,
+    /// Whether who is to leave has left already.
+    left: bool,
+}
+
+/// How far it has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Step {
+    /// A gateway of the trunk is looked up.
+    Locating,
+    /// Media is opened for it.
+    Opening,
+    /// Its INVITE is sent.
+    Calling,
+    /// It rings.
+    Ringing,
+}
