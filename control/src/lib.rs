@@ -4,9 +4,11 @@
 //! (the shell) -> `call` (a state machine that returns actions) -> SIP commands, and the data plane's `MediaPlane`.
 
 pub mod call;
+pub mod campaign;
 pub mod cli;
 pub mod config;
 pub mod gateway;
+pub mod guard;
 pub mod ops;
 pub mod plane;
 pub mod route;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use voxlane::call::targets::Way;
 use voxlane::call::transfer::{self, Asker, Order, Outcome, Ringing, Target};
-use voxlane::call::{Action, Call, CallId, Cause, Event, Outbound, Party, Phase, Plan, Setup, Side};
+use voxlane::call::{Action, Call, CallId, Cause, Event, Origin, Outbound, Party, Phase, Plan, Setup, Side};
 use voxlane::config::model::{HostPort, KeysInClear, LegMedia, Redirects, SdpIdentity, SrtpPolicy, Transcode};
 use voxlane::sdp::Crypto;
 use voxlane::sip::locate::{Destination, Place};
@@ -86,6 +86,7 @@ fn trunk_plan() -> Plan {
 fn call(plan: Plan, offer: Option<&str>) -> Call {
     let setup = Setup {
         id: CallId(1),
+        origin: Origin::Caller,
         offer: offer.map(|offer| offer.as_bytes().to_vec()),
         remote: address("192.0.2.1:5060"),
         transport: Transport::Udp,
@@ -101,6 +102,19 @@ fn call(plan: Plan, offer: Option<&str>) -> Call {
         },
         ptime: 20,
         plan,
+    };
+    Call::new(setup, Time::ZERO)
+}
+
+/// A call that an agent places.
+fn placed_call() -> Call {
+    let mut setup = call(trunk_plan(), None).setup().clone();
+    setup.origin = Origin::Agent {
+        name: "bot".into(),
+        host: Some(HostPort {
+            host: "bot.example".into(),
+            port: 443,
+        }),
     };
     Call::new(setup, Time::ZERO)
 }
@@ -756,6 +770,153 @@ fn state_survives_being_stored() {
     assert_eq!(on(&mut stored, answered()), on(&mut call, answered()));
 }
 
+#[test]
+fn an_agent_that_places_a_call_is_connected_once_it_is_answered() {
+    let mut call = placed_call();
+    let invited = |call: &mut Call| {
+        let looked_up = on(call, Event::Start);
+        assert!(!looked_up.is_empty() && !looked_up.iter().any(|a| matches!(a, Action::OpenMedia { .. })));
+        let transport = Transport::Udp;
+        let remote = address("192.0.2.2:5060");
+        on(call, Event::Located(vec![Destination { remote, transport }]));
+        on(call, opened(Side::B))
+    };
+    let actions = invited(&mut call);
+    let [Action::Invite { sdp, .. }] = &actions[..] else {
+        panic!("{actions:?}")
+    };
+    assert!(text(sdp).contains("m=audio"), "{}", text(sdp));
+    assert_eq!(call.agent(), Some(("bot", Side::B)));
+    // It rings; with early media, where that goes is agreed already.
+    let ringing = |sdp: Option<&str>| Event::Progress {
+        status: 180,
+        sdp: sdp.map(Into::into),
+    };
+    assert_eq!(on(&mut call, ringing(None)), []);
+    programmed(&on(&mut call, ringing(Some(ANSWER))), Side::B);
+    let actions = on(&mut call, Event::Answered { sdp: None });
+    assert!(
+        matches!(&actions[..], [Action::Resolve(host)] if host.host == "bot.example"),
+        "{actions:?}"
+    );
+    assert_eq!(call.phase(), Phase::Answering);
+    let addresses = vec![address("192.0.2.9:443")];
+    let actions = on(&mut call, Event::Resolved(addresses.clone()));
+    assert_eq!(actions, [Action::Attach { addresses }]);
+    assert_eq!(on(&mut call, Event::AgentReady), []);
+    assert_eq!(call.phase(), Phase::Up);
+    let actions = on(&mut call, Event::AgentEnded);
+    assert!(matches!(
+        &actions[..],
+        [
+            Action::HangUp { side: Side::B, .. },
+            Action::CloseMedia { side: Side::B }
+        ]
+    ));
+
+    // The agent is not there: who has answered is hung up on.
+    let mut call = placed_call();
+    invited(&mut call);
+    let answer = Event::Answered {
+        sdp: Some(ANSWER.into()),
+    };
+    programmed(&on(&mut call, answer), Side::B);
+    let actions = on(&mut call, Event::Unresolved("no such host".into()));
+    assert!(matches!(
+        &actions[..],
+        [
+            Action::HangUp { side: Side::B, .. },
+            Action::CloseMedia { side: Side::B }
+        ]
+    ));
+
+    // Engaged: that is all there is to it.
+    let mut call = placed_call();
+    invited(&mut call);
+    let actions = on(
+        &mut call,
+        Event::Failed {
+            status: 486,
+            reason: "Busy Here".into(),
+            failure: Failure::refused(),
+        },
+    );
+    assert!(
+        matches!(&actions[..], [Action::CloseMedia { side: Side::B }, Action::Finish(_)]),
+        "{actions:?}"
+    );
+}
+
+#[test]
+fn the_offer_of_appendix_a_comes_out_line_for_line() {
+    let mut setup = call(agent_plan(false), None).setup().clone();
+    setup.session_id = 1_234_567_890;
+    setup.codecs = vec![Codec::Pcmu, Codec::Pcma];
+    setup.identity.session_name = "Trusst AI Voice Session".into();
+    let mut call = Call::new(setup, Time::ZERO);
+    on(&mut call, Event::Start);
+    let endpoint = Endpoint {
+        id: EndpointId(1),
+        rtp: address("203.0.113.50:16000"),
+    };
+    let side = Side::A;
+    on(&mut call, Event::MediaOpened { side, endpoint });
+    let actions = on(&mut call, Event::AgentReady);
+    let Some(Action::Answer { sdp, .. }) = actions.last() else {
+        panic!("{actions:?}")
+    };
+    let lines = [
+        "v=0",
+        "o=trusst 1234567890 1234567891 IN IP4 203.0.113.50",
+        "s=Trusst AI Voice Session",
+        "c=IN IP4 203.0.113.50",
+        "t=0 0",
+        "m=audio 16000 RTP/AVP 0 8 101",
+        "a=rtpmap:0 PCMU/8000",
+        "a=rtpmap:8 PCMA/8000",
+        "a=rtpmap:101 telephone-event/8000",
+        "a=fmtp:101 0-16",
+        "a=ptime:20",
+        "",
+    ];
+    assert_eq!(text(sdp), lines.join("\r\n"));
+}
+
+#[test]
+fn a_stream_that_was_refused_keeps_its_place_in_our_offers() {
+    let video = "m=video 50000 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n";
+    for offer in [
+        format!("{OFFER}{video}"),
+        OFFER.replace("m=audio", &format!("{video}m=audio")),
+    ] {
+        let mut call = call(agent_plan(false), Some(&offer));
+        on(&mut call, Event::Start);
+        on(&mut call, opened(Side::A));
+        on(&mut call, Event::AgentReady);
+        on(
+            &mut call,
+            Event::Confirmed {
+                side: Side::A,
+                sdp: None,
+            },
+        );
+        let asked = Event::Reinvite {
+            side: Side::A,
+            sdp: None,
+        };
+        let actions = on(&mut call, asked);
+        let [Action::Answer { sdp, .. }] = &actions[..] else {
+            panic!("{actions:?}")
+        };
+        let sdp = text(sdp);
+        let streams: Vec<&str> = sdp.lines().filter(|line| line.starts_with("m=")).collect();
+        let at = streams.iter().position(|line| *line == "m=video 0 RTP/AVP 96");
+        let theirs = offer.lines().filter(|line| line.starts_with("m="));
+        assert_eq!(at, theirs.clone().position(|line| line.starts_with("m=video")), "{sdp}");
+        assert_eq!(streams.len(), theirs.count());
+    }
+}
+
 /// The world around a call, for random walks: what is open, which dialogs are alive.
 #[derive(Default)]
 struct World {
@@ -925,10 +1086,18 @@ proptest! {
     /// Whatever happens in whatever order: media is closed exactly once, and once both dialogs are gone the call is
     /// finished, exactly once, as its last act.
     #[test]
-    fn no_leg_is_left_behind(trunk: bool, offer: bool, events in prop::collection::vec(any_event(), 0..20), up: bool) {
+    fn no_leg_is_left_behind(
+        trunk: bool,
+        offer: bool,
+        placed: bool,
+        events in prop::collection::vec(any_event(), 0..20),
+        up: bool,
+    ) {
+        // A placed call comes up otherwise.
+        let up = up && !placed;
         let plan = if trunk { trunk_plan() } else { agent_plan(true) };
-        let mut call = call(plan, offer.then_some(OFFER));
-        let mut world = World { dialogs: [true, false, false], ..World::default() };
+        let mut call = if placed { placed_call() } else { call(plan, offer.then_some(OFFER)) };
+        let mut world = World { dialogs: [!placed, false, false], ..World::default() };
         world.perform(call.on(Event::Start, Time::ZERO));
         // Transfers begin with a call that is up, which chance seldom comes to.
         let sdp = || Some(ANSWER.into());

@@ -28,6 +28,8 @@ fn every_key_has_a_row_in_its_section() {
         "[sip.tls]",
         "[sip.dns]",
         "[media]",
+        "[overload]",
+        "[dial]",
         "[route]",
         "[sdp]",
         "[transfer]",

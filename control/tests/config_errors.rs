@@ -43,7 +43,7 @@ fn one_mistake_one_line() {
         ),
         (
             "zebra = 1",
-            ":1: zebra: unknown key; there is \"node\", \"sip\", \"media\", \"route\", \"sdp\", \"trunk\", \"tenant\", \"agent\", \"did\"",
+            ":1: zebra: unknown key; there is \"node\", \"sip\", \"media\", \"overload\", \"dial\", \"route\", \"sdp\", \"trunk\", \"tenant\", \"agent\", \"did\"",
         ),
         (
             "[sip]\n\nlissten = []",
@@ -52,6 +52,23 @@ fn one_mistake_one_line() {
         (
             "[sdp]\nuser = \"x\"",
             ":2: sdp.user: unknown key; there is \"origin_user\", \"session_name\"",
+        ),
+        // overload
+        (
+            "[overload]\ncpu = \"90\"",
+            ":2: overload.cpu: \"90\" is not a share of processors; write \"90%\" or \"off\"",
+        ),
+        (
+            "[overload]\ndelay = \"0s\"",
+            ":2: overload.delay: \"0s\" is always exceeded; write a number and a unit: \"500ms\", \"4s\", \"2m\" or \"1h\", or \"off\"",
+        ),
+        (
+            "[sip]\nmax_calls_per_second = 0",
+            ":2: sip.max_calls_per_second: 0 is out of range; write 1 to 100000",
+        ),
+        (
+            "[dial]\nwaiting = 1",
+            ":2: dial.waiting: unknown key; there is \"max_waiting\"",
         ),
         // route
         (

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use voxlane::config::Config;
 use voxlane::config::model::{
-    AgentEndpoint, HostPort, KeysInClear, LegMedia, QualityLimits, Redirects, RtcpMux, SrtpPolicy, Target, Transcode,
-    Transport, UnknownTenant, UserPhone, Xdp,
+    AgentEndpoint, CallLimits, HostPort, KeysInClear, LegMedia, QualityLimits, Redirects, RtcpMux, SrtpPolicy, Target,
+    Transcode, Transport, UnknownTenant, UserPhone, Xdp,
 };
+use voxlane::guard::overload::Limits;
 use voxlane::route::number::{Numbers, Plan, Rule, Source};
 use voxlane::sip::digest::{Algorithm, Auth, Login, Proof, Secret};
 use voxlane::sip::{Extension, Policy, Refresher, SessionTimers};
@@ -29,6 +30,7 @@ fn the_embedded_defaults_are_sound_and_the_defaults_of_the_code() {
         (&empty.route, &embedded.trunks[0].numbers),
         (&embedded.route, &Numbers::default())
     );
+    assert_eq!((&empty.overload, &empty.dial), (&embedded.overload, &embedded.dial));
     let media = &embedded.media;
     assert_eq!((media.unallocated, media.police), (Unallocated::Drop, Policing::On));
     assert_eq!(media.dscp.tos(), 46 << 2);
@@ -73,6 +75,7 @@ fn every_key() {
         user_agent = "x y"
         invite_timeout = "1.5s"
         max_calls = 5
+        max_calls_per_second = 9
         [media]
         addresses = ["192.0.2.1", "2001:db8::1"]
         ports = "30000-30999"
@@ -92,6 +95,13 @@ fn every_key() {
         jitter_limit = "off"
         loss_limit = "2.5%"
         quality_period = "1m"
+        [overload]
+        cpu = "off"
+        host_cpu = "80 %"
+        delay = "1s"
+        retry_after = "10s"
+        [dial]
+        max_waiting = 3
         [route]
         domain_template = "{tenant}.voice.example"
         unknown_tenant = "drop"
@@ -126,6 +136,8 @@ fn every_key() {
         srtp = "required"
         srtp_keys_in_clear = "allow"
         numbers = "+49"
+        max_calls = 4
+        max_calls_per_second = 7
         number_from = "to"
         number_rule = [{ prefix = "9", length = 5, prepend = "+1555" }, { length = 4, strip = 1 }]
         [[tenant]]
@@ -147,6 +159,21 @@ fn every_key() {
         caller_id = "+15550101"
         "#,
     );
+    let limits = Limits {
+        cpu: None,
+        host_cpu: Some(0.8),
+        delay: Some(Duration::from_secs(1)),
+    };
+    assert_eq!(
+        (config.overload.limits, config.overload.retry_after),
+        (limits, Duration::from_secs(10))
+    );
+    assert_eq!((config.sip.max_calls_per_second, config.dial.max_waiting), (Some(9), 3));
+    let calls = CallLimits {
+        most: Some(4),
+        per_second: Some(7),
+    };
+    assert_eq!(config.trunks[0].calls, calls);
     assert_eq!(config.route.domain_template, "{tenant}.voice.example");
     assert_eq!(config.route.unknown_tenant, UnknownTenant::Drop);
     assert_eq!(config.route.domains.as_deref(), Some(&["gw.example".to_owned()][..]));

@@ -7,15 +7,18 @@ mod core_support;
 #[path = "core_support/transfers.rs"]
 mod transfers;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use core_support::Books;
+use voxlane::call::CallId;
+use voxlane::campaign::{CallRequest, Placing, State};
 use voxlane::config::model::Config;
 use voxlane::gateway::core::Core;
+use voxlane::guard::overload::Measured;
 use voxlane::sip::locate::Destination;
 use voxlane::sip::{
     Address, DialogId, Endpoint, EndpointConfig, Event, Input, Large, MAX_FORWARDS, Outgoing, Output, Transmit,
@@ -612,6 +615,233 @@ fn a_name_that_several_calls_have_and_an_agents_call_are_not_touched() {
     );
 }
 
+/// What an operator asks for.
+fn asked(to: &str, ring_timeout_s: Option<u32>) -> CallRequest {
+    CallRequest {
+        to: to.into(),
+        placing: Placing {
+            trunk: "carrier".into(),
+            agent: "echo".into(),
+            caller_id: None,
+            tenant: None,
+            ring_timeout_s,
+            parameters: BTreeMap::new(),
+            headers: BTreeMap::new(),
+        },
+    }
+}
+
+/// A world whose trunk may show numbers, with these lines in that section.
+fn dialling(lines: &str) -> World {
+    let proxy = "proxy = \"192.0.2.20\"\n";
+    let lines = format!("{proxy}caller_ids = [\"+15550100\", \"+15550101\"]\n{lines}\n");
+    let config = CONFIG.replace("max_calls = 2", "max_calls = 100");
+    let config = config.replace(proxy, &lines);
+    World::with(&config, |_, _| Ok(address(GATEWAY)))
+}
+
+impl World {
+    /// Places a call and returns its name, and what the callee hears of it.
+    fn place(&mut self, ring_timeout_s: Option<u32>) -> (CallId, voxlane::sip::Incoming) {
+        let result = self.core.place_call(asked("+15557777", ring_timeout_s)).unwrap();
+        assert_eq!(result.state, State::Waiting);
+        self.core.timeout(self.now);
+        self.settle();
+        let call = CallId(u64::from_str_radix(&result.call, 16).unwrap());
+        (call, incoming(self.heard(CALLEE)))
+    }
+
+    fn state(&self, call: CallId) -> (State, Option<u16>) {
+        let result = self.core.placed(call).unwrap();
+        (result.state, result.status)
+    }
+}
+
+#[test]
+fn a_call_that_is_placed_gets_its_agent_when_it_is_answered() {
+    let mut world = dialling("");
+    let (call, invite) = world.place(None);
+    // I12, and the first of the trunk's caller IDs.
+    assert_eq!(
+        lines(&world, CALLEE, "INVITE "),
+        ["INVITE sip:+15557777@192.0.2.20 SIP/2.0"]
+    );
+    assert_eq!(
+        (invite.from.user.as_str(), invite.to.user.as_str()),
+        ("+15550100", "+15557777")
+    );
+    let now = world.now;
+    world.peer(CALLEE).ring(now, invite.dialog, 180, None);
+    world.settle();
+    assert_eq!(world.state(call), (State::Ringing, None));
+    assert_eq!(world.books.attached.load(Ordering::SeqCst), 0);
+    world.peer(CALLEE).answer(now, invite.dialog, SDP.into());
+    world.settle();
+    assert_eq!(world.state(call), (State::Answered, None));
+    assert_eq!(world.books.attached.load(Ordering::SeqCst), 1);
+    world.media(MediaEvent::AgentReady(EndpointId(0)));
+    let report = world.core.calls_report().active;
+    assert_eq!(
+        (report[0].state.as_str(), report[0].agent.as_deref()),
+        ("up", Some("echo"))
+    );
+    world.peer(CALLEE).hang_up(now, invite.dialog, None);
+    world.settle();
+    assert_eq!(world.state(call), (State::Ended, None));
+    world.assert_nothing_left();
+
+    // An agent that dies hangs up.
+    let (call, invite) = world.place(None);
+    let now = world.now;
+    world.peer(CALLEE).answer(now, invite.dialog, SDP.into());
+    world.settle();
+    let agent = EndpointId(1);
+    world.media(MediaEvent::AgentFailed(agent, AgentFailure::Timeout("connecting")));
+    assert!(matches!(world.heard(CALLEE).last(), Some(Event::Bye { .. })));
+    assert_eq!(world.state(call), (State::Ended, None));
+    world.assert_nothing_left();
+}
+
+#[test]
+fn what_becomes_of_calls_that_nobody_takes() {
+    let mut world = dialling("");
+    let (call, invite) = world.place(None);
+    let now = world.now;
+    world.peer(CALLEE).reject(now, invite.dialog, 486, &[]);
+    world.settle();
+    assert_eq!(world.state(call), (State::Busy, Some(486)));
+    // It rings for too long.
+    let (call, invite) = world.place(Some(5));
+    let now = world.now;
+    world.peer(CALLEE).ring(now, invite.dialog, 180, None);
+    world.settle();
+    world.wait();
+    assert!(
+        world
+            .heard(CALLEE)
+            .contains(&Event::Cancelled { dialog: invite.dialog })
+    );
+    assert_eq!(world.state(call), (State::NoAnswer, Some(487)));
+    // Somebody takes it back.
+    let (call, _) = world.place(None);
+    let now = world.now;
+    world.core.cancel_call(call, now).unwrap();
+    world.settle();
+    assert_eq!(world.state(call).0, State::Cancelled);
+    world.assert_nothing_left();
+}
+
+#[test]
+fn what_cannot_be_called_is_told_at_once() {
+    let mut world = dialling("");
+    let refused = |world: &mut World, request: CallRequest| world.core.place_call(request).unwrap_err().to_string();
+    let wrong = |change: fn(&mut CallRequest)| {
+        let mut request = asked("+15557777", None);
+        change(&mut request);
+        request
+    };
+    for (request, expected) in [
+        (
+            wrong(|r| r.to = "5557777".into()),
+            "\"5557777\" is not a number in E.164",
+        ),
+        (wrong(|r| r.placing.trunk = "x".into()), "there is no trunk \"x\""),
+        (wrong(|r| r.placing.agent = "x".into()), "there is no agent \"x\""),
+        (
+            wrong(|r| r.placing.tenant = Some("x".into())),
+            "there is no tenant \"x\"",
+        ),
+        (
+            wrong(|r| r.placing.caller_id = Some("+15559999".into())),
+            "\"+15559999\" is not among the caller_ids of trunk \"carrier\"",
+        ),
+        (
+            wrong(|r| r.placing.trunk = "carrier6".into()),
+            "trunk \"carrier6\" has no caller_ids",
+        ),
+    ] {
+        let error = refused(&mut world, request);
+        assert!(error.contains(expected), "{expected}: {error}");
+    }
+    let mut own = asked("+15557777", None);
+    own.placing.caller_id = Some("+15550101".into());
+    assert_eq!(world.core.place_call(own).unwrap().from, "+15550101");
+}
+
+#[test]
+fn while_there_is_too_much_to_do_new_calls_are_refused_and_what_is_there_goes_on() {
+    let mut world = dialling("");
+    let call = world.call("+15550001");
+    world.media(MediaEvent::AgentReady(EndpointId(0)));
+    world.heard(CALLER);
+    let late = |ms| Measured {
+        delay: Duration::from_millis(ms),
+        ..Measured::default()
+    };
+    let now = world.now;
+    world.core.measured(now, late(600));
+    world.core.measured(now, late(600));
+    world.sent.clear();
+    world.call("+15550001");
+    assert_eq!(failed(&world.heard(CALLER)), Some(503));
+    // Nothing was kept of it, not even a 100 was sent.
+    assert_eq!(lines(&world, CALLER, "SIP/2.0"), ["SIP/2.0 503 Service Unavailable"]);
+    let retry_after: u64 = lines(&world, CALLER, "Retry-After: ")[0]["Retry-After: ".len()..]
+        .parse()
+        .unwrap();
+    assert!((5..=10).contains(&retry_after), "{retry_after}");
+    assert_eq!(
+        lines(&world, CALLER, "Reason: "),
+        ["Reason: SIP;cause=503;text=\"signalling is late: overload.delay\""]
+    );
+    // Calls to be placed wait.
+    world.core.place_call(asked("+15557777", None)).unwrap();
+    world.core.timeout(now);
+    world.settle();
+    assert_eq!(world.heard(CALLEE), []);
+    // The call that was there is ended as ever.
+    world.peer(CALLER).hang_up(now, call, None);
+    world.settle();
+    assert!(matches!(world.heard(CALLER)[..], [Event::Terminated { .. }]));
+    for _ in 0..4 {
+        world.core.measured(now, late(0));
+    }
+    world.call("+15550001");
+    assert_eq!(failed(&world.heard(CALLER)), None);
+    world.now = world.now + Duration::from_secs(1);
+    world.core.timeout(world.now);
+    world.settle();
+    incoming(world.heard(CALLEE));
+}
+
+#[test]
+fn a_trunk_has_no_more_calls_than_it_may() {
+    let mut world = dialling("max_calls = 2");
+    let first = world.call("+15550001");
+    world.call("+15551234");
+    world.heard(CALLER);
+    world.call("+15550001");
+    assert_eq!(failed(&world.heard(CALLER)), Some(503));
+    assert!(!lines(&world, CALLER, "Retry-After: ").is_empty());
+    let now = world.now;
+    world.peer(CALLER).hang_up(now, first, None);
+    world.settle();
+    world.heard(CALLER);
+    world.call("+15550001");
+    assert_eq!(failed(&world.heard(CALLER)), None);
+
+    let mut world = dialling("max_calls_per_second = 3");
+    world.now = Time::from_micros(10_000_000);
+    for _ in 0..3 {
+        world.call("+15550001");
+    }
+    assert_eq!(failed(&world.heard(CALLER)), None);
+    world.call("+15550001");
+    assert_eq!(failed(&world.heard(CALLER)), Some(503));
+    world.now = world.now + Duration::from_millis(400);
+    world.call("+15550001");
+    assert_eq!(failed(&world.heard(CALLER)), None);
+}
 #[test]
 fn a_gateway_that_is_silent_and_one_that_is_not_found_are_passed_over() {
     let mut world = World::new();

@@ -9,9 +9,11 @@ use crossbeam_channel::Receiver;
 use http_body_util::BodyExt;
 use voxlane::call::Side;
 use voxlane::call::transfer::{Asker, Way};
+use voxlane::campaign::{CallRequest, CallResult, CampaignReport, CampaignRequest, PlaceError};
+use voxlane::ops::dials::Dials;
 use voxlane::ops::report::{
-    AgentCounts, CallCounts, CallReport, CallsReport, FlowRow, FlowsReport, LaneReport, LegRow, QualityCounts,
-    StatusReport, TransferCounts, TransferOrder, TransferReport, TransferRow,
+    AgentCounts, CallCounts, CallReport, CallsReport, FlowRow, FlowsReport, LaneReport, LegRow, OverloadReport,
+    QualityCounts, StatusReport, TransferCounts, TransferOrder, TransferReport, TransferRow,
 };
 use voxlane::ops::server::AdminServer;
 use voxlane::ops::{Inspect, Operate, OperateError, client, pcap, socket};
@@ -105,6 +107,14 @@ impl Inspect for Gateway {
                 completed: 2,
                 failed: 1,
             },
+            overload: OverloadReport {
+                refusing: Some("calls".into()),
+                cpu: Some(0.254),
+                host_cpu: None,
+                delay_ms: 7,
+                refused: vec![("calls".into(), 12)],
+            },
+            waiting: 3,
             quality: QualityCounts {
                 media_timeouts: 5,
                 crossings: vec![("loss".into(), 6)],
@@ -192,7 +202,48 @@ impl Inspect for Gateway {
     }
 }
 
+impl Dials for Gateway {
+    fn place(&self, request: CallRequest) -> Result<CallResult, PlaceError> {
+        match request.placing.trunk.as_str() {
+            "full" => Err(PlaceError::Full { waiting: 1, most: 1 }),
+            trunk => Err(PlaceError::Request(format!("there is no trunk {trunk:?}"))),
+        }
+    }
+
+    fn placed(&self, call: &str) -> Result<CallResult, PlaceError> {
+        Err(PlaceError::Unknown("call", call.to_owned()))
+    }
+
+    fn cancel(&self, call: &str) -> Result<CallResult, PlaceError> {
+        self.placed(call)
+    }
+
+    fn start_campaign(&self, request: CampaignRequest) -> Result<CampaignReport, PlaceError> {
+        self.campaign(request.numbers.len() as u64)
+    }
+
+    fn campaigns(&self) -> Vec<CampaignReport> {
+        Vec::new()
+    }
+
+    fn campaign(&self, campaign: u64) -> Result<CampaignReport, PlaceError> {
+        Err(PlaceError::Unknown("campaign", campaign.to_string()))
+    }
+
+    fn campaign_results(&self, campaign: u64) -> Result<Vec<CallResult>, PlaceError> {
+        self.campaign(campaign).map(|_| Vec::new())
+    }
+
+    fn stop_campaign(&self, campaign: u64) -> Result<CampaignReport, PlaceError> {
+        self.campaign(campaign)
+    }
+}
+
 impl Operate for Gateway {
+    fn dials(&self) -> &dyn Dials {
+        self
+    }
+
     fn prefer(&self, call: &str, lane: Lane) -> Result<LaneReport, OperateError> {
         match call {
             "c1" => Ok(LaneReport {
@@ -399,6 +450,8 @@ async fn metrics_are_computed_from_the_reports() {
         "voxlane_worker_commands{worker=\"0\"} 4.0",
         "voxlane_worker_frames_given_up_total{worker=\"0\"} 2",
         "voxlane_sip_auth_failures_total{whose=\"theirs\",trunk=\"t\",reason=\"wrong_password\"} 8",
+        "voxlane_calls_refused_total{reason=\"calls\"} 12",
+        "voxlane_cpu_percent 25",
         "voxlane_media_timeouts_total 5",
         "voxlane_limit_crossings_total{limit=\"loss\"} 6",
         "voxlane_mos_mean{lane=\"worker\",way=\"received\"} 4.25",
@@ -452,7 +505,48 @@ async fn unknown_routes_name_the_known_ones() {
         .unwrap_err()
         .to_string();
     assert!(
-        error.ends_with("404 Not Found: there is /v1/status, /v1/calls, /v1/flows, /metrics, /v1/calls/CALL/lane, /v1/calls/CALL/transfer and /v1/calls/CALL/capture"),
+        error.ends_with("404 Not Found: there is /v1/status, /v1/calls, /v1/flows, /metrics, /v1/campaigns, /v1/calls/CALL, /v1/calls/CALL/lane, /v1/calls/CALL/transfer and /v1/calls/CALL/capture"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_call_that_is_asked_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let _server = start(directory.path()).await;
+    for (route, body, expected) in [
+        (
+            "/v1/calls",
+            r#"{"to":"+1","trunk":"t","agent":"a"}"#,
+            "there is no trunk \"t\"",
+        ),
+        ("/v1/calls", r#"{"to":"+1","trunk":"t"}"#, "missing field `agent`"),
+        (
+            "/v1/calls",
+            r#"{"to":"+1","trunck":"t","agent":"a"}"#,
+            "unknown key \"trunck\"; did you mean \"trunk\"?",
+        ),
+        (
+            "/v1/calls",
+            r#"{"to":"+1","trunk":"full","agent":"a"}"#,
+            "1 calls wait already",
+        ),
+        ("/v1/calls", "[]", "the request cannot be read"),
+        (
+            "/v1/campaigns",
+            r#"{"numbers":["+1",{"to":"+2"}],"trunk":"t","agent":"a"}"#,
+            "no campaign that was placed is named \"2\"",
+        ),
+    ] {
+        let body: serde_json::Value = serde_json::from_str(body).unwrap();
+        let error = client::post_bytes(directory.path(), route, &body).await.unwrap_err();
+        assert!(error.to_string().contains(expected), "{expected}: {error}");
+    }
+    let error = client::delete_bytes(directory.path(), "/v1/calls/5b")
+        .await
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("no call that was placed is named \"5b\""),
         "{error}"
     );
 }

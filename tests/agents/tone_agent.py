@@ -36,8 +36,10 @@ def say(event):
 
 
 def answer(socket, sound, record, transfer):
-    """Sends the whole sound at once, faster than it can be played, then a mark; listens until the caller is gone."""
+    """Sends the whole sound at once, faster than it can be played, then a mark; listens until the caller is gone, or, where the
+    parameter "then" is "leave", until the sound is played."""
     heard = 0
+    leaves = False
     try:
         for text in socket:
             message = json.loads(text)
@@ -50,6 +52,7 @@ def answer(socket, sound, record, transfer):
             say(message)
             if message["event"] == "start":
                 stream = message["start"]["streamSid"]
+                leaves = message["start"].get("customParameters", {}).get("then") == "leave"
                 for first in range(0, len(sound), CHUNK):
                     payload = base64.b64encode(sound[first:first + CHUNK]).decode()
                     socket.send(json.dumps({"event": "media", "streamSid": stream, "media": {"payload": payload}}))
@@ -58,7 +61,7 @@ def answer(socket, sound, record, transfer):
                 # Asks and goes, as bots do.
                 socket.send(json.dumps({"event": "transfer", "streamSid": stream, "transfer": {"to": transfer}}))
                 break
-            if message["event"] == "stop":
+            if message["event"] == "stop" or leaves and message["event"] == "mark":
                 break
     except ConnectionClosed:
         pass

@@ -207,6 +207,20 @@ impl Gateway {
         serde_json::from_slice(&output.stdout).with_context(|| format!("voxlane transfer {call}: {output:?}"))
     }
 
+    /// `voxlane dial --json`: the results, and whether it says that all is well.
+    ///
+    /// # Errors
+    /// If it prints what cannot be read; what it said is in the error.
+    pub fn dial(&self, arguments: &[&str]) -> Result<(Vec<serde_json::Value>, bool)> {
+        let mut command = asking(&self.binary, self.directory.path(), "dial");
+        let output = command.arg("--json").args(arguments).output()?;
+        let lines = String::from_utf8_lossy(&output.stdout);
+        let results: Result<Vec<_>, _> = lines.lines().map(serde_json::from_str).collect();
+        let results = results.with_context(|| format!("{output:?}"))?;
+        ensure!(!results.is_empty(), "{output:?}\n{}", self.process.said());
+        Ok((results, output.status.success()))
+    }
+
     /// `voxlane flows`, as people read it.
     ///
     /// # Errors

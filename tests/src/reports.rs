@@ -22,10 +22,29 @@ pub struct Status {
     pub auth_failures: Vec<AuthFailure>,
     /// Calls since start.
     pub calls: CallCounts,
+    /// Whether there is too much to do.
+    pub overload: Overload,
     /// Agent sessions since start.
     pub agents: AgentCounts,
     /// Tasks of its runtime.
     pub tasks: u64,
+}
+
+/// Whether there is too much to do.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Overload {
+    /// Why no calls are taken, if none are.
+    pub refusing: Option<String>,
+    /// Calls refused, by reason.
+    refused: Vec<(String, u64)>,
+}
+
+impl Overload {
+    /// Calls refused for this reason.
+    pub fn refused(&self, reason: &str) -> u64 {
+        let known = self.refused.iter().find(|(known, _)| known == reason);
+        known.map_or(0, |(_, count)| *count)
+    }
 }
 
 /// Credentials that were not good.

@@ -28,11 +28,16 @@ const SIP: u16 = 5060;
 pub const SDP: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.7\r\ns=-\r\nc=IN IP4 10.200.1.2\r\nt=0 0\r\nm=audio 40000 RTP/AVP 0 101\r\n\
                        a=rtpmap:0 PCMU/8000\r\na=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-16\r\na=ptime:20\r\n";
 
-/// The gateway's defaults, but for: room for all calls, and calls that go on though nobody sends media.
+/// The gateway's defaults, but for: room for all calls, however busy its processor is, and calls that go on though nobody
+/// sends media.
 const CONFIG: &str = r#"
 [sip]
 listen = ["udp:0.0.0.0:5060"]
 max_calls = 20000
+
+[overload]
+cpu = "off"
+delay = "off"
 
 [media]
 ports = "10000-29999"

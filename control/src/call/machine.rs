@@ -9,7 +9,7 @@ use voxlane_dataplane::media_plane::Session;
 use super::negotiation::{Negotiation, NegotiationError};
 use super::placing::Placing;
 use super::transfer::{self, Transfer};
-use super::{Action, Cause, Event, Party, Plan, Setup, Side};
+use super::{Action, Cause, Event, Origin, Party, Plan, Setup, Side};
 use crate::config::model::{LegMedia, Transcode};
 use crate::sdp::{Description, Signalling};
 use crate::sip::Transport;
@@ -35,7 +35,7 @@ pub struct Call {
     /// Where the agent was found.
     pub(super) agent_addresses: Vec<SocketAddr>,
     started: Time,
-    answered: Option<Time>,
+    pub(super) answered: Option<Time>,
     ended: Option<Cause>,
 }
 
@@ -50,7 +50,8 @@ pub enum Phase {
     Preparing,
     /// The agent is being connected, or leg B rung.
     Connecting,
-    /// 200 has been sent to the caller, who has not acknowledged it yet. Media already runs.
+    /// 200 has been sent to the caller, who has not acknowledged it yet; media already runs. Or the called party has answered a
+    /// call that an agent places, and the agent is being connected.
     Answering,
     /// Both ways, acknowledged.
     Up,
@@ -111,9 +112,13 @@ impl Call {
             Plan::Agent { .. } => LegMedia::default(),
             Plan::Trunk(outbound) => outbound.media,
         };
+        let dialog = match setup.origin {
+            Origin::Caller => Dialog::Trying,
+            Origin::Agent { .. } => Dialog::Gone,
+        };
         Self {
             placing: Placing::of(&setup.plan),
-            a: Leg::new(Dialog::Trying, setup.media, setup.transport),
+            a: Leg::new(dialog, setup.media, setup.transport),
             // Each target says which transport it is.
             b: Leg::new(Dialog::Gone, media, Transport::Udp),
             c: Leg::new(Dialog::Gone, LegMedia::default(), Transport::Udp),
@@ -179,7 +184,7 @@ impl Call {
             Event::MediaOpened { side, endpoint } => {
                 self.leg_mut(side).media.endpoint = Some(endpoint);
                 match (self.phase, side) {
-                    (Phase::Preparing, Side::A) => self.media_of_caller(&mut actions),
+                    (Phase::Preparing, Side::A) => self.prepare(&mut actions),
                     (Phase::Preparing, Side::B) => self.invite(&mut actions),
                     // The call ended while its ports were being opened.
                     _ => self.close_media(side, &mut actions),
@@ -250,6 +255,9 @@ impl Call {
     }
 
     fn start(&mut self, actions: &mut Vec<Action>) {
+        if self.is_placed() {
+            return self.prepare(actions);
+        }
         let towards = match self.setup.offer.as_deref().map(Description::parse).transpose() {
             Ok(offer) => media_of_caller(self.setup.remote, offer.as_ref()),
             Err(error) => {
@@ -260,7 +268,8 @@ impl Call {
         actions.push(Action::OpenMedia { side: Side::A, towards });
     }
 
-    fn media_of_caller(&mut self, actions: &mut Vec<Action>) {
+    /// Finds out where the call goes.
+    fn prepare(&mut self, actions: &mut Vec<Action>) {
         match self.setup.plan.clone() {
             Plan::Agent { host, .. } => {
                 // Whether the caller's codecs will do is found out before the agent is troubled.
@@ -291,6 +300,9 @@ impl Call {
     }
 
     fn resolved(&mut self, addresses: Vec<SocketAddr>, actions: &mut Vec<Action>) {
+        if self.is_placed() && self.phase == Phase::Answering {
+            return self.placed_found(addresses, actions);
+        }
         if self.phase != Phase::Preparing {
             return;
         }
@@ -308,6 +320,9 @@ impl Call {
     }
 
     fn agent_ready(&mut self, now: Time, actions: &mut Vec<Action>) {
+        if self.is_placed() {
+            return self.placed_agent_ready();
+        }
         if self.phase == Phase::Connecting {
             if let Some(session) = self.a.media.session.clone() {
                 actions.push(Action::Program { side: Side::A, session });
@@ -317,6 +332,9 @@ impl Call {
     }
 
     fn progress(&mut self, status: u16, sdp: Option<&[u8]>, actions: &mut Vec<Action>) {
+        if self.is_placed() {
+            return self.placed_progress(sdp, actions);
+        }
         // 199 tells of one fork's end (RFC 6228); the call goes on ringing.
         if self.phase != Phase::Connecting || status == 199 {
             return;
@@ -336,6 +354,9 @@ impl Call {
     fn callee_answered(&mut self, sdp: Option<&[u8]>, now: Time, actions: &mut Vec<Action>) {
         if self.phase != Phase::Connecting {
             return;
+        }
+        if self.is_placed() {
+            return self.placed_answered(sdp, now, actions);
         }
         self.b.dialog = Dialog::Up;
         match self.join(sdp, actions) {

@@ -11,6 +11,8 @@
 //!                    CANCEL, BYE, failure, agent gone:  Ending ──► (both legs gone) ──► Ended
 //! ```
 //!
+//! An agent may place a call, too ([`placed`]): then leg A is the agent, who has no dialog.
+//!
 //! What may not happen: a call with one leg gone and the other up. Every path that loses a leg ends in `Ending`, which
 //! hangs up the other and closes the media.
 //!
@@ -19,6 +21,7 @@
 
 mod machine;
 mod negotiation;
+mod placed;
 mod placing;
 mod renegotiation;
 pub mod targets;
@@ -32,6 +35,7 @@ use voxlane_dataplane::codec::Codec;
 use voxlane_dataplane::media_plane::{AgentFailure, Endpoint, Session};
 
 pub use self::machine::{Call, Phase};
+pub use self::placed::Origin;
 use self::targets::{Target, Way};
 use crate::config::model::{HostPort, LegMedia, Redirects, SdpIdentity};
 use crate::sip::locate::{Destination, Place};
@@ -85,9 +89,12 @@ impl std::fmt::Display for Side {
 pub struct Setup {
     /// Its name.
     pub id: CallId,
+    /// Who begins it.
+    #[serde(default)]
+    pub origin: Origin,
     /// The caller's SDP offer; `None` if the caller wants ours.
     pub offer: Option<Vec<u8>>,
-    /// Where the INVITE came from.
+    /// Where the INVITE came from; unspecified where an agent places the call.
     pub remote: SocketAddr,
     /// By what.
     pub transport: Transport,

@@ -89,14 +89,27 @@ impl Negotiation {
         if shared && capabilities.rtcp_mux == RtcpMux::Accept {
             capabilities.rtcp_mux = RtcpMux::Offer;
         }
-        let text = sdp::offer(&self.local(setup)?, &capabilities)?;
-        Ok(self.sent(text, Direction::SendRecv, Some(capabilities)))
+        self.write(setup, capabilities, Direction::SendRecv)
     }
 
     /// Offers what is in force again, with media that flows in another direction (seen from us).
     pub fn offer_again(&mut self, setup: &Setup, direction: Direction) -> Result<Vec<u8>, NegotiationError> {
         let capabilities = self.in_force().ok_or(NegotiationError::NoOffer)?;
-        let text = sdp::offer_in(&self.local(setup)?, &capabilities, direction)?;
+        self.write(setup, capabilities, direction)
+    }
+
+    /// Writes an offer of these, in which each stream there was before keeps its place.
+    fn write(
+        &mut self,
+        setup: &Setup,
+        capabilities: Capabilities,
+        direction: Direction,
+    ) -> Result<Vec<u8>, NegotiationError> {
+        let before = self.ours.as_deref().and_then(|ours| Description::parse(ours).ok());
+        let text = match &before {
+            Some(before) => sdp::offer_again(&self.local(setup)?, &capabilities, direction, before)?,
+            None => sdp::offer(&self.local(setup)?, &capabilities)?,
+        };
         Ok(self.sent(text, direction, Some(capabilities)))
     }
 
@@ -248,7 +261,8 @@ impl Negotiation {
         Ok(Local {
             identity: &setup.identity,
             session_id: setup.session_id,
-            version: setup.session_id + self.version,
+            // The first is one more than the id, as in interoperability requirement I16.
+            version: setup.session_id + 1 + self.version,
             rtp: endpoint.rtp,
         })
     }

@@ -82,6 +82,10 @@ impl Call {
 
     /// A lookup has failed.
     pub(super) fn unresolved(&mut self, why: &str, actions: &mut Vec<Action>) {
+        if self.is_placed() && self.phase == Phase::Answering {
+            // The agent's host.
+            return self.end(Party::Gateway, 503, why, actions);
+        }
         match &mut self.placing.targets {
             None => self.end(Party::Gateway, 503, why, actions),
             Some(targets) if self.phase == Phase::Preparing && targets.is_looking() => {

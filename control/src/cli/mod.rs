@@ -5,6 +5,7 @@
 //! - [`status`], [`calls`], [`flows`]: ask a running gateway over its admin socket ([`ask`]) and print tables ([`table`],
 //!   [`kernel`]);
 //! - [`lane`], [`transfer`], [`capture`]: tell a running gateway what to do with a call, over the same socket;
+//! - [`dial`]: lets a running gateway place calls, and follows campaigns of them;
 //! - [`detach`]: removes what a gateway that is down has left in the kernel;
 //! - [`phone`]: the softphone, `call` and `answer`; what it does is in [`crate::softphone`].
 
@@ -13,6 +14,7 @@ mod calls;
 mod capture;
 mod check_config;
 mod detach;
+mod dial;
 mod flows;
 mod kernel;
 mod lane;
@@ -80,6 +82,10 @@ enum Command {
     Transfer(transfer::Args),
     /// Write the packets of a call to a file, for tshark and its like
     Capture(capture::Args),
+    /// Let a running gateway place calls, with an agent that talks, and say what became of each
+    Dial(dial::Args),
+    /// Show or stop campaigns of calls that a running gateway places
+    Campaign(dial::CampaignArgs),
     /// Remove what a gateway that is down has left in the kernel
     Detach(detach::Args),
     /// Place a call with the built-in softphone and say what came of it
@@ -118,6 +124,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Lane(args) => return lane::run(&args),
         Command::Transfer(args) => return transfer::run(&args),
         Command::Capture(args) => capture::run(&args)?,
+        Command::Dial(args) => return dial::run(&args),
+        Command::Campaign(args) => dial::campaign(&args)?,
         Command::Detach(args) => detach::run(&args)?,
         Command::Call(args) => return phone::run(softphone::call(&args), args.media.json),
         Command::Answer(args) => return phone::run(softphone::answer(&args), args.media.json),

@@ -3,7 +3,7 @@
 use voxlane_dataplane::media_plane::{InterfaceStatus, IoMode, IoStatus, PlaneStatus, WorkerHealth, WorkerStatus};
 
 use super::kernel;
-use crate::ops::report::{StatusReport, TransferCounts};
+use crate::ops::report::{OverloadReport, StatusReport, TransferCounts};
 use crate::ops::words;
 use crate::sip::AuthFailures;
 use crate::sip::transport::ConnectionCounts;
@@ -22,6 +22,8 @@ pub(super) fn text(report: &StatusReport) -> String {
         agents,
         transfers,
         quality,
+        overload,
+        waiting,
         tasks,
         auth_failures,
     } = report;
@@ -33,6 +35,7 @@ pub(super) fn text(report: &StatusReport) -> String {
             "calls   {} alive; since start {}, answered {}, failed {}",
             calls.active, calls.total, calls.answered, calls.failed
         ),
+        format!("        {}", self::overload(overload, *waiting)),
         format!("agents  {} alive; failed {}", agents.active, agents.failed),
         format!(
             "media   {} of {} port pairs in use; {}; {}",
@@ -98,6 +101,35 @@ pub(super) fn text(report: &StatusReport) -> String {
     lines.extend(auth_failures.iter().map(auth_failure));
     lines.push(format!("tasks   {tasks}"));
     lines.join("\n") + "\n"
+}
+
+/// `taken; refused for being too many: calls 3; 0 wait to be placed; processors 12 % (host 30 %), signalling 0 ms late`
+fn overload(report: &OverloadReport, waiting: u64) -> String {
+    let OverloadReport {
+        refusing,
+        cpu,
+        host_cpu,
+        delay_ms,
+        refused,
+    } = report;
+    let taken = match refusing {
+        None => "taken".to_owned(),
+        Some(reason) => format!("REFUSED ({reason})"),
+    };
+    let some = refused.iter().filter(|(_, count)| *count > 0);
+    let some: Vec<String> = some.map(|(name, count)| format!("{name} {count}")).collect();
+    let refused = if some.is_empty() {
+        "none".to_owned()
+    } else {
+        some.join(", ")
+    };
+    let percent = |share: &Option<f64>| share.map_or("?".to_owned(), |share| format!("{:.0} %", share * 100.0));
+    format!(
+        "new ones are {taken}; refused for being too many: {refused}; {waiting} wait to be placed; processors {} (host {}), \
+         signalling {delay_ms} ms late",
+        percent(cpu),
+        percent(host_cpu)
+    )
 }
 
 /// `open: tcp 3; 5 accepted, 1 opened; refused: none; closed: theirs 3`

@@ -3,7 +3,7 @@
 //! 1. [`Config::load`], [`Config::embedded`] or [`Config::parse`] take the text;
 //! 2. `reader` walks the TOML tree: every value keeps its line, `${NAME}` is replaced (`expand`), a key nobody asked for is
 //!    an error with the nearest known one (`suggest`);
-//! 3. `sections` reads each section, one function a section, each value by a parser of `value`, `media`, `login`, `route`, `transfer`, `cores`, `dscp` or
+//! 3. `sections` reads each section, one function a section, each value by a parser of `value`, `media`, `login`, `route`, `transfer`, `overload`, `cores`, `dscp` or
 //!    `agent_url`;
 //! 4. `check` holds the sections against each other: names, references, DIDs that overlap, ports that are taken twice.
 //!
@@ -22,6 +22,7 @@ mod gateways;
 mod login;
 mod media;
 pub mod model;
+mod overload;
 mod reader;
 mod route;
 mod sections;
@@ -35,6 +36,8 @@ pub use dscp::Dscp;
 pub use error::{ConfigError, ConfigErrors};
 pub(crate) use media::pin;
 pub use model::Config;
+pub(crate) use suggest::nearest;
+pub(crate) use value::header_name;
 
 use crate::sip::transport::tls::{Peer, Plan};
 use crate::sip::{Domains, PeerId};

@@ -14,6 +14,7 @@ use voxlane_dataplane::reception::Limits;
 
 use super::dscp::Dscp;
 use crate::call::transfer::Ringing;
+use crate::guard;
 use crate::route::number::Numbers;
 use crate::sip::digest::{Auth, Login};
 pub use crate::sip::locate::{Place, Weighed};
@@ -29,6 +30,10 @@ pub struct Config {
     pub sip: Sip,
     /// `[media]`
     pub media: Media,
+    /// `[overload]`
+    pub overload: Overload,
+    /// `[dial]`
+    pub dial: Dial,
     /// `[route]`
     pub route: Routing,
     /// `[sdp]`
@@ -67,6 +72,8 @@ pub struct Sip {
     pub invite_timeout: Duration,
     /// Most calls at once; further INVITEs get 503.
     pub max_calls: usize,
+    /// Most calls that begin in a second, likewise; `None`: any number.
+    pub max_calls_per_second: Option<u32>,
     /// How signalling that is sent is marked.
     pub dscp: Dscp,
     /// Connections.
@@ -194,6 +201,31 @@ pub enum Xdp {
     Off,
 }
 
+/// When the gateway has too much to do, and what it then tells callers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Overload {
+    /// What is too much.
+    pub limits: guard::overload::Limits,
+    /// After how long, at least, a caller who is refused may try again.
+    pub retry_after: Duration,
+}
+
+/// How many calls a trunk may have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CallLimits {
+    /// At once, in both directions; `None`: any number.
+    pub most: Option<usize>,
+    /// That come in a second; `None`: any number.
+    pub per_second: Option<u32>,
+}
+
+/// Calls that operators and campaigns ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dial {
+    /// Most that wait for their turn.
+    pub max_waiting: usize,
+}
+
 /// How calls that come find their tenant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Routing {
@@ -278,6 +310,8 @@ pub struct Trunk {
     pub media: LegMedia,
     /// Limits of its own.
     pub limits: OwnLimits,
+    /// How many calls it may have.
+    pub calls: CallLimits,
 }
 
 /// Where calls to a trunk are sent.

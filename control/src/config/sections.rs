@@ -13,13 +13,13 @@ use voxlane_dataplane::media_plane::{LatchMode, Pacing};
 use super::dscp::{self, Dscp};
 use super::media::{self, WrittenMedia};
 use super::model::{
-    Agent, AgentEndpoint, ClientCertificates, Connections, Identity, KeysInClear, Large, LegMedia, Listen, Node,
-    Redirects, RtcpMux, SdpIdentity, Sip, SipTls, SrtpPolicy, Transcode, Transport, Trunk, UserPhone,
+    Agent, AgentEndpoint, ClientCertificates, Connections, Dial, Identity, KeysInClear, Large, LegMedia, Listen, Node,
+    Overload, Redirects, RtcpMux, SdpIdentity, Sip, SipTls, SrtpPolicy, Transcode, Transport, Trunk, UserPhone,
 };
 use super::reader::{Located, Section, quoted};
 use super::route::{self, WrittenRoute};
 use super::transfer::{self, WrittenTransfer};
-use super::{agent_url, dialogs, gateways, login, value};
+use super::{agent_url, dialogs, gateways, login, overload, value};
 use crate::sip::digest::Auth;
 
 /// What a file says.
@@ -27,6 +27,8 @@ pub(super) struct Written {
     pub(super) node: Node,
     pub(super) sip: WrittenSip,
     pub(super) media: WrittenMedia,
+    pub(super) overload: Overload,
+    pub(super) dial: Dial,
     pub(super) route: WrittenRoute,
     pub(super) sdp: SdpIdentity,
     pub(super) trunks: Vec<Located<WrittenTrunk>>,
@@ -72,12 +74,16 @@ pub(super) fn read(mut root: Section<'_>) -> Written {
     let node = node(root.section("node"));
     let sip = sip(root.section("sip"));
     let media = media::read(root.section("media"), &node.name);
+    let overload = overload::read(root.section("overload"));
+    let dial = dial(root.section("dial"));
     let route = route::read(root.section("route"));
     let template = route.domain_template.clone();
     let written = Written {
         node,
         sip,
         media,
+        overload,
+        dial,
         route,
         sdp: sdp(root.section("sdp")),
         transfer: transfer::read(root.section("transfer")),
@@ -135,6 +141,7 @@ fn sip(mut section: Section<'_>) -> WrittenSip {
             .integer("max_calls", 1..=1_000_000)
             .and_then(|max| usize::try_from(max.value).ok())
             .unwrap_or(10_000),
+        max_calls_per_second: overload::per_second(&mut section),
         dscp,
         connections,
         tls,
@@ -214,6 +221,14 @@ fn identity(section: &mut Section<'_>, certificate_key: &'static str, key_key: &
     }
 }
 
+fn dial(mut section: Section<'_>) -> Dial {
+    let dial = Dial {
+        max_waiting: count(&mut section, "max_waiting", 10_000),
+    };
+    section.finish();
+    dial
+}
+
 fn sdp(mut section: Section<'_>) -> SdpIdentity {
     let sdp = SdpIdentity {
         origin_user: or(section.text("origin_user", value::word), || "trusst".into()),
@@ -266,6 +281,7 @@ fn trunk(mut section: Section<'_>) -> Located<WrittenTrunk> {
     };
     let limits = media::limits(&mut section);
     let numbers = route::numbers(&mut section);
+    let calls = overload::calls(&mut section);
     section.finish();
     let media_address_line = media_address.as_ref().map_or(line, |address| address.line);
     let media_address: Option<IpAddr> = media_address.map(|address| address.value);
@@ -289,6 +305,7 @@ fn trunk(mut section: Section<'_>) -> Located<WrittenTrunk> {
         policy,
         media,
         limits,
+        calls,
     };
     Located {
         value: WrittenTrunk {

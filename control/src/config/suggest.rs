@@ -1,7 +1,7 @@
 //! "Did you mean": the nearest of the words there are.
 
 /// The word of `known` that `written` most likely stands for, if one is near enough to be a slip of the finger.
-pub(super) fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let most = written.chars().count() / 3 + 1;
     let distances = known.into_iter().map(|word| (distance(written, word), word));
     distances

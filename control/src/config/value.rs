@@ -251,7 +251,7 @@ fn is_host_name(text: &str) -> bool {
 }
 
 /// The name of an HTTP header (RFC 9110 section 5.6.2).
-pub(super) fn header_name(text: &str) -> bool {
+pub(crate) fn header_name(text: &str) -> bool {
     !text.is_empty()
         && text
             .bytes()

@@ -1,30 +1,29 @@
 //! From a configured agent and a call to what the data plane needs to connect the two.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use voxlane_dataplane::media_plane::{AgentNotice, AgentSpec, TwilioSpec};
 
 use super::live::Live;
-use crate::call::Plan;
 use crate::config::model::{AgentEndpoint, Config};
 
 /// The agent of a call's plan. `None` if the plan has none, or its name is not configured.
 pub(super) fn spec(config: &Config, live: &Live, addresses: Vec<SocketAddr>) -> Option<AgentSpec> {
-    let Plan::Agent { name, .. } = &live.call.setup().plan else {
-        return None;
-    };
-    let agent = config.agents.iter().find(|agent| &agent.name == name)?;
+    let (name, _) = live.call.agent()?;
+    let agent = config.agents.iter().find(|agent| agent.name == name)?;
+    let placing = live.placing.as_ref();
     Some(match &agent.endpoint {
         AgentEndpoint::Echo => AgentSpec::Echo,
         AgentEndpoint::Tone { frequency } => AgentSpec::Tone { frequency: *frequency },
         AgentEndpoint::Twilio { url, .. } => AgentSpec::Twilio(Box::new(TwilioSpec {
             url: url.clone(),
             addresses,
-            headers: agent.headers.clone(),
+            headers: with(&agent.headers, placing.map(|placing| &placing.headers)),
             account_sid: account_sid(live.route.tenant.as_deref().unwrap_or(&config.node.name)),
             call_sid: sid("CA", u128::from(live.id().0)),
             stream_sid: sid("MZ", rand::random()),
-            parameters: agent.parameters.clone(),
+            parameters: with(&agent.parameters, placing.map(|placing| &placing.parameters)),
             connect_timeout: agent.connect_timeout,
             silence_timeout: agent.silence_timeout,
         })),
@@ -50,6 +49,17 @@ pub(super) fn told(spec: AgentSpec, notice: &AgentNotice) -> AgentSpec {
         }
         other @ (AgentSpec::Echo | AgentSpec::Tone { .. } | AgentSpec::Ringback | AgentSpec::Phone(_)) => other,
     }
+}
+
+/// What an agent is configured with, and what the call that it places brings in place of that.
+fn with(configured: &[(String, String)], brought: Option<&BTreeMap<String, String>>) -> Vec<(String, String)> {
+    let brought = brought.into_iter().flatten();
+    let own = configured.iter().filter(|(name, _)| {
+        let same = |(other, _): (&String, &String)| other == name;
+        !brought.clone().any(same)
+    });
+    let brought = brought.clone().map(|(name, value)| (name.clone(), value.clone()));
+    own.cloned().chain(brought).collect()
 }
 
 /// An identifier in Twilio's form: two letters and 32 hexadecimal digits.

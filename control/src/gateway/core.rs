@@ -16,9 +16,13 @@ use voxlane_dataplane::media_plane::{Direction, EndpointId, FlowReport, MediaErr
 
 use super::agents;
 use super::live::{Live, Record};
+use super::overload::Guard;
 use super::watch::{Expected, Finding, Measure, Rules, Watched};
-use crate::call::{Action, Call, CallId, Cause, Event, Phase, Plan, Setup, Side, transfer};
+use crate::call::{Action, Call, CallId, Cause, Event, Origin, Phase, Plan, Setup, Side, transfer};
+use crate::campaign::Dialler;
 use crate::config::model::{Config, HostPort, Trunk};
+use crate::guard::Reason;
+use crate::guard::intake::Intake;
 use crate::ops::report::TransferCounts;
 use crate::route::{self, Route};
 use crate::sip::digest::NonceKey;
@@ -86,6 +90,8 @@ pub struct Core {
     pub(super) calls: HashMap<CallId, Box<Live>>,
     pub(super) recent: VecDeque<Record>,
     pub(super) totals: Totals,
+    pub(super) guard: Guard,
+    pub(super) dialler: Dialler,
     pub(super) dialogs: HashMap<DialogId, (CallId, Side)>,
     pub(super) endpoints: HashMap<EndpointId, (CallId, Side)>,
     pub(super) local_for: LocalFor,
@@ -127,7 +133,13 @@ impl Core {
             route::logins(&config),
         )
         .with_domains(config.domains())
-        .with_policies(route::policies(&config));
+        .with_policies(route::policies(&config))
+        .with_intake(Intake::new(
+            config.sip.max_calls_per_second,
+            config.overload.retry_after,
+        ));
+        let guard = Guard::new(&config);
+        let dialler = Dialler::new(config.dial.max_waiting);
         Self {
             config,
             sip,
@@ -135,6 +147,8 @@ impl Core {
             calls: HashMap::new(),
             recent: VecDeque::new(),
             totals: Totals::default(),
+            guard,
+            dialler,
             dialogs: HashMap::new(),
             endpoints: HashMap::new(),
             local_for,
@@ -162,6 +176,7 @@ impl Core {
             self.wakes.pop_first();
             self.feed(now, call, Event::Transfer(transfer::Event::Due));
         }
+        self.dial(now);
         self.drain(now);
     }
 
@@ -321,6 +336,7 @@ impl Core {
 
     /// Ends every call.
     pub fn stop(&mut self, now: Time, text: &str) {
+        self.dialler.close();
         let mut calls: Vec<CallId> = self.calls.keys().copied().collect();
         calls.sort_unstable();
         for call in calls {
@@ -375,18 +391,12 @@ impl Core {
                 Output::Event(event) => self.sip_event(now, event),
                 Output::Timeout(wake) => {
                     let call = self.wakes.first().map(|(at, _)| *at);
-                    self.effects.wake = wake.into_iter().chain(call).min();
+                    self.effects.wake = wake.into_iter().chain(call).chain(self.dialler.wake(now)).min();
                     break;
                 }
             }
         }
-        // A carrier that asks learns what the next INVITE would.
-        self.sip.options_status(if self.is_full() { 503 } else { 200 });
-    }
-
-    /// Whether `sip.max_calls` is reached.
-    fn is_full(&self) -> bool {
-        self.calls.len() >= self.config.sip.max_calls
+        self.mind_intake(now);
     }
 
     fn sip_event(&mut self, now: Time, event: sip::Event) {
@@ -468,40 +478,49 @@ impl Core {
         ) {
             self.dialogs.remove(&dialog);
         }
+        self.note_placed(call, &event);
         self.feed(now, call, event);
     }
 
     fn incoming(&mut self, now: Time, incoming: Incoming) {
         self.totals.calls += 1;
-        let refusal = if self.is_full() {
-            route::Refusal {
-                status: 503,
-                text: format!("sip.max_calls = {} reached", self.config.sip.max_calls),
-            }
-        } else {
-            match route::route(&self.config, &incoming) {
-                Ok(route) => return self.begin(now, incoming, route),
-                Err(refusal) => refusal,
-            }
+        let refusal = match route::route(&self.config, &incoming) {
+            Ok(route) => match self.too_many_on_trunks(now, &route) {
+                None => return self.begin(now, incoming, route),
+                Some(reason) => return self.turn_away(now, &incoming, reason),
+            },
+            Err(refusal) => refusal,
         };
         self.totals.failed += 1;
         warn!(remote = %incoming.remote, from = incoming.from.user, to = incoming.request_uri.user,
             status = refusal.status, "call refused: {}", refusal.text);
         let reason = reason_header(Some(refusal.status), &refusal.text);
-        let mut headers = vec![("Reason", reason.as_str())];
-        if refusal.status == 503 {
-            headers.push(("Retry-After", "5"));
-        }
+        let headers = [("Reason", reason.as_str())];
         self.sip.reject(now, incoming.dialog, refusal.status, &headers);
     }
 
-    fn begin(&mut self, now: Time, incoming: Incoming, mut route: Route) {
-        let id = loop {
+    /// Refuses a call because there are too many.
+    fn turn_away(&mut self, now: Time, incoming: &Incoming, reason: Reason) {
+        self.totals.failed += 1;
+        debug!(remote = %incoming.remote, trunk = incoming.trunk, reason = reason.name(), "call refused");
+        let retry_after = self.sip.retry_after(reason).to_string();
+        let why = reason_header(Some(503), reason.text());
+        let headers = [("Reason", why.as_str()), ("Retry-After", retry_after.as_str())];
+        self.sip.reject(now, incoming.dialog, 503, &headers);
+    }
+
+    /// A name for a call.
+    pub(super) fn new_call_id(&mut self) -> CallId {
+        loop {
             let id = CallId(self.names.random());
             if !self.calls.contains_key(&id) {
-                break id;
+                return id;
             }
-        };
+        }
+    }
+
+    fn begin(&mut self, now: Time, incoming: Incoming, mut route: Route) {
+        let id = self.new_call_id();
         info!(call = %id, trunk = route.trunk, tenant = route.tenant, from = route.caller, to = route.number,
             target = route.target, transport = %incoming.transport, sip_call_id = incoming.call_id, "call in");
         let (codecs, media) = match self.config.trunk(&route.trunk) {
@@ -517,6 +536,7 @@ impl Core {
         let call = Call::new(
             Setup {
                 id,
+                origin: Origin::Caller,
                 offer: incoming.sdp.clone(),
                 remote: incoming.remote,
                 transport: incoming.transport,
@@ -530,6 +550,7 @@ impl Core {
             now,
         );
         self.dialogs.insert(incoming.dialog, (id, Side::A));
+        self.count_trunks(&route);
         self.calls.insert(id, Box::new(Live::new(call, route, incoming)));
         self.feed(now, id, Event::Start);
     }
@@ -592,8 +613,9 @@ impl Core {
                 }
             }
             Action::Attach { addresses } => {
-                let endpoint = self.endpoint(id, Side::A)?;
                 let live = self.calls.get(&id)?;
+                let (_, side) = live.call.agent()?;
+                let endpoint = self.endpoint(id, side)?;
                 let Some(spec) = agents::spec(&self.config, live, addresses) else {
                     return Some(Event::Stop {
                         text: format!("agent {} is not configured", live.route.target),
@@ -602,7 +624,7 @@ impl Core {
                 self.plane
                     .attach(endpoint, spec)
                     .err()
-                    .map(|error| media_failed(Side::A, &error))
+                    .map(|error| media_failed(side, &error))
             }
             Action::CloseMedia { side } => {
                 self.close_media(id, side);
@@ -753,6 +775,8 @@ impl Core {
 
     fn finish(&mut self, id: CallId, cause: Cause) {
         let Some(live) = self.calls.remove(&id) else { return };
+        self.uncount_trunks(&live.route);
+        self.placed_ended(&live, &cause);
         if live.answered.is_none() {
             self.totals.failed += 1;
         }
@@ -828,7 +852,7 @@ fn warning_header(text: &str) -> String {
     format!("399 voxlane \"{}\"", text.replace(['"', '\\'], "'"))
 }
 
-fn unix_seconds() -> u64 {
+pub(super) fn unix_seconds() -> u64 {
     SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default()

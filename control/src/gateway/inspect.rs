@@ -52,11 +52,7 @@ impl Inspector {
 impl Inspect for Inspector {
     fn status(&self) -> StatusReport {
         let core = lock(&self.core);
-        let agents = core
-            .calls
-            .values()
-            .filter(|live| live.call.setup().plan.is_agent())
-            .count();
+        let agents = core.calls.values().filter(|live| live.call.agent().is_some()).count();
         StatusReport {
             name: core.config.node.name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -77,6 +73,8 @@ impl Inspect for Inspector {
                 failed: core.totals.agents_failed,
             },
             transfers: core.totals.transfers,
+            overload: core.overload_report(),
+            waiting: core.dialler.waiting() as u64,
             quality: QualityCounts {
                 media_timeouts: core.totals.media_timeouts,
                 crossings: Measure::ALL
@@ -145,7 +143,10 @@ fn report(live: &Live, core: &Core) -> CallReport {
             .filter_map(|(side, _)| leg(live, side, core))
             .collect(),
         attempts: live.call.tried().iter().map(attempt).collect(),
-        digits: live.call.digits(Side::A).to_owned(),
+        digits: live
+            .call
+            .digits(live.call.agent().map_or(Side::A, |(_, side)| side))
+            .to_owned(),
     }
 }
 

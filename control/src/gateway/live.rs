@@ -7,6 +7,7 @@ use voxlane_dataplane::media_plane::{Endpoint, FlowReport};
 
 use super::watch::Measure;
 use crate::call::{Call, CallId, Cause, Plan, Side};
+use crate::campaign::Placing;
 use crate::route::Route;
 use crate::sip::{DialogId, Incoming};
 
@@ -18,6 +19,10 @@ pub(super) struct Live {
     /// The caller's number.
     pub from: String,
     pub started: SystemTime,
+    /// How an agent places it.
+    pub placing: Option<Placing>,
+    /// The status that refused the INVITE of a call that an agent placed.
+    pub refused_with: Option<u16>,
     pub answered: Option<SystemTime>,
     /// The agent that took the call, if one did.
     pub agent: Option<String>,
@@ -80,6 +85,8 @@ impl Live {
             call,
             from: route.caller.clone(),
             started: SystemTime::now(),
+            placing: None,
+            refused_with: None,
             answered: None,
             agent,
             a: LiveLeg {
@@ -92,6 +99,23 @@ impl Live {
             },
             b: LiveLeg::on(&callee),
             c: LiveLeg::default(),
+            route,
+        }
+    }
+
+    /// One that an agent places.
+    pub fn placed(call: Call, route: Route, placing: Placing) -> Self {
+        Self {
+            call,
+            from: route.caller.clone(),
+            started: SystemTime::now(),
+            refused_with: None,
+            answered: None,
+            agent: Some(placing.agent.clone()),
+            a: LiveLeg::default(),
+            b: LiveLeg::on(&route.target),
+            c: LiveLeg::default(),
+            placing: Some(placing),
             route,
         }
     }

@@ -8,12 +8,15 @@
 
 mod agents;
 pub mod core;
+mod dialling;
 mod dns;
 mod ephemeral;
 mod inspect;
 mod live;
+mod load;
 pub mod locate;
 mod operate;
+mod overload;
 mod placing;
 mod transfer;
 mod watch;
@@ -30,6 +33,7 @@ use voxlane_dataplane::media_plane::MediaEvent;
 
 use self::core::{Asker, Core, Effects};
 use self::dns::Dns;
+use self::load::{Load, Queue};
 use crate::call::CallId;
 use crate::config::model::{Config, Connections, HostPort};
 use crate::ops::server::AdminServer;
@@ -99,6 +103,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         wake: None,
         watching: false,
         finishing: Vec::new(),
+        load: Load::new(Instant::now()),
     };
     let listen: Vec<String> = gateway.transport.listen().iter().map(ToString::to_string).collect();
     info!(listen = listen.join(" "), "ready");
@@ -152,6 +157,7 @@ struct Gateway {
     watching: bool,
     /// Connections to be closed once what is to be sent is.
     finishing: Vec<ConnectionId>,
+    load: Load,
 }
 
 impl Gateway {
@@ -174,8 +180,8 @@ impl Gateway {
                 received = self.transport.udp.recv(&mut buffer) => self.received(received, &mut buffer),
                 event = self.transport.streams.recv() => self.on_streams(event),
                 () = sleep_until(wake) => self.with_core(|core, now| core.timeout(now)),
-                () = self.acted.notified() => self.with_core(|_, _| ()),
-                _ = looks.tick() => self.watch(Core::begin_watch),
+                due = looks.tick() => self.look(due.elapsed()),
+                () = self.acted.notified() => self.with_core(|core, now| core.timeout(now)),
                 () = ready(()), if self.watching => self.watch(|_| {}),
                 Some(event) = media.recv() => self.with_core(|core, now| core.media(now, event)),
                 Some(lookup) = self.lookups.1.recv() => self.with_core(|core, now| match lookup {
@@ -209,9 +215,10 @@ impl Gateway {
     }
 
     /// Handles the datagram that woke us and what else is waiting, up to a batch.
-    fn received(&self, first: std::io::Result<Received>, buffer: &mut [u8]) -> Effects {
+    fn received(&mut self, first: std::io::Result<Received>, buffer: &mut [u8]) -> Effects {
         let mut next = first.map(Some);
-        self.with_core(|core, now| {
+        let mut full = false;
+        let effects = self.with_core(|core, now| {
             for more in (0..BATCH).rev() {
                 match next {
                     Ok(Some(Received { local, remote, len })) => {
@@ -230,10 +237,26 @@ impl Gateway {
                 }
                 // What is taken must be handled, too.
                 if more == 0 {
+                    full = true;
                     return;
                 }
                 next = self.transport.udp.try_recv(buffer);
             }
+        });
+        match full {
+            true => self.load.full(Queue::Datagrams, Instant::now()),
+            false => self.load.drained(Queue::Datagrams),
+        }
+        effects
+    }
+
+    /// Looks at how much there is to do, and at calls' media.
+    fn look(&mut self, late: Duration) -> Effects {
+        let measured = self.load.measure(Instant::now(), late);
+        let now = self.clock.now();
+        self.watch(|core| {
+            core.measured(now, measured);
+            core.begin_watch();
         })
     }
 
@@ -243,7 +266,9 @@ impl Gateway {
         let mut core = lock(&self.core);
         let streams = &self.transport.streams;
         let others = std::iter::from_fn(|| streams.try_recv());
+        let mut room = BATCH;
         for event in std::iter::once(first).chain(others).take(BATCH) {
+            room -= 1;
             match &event {
                 StreamEvent::Message { path, data } => core.input(now, Input::Message { path: *path, data }),
                 StreamEvent::Named {
@@ -291,6 +316,10 @@ impl Gateway {
                     core.input(now, lost);
                 }
             }
+        }
+        match room {
+            0 => self.load.full(Queue::Streams, Instant::now()),
+            _ => self.load.drained(Queue::Streams),
         }
         core.take_effects()
     }

@@ -9,7 +9,9 @@ use super::core::Core;
 use super::inspect::Inspector;
 use super::live::Live;
 use super::lock;
-use crate::call::Side;
+use crate::call::{CallId, Side};
+use crate::campaign::{CallRequest, CallResult, CampaignId, CampaignReport, CampaignRequest, PlaceError};
+use crate::ops::dials::Dials;
 use crate::ops::report::{LaneReport, TransferOrder, TransferReport};
 use crate::ops::{Operate, OperateError};
 
@@ -36,6 +38,51 @@ impl Operate for Inspector {
     fn transfer_of(&self, call: &str) -> Result<TransferReport, OperateError> {
         lock(&self.core).transfer_of(call)
     }
+
+    fn dials(&self) -> &dyn Dials {
+        self
+    }
+}
+
+impl Dials for Inspector {
+    fn place(&self, request: CallRequest) -> Result<CallResult, PlaceError> {
+        self.act(|core, _| core.place_call(request))
+    }
+
+    fn placed(&self, call: &str) -> Result<CallResult, PlaceError> {
+        lock(&self.core).placed(call_id(call)?)
+    }
+
+    fn cancel(&self, call: &str) -> Result<CallResult, PlaceError> {
+        let call = call_id(call)?;
+        self.act(|core, now| core.cancel_call(call, now))
+    }
+
+    fn start_campaign(&self, request: CampaignRequest) -> Result<CampaignReport, PlaceError> {
+        self.act(|core, now| core.start_campaign(request, now))
+    }
+
+    fn campaigns(&self) -> Vec<CampaignReport> {
+        lock(&self.core).dialler.campaigns()
+    }
+
+    fn campaign(&self, campaign: u64) -> Result<CampaignReport, PlaceError> {
+        lock(&self.core).dialler.campaign_report(CampaignId(campaign))
+    }
+
+    fn campaign_results(&self, campaign: u64) -> Result<Vec<CallResult>, PlaceError> {
+        lock(&self.core).dialler.results(CampaignId(campaign))
+    }
+
+    fn stop_campaign(&self, campaign: u64) -> Result<CampaignReport, PlaceError> {
+        self.act(|core, now| core.stop_campaign(CampaignId(campaign), now))
+    }
+}
+
+/// A call by its whole name.
+fn call_id(name: &str) -> Result<CallId, PlaceError> {
+    let unknown = |_| PlaceError::Unknown("call", name.to_owned());
+    u64::from_str_radix(name, 16).map(CallId).map_err(unknown)
 }
 
 impl Core {
@@ -46,7 +93,7 @@ impl Core {
     pub fn prefer(&self, call: &str, lane: Lane) -> Result<LaneReport, OperateError> {
         let live = self.named(call)?;
         let call = live.id().to_string();
-        if live.call.setup().plan.is_agent() {
+        if live.call.agent().is_some() {
             return Err(OperateError::NotRelayed(call));
         }
         let [a, b] = [Side::A, Side::B].map(|side| live.leg(side).endpoint);

@@ -7,7 +7,7 @@ use super::agents;
 use super::core::Core;
 use super::live::{Live, LiveLeg};
 use crate::call::transfer::{self, Action, Asker, Order, Outcome, Target, Way};
-use crate::call::{CallId, Event, Plan, Side};
+use crate::call::{CallId, Event, Side};
 use crate::config::model::TransferCallerId;
 use crate::ops::OperateError;
 use crate::ops::report::{TransferOrder, TransferReport, TransferRow};
@@ -71,9 +71,7 @@ impl Core {
             return;
         };
         let Some(live) = self.calls.get(&id) else { return };
-        let Plan::Agent { name, .. } = &live.call.setup().plan else {
-            return;
-        };
+        let Some((name, _)) = live.call.agent() else { return };
         let to = request.to.clone();
         let order = TransferOrder {
             to: request.to,
@@ -84,7 +82,7 @@ impl Core {
             timeout_s: None,
             caller_id: None,
         };
-        let allowed = self.config.agents.iter().find(|agent| &agent.name == name);
+        let allowed = self.config.agents.iter().find(|agent| agent.name == name);
         let allowed = allowed.map_or(&[][..], |agent| &agent.transfer_trunks);
         let wanted = self.order(live, Side::B, Asker::Agent, &order).and_then(|order| {
             match allowed.contains(&order.target.trunk) {
@@ -232,8 +230,10 @@ impl Core {
     fn tell_agent(&self, id: CallId, notice: AgentNotice) {
         info!(call = %id, to = notice.to, state = notice.state.word(), status = notice.status, reason = notice.reason,
             "transfer");
+        let heard = self.calls.get(&id).and_then(|live| live.call.agent());
+        let hears = heard.map_or(Side::A, |(_, side)| side);
         let told = self
-            .endpoint(id, Side::A)
+            .endpoint(id, hears)
             .map(|endpoint| self.plane.tell(endpoint, notice));
         if let Some(Err(error)) = told {
             warn!(call = %id, %error, "the agent could not be told of the transfer");

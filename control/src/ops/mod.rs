@@ -6,12 +6,14 @@
 //!   `capture`), metrics also over TCP;
 //! - [`metrics`]: the reports as Prometheus text, computed when they are asked for;
 //! - [`capture`], [`pcap`]: the packets of a call as a capture file;
+//! - [`dials`]: the routes of calls that are placed, and of campaigns;
 //! - [`client`]: asks the admin socket, for the command line;
 //! - [`socket`]: the life of the socket file;
 //! - [`words`]: lanes, reasons and modes as labels and as sentences.
 
 pub mod capture;
 pub mod client;
+pub mod dials;
 pub mod metrics;
 pub mod pcap;
 pub mod report;
@@ -21,6 +23,7 @@ pub mod timestamp;
 pub mod words;
 
 use crossbeam_channel::Receiver;
+use dials::Dials;
 use report::{CallsReport, FlowsReport, LaneReport, StatusReport, TransferOrder, TransferReport};
 use voxlane_dataplane::lane::Lane;
 use voxlane_dataplane::media_plane::{MediaError, MirroredFrame};
@@ -70,6 +73,9 @@ pub trait Operate: Inspect {
     /// # Errors
     /// If there is no such call, or it was never transferred.
     fn transfer_of(&self, call: &str) -> Result<TransferReport, OperateError>;
+
+    /// Calls that it can be asked to place.
+    fn dials(&self) -> &dyn Dials;
 }
 
 /// Why the gateway did not do as told.

@@ -42,6 +42,12 @@ pub struct StatusReport {
     /// Transfers, since start.
     #[serde(default)]
     pub transfers: TransferCounts,
+    /// Whether there is too much to do.
+    #[serde(default)]
+    pub overload: OverloadReport,
+    /// Calls that wait to be placed.
+    #[serde(default)]
+    pub waiting: u64,
     /// What became of calls' media, since start.
     #[serde(default)]
     pub quality: QualityCounts,
@@ -111,6 +117,21 @@ pub struct TransferRow {
     pub status: Option<u16>,
     /// Why it failed.
     pub reason: Option<String>,
+}
+
+/// Whether there is too much to do, and what came of it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct OverloadReport {
+    /// Why no new calls are taken, in a word; none: they are.
+    pub refusing: Option<String>,
+    /// Share of its processors that the process takes, 0 to 1.
+    pub cpu: Option<f64>,
+    /// Share of the host's processors that are busy.
+    pub host_cpu: Option<f64>,
+    /// How long messages wait, milliseconds.
+    pub delay_ms: u64,
+    /// Calls refused since start, by reason. Those of them that are not a trunk's are in no other count.
+    pub refused: Vec<(String, u64)>,
 }
 
 /// What became of calls' media.

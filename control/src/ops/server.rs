@@ -20,7 +20,7 @@ use voxlane_dataplane::lane::Lane;
 use super::capture::{self, Capture};
 use super::report::TransferOrder;
 use super::socket::{OpsError, SocketFile};
-use super::{Operate, OperateError, metrics};
+use super::{Operate, OperateError, dials, metrics};
 
 /// How long an answer that has begun may take to end when the server stops.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -133,10 +133,11 @@ fn router(gateway: Arc<dyn Operate>) -> Router {
             get(transfer_of).post(transfer).delete(cancel_transfer),
         )
         .route("/metrics", get(text))
+        .merge(dials::routes())
         .fallback(async || {
             (
                 StatusCode::NOT_FOUND,
-                "there is /v1/status, /v1/calls, /v1/flows, /metrics, /v1/calls/CALL/lane, /v1/calls/CALL/transfer and /v1/calls/CALL/capture\n",
+                "there is /v1/status, /v1/calls, /v1/flows, /metrics, /v1/campaigns, /v1/calls/CALL, /v1/calls/CALL/lane, /v1/calls/CALL/transfer and /v1/calls/CALL/capture\n",
             )
         })
         .with_state(gateway)

@@ -31,6 +31,17 @@ pub struct Route {
     pub target: String,
 }
 
+impl Route {
+    /// The trunks that it takes, each once: the one it came in on, and the one it goes out on.
+    pub fn trunks(&self) -> impl Iterator<Item = &String> {
+        let out = match self.plan {
+            Plan::Agent { .. } => None,
+            Plan::Trunk(_) => Some(&self.target).filter(|target| **target != self.trunk),
+        };
+        std::iter::once(&self.trunk).chain(out)
+    }
+}
+
 /// A call that may not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
@@ -179,6 +190,22 @@ fn is_number(text: &str) -> bool {
         && digits
             .bytes()
             .all(|byte| byte.is_ascii_digit() || matches!(byte, b'*' | b'#'))
+}
+
+/// Where a call goes that we place on a trunk ourselves, to this number and from this.
+///
+/// # Errors
+/// The trunk takes no calls.
+pub fn placed(trunk: &Trunk, to: &str, from: &str) -> Result<Plan, String> {
+    let from = Address {
+        display: String::new(),
+        user: from.to_owned(),
+        host: String::new(),
+        port: None,
+    };
+    let outbound = outbound(trunk, to, from, MAX_FORWARDS);
+    let outbound = outbound.ok_or_else(|| format!("trunk {:?} has no proxy to send calls to", trunk.name))?;
+    Ok(Plan::Trunk(Box::new(outbound)))
 }
 
 /// The caller's own number where the trunk may show it, else the first one the trunk may.

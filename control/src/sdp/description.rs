@@ -143,6 +143,11 @@ impl Description {
         }
     }
 
+    /// The place of the audio stream of interest among all streams.
+    pub(super) fn audio_place(&self) -> Option<usize> {
+        self.audio.first().map(|(place, _)| *place)
+    }
+
     /// The stream at a place among all streams, if it is audio that could be taken.
     pub fn audio_at(&self, place: usize) -> Option<&Audio> {
         let audio = self.audio.iter().find(|(at, _)| *at == place);

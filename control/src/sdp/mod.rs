@@ -1,7 +1,7 @@
 //! SDP offer/answer (RFC 3264, RFC 8866) as pure functions over typed descriptions.
 //!
 //! - [`Description`]: what the other side's SDP says, as far as a gateway for audio calls needs it;
-//! - [`offer`], [`offer_like`]: write an offer; [`accept`] reads the answer to it;
+//! - [`offer`], [`offer_like`], [`offer_again`]: write an offer; [`accept`] reads the answer to it;
 //! - [`answer`]: reads an offer and writes the answer.
 //!
 //! Both [`accept`] and [`answer`] end in the data plane's [`Session`](voxlane_dataplane::media_plane::Session), seen from
@@ -19,7 +19,7 @@ use voxlane_dataplane::codec::Codec;
 
 pub use crypto::{Crypto, Security, Signalling, may_carry_keys};
 pub use description::{Audio, Description, Encoding, Format, Profile};
-pub use negotiate::{accept, answer, offer, offer_in, offer_like};
+pub use negotiate::{accept, answer, offer, offer_again, offer_like};
 
 use crate::config::model::{RtcpMux, SdpIdentity, Transcode};
 

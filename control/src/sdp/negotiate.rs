@@ -6,7 +6,7 @@ use voxlane_dataplane::codec::Codec;
 use voxlane_dataplane::media_plane::{Direction, LatchMode, Pacing, RtcpPort, Session, TelephoneEvent};
 
 use super::crypto::Crypto;
-use super::description::{Audio, Description, Encoding};
+use super::description::{Audio, Description, Encoding, Stream};
 use super::write::{Ours, write};
 use super::{Capabilities, Local, SdpError};
 use crate::config::model::{RtcpMux, Transcode};
@@ -16,15 +16,22 @@ use crate::config::model::{RtcpMux, Transcode};
 /// # Errors
 /// [`SdpError::NothingAcceptable`] if SRTP is required and may not be offered.
 pub fn offer(local: &Local<'_>, caps: &Capabilities) -> Result<Vec<u8>, SdpError> {
-    offer_in(local, caps, Direction::SendRecv)
+    write_offer(local, caps, Direction::SendRecv, &[], 0)
 }
 
-/// The same with media that flows in this direction, seen from us.
+/// Writes an offer within a session, of which `before` is what we said last, with media that flows in this direction, seen from
+/// us: every stream there was keeps its place, those that were refused refused (RFC 3264 section 8).
 ///
 /// # Errors
 /// As [`offer`].
-pub fn offer_in(local: &Local<'_>, caps: &Capabilities, direction: Direction) -> Result<Vec<u8>, SdpError> {
-    write_offer(local, caps, direction)
+pub fn offer_again(
+    local: &Local<'_>,
+    caps: &Capabilities,
+    direction: Direction,
+    before: &Description,
+) -> Result<Vec<u8>, SdpError> {
+    let place = before.audio_place().unwrap_or(0);
+    write_offer(local, caps, direction, &before.streams, place)
 }
 
 /// Writes the offer of the second leg of a call whose first leg offered `theirs`: what both can do first
@@ -41,11 +48,17 @@ pub fn offer_like(
     transcode: Transcode,
 ) -> Result<(Vec<u8>, Capabilities), SdpError> {
     let caps = caps.beside(theirs, answerable, transcode)?;
-    let offer = write_offer(local, &caps, theirs.audio()?.direction)?;
+    let offer = write_offer(local, &caps, theirs.audio()?.direction, &[], 0)?;
     Ok((offer, caps))
 }
 
-fn write_offer(local: &Local<'_>, caps: &Capabilities, direction: Direction) -> Result<Vec<u8>, SdpError> {
+fn write_offer(
+    local: &Local<'_>,
+    caps: &Capabilities,
+    direction: Direction,
+    streams: &[Stream],
+    place: usize,
+) -> Result<Vec<u8>, SdpError> {
     let (profile, crypto) = caps.security.offered()?;
     let ours = Ours {
         profile,
@@ -56,7 +69,7 @@ fn write_offer(local: &Local<'_>, caps: &Capabilities, direction: Direction) -> 
         direction,
         rtcp_mux: caps.rtcp_mux == RtcpMux::Offer,
     };
-    Ok(write(local, &ours, &[], 0))
+    Ok(write(local, &ours, streams, place))
 }
 
 /// Answers an offer: the codec we prefer among those it names, under its payload types; streams other than the audio

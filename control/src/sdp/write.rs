@@ -28,7 +28,7 @@ pub(super) struct Ours {
 }
 
 /// Writes a description with our audio stream at position `index` of `streams`; the others are refused (RFC 3264
-/// section 6). An offer has no other streams.
+/// section 6). The first offer of a session has no other streams.
 pub(super) fn write(local: &Local<'_>, ours: &Ours, streams: &[Stream], index: usize) -> Vec<u8> {
     let ip = local.rtp.ip();
     let address = match ip {

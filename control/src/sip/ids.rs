@@ -47,6 +47,11 @@ impl Ids {
         self.0.random()
     }
 
+    /// A number that spreads what would happen at once.
+    pub fn chance(&mut self) -> u32 {
+        self.0.random()
+    }
+
     /// Seconds for a Retry-After, 0-10 (RFC 3261 section 14.2).
     pub fn retry_after(&mut self) -> u8 {
         self.0.random_range(0..=10)

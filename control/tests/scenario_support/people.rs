@@ -10,7 +10,8 @@ use voxlane::config::model::HostPort;
 use voxlane::gateway::core::Asker;
 use voxlane::sip::locate::{Destination, Place};
 use voxlane::sip::{
-    Address, Content, DialogId, Endpoint, Event, Large, MAX_FORWARDS, Outgoing, Transport, Within, WithinMethod,
+    Address, Content, DialogId, Endpoint, Event, Large, MAX_FORWARDS, Outgoing, Transport, UserPhone, Within,
+    WithinMethod,
 };
 use voxlane_dataplane::media_plane::{AgentFailure, EndpointId, MediaEvent};
 
@@ -359,6 +360,8 @@ fn call(world: &mut World, number: &str) {
             max_forwards: MAX_FORWARDS,
             trunk: None,
             headers: Vec::new(),
+            user_phone: UserPhone::Off,
+            patience: None,
             sdp,
         },
     );

@@ -63,6 +63,10 @@ pub enum Scenario {
     FailsToAuthenticate,
     /// A scenario of `tests/scenarios/dialogs`: what it does its first line says.
     Dialogs(&'static str),
+    /// An answerer that is engaged.
+    Engaged,
+    /// An answerer that rings, and must see the call taken back.
+    OnlyRings,
     /// An answerer that challenges the call with 401, and its BYE with a stale nonce: username acme, password s3cret.
     Challenges,
 }
@@ -133,6 +137,8 @@ impl Sipp {
             Scenario::Authenticates => command.arg("-sf").arg(file("authenticates.xml")),
             Scenario::FailsToAuthenticate => command.arg("-sf").arg(file("fails_to_authenticate.xml")),
             Scenario::Dialogs(name) => command.arg("-sf").arg(file("dialogs").join(name).with_extension("xml")),
+            Scenario::Engaged => command.arg("-sf").arg(file("engaged.xml")),
+            Scenario::OnlyRings => command.arg("-sf").arg(file("only_rings.xml")),
             Scenario::Challenges => command.arg("-sf").arg(file("challenges.xml")),
         };
         // sipp writes its error log next to where it is started, and reads keys from its terminal unless told not to.

@@ -55,7 +55,9 @@ impl Call {
             Side::B => true,
             Side::C => false,
         };
-        if !can_leave {
+        if self.is_placed() {
+            Err(Refusal::Placed)
+        } else if !can_leave {
             Err(Refusal::NoLeg)
         } else if !self.can_stay(stays) {
             Err(Refusal::NotUp)

@@ -211,6 +211,9 @@ pub enum Refusal {
     /// An agent cannot be left without the leg that it hears.
     #[error("there is no such leg to leave the call")]
     NoLeg,
+    /// An agent has placed it.
+    #[error("calls that an agent places are not transferred")]
+    Placed,
 }
 
 /// A transfer under way.

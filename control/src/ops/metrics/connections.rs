@@ -44,7 +44,7 @@ pub(super) fn register(metrics: &mut Metrics, counts: &ConnectionCounts) {
     );
 }
 
-fn by_reason(metrics: &mut Metrics, name: &str, help: &str, counts: &[(String, u64)]) {
+pub(super) fn by_reason(metrics: &mut Metrics, name: &str, help: &str, counts: &[(String, u64)]) {
     let family = Family::<Because, Counter>::default();
     for (reason, count) in counts {
         let labels = Because { reason: reason.clone() };

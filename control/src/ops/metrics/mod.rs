@@ -2,6 +2,7 @@
 
 mod connections;
 mod kernel;
+mod overload;
 mod quality;
 
 use std::fmt;
@@ -28,6 +29,7 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 pub fn text(status: &StatusReport, flows: &FlowsReport) -> Result<String, fmt::Error> {
     let mut metrics = Metrics(Registry::with_prefix("voxlane"));
     gateway(&mut metrics, status);
+    overload::register(&mut metrics, &status.overload, status.waiting);
     sip(&mut metrics, &status.sip);
     connections::register(&mut metrics, &status.connections);
     auth_failures(&mut metrics, &status.auth_failures);

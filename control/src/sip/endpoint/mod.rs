@@ -4,7 +4,8 @@
 //! it; [`Purpose`] names everything a request can be for; `on_request` says what is done about each. The doing is beside:
 //! [`uas`] answers calls, [`indialog`] serves requests within dialogs, [`uac`] places calls, [`offer`] and
 //! [`request`] ask things of the other side once they are up, [`responses`] hears the answers, [`reliable`] makes what
-//! rings arrive, [`update`] and [`session_timer`] keep sessions going or change them, [`ending`] hangs up, [`screen`] drops calls that are for nobody,
+//! rings arrive, [`update`] and [`session_timer`] keep sessions going or change them, [`ending`] hangs up, [`screen`] turns calls away
+//! that are for nobody or too many,
 //! [`authentication`] lets the others in and answers challenges, [`timers`] acts on time, [`compose`] writes what all of
 //! them send.
 
@@ -42,6 +43,7 @@ use super::syntax::{Fault, Framed, Method, Request, StartLine, Via, frame};
 use super::transaction::{
     Context, Key, Owner, Path, Server, ServerInvite, Timers, Timings, Transaction, TransactionId, Transactions,
 };
+use crate::guard::intake::Intake;
 use crate::time::Time;
 use purpose::Purpose;
 
@@ -62,6 +64,7 @@ pub struct Endpoint {
     admission: Admission,
     logins: Client,
     domains: Domains,
+    intake: Intake,
     /// What those who connected over TLS asked for.
     server_names: HashMap<ConnectionId, String>,
     policies: Policies,
@@ -105,6 +108,7 @@ impl Endpoint {
             admission: Admission::new(NonceKey::new(ids.key()), Vec::new()),
             logins: Client::default(),
             domains: Domains::default(),
+            intake: Intake::default(),
             server_names: HashMap::new(),
             policies: Policies::default(),
             options_status: 200,
@@ -261,7 +265,7 @@ impl Endpoint {
             Purpose::AcksAnswer(dialog) => self.on_ack_of_answer(now, dialog, request),
             Purpose::StrayAck => self.shared.counters.stray += 1,
             Purpose::Cancels(invite) => self.on_cancel(now, path, request, invite),
-            Purpose::NewCall { .. } if self.drops(path, request) => {}
+            Purpose::NewCall { .. } if self.turns_away(now, path, request) => {}
             Purpose::NewCall { sdp } => self.on_call(now, path, request, sdp),
             Purpose::Ping { dialog } => self.on_options(now, path, request, dialog),
             Purpose::Reinvite { dialog, sdp } => self.on_reinvite(now, path, request, dialog, sdp),

@@ -182,6 +182,7 @@ impl Endpoint {
             Ok(extensions) => extensions,
             Err(refusal) => return self.refuse(now, path, request, refusal, None),
         };
+        self.intake.begins(now);
         let reply = Reply::new(request, path);
         let dialog = self.dialogs.next_id();
         let invite = self.start_invite(request, reply.path, Some(dialog));

@@ -1,0 +1,243 @@
+//! Calls that are placed because somebody asks for it: one, or the numbers of a campaign.
+//!
+//! [`Dialler`] is the queue they wait in and the book of what became of them: plain data that is told the time. The gateway
+//! places what is [due](Dialler::due), and reports how each goes.
+
+mod dialler;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+pub use dialler::{Dialler, Ending, MOST_RESULTS};
+
+use crate::call::CallId;
+use crate::ops::timestamp::Timestamp;
+
+/// How a call is to be placed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Placing {
+    /// The trunk it goes out on.
+    pub trunk: String,
+    /// The agent that talks once it is answered.
+    pub agent: String,
+    /// The number it shows, one of the trunk's `caller_ids`; the first of them unless written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caller_id: Option<String>,
+    /// Whose call it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+    /// How long it may ring, seconds; `sip.invite_timeout` holds, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ring_timeout_s: Option<u32>,
+    /// `customParameters` for the agent, in place of those of its own of the same name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub parameters: BTreeMap<String, String>,
+    /// Headers of the agent's WebSocket handshake, likewise.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+}
+
+/// `POST /v1/calls`: a call to be placed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallRequest {
+    /// The number to call.
+    pub to: String,
+    /// How.
+    #[serde(flatten)]
+    pub placing: Placing,
+}
+
+/// A number of a campaign.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Entry {
+    /// The number alone.
+    Number(String),
+    /// With parameters for the agent of its own.
+    With {
+        /// The number.
+        to: String,
+        /// Parameters, in place of the campaign's of the same name.
+        #[serde(default)]
+        parameters: BTreeMap<String, String>,
+    },
+}
+
+/// `POST /v1/campaigns`: numbers to be called.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CampaignRequest {
+    /// The numbers, in the order in which they are called.
+    pub numbers: Vec<Entry>,
+    /// Calls that begin in a second, at most.
+    #[serde(default = "one")]
+    pub rate: f64,
+    /// Calls at once, at most.
+    #[serde(default = "ten")]
+    pub concurrency: usize,
+    /// How.
+    #[serde(flatten)]
+    pub placing: Placing,
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+fn ten() -> usize {
+    10
+}
+
+/// Names one campaign while the process lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct CampaignId(pub u64);
+
+/// How far a call has come, or how it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// It waits for its turn.
+    Waiting,
+    /// Its INVITE is on its way.
+    Calling,
+    /// The other side rings.
+    Ringing,
+    /// It is answered.
+    Answered,
+    /// It was answered, and is over.
+    Ended,
+    /// The number is engaged.
+    Busy,
+    /// Nobody answered.
+    NoAnswer,
+    /// It could not be placed, or was refused.
+    Failed,
+    /// It was taken back before it was answered.
+    Cancelled,
+}
+
+impl State {
+    /// Whether nothing more becomes of it.
+    pub fn is_final(self) -> bool {
+        match self {
+            Self::Waiting | Self::Calling | Self::Ringing | Self::Answered => false,
+            Self::Ended | Self::Busy | Self::NoAnswer | Self::Failed | Self::Cancelled => true,
+        }
+    }
+
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Calling => "calling",
+            Self::Ringing => "ringing",
+            Self::Answered => "answered",
+            Self::Ended => "ended",
+            Self::Busy => "busy",
+            Self::NoAnswer => "no-answer",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// What became of a call so far: `GET /v1/calls/{call}`, and a line of a campaign's results.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CallResult {
+    /// Its name, as in logs and `voxlane calls`.
+    pub call: String,
+    /// The campaign it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub campaign: Option<u64>,
+    /// The number that is called.
+    pub to: String,
+    /// The number that is shown.
+    pub from: String,
+    /// Trunk.
+    pub trunk: String,
+    /// Agent.
+    pub agent: String,
+    /// How far it has come, or how it ended.
+    pub state: State,
+    /// The final status of SIP, if there was one.
+    pub status: Option<u16>,
+    /// Why it ended, in words.
+    pub cause: Option<String>,
+    /// When it was asked for.
+    pub asked: Timestamp,
+    /// When its INVITE was sent.
+    pub begun: Option<Timestamp>,
+    /// When the other side first rang.
+    pub ringing: Option<Timestamp>,
+    /// When it was answered.
+    pub answered: Option<Timestamp>,
+    /// When it ended.
+    pub ended: Option<Timestamp>,
+    /// Seconds from answer to end.
+    pub duration_s: Option<f64>,
+}
+
+/// How a campaign goes: `GET /v1/campaigns/{campaign}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CampaignReport {
+    /// Its name.
+    pub campaign: u64,
+    /// `running`, `stopped` or `done`; a stopped one may have calls alive.
+    pub state: String,
+    /// Numbers in all.
+    pub numbers: usize,
+    /// Calls a second.
+    pub rate: f64,
+    /// Calls at once.
+    pub concurrency: usize,
+    /// Trunk.
+    pub trunk: String,
+    /// Agent.
+    pub agent: String,
+    /// When it was asked for.
+    pub asked: Timestamp,
+    /// When its last call ended.
+    pub ended: Option<Timestamp>,
+    /// Calls in each state, by its name; none that has no calls.
+    pub calls: BTreeMap<String, usize>,
+}
+
+/// What the gateway is told to call: everything is checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// The call's name from now on.
+    pub call: CallId,
+    /// E.164 with '+'.
+    pub to: String,
+    /// E.164 with '+'.
+    pub from: String,
+    /// How.
+    pub placing: Placing,
+}
+
+impl Placing {
+    /// How long it may ring, where it says.
+    pub fn ring_timeout(&self) -> Option<Duration> {
+        self.ring_timeout_s.map(|seconds| Duration::from_secs(seconds.into()))
+    }
+}
+
+/// Why nothing is placed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlaceError {
+    /// Something in the request is wrong.
+    #[error("{0}")]
+    Request(String),
+    /// Too many wait already.
+    #[error("{waiting} calls wait already, and at most {most} may; try again later, or with fewer numbers")]
+    Full {
+        /// How many wait.
+        waiting: usize,
+        /// How many may.
+        most: usize,
+    },
+    /// No call or campaign of this name.
+    #[error("no {0} that was placed is named {1:?}")]
+    Unknown(&'static str, String),
+}
