@@ -324,7 +324,9 @@ proptest! {
             let after = wire.endpoint.counters();
             if after.bad_requests > before.bad_requests {
                 let answer = wire.sent.last().unwrap();
-                prop_assert!(answer.data.len() <= data.len(), "an answer longer than the damaged request");
+                // One of another version is a sound one.
+                let sound = answer.data.starts_with(b"SIP/2.0 505");
+                prop_assert!(sound || answer.data.len() <= data.len(), "an answer longer than the damaged request");
             }
             let messages = |c: &voxlane::sip::Counters| c.requests + c.responses + c.malformed + c.bad_requests;
             prop_assert!(messages(&after) <= messages(&before) + 1);

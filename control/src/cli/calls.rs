@@ -189,13 +189,13 @@ mod tests {
             text(&report),
             "1 alive\n\
              \n\
-             CALL  STATE  FROM       TO         TENANT  TRUNK  AGENT  STARTED                   LEGS\n\
-             c12   up     +15550100  +15550001  demo    -      echo   1970-01-01T00:00:01.000Z  a PCMA worker MOS 4.4 3 keys timer 1800 s by us (loss)\n\
+             CALL  STATE                                              FROM       TO         TENANT  TRUNK  AGENT  STARTED                   LEGS\n\
+             c12   up; transfer to +15550200: failed (486 Busy Here)  +15550100  +15550001  demo    -      echo   1970-01-01T00:00:01.000Z  a PCMA worker MOS 4.4 3 keys timer 1800 s by us (loss)\n\
              \n\
              1 ended\n\
              \n\
              CALL  FROM       TO         AGENT  STARTED                   ANSWERED  ENDED  CAUSE\n\
-             c11   +15550100  +15550001  echo   1970-01-01T00:00:01.000Z  -         -      the caller hung up\n"
+             c11   +15550100  +15550001  echo   1970-01-01T00:00:01.000Z  -         -      the caller hung up; transfer to +15550200: failed (486 Busy Here)\n"
         );
     }
 

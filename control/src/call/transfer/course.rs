@@ -342,13 +342,14 @@ impl Call {
     /// The agent has gone, for whatever reason. Whether the call goes on without it, because it is being transferred, or it
     /// is another's by now.
     pub(in crate::call) fn goes_on_without_agent(&mut self, actions: &mut Vec<call::Action>) -> bool {
-        match (&self.setup.plan, &self.transfer) {
-            (Plan::Trunk(_), _) => true,
-            (Plan::Agent { .. }, Some(_)) => {
+        match (self.agent().is_some(), self.transfer.is_some()) {
+            // It has left long ago.
+            (false, _) => true,
+            (true, true) => {
                 self.let_leave(actions);
                 true
             }
-            (Plan::Agent { .. }, None) => false,
+            (true, false) => false,
         }
     }
 
