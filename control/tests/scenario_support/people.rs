@@ -23,6 +23,9 @@ pub const CALLEE: ([u8; 4], u16) = ([192, 0, 2, 20], 5060);
 /// Whom numbers belong to.
 pub const NUMBERS: [&str; 5] = ["+15550001", "+15550002", "+15551234", "+15552000", "+15559999"];
 
+/// How long it rings where nobody answers.
+const RINGS: Duration = Duration::from_secs(180);
+
 /// A user agent.
 pub struct Person {
     pub endpoint: Endpoint,
@@ -166,8 +169,11 @@ fn called(world: &mut World, name: SocketAddr, dialog: DialogId) {
     }
     later += world.while_of(20_000);
     let act = match world.random.random_range(0..20) {
-        // Nothing, ever.
-        0 | 1 => return,
+        // Nobody answers; who called may long have given up, and where all it heard of us was lost it may not say so.
+        0 | 1 => {
+            later += RINGS;
+            Act::Reject(480)
+        }
         2 => return world.plan(later, Deed::Die(name)),
         3 => Act::Reject(486),
         4 => Act::Reject(503),
