@@ -137,6 +137,7 @@ impl Inspect for Gateway {
             mos: Some(4.4),
             far_mos: None,
             session_timer: None,
+            left: false,
             limits_crossed: Vec::new(),
         };
         let call = CallReport {

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rand::Rng;
-use scenario_support::people::{CALLEE, CALLER, Deed, NUMBERS, Person};
+use scenario_support::people::{CALLEE, CALLER, Deed, NUMBERS, Person, THIRD};
 use scenario_support::{Network, World};
 use voxlane::config::model::Config;
 
@@ -34,19 +34,34 @@ name = "carrier"
 allow = ["198.51.100.0/24"]
 proxy = "192.0.2.20"
 session_expires = "90s"
+reliable_provisional = "supported"
+caller_ids = ["+15550100"]
 
 [[trunk]]
 name = "named"
 proxy = "proxy.example"
 session_expires = "90s"
 
+[[trunk]]
+name = "third"
+proxy = "192.0.2.30"
+session_expires = "90s"
+reliable_provisional = "supported"
+caller_ids = ["+15550300"]
+
+[transfer]
+trunk = "third"
+timeout = "20s"
+
 [[agent]]
 name = "echo"
 url = "builtin:echo"
+transfer_trunks = ["third"]
 
 [[agent]]
 name = "bot"
 url = "ws://bot.example:8080/"
+transfer_trunks = ["third"]
 
 [[did]]
 number = "+15550001"
@@ -110,14 +125,17 @@ impl Drop for Teller<'_> {
     }
 }
 
-fn tell(name: &str, seed: u64, config: &Arc<Config>) {
+/// What happened, as words: states of transfers and of calls that were placed.
+type Happened = BTreeSet<String>;
+
+fn tell(name: &str, seed: u64, config: &Arc<Config>, happened: &mut Happened) {
     let mut teller = Teller {
         name,
         seed,
         world: World::new(seed, network(name), config),
     };
     let world = &mut teller.world;
-    for (address, number) in [(CALLER, 1), (CALLEE, 2)] {
+    for (address, number) in [(CALLER, 1), (CALLEE, 2), (THIRD, 3)] {
         world.people.insert(address.into(), Person::new(seed * 4 + number));
     }
     let calls = world.random.random_range(1..=4);
@@ -125,6 +143,14 @@ fn tell(name: &str, seed: u64, config: &Arc<Config>) {
         let number = NUMBERS[world.random.random_range(0..NUMBERS.len())];
         let after = world.while_of(BEGIN);
         world.plan(after, Deed::Call(number));
+    }
+    for _ in 0..world.random.random_range(0..=2) {
+        let after = world.while_of(BEGIN);
+        world.plan(after, Deed::Place);
+    }
+    for _ in 0..world.random.random_range(0..=5) {
+        let after = world.while_of(2 * BEGIN);
+        world.plan(after, Deed::Operate);
     }
     if world.chance(0.05) {
         let after = world.while_of(2 * BEGIN);
@@ -143,7 +169,17 @@ fn tell(name: &str, seed: u64, config: &Arc<Config>) {
     world.core.stop(world.now, "the end");
     world.run(Duration::from_secs(200));
     nothing_is_left(world);
-    assert!(world.sent < 1_000 * calls, "{} datagrams for {calls} calls", world.sent);
+    let report = world.core.calls_report();
+    let transfers = report.recent.iter().flat_map(|record| &record.transfers);
+    happened.extend(transfers.map(|transfer| format!("transfer {}", transfer.state)));
+    let placed = world.placed.iter().filter_map(|call| world.core.placed(*call).ok());
+    happened.extend(placed.map(|result| format!("placed {}", result.state.name())));
+    let calls = world.begun.len() as u64;
+    assert!(
+        world.sent < 1_000 * (1 + calls),
+        "{} datagrams for {calls} calls",
+        world.sent
+    );
 }
 
 /// What is not up on both sides, nor on neither: calls that are on their way up or down, and legs that only one side has.
@@ -169,7 +205,7 @@ fn half_up(world: &World) -> Vec<String> {
             half.push(format!("{} has come to nothing, it is {}", call.id, call.state));
             continue;
         }
-        let legs = call.legs.iter().map(|leg| leg.call_id.as_str());
+        let legs = call.legs.iter().filter(|leg| !leg.left).map(|leg| leg.call_id.as_str());
         for leg in legs.filter(|leg| !leg.is_empty() && !believed.contains(leg)) {
             half.push(format!("leg {leg} of {} is up, and nobody is there", call.id));
         }
@@ -186,6 +222,10 @@ fn nothing_is_left(world: &mut World) {
     for (name, person) in world.people.iter().filter(|(_, person)| person.alive) {
         assert!(person.up.is_empty(), "{name} believes {:?} up", person.up);
         assert_eq!(person.endpoint.counters().dialogs, 0, "{name} has dialogs left");
+    }
+    for call in &world.placed {
+        let result = world.core.placed(*call).unwrap();
+        assert!(result.state.is_final(), "{result:?} has come to nothing");
     }
     let records = world.core.calls_report().recent;
     let recorded: BTreeSet<String> = records.iter().map(|record| record.id.clone()).collect();
@@ -204,16 +244,27 @@ fn nothing_is_left(world: &mut World) {
 
 fn stories(name: &str) {
     let config = Arc::new(Config::parse(CONFIG, "voxlane.toml", &|_| None).unwrap());
+    let mut happened = Happened::new();
     if let Ok(one) = env::var("VOXLANE_STORY") {
         let (of, seed) = one.split_once(':').expect("VOXLANE_STORY=network:seed");
         if of == name {
-            tell(name, seed.parse().unwrap(), &config);
+            tell(name, seed.parse().unwrap(), &config, &mut happened);
         }
         return;
     }
     let most = env::var("VOXLANE_STORIES").map_or(STORIES, |most| most.parse().unwrap());
     for seed in 0..most {
-        tell(name, seed, &config);
+        tell(name, seed, &config, &mut happened);
+    }
+    for what in [
+        "transfer completed",
+        "transfer failed",
+        "placed ended",
+        "placed busy",
+        "placed no-answer",
+        "placed cancelled",
+    ] {
+        assert!(happened.contains(what), "{what} never happened: {happened:?}");
     }
 }
 

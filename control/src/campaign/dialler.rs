@@ -105,8 +105,11 @@ impl Dialler {
     /// Whether so many more may wait.
     ///
     /// # Errors
-    /// [`PlaceError::Full`].
+    /// [`PlaceError::Full`]; [`PlaceError::Stopping`].
     pub fn has_room(&self, more: usize) -> Result<(), PlaceError> {
+        if self.closed {
+            return Err(PlaceError::Stopping);
+        }
         let waiting = self.waiting();
         match waiting.saturating_add(more) > self.most_waiting {
             true => Err(PlaceError::Full {
@@ -226,9 +229,20 @@ impl Dialler {
         now >= self.rest && !self.closed && (!self.waiting.is_empty() || campaigns.any(|one| one.is_ready(now)))
     }
 
-    /// Places nothing any more.
-    pub fn close(&mut self) {
+    /// Places nothing any more: what waits is taken back.
+    pub fn close(&mut self, wall: SystemTime) {
         self.closed = true;
+        let mut waiting: Vec<CallId> = self.waiting.drain(..).collect();
+        for campaign in self.campaigns.values_mut() {
+            campaign.stopped |= campaign.ended.is_none();
+            waiting.extend(campaign.waiting.drain(..));
+        }
+        for call in waiting {
+            if let Some(entered) = self.calls.get_mut(&call) {
+                entered.unwanted = true;
+            }
+            self.ended(call, taken_back(), wall);
+        }
     }
 
     /// Nothing is placed for so long: the gateway takes no calls.
@@ -679,10 +693,13 @@ mod tests {
         assert!(dialler.is_ready(at(500)));
         assert_eq!(due(&mut dialler, at(500)), [0]);
         dialler.has_room(1).unwrap();
-        dialler.close();
+        dialler.close(WALL);
         assert_eq!(
             (due(&mut dialler, at(9000)), dialler.is_ready(at(9000))),
             (vec![], false)
         );
+        assert_eq!((dialler.waiting(), dialler.has_room(1)), (0, Err(PlaceError::Stopping)));
+        let states: Vec<State> = (0..3).map(|call| dialler.result(CallId(call)).unwrap().state).collect();
+        assert_eq!(states, [State::Calling, State::Cancelled, State::Cancelled]);
     }
 }

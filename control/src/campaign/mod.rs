@@ -237,6 +237,9 @@ pub enum PlaceError {
         /// How many may.
         most: usize,
     },
+    /// The gateway ends.
+    #[error("the gateway is stopping; it places no calls any more")]
+    Stopping,
     /// No call or campaign of this name.
     #[error("no {0} that was placed is named {1:?}")]
     Unknown(&'static str, String),

@@ -90,7 +90,8 @@ fn transfers(call: &CallReport) -> String {
 }
 
 /// Codec, lane and score of each leg, how many keys were pressed on it, its session timer and who refreshes, and which
-/// limits were crossed: `a PCMU kernel MOS 4.4 3 keys timer 1800 s by us, b PCMU kernel MOS 3.1 (loss)`.
+/// limits were crossed, and whether it is over: `a PCMU kernel MOS 4.4 3 keys timer 1800 s by us, b PCMU kernel MOS 3.1
+/// (loss), c PCMU left`.
 fn legs(legs: &[LegRow]) -> String {
     let legs = legs.iter().map(|leg| {
         let LegRow {
@@ -101,6 +102,7 @@ fn legs(legs: &[LegRow]) -> String {
             mos,
             limits_crossed,
             session_timer,
+            left,
             ..
         } = leg;
         let keys = match digits.len() {
@@ -116,7 +118,8 @@ fn legs(legs: &[LegRow]) -> String {
             crossed => format!(" ({})", crossed.join(", ")),
         };
         let timer = session_timer.map(|timer| format!(" timer {timer}")).unwrap_or_default();
-        format!("{side}{codec}{lane}{mos}{keys}{timer}{crossed}")
+        let left = if *left { " left" } else { "" };
+        format!("{side}{codec}{lane}{mos}{keys}{timer}{crossed}{left}")
     });
     legs.collect::<Vec<_>>().join(", ")
 }
@@ -150,6 +153,17 @@ mod tests {
                 interval: 1800,
                 refresher: Refresher::Us,
             }),
+            left: false,
+        };
+        let gone = LegRow {
+            side: Side::C,
+            lane: None,
+            digits: String::new(),
+            mos: None,
+            limits_crossed: vec![],
+            session_timer: None,
+            left: true,
+            ..leg.clone()
         };
         let transfer = TransferRow {
             to: "+15550200".into(),
@@ -172,7 +186,7 @@ mod tests {
             answered: None,
             ended: None,
             cause: Some("the caller hung up".into()),
-            legs: vec![leg],
+            legs: vec![leg, gone],
             attempts: vec![],
             transfers: vec![transfer],
             digits: String::new(),
@@ -190,7 +204,7 @@ mod tests {
             "1 alive\n\
              \n\
              CALL  STATE                                              FROM       TO         TENANT  TRUNK  AGENT  STARTED                   LEGS\n\
-             c12   up; transfer to +15550200: failed (486 Busy Here)  +15550100  +15550001  demo    -      echo   1970-01-01T00:00:01.000Z  a PCMA worker MOS 4.4 3 keys timer 1800 s by us (loss)\n\
+             c12   up; transfer to +15550200: failed (486 Busy Here)  +15550100  +15550001  demo    -      echo   1970-01-01T00:00:01.000Z  a PCMA worker MOS 4.4 3 keys timer 1800 s by us (loss), c PCMA left\n\
              \n\
              1 ended\n\
              \n\

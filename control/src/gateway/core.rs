@@ -336,7 +336,7 @@ impl Core {
 
     /// Ends every call.
     pub fn stop(&mut self, now: Time, text: &str) {
-        self.dialler.close();
+        self.dialler.close(SystemTime::now());
         let mut calls: Vec<CallId> = self.calls.keys().copied().collect();
         calls.sort_unstable();
         for call in calls {

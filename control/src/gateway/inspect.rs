@@ -183,6 +183,7 @@ fn leg(live: &Live, side: Side, core: &Core) -> Option<LegRow> {
         mos: flow.as_ref().and_then(|flow| flow.quality.mos),
         far_mos: flow.as_ref().and_then(|flow| flow.quality.far_mos),
         limits_crossed: leg.crossed.iter().map(|measure| measure.name().to_owned()).collect(),
+        left: leg.dialog.is_none_or(|dialog| core.sip.call_id(dialog).is_none()),
         session_timer: leg.dialog.and_then(|dialog| core.sip.session_timer(dialog)),
     })
 }

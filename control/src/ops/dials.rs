@@ -164,7 +164,7 @@ fn answer<T: Serialize>(result: Result<T, PlaceError>) -> Response {
 fn refused(error: &PlaceError) -> Response {
     let status = match error {
         PlaceError::Request(_) => StatusCode::BAD_REQUEST,
-        PlaceError::Full { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        PlaceError::Full { .. } | PlaceError::Stopping => StatusCode::SERVICE_UNAVAILABLE,
         PlaceError::Unknown(..) => StatusCode::NOT_FOUND,
     };
     (status, format!("{error}\n")).into_response()

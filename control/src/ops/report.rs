@@ -255,6 +255,9 @@ pub struct LegRow {
     /// Its session timer (RFC 4028), while it has one.
     #[serde(default)]
     pub session_timer: Option<SessionTimer>,
+    /// Whether it is over: of a call that goes on, a leg that was transferred away, or that did not take it over.
+    #[serde(default)]
+    pub left: bool,
 }
 
 /// `PUT /v1/calls/{call}/lane` with a lane as the body: where the call is afterwards.

@@ -14,9 +14,13 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use voxlane::call::CallId;
 use voxlane::config::model::Config;
 use voxlane::gateway::core::{Core, Effects};
-use voxlane::sip::{Endpoint, EndpointConfig, Event, Input, Listen, Output, Path, Transmit, Transport};
+use voxlane::sip::digest::{Auth, Entrance, Logins, NonceKey};
+use voxlane::sip::{
+    Endpoint, EndpointConfig, Event, Extension, Input, Listen, Output, Path, Policies, Policy, Transmit, Transport,
+};
 use voxlane::time::Time;
 
 use crate::core_support::Books;
@@ -65,13 +69,28 @@ pub struct World {
     pub holds: bool,
     /// Agents that were attached and have been given something to do.
     pub agents: usize,
+    /// Calls that the operator had placed.
+    pub placed: Vec<CallId>,
 }
 
 /// Lines of a story that are kept.
 const STORY: usize = 4000;
 
-/// A user agent's core with the usual timers.
+/// The trunk that everybody belongs to, as user agents see it.
+pub const TRUNK: &str = "everybody";
+
+/// A user agent's core with the usual timers, which knows reliable provisional responses.
 pub fn endpoint(seed: u64) -> Endpoint {
+    let everybody = Entrance {
+        trunk: TRUNK.into(),
+        networks: vec!["0.0.0.0/0".parse().unwrap()],
+        auth: Auth::Ip,
+        login: None,
+    };
+    let policy = Policy {
+        reliable: Extension::Supported,
+        ..Policy::default()
+    };
     Endpoint::new(EndpointConfig {
         user_agent: "somebody".into(),
         t1: Duration::from_millis(500),
@@ -81,6 +100,8 @@ pub fn endpoint(seed: u64) -> Endpoint {
         listen: Vec::new(),
         seed,
     })
+    .with_trunks(NonceKey::new([3; 32]), vec![everybody], Logins::new())
+    .with_policies(Policies::from([(TRUNK.to_owned(), policy)]))
 }
 
 impl World {
@@ -112,6 +133,7 @@ impl World {
             planned: 0,
             holds: seed.is_multiple_of(2),
             agents: 0,
+            placed: Vec::new(),
         }
     }
 

@@ -5,20 +5,25 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use rand::Rng;
-use voxlane::call::CallId;
+use voxlane::call::transfer::Ringing;
+use voxlane::call::{CallId, Side};
+use voxlane::campaign::{CallRequest, PlaceError, Placing};
 use voxlane::config::model::HostPort;
 use voxlane::gateway::core::Asker;
+use voxlane::ops::report::TransferOrder;
 use voxlane::sip::locate::{Destination, Place};
 use voxlane::sip::{
     Address, Content, DialogId, Endpoint, Event, Large, MAX_FORWARDS, Outgoing, Transport, UserPhone, Within,
     WithinMethod,
 };
-use voxlane_dataplane::media_plane::{AgentFailure, EndpointId, MediaEvent};
+use voxlane_dataplane::media_plane::{AgentFailure, EndpointId, MediaEvent, TransferRequest};
 
-use super::{GATEWAY, World};
+use super::{GATEWAY, TRUNK, World};
 
 pub const CALLER: ([u8; 4], u16) = ([198, 51, 100, 1], 5060);
 pub const CALLEE: ([u8; 4], u16) = ([192, 0, 2, 20], 5060);
+/// Whom calls are transferred to.
+pub const THIRD: ([u8; 4], u16) = ([192, 0, 2, 30], 5060);
 
 /// Whom numbers belong to.
 pub const NUMBERS: [&str; 5] = ["+15550001", "+15550002", "+15551234", "+15552000", "+15559999"];
@@ -65,6 +70,10 @@ pub enum Deed {
     Locate(Asker, Result<Vec<Destination>, String>),
     /// The gateway looks at the media of calls.
     Watch,
+    /// The operator has a number called.
+    Place,
+    /// The operator meddles with a call: has it transferred, takes that back, or hangs up one that was placed.
+    Operate,
     /// The operator stops the gateway.
     Stop,
 }
@@ -254,6 +263,15 @@ pub fn attend(world: &mut World) {
             _ => MediaEvent::AgentReady(endpoint),
         };
         world.plan(after, Deed::Media(event));
+        if world.chance(0.3) {
+            let asked = after + world.while_of(60_000);
+            let request = TransferRequest {
+                to: "+15559000".into(),
+                trunk: None,
+                by: None,
+            };
+            world.plan(asked, Deed::Media(MediaEvent::AgentAsks(endpoint, request)));
+        }
         let after = after + world.while_of(120_000);
         let event = match world.random.random_range(0..8) {
             0 => MediaEvent::AgentFailed(endpoint, AgentFailure::Refused("gone".into())),
@@ -335,8 +353,56 @@ pub fn act(world: &mut World, deed: Deed) {
         Deed::Resolve(call, found) => world.core.resolved(now, call, found),
         Deed::Locate(asker, found) => world.core.located(now, asker, found),
         Deed::Watch => world.core.watch_media(now),
+        Deed::Place => {
+            let placing = Placing {
+                trunk: "carrier".into(),
+                agent: ["echo", "bot"][world.random.random_range(0..2)].into(),
+                ring_timeout_s: [None, Some(5)][world.random.random_range(0..2)],
+                caller_id: None,
+                tenant: None,
+                parameters: BTreeMap::new(),
+                headers: BTreeMap::new(),
+            };
+            let to = "+15557000".to_owned();
+            match world.core.place_call(CallRequest { to, placing }) {
+                Ok(result) => world
+                    .placed
+                    .push(CallId(u64::from_str_radix(&result.call, 16).unwrap())),
+                Err(error) => assert_eq!(error, PlaceError::Stopping),
+            }
+        }
+        Deed::Operate => operate(world),
         Deed::Stop => world.core.stop(now, "the gateway is stopping"),
     }
+}
+
+/// The operator meddles with whatever call there is. What cannot be is refused, which is as good.
+fn operate(world: &mut World) {
+    let (active, now) = (world.core.calls_report().active, world.now);
+    if active.is_empty() {
+        return;
+    }
+    let call = active[world.random.random_range(0..active.len())].id.clone();
+    let refused = match world.random.random_range(0..8) {
+        0 => world.core.cancel_transfer(now, &call).err(),
+        1 => {
+            let placed = world.placed.last().copied();
+            placed.map(|placed| world.core.cancel_call(placed, now).unwrap());
+            None
+        }
+        _ => {
+            let order = TransferOrder {
+                to: "+15558888".into(),
+                trunk: [None, Some("carrier".into())][world.random.random_range(0..2)].clone(),
+                leaves: [None, Some(Side::A)][world.random.random_range(0..2)],
+                ringing: [None, Some(Ringing::Ringback)][world.random.random_range(0..2)],
+                timeout_s: [None, Some(5)][world.random.random_range(0..2)],
+                ..TransferOrder::default()
+            };
+            world.core.transfer(now, &call, &order).err()
+        }
+    };
+    world.tell(format!("the operator and {call}: {refused:?}"));
 }
 
 /// The caller calls a number.
@@ -364,7 +430,7 @@ fn call(world: &mut World, number: &str) {
             from: party("+15557777"),
             to: party(number),
             max_forwards: MAX_FORWARDS,
-            trunk: None,
+            trunk: Some(TRUNK.into()),
             headers: Vec::new(),
             user_phone: UserPhone::Off,
             patience: None,
