@@ -394,7 +394,7 @@ async fn the_json_has_the_shape_that_is_promised() {
             "legs": [{
                 "side": "a", "call_id": "x@y", "local": "203.0.113.50:10000", "remote": null, "codec": "PCMU",
                 "lane": "worker", "reason": "agent", "digits": "12",
-                "mos": 4.4, "far_mos": null, "limits_crossed": [], "session_timer": null
+                "mos": 4.4, "far_mos": null, "limits_crossed": [], "session_timer": null, "left": false
             }],
             "transfers": [{
                 "to": "+15550200", "by": "bridge", "asked_by": "operator", "state": "ringing", "status": null,
