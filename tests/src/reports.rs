@@ -71,6 +71,8 @@ pub struct SipCounts {
     pub retransmissions_sent: u64,
     /// Calls that got no answer, since start.
     pub dropped: u64,
+    /// INVITEs answered 403 because no trunk allows them, since start.
+    pub strangers: u64,
 }
 
 /// Connections of SIP over TCP and TLS.
@@ -336,6 +338,15 @@ impl Calls {
     }
 }
 
+/// A gateway that was tried for a call in vain.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Attempt {
+    /// Where the call was sent: transport and address.
+    pub target: String,
+    /// What came of it.
+    pub outcome: String,
+}
+
 /// One call.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Call {
@@ -355,6 +366,9 @@ pub struct Call {
     pub ended: Option<String>,
     /// Why it ended.
     pub cause: Option<String>,
+    /// Gateways that were tried for it in vain.
+    #[serde(default)]
+    pub attempts: Vec<Attempt>,
     /// Its transfers.
     #[serde(default)]
     pub transfers: Vec<Transfer>,

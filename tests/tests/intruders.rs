@@ -1,5 +1,5 @@
 //! Somebody else in the carrier's network, who knows or guesses the gateway's RTP ports: media can neither be injected nor
-//! lured away.
+//! lured away. Nor does the gateway send more to the forged source of an INVITE than the forger spent.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
@@ -271,4 +271,50 @@ fn where_other_programs_use_the_range_the_network_stack_answers() {
     let kernel = gateway.status().unwrap().plane.kernel.unwrap();
     assert_eq!(kernel.count("unallocated"), 0);
     assert!(kernel.count("pass_no_flow") > 0, "{kernel:?}");
+}
+
+#[test]
+fn an_invite_from_whom_no_trunk_allows_gets_one_answer_and_leaves_nothing() {
+    let Some(binary) = requirements::gateway_in_namespaces() else {
+        return;
+    };
+    let net = Lab::new().unwrap();
+    net.neighbour_of_carrier().unwrap();
+    let config = lab(Xdp::Off, NO_BOT).replace("10.200.1.0/24", "10.200.1.2/32");
+    let gateway = Gateway::start_with(&binary, &net.gateway, &config).unwrap();
+    let stranger = socket(&net.carrier, NEIGHBOUR, 5060).unwrap();
+    stranger.connect((GATEWAY_TO_CARRIER, 5060)).unwrap();
+    for branch in 1..=3_u64 {
+        let invite = request("INVITE", branch);
+        stranger.send(invite.as_bytes()).unwrap();
+        let refusal = answer(&stranger).unwrap();
+        assert!(refusal.starts_with("SIP/2.0 403 "), "{refusal}");
+        assert!(refusal.len() <= invite.len(), "{refusal}");
+        // Nothing waits for the ACK, which does not come.
+        let sip = gateway.status().unwrap().sip;
+        let kept = (sip.transactions, sip.dialogs, sip.retransmissions_sent);
+        assert_eq!((kept, sip.strangers), ((0, 0, 0), branch));
+    }
+    // What is sent leaves in order: this is the next thing that arrives.
+    stranger.send(request("OPTIONS", 4).as_bytes()).unwrap();
+    assert!(answer(&stranger).unwrap().contains("CSeq: 4 OPTIONS"));
+    assert!(arrived(&stranger).unwrap().is_empty());
+    let calls = gateway.status().unwrap().calls;
+    assert_eq!((calls.total, calls.failed), (3, 3));
+}
+
+/// A request as somebody writes it who has no trunk.
+fn request(method: &str, cseq: u64) -> String {
+    format!(
+        "{method} sip:+15550001@{GATEWAY_TO_CARRIER} SIP/2.0\r\nVia: SIP/2.0/UDP {NEIGHBOUR}:5060;branch=z9hG4bK{cseq}\r\n\
+         Max-Forwards: 70\r\nFrom: <sip:x@{NEIGHBOUR}>;tag=1\r\nTo: <sip:+15550001@{GATEWAY_TO_CARRIER}>\r\n\
+         Call-ID: {cseq}@{NEIGHBOUR}\r\nCSeq: {cseq} {method}\r\nContact: <sip:x@{NEIGHBOUR}:5060>\r\n\
+         Content-Length: 0\r\n\r\n"
+    )
+}
+
+fn answer(socket: &UdpSocket) -> Result<String> {
+    let mut buffer = [0; 2048];
+    let length = socket.recv(&mut buffer)?;
+    Ok(String::from_utf8_lossy(&buffer[..length]).into_owned())
 }

@@ -82,11 +82,12 @@ pub(super) fn text(report: &StatusReport) -> String {
             sip.dialogs, sip.transactions, sip.requests, sip.responses
         ),
         format!(
-            "        malformed {}, answered 400 {}, dropped {}, challenged {}, stray {}, repeated to us {}, repeated by us {}",
+            "        malformed {}, answered 400 {}, dropped {}, challenged {}, strangers {}, stray {}, repeated to us {}, repeated by us {}",
             sip.malformed,
             sip.bad_requests,
             sip.dropped,
             sip.challenged,
+            sip.strangers,
             sip.stray,
             sip.retransmissions_received,
             sip.retransmissions_sent

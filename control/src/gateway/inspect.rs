@@ -53,20 +53,21 @@ impl Inspect for Inspector {
     fn status(&self) -> StatusReport {
         let core = lock(&self.core);
         let agents = core.calls.values().filter(|live| live.call.agent().is_some()).count();
+        let sip = core.sip.counters();
         StatusReport {
             name: core.config.node.name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_s: self.started.elapsed().as_secs(),
             plane: core.plane.status(),
-            sip: core.sip.counters(),
+            sip,
             listen: self.transport.listen().iter().map(ToString::to_string).collect(),
             connections: self.transport.streams.counts(),
             auth_failures: core.auth_failures(),
             calls: CallCounts {
                 active: core.calls.len() as u64,
-                total: core.totals.calls,
+                total: core.totals.calls + sip.strangers,
                 answered: core.totals.answered,
-                failed: core.totals.failed,
+                failed: core.totals.failed + sip.strangers,
             },
             agents: AgentCounts {
                 active: agents as u64,

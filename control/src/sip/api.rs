@@ -401,6 +401,9 @@ pub struct Counters {
     /// Calls answered 401, nothing of which was kept.
     #[serde(default)]
     pub challenged: u64,
+    /// Calls answered 403 because no trunk allows them, nothing of which was kept.
+    #[serde(default)]
+    pub strangers: u64,
     /// Responses and ACKs that belong to nothing.
     pub stray: u64,
     /// Messages repeated by the other side.

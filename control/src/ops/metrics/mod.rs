@@ -96,6 +96,7 @@ fn sip(metrics: &mut Metrics, counters: &Counters) {
         bad_requests,
         dropped,
         challenged,
+        strangers,
         stray,
         retransmissions_received,
         retransmissions_sent,
@@ -117,6 +118,11 @@ fn sip(metrics: &mut Metrics, counters: &Counters) {
         "sip_challenged",
         "Calls answered 401, nothing of which was kept",
         challenged,
+    );
+    metrics.counter(
+        "sip_strangers",
+        "Calls answered 403 because no trunk allows them, nothing of which was kept",
+        strangers,
     );
     metrics.counter("sip_stray", "SIP responses and ACKs that belong to nothing", stray);
     metrics.counter(

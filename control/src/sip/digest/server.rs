@@ -68,13 +68,18 @@ impl Entrance {
 /// What becomes of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It may proceed, on this trunk; `None`: no trunk is meant, or there are none.
+    /// It may proceed, on this trunk; `None`: nobody is asked who he is.
     Admitted(Option<String>),
     /// 401 with these challenges.
     Challenged {
         /// Values of WWW-Authenticate, the most preferred first.
         challenges: Vec<String>,
         /// To tag of the answer: the same for the same request.
+        tag: String,
+    },
+    /// 403: no trunk allows calls from there, whatever credentials there are.
+    Refused {
+        /// As of [`Self::Challenged`].
         tag: String,
     },
 }
@@ -110,6 +115,8 @@ impl Failure {
 /// Who may call.
 #[derive(Debug)]
 pub struct Admission {
+    /// Everybody is let in, on no trunk.
+    open: bool,
     entrances: Vec<Entrance>,
     nonces: Nonces,
     failures: BTreeMap<(String, Failure), u64>,
@@ -126,17 +133,29 @@ struct Caller<'a> {
 }
 
 impl Admission {
-    /// With no entrance at all everybody is let in, on no trunk.
+    /// Lets in whom these entrances let in; with none of them, nobody.
     pub fn new(key: NonceKey, entrances: Vec<Entrance>) -> Self {
         Self {
+            open: false,
             entrances,
             nonces: Nonces::new(key),
             failures: BTreeMap::new(),
         }
     }
 
+    /// Lets everybody in, on no trunk.
+    pub fn open(key: NonceKey) -> Self {
+        Self {
+            open: true,
+            ..Self::new(key, Vec::new())
+        }
+    }
+
     /// Decides about a call from this address. `salt` is random.
     pub fn admit(&mut self, now: Time, request: &Request, source: IpAddr, salt: u16) -> Verdict {
+        if self.open {
+            return Verdict::Admitted(None);
+        }
         let domain = request.uri.host.to_ascii_lowercase();
         let caller = Caller {
             now,
@@ -162,13 +181,24 @@ impl Admission {
             return Verdict::Admitted(Some(entrance.trunk.clone()));
         }
         let challenges = self.challenges(caller, salt, stale);
-        if challenges.is_empty() {
-            return Verdict::Admitted(None);
+        let tag = self.tag_for(request);
+        match challenges.is_empty() {
+            true => Verdict::Refused { tag },
+            false => Verdict::Challenged { challenges, tag },
         }
+    }
+
+    /// The To tag of an answer to a request of which nothing is kept: the same for the same request (RFC 3261 section
+    /// 8.2.7).
+    pub fn tag_for(&self, request: &Request) -> String {
         let branch = request.via.branch().unwrap_or("");
         let from = request.from.tag().unwrap_or("");
-        let tag = self.nonces.key().name(&[branch, from, &request.call_id]);
-        Verdict::Challenged { challenges, tag }
+        self.nonces.key().name(&[branch, from, &request.call_id])
+    }
+
+    /// Whether no trunk's calls come from this address, as far as the address tells.
+    pub fn is_stranger(&self, source: IpAddr) -> bool {
+        !self.open && self.trunk_of(source).is_none()
     }
 
     /// The trunk whose networks hold this address: the narrowest network wins, then the first trunk.

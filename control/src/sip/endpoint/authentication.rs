@@ -54,13 +54,14 @@ impl Endpoint {
         theirs.chain(ours).collect()
     }
 
-    /// An INVITE outside any dialog: it is let in or challenged. Nothing is kept of one that is challenged (RFC 3261
-    /// section 8.2.7): not even a transaction, so that its ACK is a stray one.
+    /// An INVITE outside any dialog: it is let in, challenged or refused. Nothing is kept of one that is not let in (RFC
+    /// 3261 section 8.2.7): not even a transaction, so that its ACK is a stray one.
     pub(super) fn on_call(&mut self, now: Time, path: Path, request: &Request, sdp: Option<Vec<u8>>) {
         let salt = self.ids.salt();
         match self.admission.admit(now, request, path.remote.ip(), salt) {
             Verdict::Admitted(trunk) => self.on_new_call(now, path, request, trunk, sdp),
             Verdict::Challenged { challenges, tag } => self.challenge(path, request, &challenges, &tag),
+            Verdict::Refused { tag } => self.refuse_stranger(now, path, request, &tag),
         }
     }
 

@@ -142,6 +142,9 @@ impl Endpoint {
         {
             self.note(dialog, path, request);
         }
+        if dialog.is_none() && self.refuses_stranger(path, request, &why) {
+            return;
+        }
         let reply = Reply::new(request, path);
         let tag = self.ids.tag();
         let response = self.refusal(&reply, &why, &tag);

@@ -44,6 +44,7 @@ use super::transaction::{
     Context, Key, Owner, Path, Server, ServerInvite, Timers, Timings, Transaction, TransactionId, Transactions,
 };
 use crate::guard::intake::Intake;
+use crate::guard::rate::Rate;
 use crate::time::Time;
 use purpose::Purpose;
 
@@ -51,6 +52,9 @@ pub use authentication::AuthFailures;
 
 /// Most transactions at once; beyond, requests outside dialogs are answered 503 and forgotten. Some 1.5 KiB each.
 const MAX_TRANSACTIONS: usize = 1 << 20;
+
+/// Refusals a second of callers whom no trunk allows that are worth a warning.
+const GRUMBLES: u32 = 2;
 
 /// The SIP core. See the [module above](super) for how it is driven.
 #[derive(Debug)]
@@ -65,6 +69,8 @@ pub struct Endpoint {
     logins: Client,
     domains: Domains,
     intake: Intake,
+    /// How often it is logged that somebody is refused whom no trunk allows: whoever likes can make that happen.
+    grumbles: Rate,
     /// What those who connected over TLS asked for.
     server_names: HashMap<ConnectionId, String>,
     policies: Policies,
@@ -105,10 +111,11 @@ impl Endpoint {
     pub fn new(config: EndpointConfig) -> Self {
         let mut ids = Ids::new(config.seed);
         Self {
-            admission: Admission::new(NonceKey::new(ids.key()), Vec::new()),
+            admission: Admission::open(NonceKey::new(ids.key())),
             logins: Client::default(),
             domains: Domains::default(),
             intake: Intake::default(),
+            grumbles: Rate::new(GRUMBLES, Time::ZERO),
             server_names: HashMap::new(),
             policies: Policies::default(),
             options_status: 200,

@@ -1,4 +1,7 @@
-//! Calls that are looked at no further: before credentials are asked for, and before anything is kept of them.
+//! Calls that are looked at no further: before anything is kept of them, most before credentials are asked for.
+//!
+//! Over UDP the source of an INVITE may be forged. Whoever is not known to be let in gets one answer to each, no longer than the
+//! INVITE was: no 100, no transaction, and so nothing that is repeated.
 
 use std::collections::BTreeMap;
 
@@ -6,8 +9,9 @@ use super::super::api::Transmit;
 use super::super::dialog::Reply;
 use super::super::domains::Domains;
 use super::super::path::{Path, Transport};
-use super::super::syntax::Request;
+use super::super::syntax::{Method, Request};
 use super::Endpoint;
+use super::purpose::Refusal;
 use crate::guard::Reason;
 use crate::guard::intake::Intake;
 use crate::time::Time;
@@ -77,16 +81,54 @@ impl Endpoint {
         let tag = self.ids.tag();
         let retry_after = seconds.to_string();
         let why = format!("SIP;cause=503;text=\"{}\"", reason.text());
-        let mut response = self.plain(&reply, 503, &tag, &[("Retry-After", &retry_after), ("Reason", &why)]);
-        // A forged source is not to be sent more than the forger spent.
-        if path.transport == Transport::Udp && response.len() > request.length {
-            response = reply.write(503, &tag).finish(None);
-        }
+        let response = self.plain(&reply, 503, &tag, &[("Retry-After", &retry_after), ("Reason", &why)]);
         tracing::debug!(remote = %path.remote, reason = reason.name(), "call refused");
+        self.answer_once(&reply, request, 503, &tag, response);
+        true
+    }
+
+    /// 403: no trunk allows calls from there. It is counted, and logged now and then.
+    pub(super) fn refuse_stranger(&mut self, now: Time, path: Path, request: &Request, tag: &str) {
+        let text = format!("no trunk allows calls from {}", path.remote.ip().to_canonical());
+        let (from, to) = (&request.from.uri.user, &request.uri.user);
+        if self.grumbles.take(now) {
+            tracing::warn!(remote = %path.remote, from, to, status = 403, "call refused: {text}");
+        } else {
+            tracing::debug!(remote = %path.remote, from, to, status = 403, "call refused: {text}");
+        }
+        self.shared.counters.strangers += 1;
+        let reply = Reply::new(request, path);
+        let why = format!("SIP;cause=403;text=\"{text}\"");
+        let response = self.plain(&reply, 403, tag, &[("Reason", &why)]);
+        self.answer_once(&reply, request, 403, tag, response);
+    }
+
+    /// Whether a request outside dialogs is an INVITE from where no trunk is; if so, it is answered with this refusal.
+    pub(super) fn refuses_stranger(&mut self, path: Path, request: &Request, refusal: &Refusal) -> bool {
+        let is_invite = request.method == Method::Known(rsip::Method::Invite);
+        if !is_invite || !self.admission.is_stranger(path.remote.ip()) {
+            return false;
+        }
+        let reply = Reply::new(request, path);
+        let tag = self.admission.tag_for(request);
+        let response = self.refusal(&reply, refusal, &tag);
+        self.answer_once(&reply, request, refusal.status(), &tag, response);
+        true
+    }
+
+    /// Sends an answer of which nothing is kept. A forged source is not to be sent more than the forger spent: over UDP
+    /// an answer that is longer than the INVITE is sent with no more than it must have, or not at all.
+    fn answer_once(&mut self, reply: &Reply, request: &Request, status: u16, tag: &str, mut response: Vec<u8>) {
+        let may_be_forged = reply.path.transport == Transport::Udp;
+        if may_be_forged && response.len() > request.length {
+            response = reply.write(status, tag).finish(None);
+        }
+        if may_be_forged && response.len() > request.length {
+            return;
+        }
         self.shared.outbox.send(Transmit {
             path: reply.path,
             data: response,
         });
-        true
     }
 }
