@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -46,7 +47,8 @@ impl Kamailio {
         algorithm: &str,
         nonces: Nonces,
     ) -> Result<Self> {
-        Self::start(place, &challenging(local, next, algorithm, nonces))
+        let listen = SocketAddr::new(local, 5060);
+        Self::start(place, listen, |_| Ok(challenging(listen, next, algorithm, nonces)))
     }
 
     /// A proxy at `local` that sends all to `gateway`, and proves itself with username and password where that asks.
@@ -54,23 +56,40 @@ impl Kamailio {
     /// # Errors
     /// If it does not listen.
     pub fn authenticating(place: &Place, local: IpAddr, gateway: SocketAddr, login: (&str, &str)) -> Result<Self> {
-        Self::start(place, &authenticating(local, gateway, login))
+        let listen = SocketAddr::new(local, 5060);
+        Self::start(place, listen, |_| Ok(authenticating(listen, gateway, login)))
     }
 
-    fn start(place: &Place, text: &str) -> Result<Self> {
+    /// A proxy at `listen` that stays in the way of calls, and sends each to the first of these that takes it: to the next where
+    /// one says 503, or nothing for a second; where none is left it says 503 itself.
+    ///
+    /// # Errors
+    /// If it does not listen.
+    pub fn dispatching(place: &Place, listen: SocketAddr, to: &[SocketAddr]) -> Result<Self> {
+        Self::start(place, listen, |directory| {
+            // The highest priority is the first that is tried.
+            let lines = to.iter().rev().zip(1..);
+            let lines = lines.map(|(to, priority)| format!("1 sip:{to} 0 {priority}\n"));
+            let list = directory.join("dispatcher.list");
+            fs::write(&list, lines.collect::<String>())?;
+            Ok(dispatching(listen, &list))
+        })
+    }
+
+    fn start(place: &Place, listen: SocketAddr, text: impl FnOnce(&Path) -> Result<String>) -> Result<Self> {
         let directory = tempfile::tempdir()?;
         let config = directory.path().join("kamailio.cfg");
-        fs::write(&config, text)?;
+        fs::write(&config, text(directory.path())?)?;
         let mut command = place.command("kamailio");
         // In the foreground, with its log on standard error and its sockets in a directory of its own.
         command.args(["-DD", "-E", "-m", "16", "-M", "4"]);
         command.arg("-f").arg(&config).arg("-Y").arg(directory.path());
         let mut process = Process::start("kamailio", &mut command)?;
         let place = place.clone();
+        let port = format!(":{:04X} ", listen.port());
         process.poll("kamailio to listen", Duration::from_secs(10), |_| {
             let sockets = place.command("cat").arg("/proc/net/udp").output();
-            // Port 5060 in hexadecimal.
-            sockets.is_ok_and(|sockets| String::from_utf8_lossy(&sockets.stdout).contains(":13C4 "))
+            sockets.is_ok_and(|sockets| String::from_utf8_lossy(&sockets.stdout).contains(&port))
         })?;
         Ok(Self {
             process,
@@ -78,13 +97,14 @@ impl Kamailio {
         })
     }
 
-    /// What it has logged: a line for each challenge and each request that was let through.
+    /// What it has logged: a line for each challenge and each request that was let through; where it dispatches, for each
+    /// request and each failure.
     pub fn log(&self) -> String {
         self.process.stderr()
     }
 }
 
-fn challenging(local: IpAddr, next: SocketAddr, algorithm: &str, nonces: Nonces) -> String {
+fn challenging(listen: SocketAddr, next: SocketAddr, algorithm: &str, nonces: Nonces) -> String {
     let algorithm = match algorithm {
         // MD5 is what it does where nothing is said.
         "MD5" => String::new(),
@@ -101,7 +121,7 @@ log_stderror = yes
 children = 1
 disable_tcp = yes
 auto_aliases = no
-listen = udp:{local}:5060
+listen = udp:{listen}
 
 loadmodule "tm.so"
 loadmodule "sl.so"
@@ -161,7 +181,7 @@ request_route {{
     )
 }
 
-fn authenticating(local: IpAddr, gateway: SocketAddr, (username, password): (&str, &str)) -> String {
+fn authenticating(listen: SocketAddr, gateway: SocketAddr, (username, password): (&str, &str)) -> String {
     let realm = gateway.ip();
     format!(
         r#"#!KAMAILIO
@@ -170,7 +190,7 @@ log_stderror = yes
 children = 1
 disable_tcp = yes
 auto_aliases = no
-listen = udp:{local}:5060
+listen = udp:{listen}
 
 loadmodule "tm.so"
 loadmodule "sl.so"
@@ -194,6 +214,75 @@ failure_route[ANSWER] {{
     if (t_check_status("401|407") && uac_auth()) {{
         t_relay();
     }}
+}}
+"#
+    )
+}
+
+fn dispatching(listen: SocketAddr, list: &Path) -> String {
+    let list = list.display();
+    format!(
+        r#"#!KAMAILIO
+debug = 1
+log_stderror = yes
+children = 1
+disable_tcp = yes
+auto_aliases = no
+listen = udp:{listen}
+
+loadmodule "tm.so"
+loadmodule "sl.so"
+loadmodule "rr.so"
+loadmodule "pv.so"
+loadmodule "maxfwd.so"
+loadmodule "textops.so"
+loadmodule "siputils.so"
+loadmodule "xlog.so"
+loadmodule "dispatcher.so"
+modparam("tm", "fr_timer", 1000)
+modparam("dispatcher", "list_file", "{list}")
+
+request_route {{
+    if (!mf_process_maxfwd_header("10")) {{
+        sl_send_reply("483", "Too Many Hops");
+        exit;
+    }}
+    if (is_method("CANCEL")) {{
+        if (t_check_trans()) {{
+            t_relay();
+        }}
+        exit;
+    }}
+    if (has_totag() && loose_route()) {{
+        xlog("L_ERR", "routed $rm from $si:$sp\n");
+        t_relay();
+        exit;
+    }}
+    if (is_method("ACK")) {{
+        t_check_trans();
+        exit;
+    }}
+    t_check_trans();
+    record_route();
+    if (!ds_select_dst("1", "8")) {{
+        sl_send_reply("503", "No Gateway");
+        exit;
+    }}
+    t_on_failure("NEXT");
+    t_relay();
+}}
+
+failure_route[NEXT] {{
+    if (t_is_canceled() || !t_check_status("408|503")) {{
+        exit;
+    }}
+    xlog("L_ERR", "failed $du\n");
+    if (ds_next_dst()) {{
+        t_on_failure("NEXT");
+        t_relay();
+        exit;
+    }}
+    t_reply("503", "No Gateway Left");
 }}
 "#
     )

@@ -192,6 +192,15 @@ impl Sipp {
     /// # Errors
     /// If it does not.
     pub fn listen(self) -> Result<Running> {
+        self.listen_at(5060)
+    }
+
+    /// The same of one that the options `-p PORT` have moved to another port.
+    ///
+    /// # Errors
+    /// As [`Self::listen`].
+    pub fn listen_at(self, port: u16) -> Result<Running> {
+        let at = format!(":{port:04X} ");
         let place = self.place.clone();
         let mut running = self.start()?;
         running.process.poll("sipp to listen", Duration::from_secs(10), |_| {
@@ -199,8 +208,7 @@ impl Sipp {
                 .command("cat")
                 .args(["/proc/net/udp", "/proc/net/udp6", "/proc/net/tcp", "/proc/net/tcp6"])
                 .output();
-            // Port 5060 in hexadecimal.
-            sockets.is_ok_and(|sockets| String::from_utf8_lossy(&sockets.stdout).contains(":13C4 "))
+            sockets.is_ok_and(|sockets| String::from_utf8_lossy(&sockets.stdout).contains(&at))
         })?;
         Ok(running)
     }
