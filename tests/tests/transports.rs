@@ -261,7 +261,10 @@ fn baresip_calls_over_tls_with_srtp_and_without_it_is_refused() {
         .wait_until(PATIENCE, Gateway::status, |status| status.calls.failed == 1)
         .unwrap();
     assert!(gateway.log().contains("plain RTP is offered"), "{}", gateway.log());
-    drop(far);
+    // The one call that it had.
+    let outcome = far.stop(PATIENCE).unwrap();
+    let heard = purity(&outcome.heard, 1000);
+    assert!(heard.share > 0.9 && heard.seconds > 2.0, "{heard:?}\n{}", outcome.log);
 }
 
 /// `openssl s_client`, which says nothing but what it is shown.
