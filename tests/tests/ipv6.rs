@@ -120,7 +120,9 @@ fn an_agent_is_called_by_udp_and_tcp_while_a_call_passes_from_tls_to_tls() {
     };
     let net = Lab::dual_stack().unwrap();
     let authority = Authority::new().unwrap();
-    let ours = authority.vouch("gateway", &format!("IP:{GATEWAY_TO_CARRIER_V6}")).unwrap();
+    let ours = authority
+        .vouch("gateway", &format!("IP:{GATEWAY_TO_CARRIER_V6}"))
+        .unwrap();
     let phone = |name: &str, at: IpAddr| Via::Tls {
         identity: authority.vouch(name, &format!("IP:{at}")).unwrap().both,
         ca: authority.root(),

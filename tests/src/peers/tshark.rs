@@ -14,11 +14,20 @@ use crate::process::Process;
 /// # Errors
 /// If tshark cannot be started, or does not capture.
 pub fn capture(place: &Place, file: &Path) -> Result<Process> {
+    capture_of(place, file, "udp and not port 5060")
+}
+
+/// The same of all SIP.
+///
+/// # Errors
+/// As of [`capture`].
+pub fn capture_sip(place: &Place, file: &Path) -> Result<Process> {
+    capture_of(place, file, "port 5060")
+}
+
+fn capture_of(place: &Place, file: &Path, filter: &str) -> Result<Process> {
     let mut command = place.command("tshark");
-    command
-        .args(["-i", "eth0", "-w"])
-        .arg(file)
-        .args(["-f", "udp and not port 5060"]);
+    command.args(["-i", "eth0", "-w"]).arg(file).args(["-f", filter]);
     let mut process = Process::start("tshark", &mut command)?;
     process.poll("tshark to capture", Duration::from_secs(20), |process| {
         process.stderr().contains("Capturing on")

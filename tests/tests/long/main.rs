@@ -7,3 +7,4 @@ mod lane;
 mod lifecycle;
 mod one_interface;
 mod police;
+mod silence;
