@@ -28,7 +28,7 @@ fn whatever_meets_on_its_way_calls_go_on_and_end() {
         ("counts_back", To::Number(ECHO)),
     ];
     converse(&net, &calls, PATIENCE)
-        .map_err(|error| format!("{error}\n{}", gateway.log()))
+        .map_err(|error| format!("{error:#}\n{}", gateway.log()))
         .unwrap();
     let status = gateway.wait_until_idle(PATIENCE).unwrap();
     assert_eq!((status.calls.total, status.calls.answered), (6, 6));

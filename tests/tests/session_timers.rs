@@ -34,7 +34,7 @@ fn either_side_refreshes_and_a_session_that_nobody_refreshes_ends() {
         ("is_hung_up_on", To::Scenario("does_not_know_its_session")),
     ];
     converse(&net, &calls, PATIENCE)
-        .map_err(|error| format!("{error}\n{}", gateway.log()))
+        .map_err(|error| format!("{error:#}\n{}", gateway.log()))
         .unwrap();
     let status = gateway.wait_until_idle(PATIENCE).unwrap();
     assert_eq!((status.calls.total, status.calls.answered), (4, 4));
@@ -71,7 +71,7 @@ fn session_timers_are_required_or_not_there_as_a_trunk_has_it() {
         let gateway = Gateway::start_with(&binary, &net.gateway, &config(&lines, 2)).unwrap();
         let calls = [(caller, To::Number(ECHO)), (caller, To::Scenario(callee))];
         converse(&net, &calls, PATIENCE)
-            .map_err(|error| format!("{error}\n{}", gateway.log()))
+            .map_err(|error| format!("{error:#}\n{}", gateway.log()))
             .unwrap();
         gateway.wait_until_idle(PATIENCE).unwrap();
         gateway.stop().unwrap();

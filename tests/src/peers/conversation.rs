@@ -50,19 +50,19 @@ pub fn converse(net: &Lab, calls: &[(&'static str, To)], patience: Duration) -> 
             To::Scenario(name) => {
                 let port = FIRST_PORT + index;
                 let far = Sipp::answerer_as(&net.far, Scenario::Dialogs(name), FAR)?;
-                let far = far.options(&["-p", &port.to_string(), "-m", "1"]);
+                let far = far.traced().options(&["-p", &port.to_string(), "-m", "1"]);
                 ends.push((name, far.listen_at(port)?));
                 number(index)
             }
         };
         let caller = Sipp::caller(&net.carrier, Scenario::Dialogs(from), CARRIER, gateway, &number)?;
-        ends.push((from, caller.options(&["-m", "1"]).start()?));
+        ends.push((from, caller.traced().options(&["-m", "1"]).start()?));
     }
     let wrong: Vec<String> = ends
         .into_iter()
         .filter_map(|(name, end)| {
             let error = end.succeed(patience).context(name).err()?;
-            Some(format!("{error:?}"))
+            Some(format!("{error:#}"))
         })
         .collect();
     ensure!(wrong.is_empty(), "{}", wrong.join("\n\n"));

@@ -19,6 +19,11 @@ pub const FIRST_KEY: &[u8; 30] = b"wDfvg&T+)xG7@fb5jU,RaA}\\|p0%*#";
 /// Those that its re-INVITE brings.
 pub const SECOND_KEY: &[u8; 30] = b"70xwPH5@/,L:S1wY\"~='EpgT%(i_Vc";
 
+/// What it writes, in a directory of its own.
+const ERRORS: &str = "errors.log";
+/// The same of [`Sipp::traced`].
+const MESSAGES: &str = "messages.log";
+
 /// What sipp plays through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scenario {
@@ -144,13 +149,18 @@ impl Sipp {
         // sipp writes its error log next to where it is started, and reads keys from its terminal unless told not to.
         command
             .current_dir(directory.path())
-            .args(["-nostdin", "-trace_err", "-error_file", "errors.log"]);
+            .args(["-nostdin", "-trace_err", "-error_file", ERRORS]);
         command.args(["-i", &local.to_string()]);
         Ok(Self {
             place: place.clone(),
             command,
             directory,
         })
+    }
+
+    /// Has all its messages shown where it fails.
+    pub fn traced(self) -> Self {
+        self.options(&["-trace_msg", "-message_file", MESSAGES])
     }
 
     /// Adds options as on sipp's command line.
@@ -228,11 +238,13 @@ impl Running {
     /// If it does not end within `patience`, or a call went otherwise; sipp's log of it is in the error.
     pub fn succeed(self, patience: Duration) -> Result<()> {
         let ended = self.process.wait(patience)?;
-        let errors = fs::read_to_string(self.directory.path().join("errors.log")).unwrap_or_default();
+        let log = |name| fs::read_to_string(self.directory.path().join(name)).unwrap_or_default();
         ensure!(
             ended.status.success(),
-            "sipp: {}\n{errors}\n{}",
+            "sipp: {}\n{}\n{}\n{}",
             ended.status,
+            log(ERRORS),
+            log(MESSAGES),
             ended.stderr
         );
         Ok(())
