@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use sip_support::wire::{LOCAL, REMOTE, Wire, header, request, to_tag};
 use sip_support::{endpoint, outgoing};
-use voxlane::sip::{ConnectionId, DialogId, Event, Input, Large, Outgoing, Path, PeerId, Termination, Transport};
+use voxlane::sip::{
+    ConnectionId, DialogId, Event, Failure, Input, Large, Outgoing, Path, PeerId, Termination, Transport,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 const LONG: Duration = Duration::from_secs(100);
@@ -236,6 +238,35 @@ fn what_a_lost_connection_took_with_it_is_sent_once_more() {
             ..
         })
     ));
+}
+
+#[test]
+fn an_invite_whose_connection_is_lost_twice_has_failed() {
+    // As where somebody takes connections, and closes them for what we show them.
+    for transport in [Transport::Tcp, Transport::Tls] {
+        let (mut wire, dialog, invite) = placed(transport);
+        let (first, _) = only(&mut wire);
+        let lost = |connection| Input::Lost {
+            connection: ConnectionId(connection),
+            transport,
+            remote: first.remote,
+        };
+        wire.endpoint.handle_input(wire.now, lost(11));
+        let (path, again) = only(&mut wire);
+        assert_eq!((path.remote, again), (first.remote, invite));
+        assert_eq!(wire.events, []);
+        wire.endpoint.handle_input(wire.now, lost(12));
+        assert_eq!(wire.take(), [""; 0]);
+        let failed = Event::Failed {
+            dialog,
+            status: 503,
+            reason: "Service Unavailable".into(),
+            failure: Failure::Unreachable,
+        };
+        assert_eq!(wire.events, [failed]);
+        let counters = wire.endpoint.counters();
+        assert_eq!((counters.transactions, counters.dialogs), (0, 0));
+    }
 }
 
 #[test]

@@ -53,7 +53,11 @@ fn calls_go_round_a_gateway_that_is_full_and_one_that_is_gone() {
     let stays = stays.unwrap().options(&["-m", "1", "-p", "5071"]).start().unwrap();
     let is_up = |status: &voxlane_tests::reports::Status| status.calls.answered == 1;
     first.wait_until(PATIENCE, Gateway::status, is_up).unwrap();
-    caller(&net, "talks_for_a_while").unwrap().succeed(PATIENCE).unwrap();
+    caller(&net, "talks_for_a_while")
+        .unwrap()
+        .succeed(PATIENCE)
+        .map_err(|error| format!("{error:#}\n{}\n{}", proxy.log(), second.log()))
+        .unwrap();
     let status = first.status().unwrap();
     assert_eq!((status.calls.active, status.overload.refused("calls")), (1, 1));
     assert_eq!(second.wait_until_idle(PATIENCE).unwrap().calls.answered, 1);
@@ -113,7 +117,10 @@ fn a_proxy_that_has_nobody_left_is_gone_round_and_the_next_is_shown_who_we_are()
         RELAYED,
     );
     let caller = caller.unwrap().options(&["-m", "1", "-d", "200"]);
-    caller.start().unwrap().succeed(PATIENCE).unwrap();
+    let called = caller.start().unwrap().succeed(PATIENCE);
+    called
+        .map_err(|error| format!("{error:#}\n{}\n{}\n{}", first.log(), second.log(), gateway.log()))
+        .unwrap();
     far.succeed(PATIENCE).unwrap();
     for (full, _) in full {
         full.succeed(PATIENCE).unwrap();

@@ -241,6 +241,8 @@ loadmodule "xlog.so"
 loadmodule "dispatcher.so"
 modparam("tm", "fr_timer", 1000)
 modparam("dispatcher", "list_file", "{list}")
+# With what else could be tried.
+modparam("dispatcher", "flags", 2)
 
 request_route {{
     if (!mf_process_maxfwd_header("10")) {{

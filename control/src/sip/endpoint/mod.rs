@@ -382,7 +382,12 @@ impl Endpoint {
         for id in ids {
             let mut cx = self.shared.transaction(now, id);
             match self.transactions.get_mut(id).map(|entry| &mut entry.transaction) {
-                Some(Transaction::ClientInvite(invite)) => invite.on_lost(&mut cx),
+                Some(Transaction::ClientInvite(invite)) => {
+                    let fate = invite.on_lost(&mut cx);
+                    let path = invite.hop.path;
+                    self.transactions.moved(id, path);
+                    self.on_fate(now, id, fate);
+                }
                 Some(Transaction::Client(client)) => client.on_lost(&mut cx),
                 Some(Transaction::ServerInvite(_) | Transaction::Server(_)) | None => {}
             }

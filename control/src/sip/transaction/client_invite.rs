@@ -156,14 +156,18 @@ impl ClientInvite {
         }
     }
 
-    /// The connection it was sent on is gone: it is sent once more, on another. Once something has answered it, the rest
-    /// comes to our listener.
-    pub fn on_lost(&mut self, cx: &mut Context<'_>) {
-        let unanswered = matches!(self.state, State::Calling { .. });
-        if unanswered && std::mem::take(&mut self.may_repeat) {
-            self.hop.path.connection = None;
-            cx.resend(self.hop.path, self.request.clone());
+    /// The connection it was sent on is gone: it is sent once more, on another; if that one goes as well, the address counts
+    /// as unreachable. Once something has answered it, the rest comes to our listener.
+    pub fn on_lost(&mut self, cx: &mut Context<'_>) -> Fate {
+        if !matches!(self.state, State::Calling { .. }) {
+            return Fate::Lives;
         }
+        if !std::mem::take(&mut self.may_repeat) {
+            return self.on_unreachable(cx);
+        }
+        self.hop.path.connection = None;
+        cx.resend(self.hop.path, self.request.clone());
+        Fate::Lives
     }
 
     /// Whether a provisional response came, so that a CANCEL may be sent (RFC 3261 section 9.1).
