@@ -5,7 +5,7 @@ mod sip_support;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use sip_support::wire::{REMOTE, Wire, header, request};
+use sip_support::wire::{Wire, header, request};
 use sip_support::{Network, Pair, address, outgoing};
 use voxlane::sip::digest::{Algorithm, Auth, Credentials, Entrance, Login, Logins, NonceKey, Proof, Secret};
 use voxlane::sip::{AuthFailures, Endpoint, Event, Failure, Termination};
