@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use voxlane::call::targets::Way;
-use voxlane::call::transfer::{self, Asker, Order, Outcome, Ringing, Target};
+use voxlane::call::transfer::{self, Asker, By, Order, Outcome, Ringing, Target};
 use voxlane::call::{Action, Call, CallId, Cause, Event, Origin, Outbound, Party, Phase, Plan, Setup, Side};
 use voxlane::config::model::{HostPort, KeysInClear, LegMedia, Redirects, SdpIdentity, SrtpPolicy, Transcode};
 use voxlane::sdp::Crypto;
@@ -171,6 +171,8 @@ fn programmed(actions: &[Action], wanted: Side) -> &Session {
     found.unwrap_or_else(|| panic!("leg {wanted} is not programmed: {actions:?}"))
 }
 
+#[path = "call_support/refers.rs"]
+mod refers;
 #[path = "call_support/transfers.rs"]
 mod transfers;
 
@@ -967,6 +969,9 @@ impl World {
                 Action::Transfer(transfer::Action::Reattach { .. }) => {
                     assert!(self.media[0], "an agent for closed media");
                 }
+                Action::Transfer(transfer::Action::Refer { side }) => {
+                    assert!(self.dialogs[side as usize], "referred a dialog that is gone");
+                }
                 Action::Transfer(transfer::Action::Wake(_) | transfer::Action::Tell(_)) => {}
                 Action::Offer { side, .. } => assert!(self.dialogs[side as usize], "offered to a dialog that is gone"),
                 Action::AnswerUpdate { .. } | Action::RejectUpdate { .. } => {}
@@ -1034,13 +1039,12 @@ fn order(leaves: Side, ringing: Ringing) -> Box<Order> {
     };
     Box::new(Order {
         to: "+15552000".into(),
-        way: transfer::Way::Bridge,
-        asked_by: Asker::Operator,
-        leaves,
-        target: Box::new(Target {
+        by: By::Bridge(Box::new(Target {
             trunk: "third".into(),
             outbound: *outbound,
-        }),
+        })),
+        asked_by: Asker::Operator,
+        leaves,
         ringing,
         timeout: Duration::from_secs(30),
     })
@@ -1054,6 +1058,18 @@ fn any_transfer() -> impl Strategy<Value = transfer::Event> {
     let ringing = prop_oneof![Just(Ringing::Agent), Just(Ringing::Ringback)];
     prop_oneof![
         4 => (side, ringing).prop_map(|(side, ringing)| Event::Asked(order(side, ringing))),
+        2 => (prop_oneof![Just(Side::A), Just(Side::B)], any::<bool>()).prop_map(|(side, waits)| {
+            let unreported = if waits { transfer::Unreported::Wait } else { transfer::Unreported::HangUp };
+            Event::Asked(refers::referring(side, unreported))
+        }),
+        1 => any::<bool>().prop_map(|reported| Event::ReferAccepted { reported }),
+        1 => Just(Event::ReferRefused { status: 403, reason: "Forbidden".into() }),
+        2 => (prop_oneof![Just(100u16), Just(180), Just(200), Just(486)], any::<bool>()).prop_map(|(status, ends)| {
+            Event::ReferNews(voxlane::sip::News {
+                progress: Some(voxlane::sip::Progress::of(status)),
+                ended: ends.then(String::new),
+            })
+        }),
         1 => Just(Event::TakenBack),
         1 => Just(Event::Due),
         1 => Just(Event::Progress),

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, reason = "in a test, an assertion")]
 
 mod core_support;
+#[path = "core_support/refers.rs"]
+mod refers;
 #[path = "core_support/transfers.rs"]
 mod transfers;
 

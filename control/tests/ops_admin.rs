@@ -103,6 +103,7 @@ impl Inspect for Gateway {
             },
             agents: AgentCounts { active: 1, failed: 2 },
             transfers: TransferCounts {
+                referred: 1,
                 asked: 3,
                 completed: 2,
                 failed: 1,

@@ -230,7 +230,7 @@ impl Call {
             Event::OfferRefused { side } => self.offer_refused(side),
             Event::Bye { side, reason } => {
                 self.leg_mut(side).dialog = Dialog::Gone;
-                if !self.goes_on_without(side, &mut actions) {
+                if !self.is_taken_over(side, &mut actions) && !self.goes_on_without(side, &mut actions) {
                     let text = reason.as_deref().unwrap_or("hung up");
                     self.end(party(side), 480, text, &mut actions);
                 }
@@ -534,7 +534,7 @@ fn media_of_caller(signalling: SocketAddr, offer: Option<&Description>) -> Socke
 }
 
 /// Whose leg it is.
-fn party(side: Side) -> Party {
+pub(super) fn party(side: Side) -> Party {
     match side {
         Side::A => Party::Caller,
         Side::B | Side::C => Party::Callee,

@@ -55,10 +55,15 @@ pub(super) fn text(report: &StatusReport) -> String {
     if transfers.asked + transfers.failed > 0 {
         let TransferCounts {
             asked,
+            referred,
             completed,
             failed,
         } = transfers;
-        let line = format!("        transfers: {asked} begun, {completed} completed, {failed} failed");
+        let by_refer = match referred {
+            0 => String::new(),
+            count => format!(" ({count} by REFER)"),
+        };
+        let line = format!("        transfers: {asked} begun{by_refer}, {completed} completed, {failed} failed");
         lines.insert(2, line);
     }
     let crossings = quality.crossings.iter().filter(|(_, count)| *count > 0);

@@ -13,7 +13,7 @@ use voxlane_dataplane::plane::{IoChoice, Policing};
 use voxlane_dataplane::reception::Limits;
 
 use super::dscp::Dscp;
-use crate::call::transfer::Ringing;
+use crate::call::transfer::{Progress, Ringing, Unreported, Way};
 use crate::guard;
 use crate::route::number::Numbers;
 use crate::sip::digest::{Auth, Login};
@@ -251,12 +251,25 @@ pub struct SdpIdentity {
 pub struct Transfer {
     /// Trunk that the other party is called by, where whoever asks does not say; `None`: the trunk of the leg that stays.
     pub trunk: Option<String>,
+    /// How, where neither whoever asks nor the trunk of the leg that stays says.
+    pub by: Way,
     /// How long it may take until the other party answers.
     pub timeout: Duration,
     /// What the leg that stays hears until then.
     pub ringing: Ringing,
     /// Whose number the other party is shown.
     pub caller_id: TransferCallerId,
+}
+
+/// How calls of a trunk are transferred.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TrunkTransfers {
+    /// How, where whoever asks does not say; `None`: as `transfer.by` says.
+    pub by: Option<Way>,
+    /// Whether our REFERs ask for news of what comes of them.
+    pub progress: Progress,
+    /// What follows where there are none.
+    pub unreported: Unreported,
 }
 
 /// Whose number the other party of a transfer is shown.
@@ -306,6 +319,8 @@ pub struct Trunk {
     pub media_address: Option<IpAddr>,
     /// What its dialogs may do beyond RFC 3261.
     pub policy: Policy,
+    /// How its calls are transferred.
+    pub transfers: TrunkTransfers,
     /// How the media of its legs is treated.
     pub media: LegMedia,
     /// Limits of its own.

@@ -268,6 +268,7 @@ fn trunk(mut section: Section<'_>) -> Located<WrittenTrunk> {
     let caller_ids = distinct_list(&mut section, "caller_ids", value::number).unwrap_or_default();
     let media_address = section.text("media_address", media::address);
     let policy = dialogs::read(&mut section);
+    let transfers = transfer::of_trunk(&mut section);
     let media = LegMedia {
         latch: or(section.text("latch", media::latch), LatchMode::default),
         pacing: or(section.text("pacing", media::pacing), Pacing::default),
@@ -303,6 +304,7 @@ fn trunk(mut section: Section<'_>) -> Located<WrittenTrunk> {
         caller_ids,
         media_address,
         policy,
+        transfers,
         media,
         limits,
         calls,

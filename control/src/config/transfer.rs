@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::model::{Agent, Transfer, TransferCallerId, Trunk};
+use super::model::{Agent, Transfer, TransferCallerId, Trunk, TrunkTransfers};
 use super::reader::{Located, Reader, Section, quoted};
 use super::sections::{distinct_located, or};
 use super::value;
-use crate::call::transfer::Ringing;
+use crate::call::transfer::{Progress, Ringing, Unreported, Way};
 
 /// `[transfer]` as written.
 pub(super) struct WrittenTransfer {
@@ -19,12 +19,22 @@ pub(super) fn read(mut section: Section<'_>) -> WrittenTransfer {
     let trunk = section.text("trunk", value::name);
     let transfer = Transfer {
         trunk: trunk.as_ref().map(|trunk| trunk.value.clone()),
+        by: or(section.text("by", way), Way::default),
         timeout: or(section.text("timeout", value::timeout), || Duration::from_secs(30)),
         ringing: or(section.text("ringing", ringing), Ringing::default),
         caller_id: or(section.text("caller_id", caller_id), TransferCallerId::default),
     };
     section.finish();
     WrittenTransfer { transfer, trunk }
+}
+
+/// How calls of a trunk are transferred.
+pub(super) fn of_trunk(section: &mut Section<'_>) -> TrunkTransfers {
+    TrunkTransfers {
+        by: section.text("transfer_by", way).map(|way| way.value),
+        progress: or(section.text("refer_progress", progress), Progress::default),
+        unreported: or(section.text("refer_unreported", unreported), Unreported::default),
+    }
 }
 
 /// Trunks that an agent may have its calls transferred to.
@@ -40,18 +50,21 @@ pub(super) fn check(
     trunks: &[Trunk],
 ) -> Transfer {
     if let Some(trunk) = &written.trunk {
-        reached(reader, "transfer.trunk", trunk, trunks);
+        reached(reader, "transfer.trunk", trunk, trunks, Way::Bridge);
     }
     for trunk in agents.iter().flat_map(|(_, trunks)| trunks) {
-        reached(reader, "agent.transfer_trunks", trunk, trunks);
+        reached(reader, "agent.transfer_trunks", trunk, trunks, written.transfer.by);
     }
     written.transfer
 }
 
-/// Reports a trunk that calls cannot be sent to.
-fn reached(reader: &Reader<'_>, key: &str, name: &Located<String>, trunks: &[Trunk]) {
+/// Reports a trunk that calls cannot be sent to, unless its carrier is asked by REFER; `by` is how calls are transferred
+/// where their trunk does not say.
+fn reached(reader: &Reader<'_>, key: &str, name: &Located<String>, trunks: &[Trunk], by: Way) {
+    let refers = |trunk: &Trunk| trunk.transfers.by.unwrap_or(by) == Way::Refer;
     let message = match trunks.iter().find(|trunk| trunk.name == name.value) {
         Some(trunk) if !trunk.gateways.is_empty() => return,
+        Some(trunk) if key == "agent.transfer_trunks" && refers(trunk) => return,
         Some(_) => format!(
             "trunk {:?} has no proxy to send calls to; write proxy = \"HOST:PORT\" there",
             name.value
@@ -65,6 +78,30 @@ fn reached(reader: &Reader<'_>, key: &str, name: &Located<String>, trunks: &[Tru
         }
     };
     reader.report(name.line, key, message);
+}
+
+fn way(text: &str) -> Result<Way, String> {
+    match text {
+        "bridge" => Ok(Way::Bridge),
+        "refer" => Ok(Way::Refer),
+        _ => Err(format!("{text:?} is unknown; write \"bridge\" or \"refer\"")),
+    }
+}
+
+fn progress(text: &str) -> Result<Progress, String> {
+    match text {
+        "notify" => Ok(Progress::Notify),
+        "none" => Ok(Progress::None),
+        _ => Err(format!("{text:?} is unknown; write \"notify\" or \"none\"")),
+    }
+}
+
+fn unreported(text: &str) -> Result<Unreported, String> {
+    match text {
+        "hang_up" => Ok(Unreported::HangUp),
+        "wait" => Ok(Unreported::Wait),
+        _ => Err(format!("{text:?} is unknown; write \"hang_up\" or \"wait\"")),
+    }
 }
 
 fn ringing(text: &str) -> Result<Ringing, String> {

@@ -402,9 +402,10 @@ impl Core {
     fn sip_event(&mut self, now: Time, event: sip::Event) {
         let dialog = match event {
             sip::Event::Incoming(incoming) => return self.incoming(now, *incoming),
-            // Nothing is asked that this answers.
-            sip::Event::Responded { dialog, .. } => return debug!(?dialog, ?event, "answer to nothing that was asked"),
-            sip::Event::Progress { dialog, .. }
+            sip::Event::Referred { dialog, referral } => return self.referred(now, dialog, &referral),
+            sip::Event::Responded { dialog, .. }
+            | sip::Event::Notified { dialog, .. }
+            | sip::Event::Progress { dialog, .. }
             | sip::Event::Answered { dialog, .. }
             | sip::Event::Failed { dialog, .. }
             | sip::Event::Confirmed { dialog, .. }
@@ -420,6 +421,13 @@ impl Core {
             return debug!(?dialog, "event of a dialog that belongs to no call");
         };
         let event = match (event, side) {
+            (event @ (sip::Event::Responded { .. } | sip::Event::Notified { .. }), _) => {
+                debug!(%call, leg = %side, ?event, "REFER");
+                match self.of_refer(call, side, event) {
+                    Some(event) => Event::Transfer(event),
+                    None => return,
+                }
+            }
             (sip::Event::Progress { .. }, Side::C) => Event::Transfer(transfer::Event::Progress),
             (sip::Event::Answered { sdp, .. }, Side::C) => Event::Transfer(transfer::Event::Answered { sdp }),
             (
@@ -439,7 +447,10 @@ impl Core {
                 })
             }
             (event, _) => match event {
-                sip::Event::Incoming(_) | sip::Event::Responded { .. } => return,
+                sip::Event::Incoming(_)
+                | sip::Event::Referred { .. }
+                | sip::Event::Responded { .. }
+                | sip::Event::Notified { .. } => return,
                 sip::Event::Progress { status, sdp, .. } => Event::Progress { status, sdp },
                 sip::Event::Answered { sdp, .. } => Event::Answered { sdp },
                 sip::Event::Confirmed { sdp, .. } => Event::Confirmed { side, sdp },
@@ -797,7 +808,7 @@ impl Core {
         self.recent.push_back(live.into_record(cause));
     }
 
-    fn trunk(&self, name: &str) -> Option<&Trunk> {
+    pub(super) fn trunk(&self, name: &str) -> Option<&Trunk> {
         self.config.trunk(name).map(|(_, trunk)| trunk)
     }
 
@@ -834,7 +845,7 @@ fn status_of(error: &MediaError) -> u16 {
 
 /// A Reason header (RFC 3326): for a refusal its status, for a BYE normal clearing. One that came from the other leg is
 /// passed on as it is.
-fn reason_header(status: Option<u16>, text: &str) -> String {
+pub(super) fn reason_header(status: Option<u16>, text: &str) -> String {
     let text: String = text.chars().filter(|c| !c.is_control()).collect();
     if text.starts_with("Q.850;") || text.starts_with("SIP;") {
         return text;

@@ -9,7 +9,7 @@ use super::watch::Measure;
 use crate::call::{Call, CallId, Cause, Plan, Side};
 use crate::campaign::Placing;
 use crate::route::Route;
-use crate::sip::{DialogId, Incoming};
+use crate::sip::{DialogId, Incoming, RequestId};
 
 /// A call that lives.
 #[derive(Debug)]
@@ -37,6 +37,8 @@ pub(super) struct LiveLeg {
     /// The trunk that it belongs to.
     pub trunk: String,
     pub dialog: Option<DialogId>,
+    /// The REFER of the last transfer that was asked of its far end.
+    pub refer: Option<RequestId>,
     pub endpoint: Option<Endpoint>,
     /// SIP Call-ID, as far as known.
     pub call_id: Option<String>,

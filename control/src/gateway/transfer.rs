@@ -4,14 +4,15 @@ use tracing::{info, warn};
 use voxlane_dataplane::media_plane::{AgentNotice, AgentSpec, EndpointId, TransferRequest};
 
 use super::agents;
-use super::core::Core;
+use super::core::{Core, reason_header};
 use super::live::{Live, LiveLeg};
-use crate::call::transfer::{self, Action, Asker, Order, Outcome, Target, Way};
+use crate::call::transfer::{self, Action, Asker, By, Order, Outcome, Progress, Referral, Target, Way};
 use crate::call::{CallId, Event, Side};
 use crate::config::model::TransferCallerId;
 use crate::ops::OperateError;
 use crate::ops::report::{TransferOrder, TransferReport, TransferRow};
 use crate::route::{self, number::Numbers};
+use crate::sip::{self, DialogId, Within, WithinMethod};
 use crate::time::Time;
 
 impl Core {
@@ -25,7 +26,7 @@ impl Core {
         let leaves = order.leaves.unwrap_or(Side::B);
         let refused = |why: String| OperateError::NotTransferred(id.to_string(), why);
         let wanted = self.order(live, leaves, Asker::Operator, order).map_err(refused)?;
-        info!(call = %id, to = wanted.to, trunk = wanted.target.trunk, by = %wanted.way, leaves = %leaves,
+        info!(call = %id, to = wanted.to, trunk = wanted.by.trunk(), by = %wanted.by.way(), leaves = %leaves,
             "an operator transfers the call");
         self.begin_transfer(now, id, wanted);
         self.drain(now);
@@ -40,7 +41,11 @@ impl Core {
     pub fn cancel_transfer(&mut self, now: Time, call: &str) -> Result<TransferReport, OperateError> {
         let id = self.named(call)?.id();
         let refused = |why: &str| OperateError::NotTransferred(id.to_string(), why.to_owned());
-        if self.calls.get(&id).is_none_or(|live| live.call.target().is_none()) {
+        if self
+            .calls
+            .get(&id)
+            .is_none_or(|live| live.call.transferring().is_none())
+        {
             return Err(refused("no transfer of it is under way"));
         }
         info!(call = %id, "an operator takes the transfer back");
@@ -85,17 +90,17 @@ impl Core {
         let allowed = self.config.agents.iter().find(|agent| agent.name == name);
         let allowed = allowed.map_or(&[][..], |agent| &agent.transfer_trunks);
         let wanted = self.order(live, Side::B, Asker::Agent, &order).and_then(|order| {
-            match allowed.contains(&order.target.trunk) {
+            match allowed.iter().any(|allowed| allowed == order.by.trunk()) {
                 true => Ok(order),
                 false => Err(format!(
                     "agent {name} may not have calls transferred to trunk {}; its transfer_trunks does not name that",
-                    order.target.trunk
+                    order.by.trunk()
                 )),
             }
         });
         match wanted {
             Ok(order) => {
-                info!(call = %id, to = order.to, trunk = order.target.trunk, by = %order.way,
+                info!(call = %id, to = order.to, trunk = order.by.trunk(), by = %order.by.way(),
                     "the agent transfers the call");
                 self.begin_transfer(now, id, order);
             }
@@ -114,11 +119,16 @@ impl Core {
     }
 
     fn begin_transfer(&mut self, now: Time, id: CallId, mut order: Order) {
-        let Target { trunk, outbound } = &mut *order.target;
-        self.order_ways(trunk, outbound);
         self.totals.transfers.asked += 1;
-        if let Some(live) = self.calls.get_mut(&id) {
-            *live.leg_mut(Side::C) = LiveLeg::on(&order.target.trunk);
+        match &mut order.by {
+            By::Bridge(target) => {
+                let Target { trunk, outbound } = &mut **target;
+                self.order_ways(trunk, outbound);
+                if let Some(live) = self.calls.get_mut(&id) {
+                    *live.leg_mut(Side::C) = LiveLeg::on(trunk);
+                }
+            }
+            By::Refer(_) => self.totals.transfers.referred += 1,
         }
         self.feed(now, id, Event::Transfer(transfer::Event::Asked(Box::new(order))));
     }
@@ -129,8 +139,46 @@ impl Core {
         let settings = &self.config.transfer;
         let stays = leaves.other().unwrap_or(Side::A);
         let own = live.trunk_of(stays);
-        let name = asked.trunk.as_deref().or(settings.trunk.as_deref()).unwrap_or(own);
         let number = Numbers::default().e164(&asked.to);
+        let by = match self.way(own, asked)? {
+            Way::Bridge => By::Bridge(Box::new(self.target(live, stays, &number, asked)?)),
+            Way::Refer => By::Refer(Box::new(self.referral(live, stays, &number)?)),
+        };
+        Ok(Order {
+            to: number,
+            by,
+            asked_by,
+            leaves,
+            ringing: asked.ringing.unwrap_or(settings.ringing),
+            timeout: asked.timeout_s.map_or(settings.timeout, |seconds| {
+                std::time::Duration::from_secs(u64::from(seconds))
+            }),
+        })
+    }
+
+    /// How a call is transferred whose leg on trunk `own` stays: as is asked for, else as that trunk says, else all. Who
+    /// names another trunk wants a leg there.
+    fn way(&self, own: &str, asked: &TransferOrder) -> Result<Way, String> {
+        let elsewhere = asked.trunk.as_deref().filter(|name| *name != own);
+        let own_way = self.trunk(own).and_then(|trunk| trunk.transfers.by);
+        match (asked.by.as_deref(), elsewhere) {
+            (Some("bridge"), _) | (None, Some(_)) => Ok(Way::Bridge),
+            (Some("refer"), None) => Ok(Way::Refer),
+            (Some("refer"), Some(other)) => Err(format!(
+                "a REFER is sent on trunk {own}, which the leg that stays belongs to, and not on {other:?}; leave trunk out"
+            )),
+            (Some(other), _) => Err(format!(
+                "{other:?} is no way to transfer a call; there is \"bridge\" and \"refer\""
+            )),
+            (None, None) => Ok(own_way.unwrap_or(self.config.transfer.by)),
+        }
+    }
+
+    /// The leg to be placed.
+    fn target(&self, live: &Live, stays: Side, number: &str, asked: &TransferOrder) -> Result<Target, String> {
+        let settings = &self.config.transfer;
+        let own = live.trunk_of(stays);
+        let name = asked.trunk.as_deref().or(settings.trunk.as_deref()).unwrap_or(own);
         let caller_id = match (&asked.caller_id, settings.caller_id) {
             (Some(number), _) => number.clone(),
             (None, TransferCallerId::Did) => live.route.number.clone(),
@@ -139,28 +187,35 @@ impl Core {
                 Side::B => live.route.number.clone(),
             },
         };
-        let outbound = route::transfer(&self.config, name, &number, &caller_id)?;
-        let way = match asked.by.as_deref() {
-            None | Some("bridge") => Way::Bridge,
-            Some(other) => return Err(format!("{other:?} is no way to transfer a call; there is \"bridge\"")),
+        Ok(Target {
+            trunk: name.to_owned(),
+            outbound: route::transfer(&self.config, name, number, &caller_id)?,
+        })
+    }
+
+    /// What the carrier of the leg that stays is told. It knows us by the number that it has called, or that we show.
+    fn referral(&self, live: &Live, stays: Side, number: &str) -> Result<Referral, String> {
+        let own = live.trunk_of(stays);
+        let trunk = self.trunk(own).ok_or_else(|| format!("there is no trunk {own:?}"))?;
+        let leg = live.leg(stays);
+        let far = leg.remote.map(|remote| remote.ip().to_string()).unwrap_or_default();
+        let ours = leg.local.map(|local| local.ip().to_string()).unwrap_or_default();
+        let to = route::referred(trunk, number, far)?;
+        let by = sip::Address {
+            display: String::new(),
+            user: match stays {
+                Side::A | Side::C => live.route.number.clone(),
+                Side::B => live.from.clone(),
+            },
+            host: ours,
+            port: None,
         };
-        let ringing = match asked.ringing {
-            Some(ringing) => ringing,
-            None => settings.ringing,
-        };
-        Ok(Order {
-            to: number,
-            way,
-            asked_by,
-            leaves,
-            target: Box::new(Target {
-                trunk: name.to_owned(),
-                outbound,
-            }),
-            ringing,
-            timeout: asked.timeout_s.map_or(settings.timeout, |seconds| {
-                std::time::Duration::from_secs(u64::from(seconds))
-            }),
+        Ok(Referral {
+            trunk: own.to_owned(),
+            refer_to: sip::name_addr(&to, trunk.user_phone),
+            referred_by: sip::name_addr(&by, trunk.user_phone),
+            progress: trunk.transfers.progress,
+            unreported: trunk.transfers.unreported,
         })
     }
 
@@ -179,6 +234,7 @@ impl Core {
                 let target = self.calls.get(&id)?.call.target()?.clone();
                 self.invite(now, id, Side::C, target.outbound, &to, patience, sdp)
             }
+            Action::Refer { side } => self.refer(now, id, side),
             Action::Replace { side } => {
                 self.replace(id, side);
                 None
@@ -210,6 +266,68 @@ impl Core {
                 None
             }
         }
+    }
+
+    /// Asks the far end of a leg to call somebody else.
+    fn refer(&mut self, now: Time, id: CallId, side: Side) -> Option<Event> {
+        let live = self.calls.get_mut(&id)?;
+        let By::Refer(referral) = &live.call.transferring()?.by else {
+            return None;
+        };
+        let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let mut headers = vec![
+            header("Refer-To", &referral.refer_to),
+            header("Referred-By", &referral.referred_by),
+        ];
+        match referral.progress {
+            Progress::Notify => {}
+            Progress::None => headers.extend([header("Refer-Sub", "false"), header("Supported", "norefersub")]),
+        }
+        let request = Within {
+            method: WithinMethod::Refer,
+            headers,
+            content: None,
+        };
+        let leg = live.leg_mut(side);
+        let sent = leg.dialog.and_then(|dialog| self.sip.request(now, dialog, request));
+        leg.refer = sent;
+        let refused = transfer::Event::ReferRefused {
+            status: 500,
+            reason: "it cannot be sent now".to_owned(),
+        };
+        sent.is_none().then_some(Event::Transfer(refused))
+    }
+
+    /// The answer to a REFER of ours, or news of it, as the call is told of it. A call that has asked for another transfer
+    /// since is not told of the one before.
+    pub(super) fn of_refer(&self, id: CallId, side: Side, event: sip::Event) -> Option<transfer::Event> {
+        let asked = self.calls.get(&id)?.leg(side).refer?;
+        match event {
+            sip::Event::Responded { request, outcome, .. } if request == asked => Some(match outcome.is_accepted() {
+                true => transfer::Event::ReferAccepted {
+                    reported: !outcome.has_no_subscription(),
+                },
+                false => transfer::Event::ReferRefused {
+                    status: outcome.status,
+                    reason: outcome.reason,
+                },
+            }),
+            sip::Event::Notified { request, news, .. } if request == asked => Some(transfer::Event::ReferNews(*news)),
+            _ => None,
+        }
+    }
+
+    /// The far end of a leg asks for its call to be transferred.
+    pub(super) fn referred(&mut self, now: Time, dialog: DialogId, referral: &sip::Referral) {
+        let of = self.dialogs.get(&dialog).copied();
+        let trunk = of.and_then(|(id, side)| Some(self.calls.get(&id)?.trunk_of(side)));
+        warn!(
+            trunk,
+            to = referral.to.user,
+            "the carrier asks for a transfer by REFER, which is refused"
+        );
+        let reason = reason_header(Some(603), "transfers by REFER are not taken here");
+        self.sip.refuse_refer(now, dialog, 603, &[("Reason", &reason)]);
     }
 
     /// Leg C and another change places.

@@ -60,6 +60,9 @@ pub struct StatusReport {
 pub struct TransferCounts {
     /// Were begun.
     pub asked: u64,
+    /// Of those, the ones that a carrier was asked for by REFER.
+    #[serde(default)]
+    pub referred: u64,
     /// Were completed.
     pub completed: u64,
     /// Failed.
@@ -107,7 +110,7 @@ pub struct TransferReport {
 pub struct TransferRow {
     /// Whom to.
     pub to: String,
-    /// How it was tried last.
+    /// How: `bridge` or `refer`.
     pub by: Way,
     /// Who asked for it.
     pub asked_by: Asker,

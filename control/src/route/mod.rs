@@ -171,7 +171,7 @@ pub fn transfer(config: &Config, name: &str, number: &str, caller_id: &str) -> R
     let trunk = config.trunks.iter().find(|trunk| trunk.name == name);
     let trunk = trunk.ok_or_else(|| format!("there is no trunk {name:?}"))?;
     if !is_number(number) {
-        return Err(format!("{number:?} is not a number; write E.164 with '+'"));
+        return Err(not_a_number(number));
     }
     let from = Address {
         display: String::new(),
@@ -181,6 +181,35 @@ pub fn transfer(config: &Config, name: &str, number: &str, caller_id: &str) -> R
     };
     outbound(trunk, number, from, MAX_FORWARDS)
         .ok_or_else(|| format!("trunk {name} has no proxy to send calls to; name another"))
+}
+
+/// Whom the carrier of a trunk is asked to call: this number at its own domain, or where we send no calls to it at
+/// `far`, its address.
+///
+/// # Errors
+/// Why it cannot be asked for that.
+pub fn referred(trunk: &Trunk, number: &str, far: String) -> Result<Address, String> {
+    if !is_number(number) {
+        return Err(not_a_number(number));
+    }
+    let nobody = Address {
+        display: String::new(),
+        user: String::new(),
+        host: String::new(),
+        port: None,
+    };
+    let placed = outbound(trunk, number, nobody, MAX_FORWARDS).map(|outbound| outbound.request_uri);
+    let host = trunk.domain.clone().unwrap_or(far);
+    Ok(placed.unwrap_or(Address {
+        display: String::new(),
+        user: number.to_owned(),
+        host,
+        port: None,
+    }))
+}
+
+fn not_a_number(number: &str) -> String {
+    format!("{number:?} is not a number; write E.164 with '+'")
 }
 
 /// Digits, with or without '+': nothing that a URI could be bent with.

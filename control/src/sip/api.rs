@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::path::{ConnectionId, Listen, Path, PeerId, Transport};
+use super::refer::{News, Referral};
 use super::within::{Outcome, RequestId, WithinMethod};
 use crate::time::Time;
 
@@ -280,6 +281,23 @@ pub enum Event {
         method: WithinMethod,
         /// What was answered.
         outcome: Box<Outcome>,
+    },
+    /// News of a REFER of ours, sent by [`super::Endpoint::request`]; 200 has been sent. They may come before the REFER is
+    /// answered (RFC 3515 section 2.4.4).
+    Notified {
+        /// Which dialog.
+        dialog: DialogId,
+        /// Which REFER.
+        request: RequestId,
+        /// What they say.
+        news: Box<News>,
+    },
+    /// A REFER; to be answered with `accept_refer` or `refuse_refer`.
+    Referred {
+        /// Which dialog.
+        dialog: DialogId,
+        /// What it asks.
+        referral: Box<Referral>,
     },
     /// A re-INVITE; to be answered with `answer` or `reject`.
     Reinvite {

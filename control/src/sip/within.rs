@@ -1,5 +1,6 @@
 //! Requests of ours within a dialog, as the call layer asks for them and hears of them.
 
+use super::refer;
 use serde::{Deserialize, Serialize};
 
 /// Names one request of ours within a dialog, through all its repetitions with credentials. Never reused while the process
@@ -87,4 +88,16 @@ pub struct Outcome {
     pub warning: Option<String>,
     /// Refer-Sub (RFC 4488), as written.
     pub refer_sub: Option<String>,
+}
+
+impl Outcome {
+    /// Whether a REFER was accepted.
+    pub fn is_accepted(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// Whether nothing will be told of a REFER that was accepted (RFC 4488 section 4).
+    pub fn has_no_subscription(&self) -> bool {
+        self.refer_sub.as_deref().is_some_and(refer::says_false)
+    }
 }

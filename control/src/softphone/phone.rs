@@ -298,6 +298,7 @@ impl Phone {
                 line.ended = Some(now);
             }
             Wake::Sip(Event::Reinvite { dialog, .. }) => self.sip.reject(now, dialog, 488, &[]),
+            Wake::Sip(Event::Referred { dialog, .. }) => self.sip.refuse_refer(now, dialog, 603, &[]),
             Wake::Sip(Event::Update { dialog, .. }) => self.sip.reject_update(now, dialog, 488, &[]),
             Wake::Sip(_) => {}
             Wake::Media(MediaEvent::Digit { digit, .. }) => line.outcome.digits.push(digit),

@@ -2,12 +2,12 @@
 
 use super::*;
 
-fn third(event: transfer::Event) -> Event {
+pub(super) fn third(event: transfer::Event) -> Event {
     Event::Transfer(event)
 }
 
 /// A call to an agent that is up.
-fn with_agent() -> Call {
+pub(super) fn with_agent() -> Call {
     let mut call = call(agent_plan(true), Some(OFFER));
     on(&mut call, Event::Start);
     on(&mut call, opened(Side::A));
@@ -17,14 +17,14 @@ fn with_agent() -> Call {
     call
 }
 
-fn confirm(call: &mut Call) {
+pub(super) fn confirm(call: &mut Call) {
     let side = Side::A;
     on(call, Event::Confirmed { side, sdp: None });
     assert_eq!(call.phase(), Phase::Up);
 }
 
 /// A relayed call that is up.
-fn relayed() -> Call {
+pub(super) fn relayed() -> Call {
     let mut call = dialled();
     let sdp = Some(ANSWER.into());
     on(&mut call, Event::Answered { sdp });
@@ -61,7 +61,7 @@ fn busy() -> Event {
     })
 }
 
-fn states(actions: &[Action]) -> Vec<&str> {
+pub(super) fn states(actions: &[Action]) -> Vec<&str> {
     let told = actions.iter().filter_map(|action| match action {
         Action::Transfer(transfer::Action::Tell(notice)) => Some(notice.state.word()),
         _ => None,
@@ -69,7 +69,7 @@ fn states(actions: &[Action]) -> Vec<&str> {
     told.collect()
 }
 
-fn last_outcome(call: &Call) -> Outcome {
+pub(super) fn last_outcome(call: &Call) -> Outcome {
     call.transfers().pop().unwrap().outcome
 }
 

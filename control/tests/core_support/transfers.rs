@@ -16,21 +16,21 @@ fn to(number: &str) -> TransferOrder {
 }
 
 /// A call to an agent that is up, by its name, and the caller's dialog.
-fn up(world: &mut World, number: &str) -> (String, DialogId) {
+pub(super) fn up(world: &mut World, number: &str) -> (String, DialogId) {
     let dialog = world.call(number);
     world.media(MediaEvent::AgentReady(EndpointId(0)));
     assert!(matches!(world.heard(CALLER).last(), Some(Event::Answered { .. })));
     (world.core.calls_report().active[0].id.clone(), dialog)
 }
 
-fn transfer(world: &mut World, call: &str, order: &TransferOrder) -> Result<String, OperateError> {
+pub(super) fn transfer(world: &mut World, call: &str, order: &TransferOrder) -> Result<String, OperateError> {
     let now = world.now;
     let report = world.core.transfer(now, call, order);
     world.settle();
     report.map(|report| report.transfer.state)
 }
 
-fn state(world: &World, call: &str) -> (String, Option<u16>) {
+pub(super) fn state(world: &World, call: &str) -> (String, Option<u16>) {
     let transfer = world.core.transfer_of(call).unwrap().transfer;
     (transfer.state, transfer.status)
 }

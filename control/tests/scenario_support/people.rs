@@ -159,7 +159,14 @@ pub fn hear(world: &mut World, name: SocketAddr, event: Event) {
                 person.up.remove(&dialog);
             }
         }
-        Event::OfferAnswered { .. } | Event::OfferRefused { .. } | Event::Responded { .. } => {}
+        Event::Referred { dialog, .. } => {
+            let now = world.now;
+            if let Some(person) = world.people.get_mut(&name) {
+                person.endpoint.refuse_refer(now, dialog, 603, &[]);
+            }
+        }
+        Event::OfferAnswered { .. } | Event::OfferRefused { .. } | Event::Responded { .. } | Event::Notified { .. } => {
+        }
     }
 }
 

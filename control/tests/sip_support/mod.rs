@@ -210,6 +210,8 @@ impl Pair {
             | Event::OfferAnswered { .. }
             | Event::OfferRefused { .. }
             | Event::Responded { .. }
+            | Event::Notified { .. }
+            | Event::Referred { .. }
             | Event::Update { .. }
             | Event::Reinvite { .. } => {}
         }

@@ -12,7 +12,10 @@ use super::super::machine::{Call, Dialog, Leg, Phase, both_auto};
 use super::super::negotiation::NegotiationError;
 use super::super::targets::{Next, Targets, Then};
 use super::super::{self as call, Party, Plan, Side};
-use super::{Action, Event, MOST, Order, Outcome, Record, Refusal, Ringing, Step, Transfer, Way};
+use super::{
+    Action, By, Course, Event, MOST, Order, Outcome, Placement, Record, ReferStep, Refusal, Ringing, Step, Target,
+    Transfer, Way,
+};
 use crate::config::model::Transcode;
 use crate::sdp::Signalling;
 use crate::sip::locate::Destination;
@@ -80,9 +83,13 @@ impl Call {
     /// What came of the transfers of the call, the first first; the last may be under way.
     pub fn transfers(&self) -> Vec<Record> {
         let under_way = self.transfer.as_ref().map(|transfer| {
-            transfer.record(match transfer.step {
-                Step::Locating | Step::Opening | Step::Calling => Outcome::Calling,
-                Step::Ringing => Outcome::Ringing,
+            transfer.record(match &transfer.course {
+                Course::Placing(placement) => match placement.step {
+                    Step::Locating | Step::Opening | Step::Calling => Outcome::Calling,
+                    Step::Ringing => Outcome::Ringing,
+                },
+                Course::Referring(ReferStep::Sent | ReferStep::Accepted) => Outcome::Calling,
+                Course::Referring(ReferStep::Ringing) => Outcome::Ringing,
             })
         });
         self.transfers.iter().cloned().chain(under_way).collect()
@@ -93,9 +100,24 @@ impl Call {
         &self.transfers
     }
 
+    /// What is asked for by the transfer that is under way.
+    pub fn transferring(&self) -> Option<&Order> {
+        self.transfer.as_ref().map(|transfer| &transfer.order)
+    }
+
     /// Where leg C goes while it is being set up.
-    pub fn target(&self) -> Option<&super::Target> {
-        self.transfer.as_ref().map(|transfer| &*transfer.order.target)
+    pub fn target(&self) -> Option<&Target> {
+        match &self.transferring()?.by {
+            By::Bridge(target) => Some(target),
+            By::Refer(_) => None,
+        }
+    }
+
+    fn placement(&mut self) -> Option<&mut Placement> {
+        match &mut self.transfer.as_mut()?.course {
+            Course::Placing(placement) => Some(placement),
+            Course::Referring(_) => None,
+        }
     }
 
     pub(in crate::call) fn on_transfer(&mut self, event: Event, now: Time, actions: &mut Vec<call::Action>) {
@@ -121,6 +143,9 @@ impl Call {
                 self.c.dialog = Dialog::Gone;
                 self.third_is_gone(actions);
             }
+            Event::ReferAccepted { reported } => self.refer_accepted(reported, actions),
+            Event::ReferRefused { status, reason } => self.refer_refused(status, &reason, actions),
+            Event::ReferNews(news) => self.refer_news(&news, actions),
         }
     }
 
@@ -128,14 +153,20 @@ impl Call {
         let deadline = now + order.timeout;
         let refused = self.may_transfer(order.leaves).err();
         let ringing = order.ringing;
-        let outbound = &order.target.outbound;
-        let targets = Targets::new(outbound.ways.clone(), outbound.request_uri.clone(), outbound.redirects);
-        self.c = Leg::new(Dialog::Gone, outbound.media, Transport::Udp);
+        let course = match &order.by {
+            By::Bridge(target) => {
+                let outbound = &target.outbound;
+                Course::Placing(Placement {
+                    targets: Targets::new(outbound.ways.clone(), outbound.request_uri.clone(), outbound.redirects),
+                    target: None,
+                    step: Step::Locating,
+                })
+            }
+            By::Refer(_) => Course::Referring(ReferStep::Sent),
+        };
         let transfer = Transfer {
             order,
-            targets,
-            target: None,
-            step: Step::Locating,
+            course,
             deadline,
             left: false,
         };
@@ -144,6 +175,10 @@ impl Call {
             let record = transfer.record(Outcome::Failed { status: 491, reason });
             return self.keep_record(record);
         }
+        if let By::Bridge(target) = &transfer.order.by {
+            self.c = Leg::new(Dialog::Gone, target.outbound.media, Transport::Udp);
+        }
+        let stays = transfer.order.leaves.other();
         self.transfer = Some(transfer);
         actions.push(call::Action::Transfer(Action::Wake(deadline)));
         match ringing {
@@ -151,22 +186,26 @@ impl Call {
             Ringing::Ringback | Ringing::Agent => {}
         }
         self.tell_agent(TransferState::Calling, None, actions);
-        self.place_third(actions);
+        match (self.placement(), stays) {
+            (Some(_), _) => self.place_third(actions),
+            (None, Some(side)) => actions.push(call::Action::Transfer(Action::Refer { side })),
+            (None, None) => {}
+        }
     }
 
     /// Tries what is next.
     fn place_third(&mut self, actions: &mut Vec<call::Action>) {
-        let Some(transfer) = &mut self.transfer else { return };
-        match transfer.targets.advance() {
+        let Some(placement) = self.placement() else { return };
+        match placement.targets.advance() {
             Next::LookUp(place) => {
-                transfer.step = Step::Locating;
+                placement.step = Step::Locating;
                 self.looking_up = true;
                 actions.push(call::Action::Locate(place));
             }
             Next::Try(target) => {
                 let towards = target.destination.remote;
-                transfer.target = Some(target);
-                transfer.step = Step::Opening;
+                placement.target = Some(target);
+                placement.step = Step::Opening;
                 match self.c.media.endpoint {
                     Some(endpoint) if endpoint.rtp.is_ipv4() == towards.is_ipv4() => self.call_target(actions),
                     _ => {
@@ -176,7 +215,7 @@ impl Call {
                 }
             }
             Next::Exhausted => {
-                let tried = transfer.targets.tried().last();
+                let tried = placement.targets.tried().last();
                 let text = tried.map_or("there is nowhere to send it to", |attempt| &attempt.outcome);
                 let text = text.to_owned();
                 self.fail_transfer(503, &text, actions);
@@ -191,12 +230,12 @@ impl Call {
         actions: &mut Vec<call::Action>,
     ) {
         self.looking_up = false;
-        let Some(transfer) = self.transfer.as_mut().filter(|t| t.step == Step::Locating) else {
+        let Some(placement) = self.placement().filter(|one| one.step == Step::Locating) else {
             return;
         };
         match found {
-            Ok(destinations) => transfer.targets.found(destinations),
-            Err(why) => transfer.targets.not_found(&why),
+            Ok(destinations) => placement.targets.found(destinations),
+            Err(why) => placement.targets.not_found(&why),
         }
         self.place_third(actions);
     }
@@ -204,9 +243,9 @@ impl Call {
     /// Leg C's INVITE has failed: another gateway is tried, or that is all.
     fn target_failed(&mut self, status: u16, reason: &str, failure: &Failure, actions: &mut Vec<call::Action>) {
         self.c.dialog = Dialog::Gone;
-        let transfer = self.transfer.as_mut();
-        match transfer.map(|transfer| transfer.targets.failed(status, reason, failure)) {
-            Some(Then::Next) if self.transfer.as_ref().is_some_and(|t| t.targets.has_more()) => {
+        let placement = self.placement();
+        match placement.map(|placement| placement.targets.failed(status, reason, failure)) {
+            Some(Then::Next) if self.placement().is_some_and(|one| one.targets.has_more()) => {
                 self.place_third(actions);
             }
             Some(Then::Next | Then::End) | None => {
@@ -218,29 +257,26 @@ impl Call {
 
     fn target_media(&mut self, endpoint: Endpoint, actions: &mut Vec<call::Action>) {
         self.c.media.endpoint = Some(endpoint);
-        match &self.transfer {
-            Some(transfer) if transfer.step == Step::Opening => self.call_target(actions),
+        match self.placement() {
+            Some(placement) if placement.step == Step::Opening => self.call_target(actions),
             Some(_) | None => self.close_media(Side::C, actions),
         }
     }
 
     /// Leg C's INVITE leaves.
     fn call_target(&mut self, actions: &mut Vec<call::Action>) {
-        let Some((leaves, target)) = self
-            .transfer
-            .as_ref()
-            .and_then(|t| Some((t.order.leaves, t.target.clone()?)))
-        else {
+        let leaves = self.transferring().map(|order| order.leaves);
+        let target = self.placement().and_then(|placement| placement.target.clone());
+        let (Some(leaves), Some(target)) = (leaves, target) else {
             return self.close_media(Side::C, actions);
         };
         self.c.media.begin(Signalling::over(target.destination.transport));
         match self.offer_to_target(leaves) {
             Ok(sdp) => {
-                let mut patience = None;
-                if let Some(transfer) = &mut self.transfer {
-                    transfer.step = Step::Calling;
-                    let more = transfer.targets.has_more();
-                    patience = more.then_some(transfer.order.target.outbound.patience);
+                let mut patience = self.target().map(|target| target.outbound.patience);
+                if let Some(placement) = self.placement() {
+                    placement.step = Step::Calling;
+                    patience = patience.filter(|_| placement.targets.has_more());
                 }
                 self.c.dialog = Dialog::Trying;
                 actions.push(call::Action::Transfer(Action::Invite { target, patience, sdp }));
@@ -255,8 +291,7 @@ impl Call {
         let beside = self.leg(stays).media.session.clone();
         let beside = beside.ok_or(NegotiationError::NoEndpoint)?;
         let may_differ = both_auto(self.leg(stays).media.transcode(), self.c.media.transcode());
-        let target = self.transfer.as_ref().map(|transfer| &transfer.order.target.outbound);
-        let allowed: &[Codec] = target.map_or(&[], |outbound| &outbound.codecs);
+        let allowed: &[Codec] = self.target().map_or(&[], |target| &target.outbound.codecs);
         let same = |codec: &&Codec| **codec == beside.codec;
         let mut codecs: Vec<Codec> = allowed.iter().filter(same).copied().collect();
         match may_differ {
@@ -267,17 +302,17 @@ impl Call {
     }
 
     fn target_rings(&mut self, actions: &mut Vec<call::Action>) {
-        let Some(transfer) = self.transfer.as_mut().filter(|t| t.step == Step::Calling) else {
+        let Some(placement) = self.placement().filter(|one| one.step == Step::Calling) else {
             return;
         };
-        transfer.step = Step::Ringing;
+        placement.step = Step::Ringing;
         self.tell_agent(TransferState::Ringing, None, actions);
     }
 
     /// Leg C takes the place of who leaves.
     fn target_answered(&mut self, sdp: Option<&[u8]>, actions: &mut Vec<call::Action>) {
         self.c.dialog = Dialog::Up;
-        let Some(transfer) = self.transfer.take() else {
+        let Some(transfer) = self.transfer.take_if(|transfer| transfer.order.by.way() == Way::Bridge) else {
             // It answered while it was being taken back: the SIP core hangs up such a one, unless it was never told.
             return self.end_leg(Side::C, 487, "the transfer is over", actions);
         };
@@ -289,7 +324,8 @@ impl Call {
             }
         };
         let record = transfer.record(Outcome::Completed);
-        let Order { leaves, target, .. } = transfer.order;
+        let Order { leaves, by, .. } = transfer.order;
+        let By::Bridge(target) = by else { return };
         match leaves {
             Side::B => {
                 std::mem::swap(&mut self.b, &mut self.c);
@@ -375,7 +411,7 @@ impl Call {
     }
 
     /// The agent is told how far the transfer has come, if it is there.
-    fn tell_agent(&self, state: TransferState, status: Option<u16>, actions: &mut Vec<call::Action>) {
+    pub(super) fn tell_agent(&self, state: TransferState, status: Option<u16>, actions: &mut Vec<call::Action>) {
         if let (Plan::Agent { .. }, Some(transfer)) = (&self.setup.plan, &self.transfer)
             && !transfer.left
         {
@@ -399,7 +435,7 @@ impl Call {
         }
     }
 
-    fn keep_record(&mut self, record: Record) {
+    pub(super) fn keep_record(&mut self, record: Record) {
         // What is refused is not among those that are counted.
         if self.transfers.len() < MOST {
             self.transfers.push(record);
@@ -408,10 +444,10 @@ impl Call {
 }
 
 impl Transfer {
-    fn record(&self, outcome: Outcome) -> Record {
+    pub(super) fn record(&self, outcome: Outcome) -> Record {
         Record {
             to: self.order.to.clone(),
-            way: Way::Bridge,
+            way: self.order.by.way(),
             asked_by: self.order.asked_by,
             outcome,
         }

@@ -3,13 +3,14 @@
 //! - By a new leg ([`Way::Bridge`]): leg C is placed to a trunk; when it answers it takes the place of the leg that leaves,
 //!   and the two SIP legs are relayed. `course` has the steps.
 //! - By REFER ([`Way::Refer`]): the carrier of the leg that stays is asked to call somebody else instead of us. Where it does,
-//!   our whole call ends.
+//!   our whole call ends. `refer` has the steps.
 //!
 //! Until the other party has answered, nothing is taken from the call: a transfer that fails leaves it as it was. If whoever
 //! was to leave has left before (an agent that closes its connection as soon as it has asked, a phone that hangs up after
 //! its REFER), the one that stays hears a ring-back tone; an agent is connected again when the transfer fails.
 
 mod course;
+mod refer;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -19,7 +20,7 @@ use voxlane_dataplane::media_plane::{AgentNotice, Endpoint};
 
 use super::targets::{self, Targets};
 use super::{Outbound, Side};
-use crate::sip::Failure;
+use crate::sip::{Failure, News};
 use crate::time::Time;
 
 /// Most transfers of one call: parties that send each other on come to an end by this.
@@ -31,17 +32,79 @@ pub struct Order {
     /// Whom to, for records: a number.
     pub to: String,
     /// How.
-    pub way: Way,
+    pub by: By,
     /// Who asks for it.
     pub asked_by: Asker,
     /// The leg that leaves: A or B.
     pub leaves: Side,
-    /// The leg that is placed where the gateway bridges.
-    pub target: Box<Target>,
     /// What the leg that stays hears until the other party answers.
     pub ringing: Ringing,
     /// How long it may take until the other party answers.
     pub timeout: Duration,
+}
+
+/// How a call is transferred, and what is needed for that.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum By {
+    /// The gateway places this leg.
+    Bridge(Box<Target>),
+    /// The carrier of the leg that stays is asked.
+    Refer(Box<Referral>),
+}
+
+impl By {
+    /// How, in a word.
+    pub fn way(&self) -> Way {
+        match self {
+            Self::Bridge(_) => Way::Bridge,
+            Self::Refer(_) => Way::Refer,
+        }
+    }
+
+    /// The trunk whose carrier calls the other party.
+    pub fn trunk(&self) -> &str {
+        match self {
+            Self::Bridge(target) => &target.trunk,
+            Self::Refer(referral) => &referral.trunk,
+        }
+    }
+}
+
+/// What a REFER says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Referral {
+    /// Name of the trunk of the leg that stays.
+    pub trunk: String,
+    /// Refer-To (RFC 3515 section 2.1).
+    pub refer_to: String,
+    /// Referred-By (RFC 3892 section 3).
+    pub referred_by: String,
+    /// Whether news of it are asked for.
+    pub progress: Progress,
+    /// What follows where there are none.
+    pub unreported: Unreported,
+}
+
+/// Whether a REFER of ours asks for news of what comes of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Progress {
+    /// It does, as every REFER does that says nothing (RFC 3515 section 2.4.4).
+    #[default]
+    Notify,
+    /// It says that it needs none (RFC 4488).
+    None,
+}
+
+/// What follows when a REFER is accepted of which there will be no news.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unreported {
+    /// The transfer counts as completed: we hang up.
+    #[default]
+    HangUp,
+    /// It is completed when the carrier hangs up; if it does not in time, the transfer has failed.
+    Wait,
 }
 
 /// Whom a leg is placed to.
@@ -60,12 +123,15 @@ pub enum Way {
     /// The gateway places a leg and stays in the call.
     #[default]
     Bridge,
+    /// The carrier of the leg that stays calls the other party instead of us.
+    Refer,
 }
 
 impl std::fmt::Display for Way {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Bridge => "bridge",
+            Self::Refer => "refer",
         })
     }
 }
@@ -96,7 +162,7 @@ pub enum Ringing {
 pub struct Record {
     /// Whom to.
     pub to: String,
-    /// How it was tried last.
+    /// How.
     pub way: Way,
     /// Who asked for it.
     pub asked_by: Asker,
@@ -159,6 +225,20 @@ pub enum Event {
     },
     /// Leg C's dialog is gone, by whatever.
     Gone,
+    /// The REFER was accepted.
+    ReferAccepted {
+        /// Whether there will be news of it.
+        reported: bool,
+    },
+    /// The REFER was refused, or not answered.
+    ReferRefused {
+        /// Final status.
+        status: u16,
+        /// Reason phrase.
+        reason: String,
+    },
+    /// News of what came of it.
+    ReferNews(News),
 }
 
 /// What a transfer needs to be done.
@@ -174,6 +254,12 @@ pub enum Action {
         patience: Option<Duration>,
         /// Offer.
         sdp: Vec<u8>,
+    },
+    /// Ask the far end of this leg to call somebody else, as the order says; report [`Event::ReferAccepted`] or
+    /// [`Event::ReferRefused`], and [`Event::ReferNews`].
+    Refer {
+        /// A or B.
+        side: Side,
     },
     /// Leg C takes the place of this one, which is leg C from now on.
     Replace {
@@ -220,17 +306,43 @@ pub enum Refusal {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Transfer {
     order: Order,
-    /// What its INVITE has tried, and tries.
-    targets: Targets,
-    target: Option<targets::Target>,
-    step: Step,
+    course: Course,
     /// When it has taken too long.
     deadline: Time,
     /// Whether who is to leave has left already.
     left: bool,
 }
 
-/// How far it has come.
+/// How it goes, and how far it has come.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+enum Course {
+    /// Leg C is placed.
+    Placing(Placement),
+    /// The carrier is asked.
+    Referring(ReferStep),
+}
+
+/// How far the REFER has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum ReferStep {
+    /// It is not answered.
+    Sent,
+    /// The carrier has accepted it.
+    Accepted,
+    /// The other party rings.
+    Ringing,
+}
+
+/// How far leg C has come.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Placement {
+    /// What its INVITE has tried, and tries.
+    targets: Targets,
+    target: Option<targets::Target>,
+    step: Step,
+}
+
+/// How far leg C has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Step {
     /// A gateway of the trunk is looked up.

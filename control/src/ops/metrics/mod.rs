@@ -80,10 +80,16 @@ fn gateway(metrics: &mut Metrics, status: &StatusReport) {
 fn transfers(metrics: &mut Metrics, counts: TransferCounts) {
     let TransferCounts {
         asked,
+        referred,
         completed,
         failed,
     } = counts;
     metrics.counter("transfers", "Transfers of calls begun", asked);
+    metrics.counter(
+        "transfers_referred",
+        "Transfers that a carrier was asked for by REFER",
+        referred,
+    );
     metrics.counter("transfers_completed", "Transfers of calls completed", completed);
     metrics.counter("transfers_failed", "Transfers of calls that failed", failed);
 }

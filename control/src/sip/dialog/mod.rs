@@ -14,7 +14,7 @@ pub use identity::Identity;
 pub use reply::Reply;
 pub use session_timer::{SessionTimer, Terms};
 pub use state::{
-    AfterAck, Again, Asked, Asker, Calling, Cancel, Dialog, Ending, Fork, Offering, Outstanding, Pending, Provisional,
-    Reliability, Reliably, Report, Ringing, State, Unacked, Up,
+    AfterAck, Again, Asked, Asker, Calling, Cancel, Dialog, Ending, Fork, Notifier, Offering, Outstanding, Pending,
+    Provisional, Referred, Reliability, Reliably, Report, Ringing, State, Subscription, Unacked, Up,
 };
 pub use table::Dialogs;

@@ -1,5 +1,6 @@
 //! How far a dialog has come.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -8,9 +9,11 @@ use super::{Identity, Reply, SessionTimer, Terms};
 use crate::sip::api::Large;
 use crate::sip::digest::Attempt;
 use crate::sip::policy::Policy;
+use crate::sip::refer::{Progress, Reports};
 use crate::sip::syntax::fields::Fields;
 use crate::sip::transaction::{Path, TransactionId};
 use crate::sip::within::{RequestId, Within};
+use crate::time::Time;
 
 /// One dialog, or the attempt at one.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -35,6 +38,18 @@ pub struct Dialog {
     pub asked: Option<Box<Asked>>,
     /// Requests of ours that have no final response, but INVITE, ACK and CANCEL.
     pub requests: Vec<Outstanding>,
+    /// REFERs of ours that the other side may still tell of, the oldest first.
+    #[serde(default)]
+    pub subscriptions: Vec<Subscription>,
+    /// A REFER of theirs that waits for the call layer.
+    #[serde(default)]
+    pub referred: Option<Box<Referred>>,
+    /// REFERs of theirs of which they are told, the oldest first.
+    #[serde(default)]
+    pub notifiers: Vec<Notifier>,
+    /// Whether there was a REFER of theirs already.
+    #[serde(default)]
+    pub was_referred: bool,
     /// How far it has come.
     pub state: State,
 }
@@ -53,6 +68,10 @@ impl Dialog {
             their_origin: Vec::new(),
             asked: None,
             requests: Vec::new(),
+            subscriptions: Vec::new(),
+            referred: None,
+            notifiers: Vec::new(),
+            was_referred: false,
             state,
         }
     }
@@ -111,6 +130,43 @@ pub struct Outstanding {
     pub attempt: Attempt,
     /// Who waits for its end.
     pub asker: Asker,
+}
+
+/// A REFER of ours, of which the other side tells what comes of it (RFC 3515 section 2.4.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subscription {
+    /// The REFER.
+    pub request: RequestId,
+    /// Its CSeq number, by which NOTIFYs name it.
+    pub cseq: u32,
+}
+
+/// A REFER of theirs that waits for the call layer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Referred {
+    /// The request.
+    pub asked: Asked,
+    /// Its CSeq number.
+    pub cseq: u32,
+    /// Whether they want to be told what comes of it.
+    pub reports: Reports,
+}
+
+/// What they are told of a REFER of theirs: one NOTIFY after the other (RFC 3515 section 2.4.4).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Notifier {
+    /// CSeq number of the REFER.
+    pub cseq: u32,
+    /// Whether NOTIFYs name it: there was another before it in the dialog (RFC 3515 section 2.4.6).
+    pub is_named: bool,
+    /// When it was accepted.
+    pub since: Time,
+    /// What is told next.
+    pub queue: VecDeque<Progress>,
+    /// The NOTIFY that is not answered.
+    pub sent: Option<RequestId>,
+    /// Whether the last of them is in the queue, or sent.
+    pub is_final: bool,
 }
 
 /// Who asked for a request or an offer of ours.
@@ -301,6 +357,9 @@ pub struct Up {
     pub pending: Option<Pending>,
     /// Our re-INVITE that has no final response, or waits to be sent.
     pub offering: Option<Box<Offering>>,
+    /// The call layer has hung up, and the BYE waits until they have heard what came of their REFER: its Reason header.
+    #[serde(default)]
+    pub hang_up: Option<Option<String>>,
 }
 
 impl Up {

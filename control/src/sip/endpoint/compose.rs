@@ -2,6 +2,7 @@
 
 use super::super::dialog::{Again, Reply};
 use super::super::policy::Policy;
+use super::super::refer;
 use super::super::syntax::Writer;
 use super::super::transaction::Path;
 use super::super::within::Content;
@@ -9,7 +10,7 @@ use super::Endpoint;
 use super::purpose::Refusal;
 
 /// The methods that are offered.
-const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE, PRACK";
+const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE, PRACK, NOTIFY, REFER";
 /// The content type that is understood.
 pub(super) const SDP: &str = "application/sdp";
 
@@ -77,13 +78,22 @@ impl Endpoint {
 
     /// The final response to a request we do not serve, with what would have been right.
     pub(super) fn refusal(&mut self, reply: &Reply, refusal: &Refusal, tag: &str) -> Vec<u8> {
-        let mut writer = reply.write(refusal.status(), tag);
+        let mut writer = match refusal {
+            Refusal::BadRequest(reason) => reply.write_reason(400, reason, tag),
+            _ => reply.write(refusal.status(), tag),
+        };
         match refusal {
             Refusal::MethodNotAllowed | Refusal::NotImplemented => {
                 writer.header("Allow", ALLOW);
             }
             Refusal::UnsupportedMedia => {
                 writer.header("Accept", SDP).header("Accept-Encoding", "identity");
+            }
+            Refusal::UnsupportedNews => {
+                writer.header("Accept", refer::SIPFRAG);
+            }
+            Refusal::BadEvent => {
+                writer.header("Allow-Events", refer::EVENT);
             }
             Refusal::BadExtension(tags) => {
                 writer.header("Unsupported", tags.join(", "));
@@ -97,7 +107,11 @@ impl Endpoint {
             Refusal::StillAnswering => {
                 writer.header("Retry-After", self.ids.retry_after());
             }
-            Refusal::NotAcceptable
+            Refusal::Forbidden => {
+                writer.header("Reason", "SIP;cause=403;text=\"REFER is taken within a call only\"");
+            }
+            Refusal::BadRequest(_)
+            | Refusal::NotAcceptable
             | Refusal::NoDialog
             | Refusal::Merged
             | Refusal::Pending

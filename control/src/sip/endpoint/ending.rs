@@ -17,10 +17,14 @@ impl Endpoint {
     /// | their INVITE unanswered | 480 | nothing: the dialog is gone |
     /// | the same, and our answer waits for a PRACK | 480 | `Terminated` |
     /// | our 2xx not acknowledged | BYE after the ACK, or after timer H | `Terminated` |
+    /// | up, and they wait for what comes of a REFER of theirs | BYE after the last NOTIFY of it | `Terminated` |
     /// | up | 487 to a waiting re-INVITE; BYE | `Terminated` |
     ///
     /// `reason` is the value of a Reason header (RFC 3326) for the BYE.
     pub fn hang_up(&mut self, now: Time, dialog: DialogId, reason: Option<&str>) {
+        if self.tells_first(now, dialog, reason) {
+            return;
+        }
         let Some(Dialog { state, .. }) = self.dialogs.get_mut(dialog) else {
             return;
         };
@@ -60,11 +64,13 @@ impl Endpoint {
             self.reject(now, id, 487, &[]);
         }
         self.end_asked(now, id);
+        self.refuse_refer(now, id, 487, &[]);
         self.abandon_offer(now, id);
         let Some(dialog) = self.dialogs.get_mut(id) else { return };
         dialog.state = State::Ending(Ending { report });
         // Room for the BYE, whatever else waits: nobody does any more.
         dialog.requests.clear();
+        dialog.notifiers.clear();
         self.shared.timers.disarm_all(Owner::Dialog(id));
         let request = Within {
             method: WithinMethod::Bye,

@@ -113,6 +113,7 @@ impl Endpoint {
         let response = self.plain(&reply, 200, "", &[]);
         self.finish(now, request, reply.path, 200, response);
         self.end_asked(now, id);
+        self.refuse_refer(now, id, 487, &[]);
         let Some(dialog) = self.dialogs.get_mut(id) else { return };
         match &mut dialog.state {
             State::Ringing(_) => {

@@ -4,7 +4,7 @@
 //! it; [`Purpose`] names everything a request can be for; `on_request` says what is done about each. The doing is beside:
 //! [`uas`] answers calls, [`indialog`] serves requests within dialogs, [`uac`] places calls, [`offer`] and
 //! [`request`] ask things of the other side once they are up, [`responses`] hears the answers, [`reliable`] makes what
-//! rings arrive, [`update`] and [`session_timer`] keep sessions going or change them, [`ending`] hangs up, [`screen`] turns calls away
+//! rings arrive, [`refer`] hears what comes of a REFER, [`referred`] takes those of the others, [`update`] and [`session_timer`] keep sessions going or change them, [`ending`] hangs up, [`screen`] turns calls away
 //! that are for nobody or too many,
 //! [`authentication`] lets the others in and answers challenges, [`timers`] acts on time, [`compose`] writes what all of
 //! them send.
@@ -16,6 +16,8 @@ mod indialog;
 mod offer;
 mod purpose;
 mod redirects;
+mod refer;
+mod referred;
 mod reliable;
 mod request;
 mod responses;
@@ -278,6 +280,8 @@ impl Endpoint {
             Purpose::Reinvite { dialog, sdp } => self.on_reinvite(now, path, request, dialog, sdp),
             Purpose::Update { dialog, sdp } => self.on_update(now, path, request, dialog, sdp),
             Purpose::Prack { dialog, sdp } => self.on_prack(now, path, request, dialog, sdp),
+            Purpose::Refer { dialog, referral } => self.on_refer(now, path, request, dialog, referral),
+            Purpose::Notify { dialog, refer, news } => self.on_notify(now, path, request, dialog, refer, news),
             Purpose::Bye { dialog } => self.on_bye(now, path, request, dialog),
             Purpose::Refused { refusal, dialog } => self.refuse(now, path, request, refusal, dialog),
         }

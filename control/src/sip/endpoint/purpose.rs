@@ -3,14 +3,16 @@
 //! The order is RFC 3261's: transaction (17.2.3), merged requests (8.2.2.2), dialog (12.2.2), CSeq, method (8.2.1),
 //! required extensions (8.2.2.3), content (8.2.3).
 
-use rsip::Method::{Ack, Bye, Cancel, Invite, Options, PRack, Update};
+use rsip::Method::{Ack, Bye, Cancel, Invite, Notify, Options, PRack, Refer, Update};
 
 use super::super::api::DialogId;
 use super::super::dialog::{Calling, State};
 use super::super::policy::Policy;
+use super::super::refer::{News, Referral};
 use super::super::syntax::fields::Fields;
 use super::super::syntax::{Method, Request};
 use super::super::transaction::{Key, TransactionId};
+use super::super::within::RequestId;
 use super::{Endpoint, MAX_TRANSACTIONS};
 
 /// What a request is for.
@@ -57,6 +59,22 @@ pub(super) enum Purpose {
         /// Offer or answer.
         sdp: Option<Vec<u8>>,
     },
+    /// REFER.
+    Refer {
+        /// The dialog.
+        dialog: DialogId,
+        /// What it asks.
+        referral: Referral,
+    },
+    /// NOTIFY of a REFER of ours.
+    Notify {
+        /// The dialog.
+        dialog: DialogId,
+        /// The REFER.
+        refer: RequestId,
+        /// What it says.
+        news: News,
+    },
     /// BYE.
     Bye {
         /// The dialog.
@@ -74,14 +92,20 @@ pub(super) enum Purpose {
 /// Why a sound request is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
+    /// 403: what is done within a call only.
+    Forbidden,
     /// 405: a method of the standards that is not offered.
     MethodNotAllowed,
     /// 501: an unknown method.
     NotImplemented,
+    /// 400 with this reason phrase.
+    BadRequest(&'static str),
     /// 406: an answer that is SDP would not be understood.
     NotAcceptable,
     /// 415: a body that is not plain SDP.
     UnsupportedMedia,
+    /// 415: news that are no `message/sipfrag`.
+    UnsupportedNews,
     /// 420: extensions we do not have.
     BadExtension(Vec<String>),
     /// 421: an extension that has to be used, and that the sender has not.
@@ -92,6 +116,8 @@ pub(super) enum Refusal {
     NoDialog,
     /// 482: the same request has come by another way.
     Merged,
+    /// 489: news of something that nobody has asked for.
+    BadEvent,
     /// 491: an INVITE is under way in the dialog.
     Pending,
     /// 500: CSeq is not higher than the last (RFC 3261 section 12.2.2).
@@ -108,13 +134,16 @@ impl Refusal {
         match self {
             Self::MethodNotAllowed => 405,
             Self::NotImplemented => 501,
+            Self::BadRequest(_) => 400,
+            Self::Forbidden => 403,
             Self::NotAcceptable => 406,
-            Self::UnsupportedMedia => 415,
+            Self::UnsupportedMedia | Self::UnsupportedNews => 415,
             Self::BadExtension(_) => 420,
             Self::ExtensionRequired(_) => 421,
             Self::IntervalTooSmall(_) => 422,
             Self::NoDialog => 481,
             Self::Merged => 482,
+            Self::BadEvent => 489,
             Self::Pending => 491,
             Self::OutOfOrder | Self::StillAnswering => 500,
             Self::Overload => 503,
@@ -149,6 +178,8 @@ impl Endpoint {
                 },
                 Method::Known(Options) => unless_extended(request, Purpose::Ping { dialog: None }, None),
                 Method::Known(Bye | PRack | Update) => refused(Refusal::NoDialog),
+                // We are referred within a call only.
+                Method::Known(Refer) => refused(Refusal::Forbidden),
                 Method::Known(_) => refused(Refusal::MethodNotAllowed),
                 Method::Unknown(_) => refused(Refusal::NotImplemented),
             },
@@ -236,6 +267,18 @@ impl Endpoint {
             Method::Known(PRack) if !Self::is_pracked(&dialog.state, &request.fields) => refused(Refusal::NoDialog),
             Method::Known(PRack) => match offer(&request.fields, &request.body) {
                 Ok(sdp) => Purpose::Prack { dialog: id, sdp },
+                Err(refusal) => refused(refusal),
+            },
+            Method::Known(Refer) => match Self::referral_of(dialog, request) {
+                Ok(referral) => Purpose::Refer { dialog: id, referral },
+                Err(refusal) => refused(refusal),
+            },
+            Method::Known(Notify) => match Self::news_of(dialog, request) {
+                Ok((refer, news)) => Purpose::Notify {
+                    dialog: id,
+                    refer,
+                    news,
+                },
                 Err(refusal) => refused(refusal),
             },
             Method::Known(_) => refused(Refusal::MethodNotAllowed),

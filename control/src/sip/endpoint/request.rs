@@ -8,6 +8,7 @@ use super::super::transaction::{Client, Key, Transaction, TransactionId};
 use super::super::within::{Outcome, RequestId, Within, WithinMethod};
 use super::Endpoint;
 use super::compose::compose_within;
+use super::refer::subscribe;
 use super::session_timer::RefreshBy;
 use crate::time::Time;
 
@@ -128,6 +129,7 @@ impl Endpoint {
         let identity = dialog.identity_mut(outstanding.fork.as_deref());
         identity.local_cseq = identity.local_cseq.saturating_add(1);
         let method = outstanding.request.method;
+        let cseq = identity.local_cseq;
         let (uri, ids) = (identity.request_uri(), &mut self.ids);
         let mut written =
             self.logins
@@ -142,6 +144,9 @@ impl Endpoint {
         written.extend(terms);
         let contact = (method.has_contact().then_some(path), &policy);
         let request = compose_within(first, contact, &self.config.user_agent, &written, headers, content);
+        if method == WithinMethod::Refer {
+            subscribe(&mut dialog.subscriptions, outstanding.id, cseq);
+        }
         dialog.requests.push(outstanding);
         let client = Client::start(&mut self.shared.transaction(now, transaction), path, request);
         let key = Key::Client {
@@ -189,6 +194,9 @@ impl Endpoint {
         {
             return;
         }
+        if method == WithinMethod::Refer {
+            self.on_refer_answered(id, sent.id, ended);
+        }
         match sent.asker {
             Asker::CallLayer => self.tell(Event::Responded {
                 dialog: id,
@@ -197,6 +205,9 @@ impl Endpoint {
                 outcome: Box::new(ended.outcome()),
             }),
             Asker::Core => {}
+        }
+        if method == WithinMethod::Notify {
+            return self.on_notify_answered(now, id, sent.id, ended);
         }
         if method.is_the_calls() && ended.is_loss() {
             return self.lose(now, id, ended.status());

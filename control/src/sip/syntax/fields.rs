@@ -67,6 +67,14 @@ pub struct Fields {
     pub warning: Option<String>,
     /// Refer-Sub (RFC 4488): the first one.
     pub refer_sub: Option<String>,
+    /// Event (RFC 6665): the first one.
+    pub event: Option<String>,
+    /// Subscription-State (RFC 6665): the first one.
+    pub subscription_state: Option<String>,
+    /// Refer-To (RFC 3515): the first two.
+    pub refer_to: Vec<String>,
+    /// Referred-By (RFC 3892): the first one.
+    pub referred_by: Option<String>,
     /// The first thing that is wrong with the headers, as a reason phrase.
     pub fault: Option<&'static str>,
 }
@@ -119,6 +127,9 @@ impl Fields {
             ),
             Header::ContentEncoding(h) => self.content_encoding = Some(h.into()),
             Header::ContentDisposition(h) => self.content_disposition = Some(h.into()),
+            Header::Event(h) => {
+                self.event.get_or_insert(h.into());
+            }
             Header::Timestamp(h) => self.timestamp = Some(h.into()),
             Header::ContentLength(h) => self.content_length(&String::from(h)),
             Header::Other(name, value) if name.eq_ignore_ascii_case("P-Asserted-Identity") => {
@@ -137,6 +148,10 @@ impl Fields {
                 self.authorizations.push(value);
                 self.authorizations.truncate(MAX_AUTHENTICATION);
             }
+            Header::Other(name, value) if name.eq_ignore_ascii_case("Refer-To") => {
+                self.refer_to.push(value);
+                self.refer_to.truncate(2);
+            }
             Header::Other(name, value) => self.other(&name, value),
             // Headers a user agent may ignore (RFC 3261 section 8.2.2).
             _ => {}
@@ -153,6 +168,8 @@ impl Fields {
             () if name.eq_ignore_ascii_case("Retry-After") => &mut self.retry_after,
             () if name.eq_ignore_ascii_case("Warning") => &mut self.warning,
             () if name.eq_ignore_ascii_case("Refer-Sub") => &mut self.refer_sub,
+            () if name.eq_ignore_ascii_case("Referred-By") => &mut self.referred_by,
+            () if name.eq_ignore_ascii_case("Subscription-State") => &mut self.subscription_state,
             () => return,
         };
         slot.get_or_insert(value);
