@@ -550,6 +550,22 @@ fn mistakes_in_dids() {
             ":14: transfer.caller_id: \"mine\" is unknown; write \"caller\" or \"did\"",
         ),
         (
+            "[transfer]\nby = \"magic\"",
+            ":14: transfer.by: \"magic\" is unknown; write \"bridge\" or \"refer\"",
+        ),
+        (
+            "[[trunk]]\nname = \"t\"\nproxy = \"h\"\ntransfer_by = \"hand\"",
+            ":16: trunk.transfer_by: \"hand\" is unknown; write \"bridge\" or \"refer\"",
+        ),
+        (
+            "[[trunk]]\nname = \"t\"\nproxy = \"h\"\nrefer_progress = \"yes\"",
+            ":16: trunk.refer_progress: \"yes\" is unknown; write \"notify\" or \"none\"",
+        ),
+        (
+            "[[trunk]]\nname = \"t\"\nproxy = \"h\"\nrefer_unreported = \"no\"",
+            ":16: trunk.refer_unreported: \"no\" is unknown; write \"hang_up\" or \"wait\"",
+        ),
+        (
             "[[agent]]\nname = \"b\"\nurl = \"builtin:echo\"\ntransfer_trunks = [\"lba\"]",
             ":16: agent.transfer_trunks: there is no trunk \"lba\"; there is \"lab\", \"inbound\"",
         ),

@@ -425,6 +425,7 @@ async fn metrics_are_computed_from_the_reports() {
         "voxlane_calls_total 7",
         "voxlane_calls_answered_total 5",
         "voxlane_transfers_total 3",
+        "voxlane_transfers_referred_total 1",
         "voxlane_transfers_completed_total 2",
         "voxlane_transfers_failed_total 1",
         "voxlane_calls_failed_total 1",

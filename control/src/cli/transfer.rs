@@ -23,6 +23,8 @@ const AGAIN: Duration = Duration::from_millis(200);
     voxlane transfer 5be8dde9f1a3c204 --to +15550100
   By another trunk, with a ring-back tone meanwhile, and do not wait for the end:
     voxlane transfer 5be8 --to +15550100 --trunk far --ringing ringback --no-wait
+  Ask the caller's carrier to take the call over (REFER):
+    voxlane transfer 5be8 --to +15550100 --by refer
   Take it back while it rings:
     voxlane transfer 5be8 --cancel
 
@@ -37,7 +39,7 @@ pub(super) struct Args {
     /// Trunk that it is called by
     #[arg(long)]
     trunk: Option<String>,
-    /// How: "bridge" places another leg
+    /// How: "bridge" places another leg, "refer" asks the carrier to call the number instead of us
     #[arg(long)]
     by: Option<String>,
     /// The leg that leaves the call

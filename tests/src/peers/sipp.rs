@@ -68,6 +68,8 @@ pub enum Scenario {
     FailsToAuthenticate,
     /// A scenario of `tests/scenarios/dialogs`: what it does its first line says.
     Dialogs(&'static str),
+    /// One of `tests/scenarios/transfers`, likewise.
+    Transfers(&'static str),
     /// An answerer that is engaged.
     Engaged,
     /// An answerer that rings, and must see the call taken back.
@@ -142,6 +144,9 @@ impl Sipp {
             Scenario::Authenticates => command.arg("-sf").arg(file("authenticates.xml")),
             Scenario::FailsToAuthenticate => command.arg("-sf").arg(file("fails_to_authenticate.xml")),
             Scenario::Dialogs(name) => command.arg("-sf").arg(file("dialogs").join(name).with_extension("xml")),
+            Scenario::Transfers(name) => command
+                .arg("-sf")
+                .arg(file("transfers").join(name).with_extension("xml")),
             Scenario::Engaged => command.arg("-sf").arg(file("engaged.xml")),
             Scenario::OnlyRings => command.arg("-sf").arg(file("only_rings.xml")),
             Scenario::Challenges => command.arg("-sf").arg(file("challenges.xml")),

@@ -1,4 +1,4 @@
-//! The two calls of the checklist, and what was measured in them.
+//! The calls of the checklist, and what was measured in them.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,10 +11,11 @@ use voxlane_tests::reports::{Call, Flow, Plane};
 
 use super::secured::Secured;
 use super::stage::Stage;
+use super::transferred::{self, Transferred};
 use crate::steps;
 
 /// The built-in echo agent of the embedded defaults.
-const ECHO_NUMBER: &str = "+15550001";
+pub const ECHO_NUMBER: &str = "+15550001";
 /// A number that the embedded defaults relay.
 const RELAYED_NUMBER: &str = "+15551234";
 /// The caller.
@@ -39,7 +40,9 @@ pub struct Evidence {
     pub agent: Result<Placed, String>,
     /// The call relayed to a second endpoint.
     pub relay: Result<Placed, String>,
-    /// The data plane after both.
+    /// The call that is given to a second softphone.
+    pub transfer: Result<Transferred, String>,
+    /// The data plane after all of them.
     pub after: Result<After, String>,
     /// The call over TLS with SRTP, where it was tried.
     pub secured: Option<Result<Secured, String>>,
@@ -65,7 +68,7 @@ pub struct After {
     pub plane: Plane,
 }
 
-/// Places both calls.
+/// Places the calls.
 pub fn place(binary: &Path, stage: &Stage, gateway: &Gateway) -> Evidence {
     steps::begin(&format!("calling the echo agent at {ECHO_NUMBER}"));
     let agent = to_agent(binary, stage, gateway);
@@ -73,10 +76,12 @@ pub fn place(binary: &Path, stage: &Stage, gateway: &Gateway) -> Evidence {
         "calling {RELAYED_NUMBER}, which is relayed to a second softphone"
     ));
     let relay = relayed(binary, stage, gateway);
+    let transfer = transferred::place(binary, stage, gateway);
     let words = |error: anyhow::Error| format!("{error:#}");
     Evidence {
         agent: agent.map_err(words),
         relay: relay.map_err(words),
+        transfer,
         after: after(gateway).map_err(words),
         secured: None,
     }
@@ -94,7 +99,8 @@ fn relayed(binary: &Path, stage: &Stage, gateway: &Gateway) -> Result<Placed> {
     watch(gateway, phone, RELAYED_NUMBER, Some(far))
 }
 
-fn call(binary: &Path, stage: &Stage, number: &str) -> Result<Phone> {
+/// A softphone at the carrier calls a number.
+pub fn call(binary: &Path, stage: &Stage, number: &str) -> Result<Phone> {
     let uri = format!("sip:{number}@{}", stage.gateway_address());
     let (local, tone) = (stage.carrier_address().to_string(), CALLER_TONE.to_string());
     let options = [

@@ -6,6 +6,7 @@ use voxlane_tests::reports::{Flow, Plane};
 
 use super::calls::{After, CALLER_ID, CALLER_TONE, DIGITS, Evidence, FAR_TONE, Placed};
 use super::secured::{Secured, TONE};
+use super::transferred::Transferred;
 
 /// A tone counts as heard when its frequency is this near, Hz ...
 const NEAR: f64 = 10.0;
@@ -69,7 +70,7 @@ impl From<&Evidence> for Checklist {
             row("C6", "codec negotiated", codec(evidence)),
         ];
         rows.extend(lanes(evidence));
-        rows.push(not_tried("C7", "call transfer", "not yet offered"));
+        rows.push(row("C7", "call transfer", transferred(&evidence.transfer)));
         rows.push(match &evidence.secured {
             Some(call) => row("C8", "TLS and SRTP", secured(call)),
             None => not_tried("C8", "TLS and SRTP", "needs root, baresip and openssl"),
@@ -181,6 +182,32 @@ fn ended(evidence: &Evidence) -> Judgement {
         holds,
         format!("agent call: BYE {agent}; relayed: BYE {near}, far end {far}; {left}"),
     )
+}
+
+fn transferred(call: &Result<Transferred, String>) -> Judgement {
+    let Transferred {
+        transfer,
+        caller,
+        far,
+        flows,
+    } = match call {
+        Ok(call) => call,
+        Err(error) => return (false, error.lines().next().unwrap_or_default().to_owned()),
+    };
+    // The caller has heard itself before, from the agent, but for less time.
+    let (there, far_end) = hears(Some(far), CALLER_TONE);
+    let (back, near) = hears(Some(caller), FAR_TONE);
+    let why = transfer.reason.as_ref().map(|reason| format!(" ({reason})"));
+    let lanes: Vec<&str> = flows.iter().map(|flow| flow.lane.as_str()).collect();
+    let evidence = format!(
+        "{} to {}{}; far end {far_end}; caller {near}; lanes {}",
+        transfer.state,
+        transfer.to,
+        why.unwrap_or_default(),
+        lanes.join(", ")
+    );
+    let holds = transfer.state == "completed" && is_completed(caller) && there && back && flows.len() == 2;
+    (holds, evidence)
 }
 
 fn secured(call: &Result<Secured, String>) -> Judgement {
@@ -360,7 +387,21 @@ mod tests {
                 active_calls: 0,
                 plane: serde_json::from_value(plane).unwrap(),
             }),
+            transfer: Ok(given_away("completed")),
             secured: None,
+        }
+    }
+
+    fn given_away(state: &str) -> Transferred {
+        let transfer = json!({
+            "to": "+15558888", "by": "bridge", "asked_by": "operator", "state": state, "status": null, "reason": null,
+        });
+        let parse = |value| serde_json::from_value(value).unwrap();
+        Transferred {
+            transfer: serde_json::from_value(transfer).unwrap(),
+            caller: parse(phone(FAR_TONE, "answered")),
+            far: parse(phone(CALLER_TONE, "received")),
+            flows: serde_json::from_value(json!([flow("a", "kernel", None), flow("b", "kernel", None)])).unwrap(),
         }
     }
 
@@ -397,6 +438,24 @@ mod tests {
             failing(&checklist),
             ["outbound call, right caller ID", "audio both ways, relayed call"]
         );
+    }
+
+    #[test]
+    fn a_call_that_is_not_given_to_the_other_party_fails_its_row() {
+        let kernel = [flow("a", "kernel", None), flow("b", "kernel", None)];
+        let failing_with = |transfer| {
+            let evidence = Evidence {
+                transfer,
+                ..evidence(&kernel, None)
+            };
+            let checklist = Checklist::from(&evidence);
+            failing(&checklist).iter().map(|title| (*title).to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(failing_with(Ok(given_away("failed"))), ["call transfer"]);
+        assert_eq!(failing_with(Err("no answer".into())), ["call transfer"]);
+        let mut deaf = given_away("completed");
+        deaf.caller.heard = None;
+        assert_eq!(failing_with(Ok(deaf)), ["call transfer"]);
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! * [`stage`]: where it plays: namespaces joined by veth as root, loopback otherwise
 //! * [`calls`]: the two calls, one to the built-in agent and one relayed, and what was measured
-//! * [`secured`]: a third one, over TLS with SRTP
+//! * [`transferred`]: one that is given to somebody else
+//! * [`secured`]: one over TLS with SRTP
 //! * [`checklist`]: the rows that the measurements make hold or fail, as a pure function
 //! * [`show`]: the rows for people and for machines
 
@@ -11,6 +12,7 @@ mod checklist;
 mod secured;
 mod show;
 mod stage;
+mod transferred;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

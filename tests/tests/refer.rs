@@ -1,0 +1,119 @@
+//! Transfers by REFER, in both directions, with sipp as the carrier.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use voxlane_tests::config::{BOT, Xdp, below, lab};
+use voxlane_tests::gateway::Gateway;
+use voxlane_tests::netns::{CARRIER, GATEWAY_TO_CARRIER, Lab};
+use voxlane_tests::peers::agent::Agent;
+use voxlane_tests::peers::sipp::{Running, Scenario, Sipp};
+use voxlane_tests::reports::{Call, Calls};
+use voxlane_tests::requirements;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+const GATEWAY: SocketAddr = SocketAddr::new(GATEWAY_TO_CARRIER, 5060);
+const NUMBER: &str = "+15558888";
+
+fn caller(net: &Lab, name: &'static str, number: &str) -> Result<Running> {
+    let caller = Sipp::caller(&net.carrier, Scenario::Transfers(name), CARRIER, GATEWAY, number)?;
+    caller.options(&["-m", "1"]).start()
+}
+
+/// The name of the call that is up.
+fn up(gateway: &Gateway) -> Result<String> {
+    let is_up = |call: &&Call| call.state == "up";
+    let calls = gateway.wait_until(PATIENCE, Gateway::calls, |calls: &Calls| {
+        calls.active.iter().any(|call| is_up(&call))
+    })?;
+    Ok(calls
+        .active
+        .iter()
+        .find(is_up)
+        .map(|call| call.id.clone())
+        .unwrap_or_default())
+}
+
+fn is_referred(net: &Lab, gateway: &Gateway, agent: &Agent) -> Result<()> {
+    let call = caller(net, "is_referred", BOT)?;
+    let id = up(gateway)?;
+    for (state, status) in [("failed", Some(603)), ("failed", Some(486)), ("completed", None)] {
+        let transfer = gateway.transfer(&id, &["--to", NUMBER, "--by", "refer"])?;
+        ensure!(
+            (transfer.state.as_str(), transfer.status) == (state, status),
+            "{transfer:?}"
+        );
+        if state == "failed" {
+            // The caller is the agent's as before.
+            ensure!(gateway.status()?.agents.active == 1, "the agent has left");
+        }
+    }
+    call.succeed(PATIENCE)?;
+    gateway.wait_until_idle(PATIENCE)?;
+    let events = agent.events();
+    let told: Vec<&str> = events
+        .iter()
+        .filter_map(|event| event["transfer"]["status"].as_str())
+        .collect();
+    ensure!(
+        told == [
+            "calling", "failed", "calling", "ringing", "failed", "calling", "ringing"
+        ],
+        "{events:?}"
+    );
+    ensure!(events.last().is_some_and(|last| last["event"] == "stop"), "{events:?}");
+    let calls = gateway.calls()?;
+    let cause = calls.recent.first().and_then(|call| call.cause.clone());
+    ensure!(
+        cause.as_deref() == Some("gateway: transferred to +15558888 by REFER"),
+        "{cause:?}"
+    );
+    Ok(())
+}
+
+#[test]
+fn the_carrier_declines_meets_a_busy_party_and_takes_the_call_over() {
+    let Some(binary) = requirements::gateway_in_namespaces() else {
+        return;
+    };
+    let net = Lab::new().unwrap();
+    let agent = Agent::tone(&net.gateway, 600, 30).unwrap();
+    let gateway = Gateway::start_with(&binary, &net.gateway, &lab(Xdp::Off, &agent.url())).unwrap();
+    is_referred(&net, &gateway, &agent).unwrap();
+}
+
+#[test]
+fn an_agents_call_goes_to_the_carrier_that_tells_nothing() {
+    let Some(binary) = requirements::gateway_in_namespaces() else {
+        return;
+    };
+    let net = Lab::new().unwrap();
+    let agent = Agent::transferring(&net.gateway, NUMBER).unwrap();
+    let config = below(
+        &lab(Xdp::Off, &agent.url()),
+        "allow = [\"10.200.1.0/24\"]",
+        "transfer_by = \"refer\"\nrefer_progress = \"none\"",
+    );
+    let config = below(
+        &config,
+        "parameters = { language = \"en\" }",
+        "transfer_trunks = [\"carrier\"]",
+    );
+    let gateway = Gateway::start_with(&binary, &net.gateway, &config).unwrap();
+    caller(&net, "is_referred_quietly", BOT)
+        .unwrap()
+        .succeed(PATIENCE)
+        .unwrap();
+    gateway.wait_until_idle(PATIENCE).unwrap();
+    let calls = gateway.calls().unwrap();
+    let call = calls.to(BOT).unwrap();
+    let [transfer] = &call.transfers[..] else {
+        panic!("{call:?}");
+    };
+    assert_eq!(
+        (transfer.asked_by.as_str(), transfer.state.as_str()),
+        ("agent", "completed"),
+        "{transfer:?}"
+    );
+}
