@@ -972,7 +972,9 @@ impl World {
                 Action::Transfer(transfer::Action::Refer { side }) => {
                     assert!(self.dialogs[side as usize], "referred a dialog that is gone");
                 }
-                Action::Transfer(transfer::Action::Wake(_) | transfer::Action::Tell(_)) => {}
+                Action::Transfer(
+                    transfer::Action::Wake(_) | transfer::Action::Tell(_) | transfer::Action::Report { .. },
+                ) => {}
                 Action::Offer { side, .. } => assert!(self.dialogs[side as usize], "offered to a dialog that is gone"),
                 Action::AnswerUpdate { .. } | Action::RejectUpdate { .. } => {}
                 Action::Reject { .. }
@@ -1042,6 +1044,7 @@ fn order(leaves: Side, ringing: Ringing) -> Box<Order> {
         by: By::Bridge(Box::new(Target {
             trunk: "third".into(),
             outbound: *outbound,
+            referred_by: None,
         })),
         asked_by: Asker::Operator,
         leaves,

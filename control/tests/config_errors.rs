@@ -558,6 +558,10 @@ fn mistakes_in_dids() {
             ":16: trunk.transfer_by: \"hand\" is unknown; write \"bridge\" or \"refer\"",
         ),
         (
+            "[[trunk]]\nname = \"t\"\nproxy = \"h\"\nrefers = \"yes\"",
+            ":16: trunk.refers: \"yes\" is unknown; write \"refuse\", \"routes\" or \"any\"",
+        ),
+        (
             "[[trunk]]\nname = \"t\"\nproxy = \"h\"\nrefer_progress = \"yes\"",
             ":16: trunk.refer_progress: \"yes\" is unknown; write \"notify\" or \"none\"",
         ),

@@ -3,15 +3,16 @@
 use std::path::Path;
 use std::time::Duration;
 
+use voxlane::call::transfer::{Progress, Unreported, Way};
 use voxlane::config::Config;
 use voxlane::config::model::{
     AgentEndpoint, CallLimits, HostPort, KeysInClear, LegMedia, QualityLimits, Redirects, RtcpMux, SrtpPolicy, Target,
-    Transcode, Transport, UnknownTenant, UserPhone, Xdp,
+    Transcode, Transport, TrunkTransfers, UnknownTenant, UserPhone, Xdp,
 };
 use voxlane::guard::overload::Limits;
 use voxlane::route::number::{Numbers, Plan, Rule, Source};
 use voxlane::sip::digest::{Algorithm, Auth, Login, Proof, Secret};
-use voxlane::sip::{Extension, Policy, Refresher, SessionTimers};
+use voxlane::sip::{Extension, Policy, Refers, Refresher, SessionTimers};
 use voxlane_dataplane::media_plane::{LatchMode, Pacing, Unallocated};
 use voxlane_dataplane::plane::{IoChoice, Policing};
 
@@ -55,7 +56,14 @@ fn the_embedded_defaults_are_sound_and_the_defaults_of_the_code() {
         refresher: None,
     };
     let reliable = Extension::Supported;
-    assert_eq!(embedded.trunks[0].policy, Policy { timers, reliable });
+    assert_eq!(
+        embedded.trunks[0].policy,
+        Policy {
+            timers,
+            reliable,
+            refers: Refers::Refuse
+        }
+    );
     assert_eq!(embedded.tenants[0].domains, ["sip.demo.trusst.cloud"]);
     assert_eq!(embedded.trunks[0].gateways[0].place.to_string(), "127.0.0.1:5070");
     let names: Vec<&str> = embedded.agents.iter().map(|agent| agent.name.as_str()).collect();
@@ -126,6 +134,10 @@ fn every_key() {
         session_expires = "1h"
         min_se = "2m"
         reliable_provisional = "off"
+        refers = "any"
+        transfer_by = "refer"
+        refer_progress = "none"
+        refer_unreported = "wait"
         session_refresher = "them"
         latch = "strict"
         pacing = "auto"
@@ -239,9 +251,16 @@ fn every_key() {
         trunk.policy,
         Policy {
             timers,
-            reliable: Extension::Off
+            reliable: Extension::Off,
+            refers: Refers::Any,
         }
     );
+    let transfers = TrunkTransfers {
+        by: Some(Way::Refer),
+        progress: Progress::None,
+        unreported: Unreported::Wait,
+    };
+    assert_eq!(trunk.transfers, transfers);
     assert_eq!(trunk.media_address, "2001:db8::1".parse().ok());
     assert_eq!(
         trunk.media,

@@ -13,7 +13,7 @@ use voxlane::campaign::{CallRequest, CallResult, CampaignReport, CampaignRequest
 use voxlane::ops::dials::Dials;
 use voxlane::ops::report::{
     AgentCounts, CallCounts, CallReport, CallsReport, FlowRow, FlowsReport, LaneReport, LegRow, OverloadReport,
-    QualityCounts, StatusReport, TransferCounts, TransferOrder, TransferReport, TransferRow,
+    QualityCounts, ReferCounts, StatusReport, TransferCounts, TransferOrder, TransferReport, TransferRow,
 };
 use voxlane::ops::server::AdminServer;
 use voxlane::ops::{Inspect, Operate, OperateError, client, pcap, socket};
@@ -102,6 +102,10 @@ impl Inspect for Gateway {
                 failed: 1,
             },
             agents: AgentCounts { active: 1, failed: 2 },
+            refers: ReferCounts {
+                received: 4,
+                refused: 2,
+            },
             transfers: TransferCounts {
                 referred: 1,
                 asked: 3,
@@ -426,6 +430,8 @@ async fn metrics_are_computed_from_the_reports() {
         "voxlane_calls_answered_total 5",
         "voxlane_transfers_total 3",
         "voxlane_transfers_referred_total 1",
+        "voxlane_refers_total 4",
+        "voxlane_refers_refused_total 2",
         "voxlane_transfers_completed_total 2",
         "voxlane_transfers_failed_total 1",
         "voxlane_calls_failed_total 1",

@@ -62,7 +62,8 @@ fn is_referred(net: &Lab, gateway: &Gateway, agent: &Agent) -> Result<()> {
         ],
         "{events:?}"
     );
-    ensure!(events.last().is_some_and(|last| last["event"] == "stop"), "{events:?}");
+    let last = events.iter().rev().find_map(|event| event["event"].as_str());
+    ensure!(last == Some("stop"), "{events:?}");
     let calls = gateway.calls()?;
     let cause = calls.recent.first().and_then(|call| call.cause.clone());
     ensure!(

@@ -3,7 +3,7 @@
 use voxlane_dataplane::media_plane::{InterfaceStatus, IoMode, IoStatus, PlaneStatus, WorkerHealth, WorkerStatus};
 
 use super::kernel;
-use crate::ops::report::{OverloadReport, StatusReport, TransferCounts};
+use crate::ops::report::{OverloadReport, ReferCounts, StatusReport, TransferCounts};
 use crate::ops::words;
 use crate::sip::AuthFailures;
 use crate::sip::transport::ConnectionCounts;
@@ -21,6 +21,7 @@ pub(super) fn text(report: &StatusReport) -> String {
         calls,
         agents,
         transfers,
+        refers,
         quality,
         overload,
         waiting,
@@ -65,6 +66,10 @@ pub(super) fn text(report: &StatusReport) -> String {
         };
         let line = format!("        transfers: {asked} begun{by_refer}, {completed} completed, {failed} failed");
         lines.insert(2, line);
+    }
+    if refers.received > 0 {
+        let ReferCounts { received, refused } = refers;
+        lines.insert(2, format!("        REFERs of carriers: {received}, {refused} refused"));
     }
     let crossings = quality.crossings.iter().filter(|(_, count)| *count > 0);
     let crossings: Vec<String> = crossings.map(|(measure, count)| format!("{measure} {count}")).collect();

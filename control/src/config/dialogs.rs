@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::model::Policy;
 use super::reader::{Located, Section};
 use super::value;
-use crate::sip::{Extension, Refresher, SessionTimers};
+use crate::sip::{Extension, Refers, Refresher, SessionTimers};
 
 /// Session interval that is asked for unless somebody says otherwise: what RFC 4028 section 4 recommends.
 const EXPIRES: Duration = Duration::from_secs(1800);
@@ -20,6 +20,10 @@ pub(super) fn read(section: &mut Section<'_>) -> Policy {
         reliable: section
             .text("reliable_provisional", extension)
             .map_or(Extension::Supported, |extension| extension.value),
+        refers: section
+            .text("refers", refers)
+            .map(|refers| refers.value)
+            .unwrap_or_default(),
     }
 }
 
@@ -54,6 +58,15 @@ fn extension(text: &str) -> Result<Extension, String> {
         _ => Err(format!(
             "{text:?} is not a mode; write \"off\", \"supported\" or \"required\""
         )),
+    }
+}
+
+fn refers(text: &str) -> Result<Refers, String> {
+    match text {
+        "refuse" => Ok(Refers::Refuse),
+        "routes" => Ok(Refers::Routes),
+        "any" => Ok(Refers::Any),
+        _ => Err(format!("{text:?} is unknown; write \"refuse\", \"routes\" or \"any\"")),
     }
 }
 

@@ -23,7 +23,7 @@ use crate::campaign::Dialler;
 use crate::config::model::{Config, HostPort, Trunk};
 use crate::guard::Reason;
 use crate::guard::intake::Intake;
-use crate::ops::report::TransferCounts;
+use crate::ops::report::{ReferCounts, TransferCounts};
 use crate::route::{self, Route};
 use crate::sip::digest::NonceKey;
 use crate::sip::locate::{Destination, Place};
@@ -74,6 +74,8 @@ pub struct Totals {
     pub media_timeouts: u64,
     /// Transfers.
     pub transfers: TransferCounts,
+    /// REFERs of carriers.
+    pub refers: ReferCounts,
     /// Times that a limit was crossed, by measure.
     pub crossings: [u64; Measure::ALL.len()],
 }
@@ -642,7 +644,7 @@ impl Core {
                 None
             }
             Action::Invite { target, patience, sdp } => match self.calls.get(&id)?.call.setup().plan.clone() {
-                Plan::Trunk(outbound) => self.invite(now, id, Side::B, *outbound, &target, patience, sdp),
+                Plan::Trunk(outbound) => self.invite(now, id, Side::B, (*outbound, Vec::new()), &target, patience, sdp),
                 Plan::Agent { .. } => None,
             },
             Action::Transfer(action) => self.perform_transfer(now, id, action),

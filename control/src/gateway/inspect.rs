@@ -74,6 +74,7 @@ impl Inspect for Inspector {
                 failed: core.totals.agents_failed,
             },
             transfers: core.totals.transfers,
+            refers: core.totals.refers,
             overload: core.overload_report(),
             waiting: core.dialler.waiting() as u64,
             quality: QualityCounts {

@@ -76,7 +76,7 @@ impl Core {
         })
     }
 
-    /// Sends a leg's INVITE.
+    /// Sends a leg's INVITE, with these headers beside those that every one has.
     #[allow(
         clippy::too_many_arguments,
         reason = "what a leg is, where it goes, and what it offers"
@@ -86,14 +86,14 @@ impl Core {
         now: Time,
         id: CallId,
         side: Side,
-        outbound: Outbound,
+        (outbound, headers): (Outbound, Vec<(String, String)>),
         target: &Target,
         patience: Option<Duration>,
         sdp: Vec<u8>,
     ) -> Option<Event> {
         let trunk = self.calls.get(&id)?.trunk_of(side).to_owned();
         let call = match self.outgoing(&trunk, outbound, target, patience, sdp) {
-            Ok(call) => call,
+            Ok(call) => Outgoing { headers, ..call },
             Err(reason) => {
                 warn!(call = %id, leg = %side, trunk, "{reason}");
                 let (status, failure) = (503, Failure::Unreachable);

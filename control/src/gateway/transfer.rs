@@ -6,13 +6,13 @@ use voxlane_dataplane::media_plane::{AgentNotice, AgentSpec, EndpointId, Transfe
 use super::agents;
 use super::core::{Core, reason_header};
 use super::live::{Live, LiveLeg};
-use crate::call::transfer::{self, Action, Asker, By, Order, Outcome, Progress, Referral, Target, Way};
+use crate::call::transfer::{self, Action, Asker, By, Order, Outcome, Progress, Referral, Ringing, Target, Way};
 use crate::call::{CallId, Event, Side};
 use crate::config::model::TransferCallerId;
 use crate::ops::OperateError;
 use crate::ops::report::{TransferOrder, TransferReport, TransferRow};
 use crate::route::{self, number::Numbers};
-use crate::sip::{self, DialogId, Within, WithinMethod};
+use crate::sip::{self, DialogId, Refers, Within, WithinMethod};
 use crate::time::Time;
 
 impl Core {
@@ -122,7 +122,7 @@ impl Core {
         self.totals.transfers.asked += 1;
         match &mut order.by {
             By::Bridge(target) => {
-                let Target { trunk, outbound } = &mut **target;
+                let Target { trunk, outbound, .. } = &mut **target;
                 self.order_ways(trunk, outbound);
                 if let Some(live) = self.calls.get_mut(&id) {
                     *live.leg_mut(Side::C) = LiveLeg::on(trunk);
@@ -190,6 +190,7 @@ impl Core {
         Ok(Target {
             trunk: name.to_owned(),
             outbound: route::transfer(&self.config, name, number, &caller_id)?,
+            referred_by: None,
         })
     }
 
@@ -232,7 +233,9 @@ impl Core {
                 sdp,
             } => {
                 let target = self.calls.get(&id)?.call.target()?.clone();
-                self.invite(now, id, Side::C, target.outbound, &to, patience, sdp)
+                let headers = target.referred_by.map(|by| ("Referred-By".to_owned(), by));
+                let headers = headers.into_iter().collect();
+                self.invite(now, id, Side::C, (target.outbound, headers), &to, patience, sdp)
             }
             Action::Refer { side } => self.refer(now, id, side),
             Action::Replace { side } => {
@@ -263,6 +266,11 @@ impl Core {
             }
             Action::Tell(notice) => {
                 self.tell_agent(id, notice);
+                None
+            }
+            Action::Report { side, progress } => {
+                let dialog = self.calls.get(&id)?.leg(side).dialog?;
+                self.sip.tell_of_refer(now, dialog, progress);
                 None
             }
         }
@@ -319,15 +327,81 @@ impl Core {
 
     /// The far end of a leg asks for its call to be transferred.
     pub(super) fn referred(&mut self, now: Time, dialog: DialogId, referral: &sip::Referral) {
+        self.totals.refers.received += 1;
         let of = self.dialogs.get(&dialog).copied();
-        let trunk = of.and_then(|(id, side)| Some(self.calls.get(&id)?.trunk_of(side)));
-        warn!(
-            trunk,
-            to = referral.to.user,
-            "the carrier asks for a transfer by REFER, which is refused"
-        );
-        let reason = reason_header(Some(603), "transfers by REFER are not taken here");
-        self.sip.refuse_refer(now, dialog, 603, &[("Reason", &reason)]);
+        let live = of.and_then(|(id, side)| Some((self.calls.get(&id)?, side)));
+        let order = match live {
+            Some((live, side)) => self.order_of(live, side, referral),
+            None => Err((481, "the call is over".to_owned())),
+        };
+        match (of, order) {
+            (Some((id, side)), Ok(order)) => {
+                info!(call = %id, leg = %side, to = order.to, trunk = order.by.trunk(), "the carrier transfers the call by REFER");
+                self.sip.accept_refer(now, dialog);
+                self.begin_transfer(now, id, order);
+            }
+            (_, Err((status, why))) => {
+                let call = of.map(|(id, _)| id.to_string());
+                warn!(
+                    call,
+                    to = referral.to.user,
+                    status,
+                    "the carrier asks for a transfer that is refused: {why}"
+                );
+                self.totals.refers.refused += 1;
+                let reason = reason_header(Some(status), &why);
+                self.sip.refuse_refer(now, dialog, status, &[("Reason", &reason)]);
+            }
+            (None, Ok(_)) => {}
+        }
+    }
+
+    /// Makes an order of a REFER of the far end of a leg, which is to leave; the error is the status that refuses it, and
+    /// why.
+    fn order_of(&self, live: &Live, leaves: Side, referral: &sip::Referral) -> Result<Order, (u16, String)> {
+        let own = live.trunk_of(leaves);
+        let trunk = self.trunk(own).ok_or((403, format!("there is no trunk {own:?}")))?;
+        if trunk.policy.refers == Refers::Refuse {
+            return Err((603, format!("transfers by REFER are not taken from trunk {own}")));
+        }
+        if referral.headers.is_some() {
+            return Err((
+                603,
+                "a Refer-To that says more than whom to call is not taken".to_owned(),
+            ));
+        }
+        live.call.may_transfer(leaves).map_err(|refusal| {
+            let status = match refusal {
+                transfer::Refusal::UnderWay => 491,
+                transfer::Refusal::NotUp
+                | transfer::Refusal::TooOften
+                | transfer::Refusal::NoLeg
+                | transfer::Refusal::Placed => 603,
+            };
+            (status, refusal.to_string())
+        })?;
+        let stays = leaves.other().unwrap_or(Side::A);
+        let shown = match stays {
+            Side::A | Side::C => &live.from,
+            Side::B => &live.route.number,
+        };
+        let number = trunk.numbers.e164(&referral.to.user);
+        let default = self.config.transfer.trunk.as_deref().unwrap_or(live.trunk_of(stays));
+        let default = (trunk.policy.refers == Refers::Any).then_some(default);
+        let tenant = live.route.tenant.as_deref();
+        let (name, outbound) = route::refer(&self.config, &number, tenant, shown, default)?;
+        Ok(Order {
+            to: number,
+            by: By::Bridge(Box::new(Target {
+                trunk: name,
+                outbound,
+                referred_by: referral.referred_by.clone(),
+            })),
+            asked_by: Asker::Carrier,
+            leaves,
+            ringing: Ringing::Agent,
+            timeout: self.config.transfer.timeout,
+        })
     }
 
     /// Leg C and another change places.

@@ -42,6 +42,9 @@ pub struct StatusReport {
     /// Transfers, since start.
     #[serde(default)]
     pub transfers: TransferCounts,
+    /// REFERs of carriers, since start.
+    #[serde(default)]
+    pub refers: ReferCounts,
     /// Whether there is too much to do.
     #[serde(default)]
     pub overload: OverloadReport,
@@ -67,6 +70,15 @@ pub struct TransferCounts {
     pub completed: u64,
     /// Failed.
     pub failed: u64,
+}
+
+/// REFERs of carriers, counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReferCounts {
+    /// Came within calls.
+    pub received: u64,
+    /// Of those, the ones that were refused.
+    pub refused: u64,
 }
 
 /// `POST /v1/calls/{call}/transfer`: who is to take the place of one that leaves the call.

@@ -208,6 +208,38 @@ pub fn referred(trunk: &Trunk, number: &str, far: String) -> Result<Address, Str
     }))
 }
 
+/// The leg to a number that a carrier wants a call of this tenant transferred to, and its trunk: where calls to that number go,
+/// else by the trunk `otherwise`, if there is one. `caller` is shown where the trunk may show it.
+///
+/// # Errors
+/// The status that refuses it, and why.
+pub fn refer(
+    config: &Config,
+    number: &str,
+    tenant: Option<&str>,
+    caller: &str,
+    otherwise: Option<&str>,
+) -> Result<(String, Outbound), (u16, String)> {
+    let not_here = || (404, format!("{number} is not a number of this gateway"));
+    let did = config.did(number);
+    let did = did.filter(|did| did.tenant.is_none() || did.tenant.as_deref() == tenant);
+    let (name, to, caller) = match (did.map(|did| &did.target), otherwise) {
+        (Some(Target::Trunk { trunk, to, caller_id }), _) => (
+            trunk.as_str(),
+            to.as_deref().unwrap_or(number),
+            caller_id.as_deref().unwrap_or(caller),
+        ),
+        (Some(Target::Agent(name)), _) => {
+            let why = format!("{number} is answered by agent {name}; calls are not transferred to agents");
+            return Err((603, why));
+        }
+        (None, Some(otherwise)) => (otherwise, number, caller),
+        (None, None) => return Err(not_here()),
+    };
+    let outbound = transfer(config, name, to, caller).map_err(|why| (404, why))?;
+    Ok((name.to_owned(), outbound))
+}
+
 fn not_a_number(number: &str) -> String {
     format!("{number:?} is not a number; write E.164 with '+'")
 }

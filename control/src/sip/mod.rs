@@ -35,7 +35,7 @@ pub use dialog::SessionTimer;
 pub use domains::{Domains, Named, UnknownTenant};
 pub use endpoint::{AuthFailures, Endpoint};
 pub use path::{ConnectionId, Listen, Path, PeerId, Transport};
-pub use policy::{Extension, Policies, Policy, Refresher, SessionTimers};
+pub use policy::{Extension, Policies, Policy, Refers, Refresher, SessionTimers};
 pub use refer::{News, Progress, Referral, Reports};
 pub use syntax::{SyntaxError, parse_uri, uri::phone_name_addr as name_addr};
 pub use within::{Content, Outcome, RequestId, Within, WithinMethod};

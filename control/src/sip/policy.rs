@@ -15,6 +15,22 @@ pub struct Policy {
     /// Reliable provisional responses (RFC 3262).
     #[serde(default)]
     pub reliable: Extension,
+    /// REFERs of the other side (RFC 3515).
+    #[serde(default)]
+    pub refers: Refers,
+}
+
+/// Whether transfers by REFER are taken from the other side.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Refers {
+    /// None is.
+    #[default]
+    Refuse,
+    /// To numbers that calls of the other side could be routed to.
+    Routes,
+    /// To any number.
+    Any,
 }
 
 /// How an extension is treated.
@@ -77,6 +93,14 @@ impl Policy {
         tags
     }
 
+    /// The methods that are offered (RFC 3261 section 20.5).
+    pub fn methods(&self) -> &'static str {
+        match self.refers {
+            Refers::Refuse => "INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE, PRACK, NOTIFY",
+            Refers::Routes | Refers::Any => "INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE, PRACK, NOTIFY, REFER",
+        }
+    }
+
     /// What either of two allows.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
@@ -87,6 +111,7 @@ impl Policy {
         Self {
             timers,
             reliable: self.reliable.max(other.reliable),
+            refers: self.refers.max(other.refers),
         }
     }
 }

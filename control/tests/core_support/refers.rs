@@ -1,5 +1,6 @@
 //! Transfers by REFER between SIP user agents in memory.
 
+use voxlane::call::transfer::Asker;
 use voxlane::ops::report::TransferOrder;
 use voxlane::sip::Progress;
 use voxlane_dataplane::media_plane::{AgentSpec, TransferRequest};
@@ -258,6 +259,177 @@ fn a_refer_of_a_carrier_is_refused_where_nobody_has_said_otherwise() {
         &world.heard(CALLER)[..],
         [Event::Responded { outcome, .. }] if outcome.status == 603
     ));
+    world.core.stop(now, "end of test");
+    world.settle();
+    world.assert_nothing_left();
+}
+
+/// A relayed call of a gateway whose trunk `carrier` takes REFERs like this; the names of the caller's dialog and the
+/// callee's.
+fn taking(refers: &str) -> (World, [DialogId; 2]) {
+    let mut world = with_keys(&format!("refers = \"{refers}\""));
+    let caller = world.call("+15551234");
+    let invite = incoming(world.heard(CALLEE));
+    let now = world.now;
+    world.peer(CALLEE).answer(now, invite.dialog, SDP.into());
+    world.settle();
+    world.heard(CALLER);
+    world.heard(CALLEE);
+    (world, [caller, invite.dialog])
+}
+
+/// A party asks for its call to be transferred; the status that is answered.
+fn ask(world: &mut World, who: &str, dialog: DialogId, headers: &[(&str, &str)]) -> u16 {
+    let now = world.now;
+    let refer = voxlane::sip::Within {
+        method: voxlane::sip::WithinMethod::Refer,
+        headers: headers
+            .iter()
+            .map(|(name, value)| ((*name).into(), (*value).into()))
+            .collect(),
+        content: None,
+    };
+    world.peer(who).request(now, dialog, refer);
+    world.settle();
+    let heard = world.heard.get_mut(&address(who)).unwrap();
+    let at = heard
+        .iter()
+        .position(|event| matches!(event, Event::Responded { .. }))
+        .unwrap();
+    let Event::Responded { outcome, .. } = heard.remove(at) else {
+        unreachable!()
+    };
+    outcome.status
+}
+
+/// What a party was told of its REFER: each status, and whether that was the last.
+fn news(world: &mut World, who: &str) -> Vec<(u16, bool)> {
+    let heard = world.heard.entry(address(who)).or_default();
+    let news = heard.iter().filter_map(|event| match event {
+        Event::Notified { news, .. } => Some((news.progress.as_ref()?.status, news.ended.is_some())),
+        _ => None,
+    });
+    let news = news.collect();
+    heard.retain(|event| !matches!(event, Event::Notified { .. }));
+    news
+}
+
+const THERE: &str = "<sip:+15554000@203.0.113.50>";
+
+#[test]
+fn a_refer_of_a_party_is_honoured_and_told_of_to_the_end() {
+    // +15554000 goes to trunk "several", of which the first gateway is silent and the last the callee; the caller asks, or
+    // the callee.
+    for (who, stays) in [(CALLER, CALLEE), (CALLEE, CALLER)] {
+        let (mut world, [caller, callee]) = taking("routes");
+        let dialog = if who == CALLER { caller } else { callee };
+        let by = ("Referred-By", "<sip:ann@example.com>");
+        assert_eq!(ask(&mut world, who, dialog, &[("Refer-To", THERE), by]), 202);
+        assert_eq!(news(&mut world, who), [(100, false)]);
+        for _ in 0..20 {
+            world.now = world.now + Duration::from_millis(500);
+            let now = world.now;
+            world.core.timeout(now);
+            world.settle();
+        }
+        let invite = incoming(world.heard(CALLEE));
+        let sent = world.sent.iter().rev().find(|(_, text)| text.starts_with("INVITE "));
+        assert!(sent.unwrap().1.contains("Referred-By: <sip:ann@example.com>\r\n"));
+        let now = world.now;
+        world.peer(CALLEE).ring(now, invite.dialog, 180, None);
+        world.settle();
+        world.peer(CALLEE).answer(now, invite.dialog, SDP.into());
+        world.settle();
+        assert_eq!(news(&mut world, who), [(180, false), (200, true)]);
+        // Then it is hung up on, and whom it talked with has the other.
+        let ended = |event: &&Event| matches!(event, Event::Bye { dialog: of, .. } if *of == dialog);
+        assert_eq!(world.heard(who).iter().filter(ended).count(), 1);
+        assert!(
+            !world
+                .heard(stays)
+                .iter()
+                .any(|event| matches!(event, Event::Bye { .. }))
+        );
+        let report = world.core.calls_report();
+        let transfer = &report.active[0].transfers[0];
+        assert_eq!(
+            (transfer.asked_by, transfer.state.as_str()),
+            (Asker::Carrier, "completed")
+        );
+        world.peer(CALLEE).hang_up(now, invite.dialog, None);
+        world.settle();
+        world.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_refer_that_comes_to_nothing_leaves_the_call_and_says_so() {
+    let (mut world, [caller, _]) = taking("any");
+    // No number of ours: by the trunk of the party that stays.
+    let there = [("Refer-To", "<sip:+15558888@203.0.113.50>")];
+    assert_eq!(ask(&mut world, CALLER, caller, &there), 202);
+    // One at a time.
+    assert_eq!(ask(&mut world, CALLER, caller, &there), 491);
+    let invite = incoming(world.heard(CALLEE));
+    let now = world.now;
+    world.peer(CALLEE).reject(now, invite.dialog, 486, &[]);
+    world.settle();
+    assert_eq!(news(&mut world, CALLER), [(100, false), (486, true)]);
+    assert!(world.heard(CALLER).is_empty() && world.heard(CALLEE).is_empty());
+    // Who does not want to be told is not, and need not wait.
+    let quiet = [there[0], ("Refer-Sub", "false"), ("Supported", "norefersub")];
+    assert_eq!(ask(&mut world, CALLER, caller, &quiet), 202);
+    let invite = incoming(world.heard(CALLEE));
+    world.peer(CALLER).hang_up(now, caller, None);
+    world.settle();
+    assert_eq!(news(&mut world, CALLER), []);
+    world.peer(CALLEE).answer(now, invite.dialog, SDP.into());
+    world.settle();
+    assert!(
+        !world
+            .heard(CALLEE)
+            .iter()
+            .any(|event| matches!(event, Event::Bye { .. }))
+    );
+    assert_eq!(world.core.calls_report().active.len(), 1);
+    world.core.stop(now, "end of test");
+    world.settle();
+    world.assert_nothing_left();
+}
+
+#[test]
+fn a_call_that_ends_ends_what_is_told_of_a_refer() {
+    let (mut world, [caller, callee]) = taking("any");
+    let there = [("Refer-To", "<sip:+15558888@203.0.113.50>")];
+    assert_eq!(ask(&mut world, CALLER, caller, &there), 202);
+    let now = world.now;
+    world.peer(CALLEE).hang_up(now, callee, None);
+    world.settle();
+    assert_eq!(news(&mut world, CALLER), [(100, false), (487, true)]);
+    assert!(matches!(world.heard(CALLER)[..], [Event::Bye { .. }]));
+    world.assert_nothing_left();
+}
+
+#[test]
+fn what_a_refer_may_not_ask_for_is_refused() {
+    let (mut world, [caller, _]) = taking("routes");
+    for (to, status) in [
+        ("<sip:+15558888@203.0.113.50>", 404),
+        ("<sip:+15550001@203.0.113.50>", 603),
+        ("<sip:+15554000@203.0.113.50?Replaces=a>", 603),
+        ("<sip:nobody@203.0.113.50>", 404),
+    ] {
+        assert_eq!(ask(&mut world, CALLER, caller, &[("Refer-To", to)]), status, "{to}");
+    }
+    let now = world.now;
+    world.core.stop(now, "end of test");
+    world.settle();
+    world.assert_nothing_left();
+    // An agent has nobody to talk with without its caller.
+    let mut world = with_keys("refers = \"any\"");
+    let (_, caller) = up(&mut world, "+15550001");
+    assert_eq!(ask(&mut world, CALLER, caller, &[("Refer-To", THERE)]), 603);
+    let now = world.now;
     world.core.stop(now, "end of test");
     world.settle();
     world.assert_nothing_left();

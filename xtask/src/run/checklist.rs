@@ -449,7 +449,10 @@ mod tests {
                 ..evidence(&kernel, None)
             };
             let checklist = Checklist::from(&evidence);
-            failing(&checklist).iter().map(|title| (*title).to_owned()).collect::<Vec<_>>()
+            failing(&checklist)
+                .iter()
+                .map(|title| (*title).to_owned())
+                .collect::<Vec<_>>()
         };
         assert_eq!(failing_with(Ok(given_away("failed"))), ["call transfer"]);
         assert_eq!(failing_with(Err("no answer".into())), ["call transfer"]);

@@ -41,7 +41,10 @@ fn transferred(binary: &Path, stage: &Stage, gateway: &Gateway) -> Result<Transf
     let mut phone = calls::call(binary, stage, ECHO_NUMBER)?;
     let is_up = |calls: &Calls| calls.active.iter().any(|call| call.state == "up");
     let up = gateway.wait_until(PATIENCE, Gateway::calls, is_up)?;
-    let call = up.active.first().context("the call has ended before it was transferred")?;
+    let call = up
+        .active
+        .first()
+        .context("the call has ended before it was transferred")?;
     let transfer = gateway.transfer(&call.id, &["--to", NUMBER])?;
     let mut flows = Vec::new();
     while !phone.has_ended() {

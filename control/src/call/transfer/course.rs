@@ -13,13 +13,13 @@ use super::super::negotiation::NegotiationError;
 use super::super::targets::{Next, Targets, Then};
 use super::super::{self as call, Party, Plan, Side};
 use super::{
-    Action, By, Course, Event, MOST, Order, Outcome, Placement, Record, ReferStep, Refusal, Ringing, Step, Target,
-    Transfer, Way,
+    Action, Asker, By, Course, Event, MOST, Order, Outcome, Placement, Record, ReferStep, Refusal, Ringing, Step,
+    Target, Transfer, Way,
 };
 use crate::config::model::Transcode;
 use crate::sdp::Signalling;
 use crate::sip::locate::Destination;
-use crate::sip::{Failure, Transport};
+use crate::sip::{self, Failure, Transport};
 use crate::time::Time;
 
 impl Event {
@@ -306,6 +306,7 @@ impl Call {
             return;
         };
         placement.step = Step::Ringing;
+        self.report(sip::Progress::of(180), actions);
         self.tell_agent(TransferState::Ringing, None, actions);
     }
 
@@ -324,6 +325,8 @@ impl Call {
             }
         };
         let record = transfer.record(Outcome::Completed);
+        // Before the legs change places: it is the one that leaves which is told.
+        actions.extend(transfer.report(sip::Progress::of(200)));
         let Order { leaves, by, .. } = transfer.order;
         let By::Bridge(target) = by else { return };
         match leaves {
@@ -349,6 +352,7 @@ impl Call {
             return;
         };
         self.end_leg(Side::C, status, why, actions);
+        actions.extend(transfer.report(sip::Progress::of(status)));
         let notice = AgentNotice {
             state: TransferState::Failed,
             to: transfer.order.to,
@@ -410,6 +414,11 @@ impl Call {
         }
     }
 
+    /// The carrier is told how far the transfer has come, if it has asked for it.
+    fn report(&self, progress: sip::Progress, actions: &mut Vec<call::Action>) {
+        actions.extend(self.transfer.as_ref().and_then(|transfer| transfer.report(progress)));
+    }
+
     /// The agent is told how far the transfer has come, if it is there.
     pub(super) fn tell_agent(&self, state: TransferState, status: Option<u16>, actions: &mut Vec<call::Action>) {
         if let (Plan::Agent { .. }, Some(transfer)) = (&self.setup.plan, &self.transfer)
@@ -444,6 +453,14 @@ impl Call {
 }
 
 impl Transfer {
+    fn report(&self, progress: sip::Progress) -> Option<call::Action> {
+        let Order { asked_by, leaves, .. } = self.order;
+        match asked_by {
+            Asker::Carrier => Some(call::Action::Transfer(Action::Report { side: leaves, progress })),
+            Asker::Operator | Asker::Agent => None,
+        }
+    }
+
     pub(super) fn record(&self, outcome: Outcome) -> Record {
         Record {
             to: self.order.to.clone(),

@@ -20,7 +20,7 @@ use voxlane_dataplane::media_plane::{AgentNotice, Endpoint};
 
 use super::targets::{self, Targets};
 use super::{Outbound, Side};
-use crate::sip::{Failure, News};
+use crate::sip::{self, Failure, News};
 use crate::time::Time;
 
 /// Most transfers of one call: parties that send each other on come to an end by this.
@@ -114,6 +114,8 @@ pub struct Target {
     pub trunk: String,
     /// The leg.
     pub outbound: Outbound,
+    /// Referred-By of its INVITE: who has asked for it by REFER (RFC 3892 section 4), as written.
+    pub referred_by: Option<String>,
 }
 
 /// How a call is transferred.
@@ -144,6 +146,8 @@ pub enum Asker {
     Operator,
     /// The agent of the call.
     Agent,
+    /// The carrier of the leg that leaves, by REFER.
+    Carrier,
 }
 
 /// What the leg that stays hears until the other party answers.
@@ -280,6 +284,13 @@ pub enum Action {
     },
     /// The agent is told how far the transfer has come.
     Tell(AgentNotice),
+    /// The far end of this leg, which has asked for it by REFER, is told.
+    Report {
+        /// A or B.
+        side: Side,
+        /// How far it has come.
+        progress: sip::Progress,
+    },
 }
 
 /// Why a call cannot be transferred now.

@@ -15,7 +15,7 @@ use prometheus_client::registry::Registry;
 use voxlane_dataplane::lane::Lane;
 use voxlane_dataplane::media_plane::PlaneStatus;
 
-use super::report::{FlowRow, FlowsReport, StatusReport, TransferCounts};
+use super::report::{FlowRow, FlowsReport, ReferCounts, StatusReport, TransferCounts};
 use super::words;
 use crate::sip::{AuthFailures, Counters};
 
@@ -69,12 +69,19 @@ fn gateway(metrics: &mut Metrics, status: &StatusReport) {
         status.calls.failed,
     );
     transfers(metrics, status.transfers);
+    refers(metrics, status.refers);
     metrics.gauge("agents_active", "Agent sessions alive now", status.agents.active);
     metrics.counter(
         "agents_failed",
         "Agent sessions ended by a failure of the agent",
         status.agents.failed,
     );
+}
+
+fn refers(metrics: &mut Metrics, counts: ReferCounts) {
+    let ReferCounts { received, refused } = counts;
+    metrics.counter("refers", "Transfers that carriers have asked for by REFER", received);
+    metrics.counter("refers_refused", "REFERs of carriers that were refused", refused);
 }
 
 fn transfers(metrics: &mut Metrics, counts: TransferCounts) {

@@ -9,8 +9,6 @@ use super::super::within::Content;
 use super::Endpoint;
 use super::purpose::Refusal;
 
-/// The methods that are offered.
-const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE, PRACK, NOTIFY, REFER";
 /// The content type that is understood.
 pub(super) const SDP: &str = "application/sdp";
 
@@ -67,13 +65,15 @@ impl Endpoint {
             .header("Accept", SDP)
             .header("Accept-Encoding", "identity")
             .header("Accept-Language", "en");
-        let any = self
-            .policies
-            .values()
-            .fold(Policy::default(), |any, policy| any.or(*policy));
-        capabilities(&mut writer, &any);
+        capabilities(&mut writer, &self.any_policy());
         writer.header("Server", &self.config.user_agent);
         writer.finish(None)
+    }
+
+    /// What is offered to somebody.
+    fn any_policy(&self) -> Policy {
+        let any = |any: Policy, policy: &Policy| any.or(*policy);
+        self.policies.values().fold(Policy::default(), any)
     }
 
     /// The final response to a request we do not serve, with what would have been right.
@@ -84,7 +84,7 @@ impl Endpoint {
         };
         match refusal {
             Refusal::MethodNotAllowed | Refusal::NotImplemented => {
-                writer.header("Allow", ALLOW);
+                writer.header("Allow", self.any_policy().methods());
             }
             Refusal::UnsupportedMedia => {
                 writer.header("Accept", SDP).header("Accept-Encoding", "identity");
@@ -147,7 +147,7 @@ impl Endpoint {
 /// What we can do.
 fn capabilities(writer: &mut Writer, policy: &Policy) {
     let tags = policy.option_tags().join(", ");
-    writer.header("Allow", ALLOW).header("Supported", tags);
+    writer.header("Allow", policy.methods()).header("Supported", tags);
 }
 
 /// The rest of a request within a dialog whose first headers are written; `contact` is the way that our Contact names.
