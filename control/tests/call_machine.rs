@@ -963,6 +963,9 @@ impl World {
                     self.media.swap(side as usize, 2);
                     self.dialogs.swap(side as usize, 2);
                 }
+                Action::Transfer(transfer::Action::TakePlace { side }) => {
+                    self.dialogs.swap(side as usize, 2);
+                }
                 Action::Transfer(transfer::Action::RingBack { side }) => {
                     assert!(self.media[side as usize], "a tone for closed media");
                 }

@@ -562,6 +562,10 @@ fn mistakes_in_dids() {
             ":16: trunk.refers: \"yes\" is unknown; write \"refuse\", \"routes\" or \"any\"",
         ),
         (
+            "[[trunk]]\nname = \"t\"\nproxy = \"h\"\nreplaces = \"required\"",
+            ":16: trunk.replaces: \"required\" is unknown; write \"off\" or \"supported\"",
+        ),
+        (
             "[[trunk]]\nname = \"t\"\nproxy = \"h\"\nrefer_progress = \"yes\"",
             ":16: trunk.refer_progress: \"yes\" is unknown; write \"notify\" or \"none\"",
         ),

@@ -61,6 +61,7 @@ fn the_embedded_defaults_are_sound_and_the_defaults_of_the_code() {
         Policy {
             timers,
             reliable,
+            replaces: Extension::Off,
             refers: Refers::Refuse
         }
     );
@@ -135,6 +136,7 @@ fn every_key() {
         min_se = "2m"
         reliable_provisional = "off"
         refers = "any"
+        replaces = "supported"
         transfer_by = "refer"
         refer_progress = "none"
         refer_unreported = "wait"
@@ -252,6 +254,7 @@ fn every_key() {
         Policy {
             timers,
             reliable: Extension::Off,
+            replaces: Extension::Supported,
             refers: Refers::Any,
         }
     );

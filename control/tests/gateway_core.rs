@@ -6,6 +6,8 @@
 mod core_support;
 #[path = "core_support/refers.rs"]
 mod refers;
+#[path = "core_support/replaces.rs"]
+mod replaces;
 #[path = "core_support/transfers.rs"]
 mod transfers;
 

@@ -108,6 +108,7 @@ impl Inspect for Gateway {
             },
             transfers: TransferCounts {
                 referred: 1,
+                replaced: 5,
                 asked: 3,
                 completed: 2,
                 failed: 1,
@@ -430,6 +431,7 @@ async fn metrics_are_computed_from_the_reports() {
         "voxlane_calls_answered_total 5",
         "voxlane_transfers_total 3",
         "voxlane_transfers_referred_total 1",
+        "voxlane_legs_replaced_total 5",
         "voxlane_refers_total 4",
         "voxlane_refers_refused_total 2",
         "voxlane_transfers_completed_total 2",

@@ -104,6 +104,7 @@ fn incoming(remote: &str, to: &str, host: &str) -> Incoming {
         call_id: "abc".into(),
         max_forwards: 10,
         trunk: trunk_of(remote),
+        replaces: None,
         sdp: None,
     }
 }

@@ -80,7 +80,7 @@ fn an_invite_has_all_it_must() {
         ("Max-Forwards", "70"),
         ("To", "<sip:+15550100@192.0.2.2:5060>"),
         ("Contact", "<sip:192.0.2.1:5060>"),
-        ("Allow", "INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE, PRACK"),
+        ("Allow", "INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE, PRACK, NOTIFY"),
         ("User-Agent", "voxlane"),
         ("Content-Type", "application/sdp"),
         ("Content-Length", "5"),

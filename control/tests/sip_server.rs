@@ -72,7 +72,7 @@ fn responses_that_make_a_dialog_carry_tag_contact_and_routes() {
         assert_eq!(header(&message, "Contact"), Some("<sip:192.0.2.1:5060>"));
         assert_eq!(
             header(&message, "Allow"),
-            Some("INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE, PRACK")
+            Some("INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE, PRACK, NOTIFY")
         );
         assert_eq!(header(&message, "Server"), Some("voxlane"));
         assert!(message.ends_with("Content-Type: application/sdp\r\nContent-Length: 5\r\n\r\nv=0\r\n"));
@@ -493,7 +493,7 @@ fn requests_that_are_not_served() {
         (
             request("REGISTER", "a", 1, "", ""),
             405,
-            "Allow: INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE, PRACK",
+            "Allow: INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE, PRACK, NOTIFY",
         ),
         (request("MESSAGE", "b", 1, "", ""), 405, "Allow: "),
         (request("NOTIFY", "c", 1, "", ""), 405, "Allow: "),

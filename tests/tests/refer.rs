@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use voxlane_tests::config::{BOT, Xdp, below, lab};
+use voxlane_tests::config::{BOT, ECHO, NO_BOT, RELAYED, Xdp, below, lab};
 use voxlane_tests::gateway::Gateway;
-use voxlane_tests::netns::{CARRIER, GATEWAY_TO_CARRIER, Lab};
+use voxlane_tests::netns::{CARRIER, FAR, GATEWAY_TO_CARRIER, Lab};
 use voxlane_tests::peers::agent::Agent;
 use voxlane_tests::peers::sipp::{Running, Scenario, Sipp};
 use voxlane_tests::reports::{Call, Calls};
@@ -117,4 +117,54 @@ fn an_agents_call_goes_to_the_carrier_that_tells_nothing() {
         ("agent", "completed"),
         "{transfer:?}"
     );
+}
+
+#[test]
+fn a_party_has_the_other_called_and_another_call_takes_the_place_of_one() {
+    let Some(binary) = requirements::gateway_in_namespaces() else {
+        return;
+    };
+    let net = Lab::new().unwrap();
+    let config = below(
+        &lab(Xdp::Auto, NO_BOT),
+        "allow = [\"10.200.1.0/24\"]",
+        "refers = \"any\"\nreplaces = \"supported\"",
+    );
+    let gateway = Gateway::start_with(&binary, &net.gateway, &config).unwrap();
+    caller(&net, "replaces", ECHO).unwrap().succeed(PATIENCE).unwrap();
+    // Answered once, by one agent: the second call is no call of its own.
+    let calls = gateway.calls().unwrap();
+    assert_eq!(calls.recent.iter().filter(|call| call.to == ECHO).count(), 1, "{calls:?}");
+
+    // The callee is called a second time, and has itself on the line; whoever asked for that has gone.
+    let far = Sipp::answerer(&net.far, FAR).unwrap();
+    let far = far.options(&["-m", "2"]).listen().unwrap();
+    caller(&net, "refers", RELAYED).unwrap().succeed(PATIENCE).unwrap();
+    let calls = gateway.calls().unwrap();
+    let [call] = &calls.active[..] else {
+        panic!("{calls:?}");
+    };
+    let [transfer] = &call.transfers[..] else {
+        panic!("{call:?}");
+    };
+    assert_eq!(
+        (transfer.asked_by.as_str(), transfer.to.as_str(), transfer.state.as_str()),
+        ("carrier", NUMBER, "completed"),
+        "{transfer:?}"
+    );
+    gateway.stop().unwrap();
+    far.succeed(PATIENCE).unwrap();
+}
+
+#[test]
+fn a_refer_is_refused_where_the_trunk_takes_none() {
+    let Some(binary) = requirements::gateway_in_namespaces() else {
+        return;
+    };
+    let net = Lab::new().unwrap();
+    let gateway = Gateway::start_with(&binary, &net.gateway, &lab(Xdp::Off, NO_BOT)).unwrap();
+    caller(&net, "refers_in_vain", ECHO).unwrap().succeed(PATIENCE).unwrap();
+    gateway.wait_until_idle(PATIENCE).unwrap();
+    let calls = gateway.calls().unwrap();
+    assert!(calls.to(ECHO).unwrap().transfers.is_empty());
 }

@@ -225,6 +225,7 @@ impl Call {
                 self.end(Party::Caller, 487, "caller gave up", &mut actions);
             }
             Event::Reinvite { side, sdp } => self.reinvite(side, sdp.as_deref(), &mut actions),
+            Event::Replaced { side, transport, sdp } => self.replaced(side, transport, sdp.as_deref(), &mut actions),
             Event::Update { side, sdp } => self.update(side, &sdp, &mut actions),
             Event::OfferAnswered { side, sdp } => self.offer_answered(side, sdp.as_deref(), &mut actions),
             Event::OfferRefused { side } => self.offer_refused(side),
@@ -404,7 +405,7 @@ impl Call {
     }
 
     fn confirmed(&mut self, side: Side, sdp: Option<&[u8]>, actions: &mut Vec<Action>) {
-        if matches!(self.phase, Phase::Ending | Phase::Ended) {
+        if matches!(self.phase, Phase::Ending | Phase::Ended) || self.leg(side).dialog != Dialog::Up {
             return;
         }
         if self.phase == Phase::Answering && side == Side::A {

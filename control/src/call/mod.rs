@@ -24,6 +24,7 @@ mod negotiation;
 mod placed;
 mod placing;
 mod renegotiation;
+mod replacing;
 pub mod targets;
 pub mod transfer;
 
@@ -240,6 +241,15 @@ pub enum Event {
         /// Which leg.
         side: Side,
         /// The new offer.
+        sdp: Option<Vec<u8>>,
+    },
+    /// An INVITE is to take the place of a leg's dialog (RFC 3891); its own is leg C's until then.
+    Replaced {
+        /// Which leg.
+        side: Side,
+        /// By what it came.
+        transport: Transport,
+        /// Its offer.
         sdp: Option<Vec<u8>>,
     },
     /// An UPDATE with an offer.

@@ -72,6 +72,12 @@ impl Negotiation {
         }
     }
 
+    /// The leg goes on in another dialog, over this signalling; its ports and what was agreed stay.
+    /// Gives what it was before.
+    pub fn goes_on_over(&mut self, signalling: Signalling) -> Signalling {
+        std::mem::replace(&mut self.signalling, signalling)
+    }
+
     /// Nothing is agreed any more: another dialog begins, over this signalling. The ports stay.
     pub fn begin(&mut self, signalling: Signalling) {
         *self = Self {

@@ -23,20 +23,14 @@ impl Call {
         if !matches!(self.phase, Phase::Answering | Phase::Up) || side == Side::C {
             return actions.push(reject(491, "the call is not up"));
         }
-        let Some(codec) = self.leg(side).media.session.as_ref().map(|session| session.codec) else {
+        if self.leg(side).media.session.is_none() {
             return actions.push(reject(491, "an offer is outstanding"));
-        };
+        }
         let agreed = match sdp {
             Some(sdp) => self.agree(side, sdp),
             // A refresh: they ask for our offer and get what is in force.
             None => {
-                let setup = &self.setup;
-                let leg = match side {
-                    Side::A => &mut self.a,
-                    Side::B => &mut self.b,
-                    Side::C => &mut self.c,
-                };
-                return match leg.media.offer(setup, &[codec]) {
+                return match self.offer_in_force(side) {
                     Ok(sdp) => actions.push(Action::Answer { side, sdp }),
                     Err(error) => actions.push(reject(error.status(), &error.to_string())),
                 };
@@ -79,7 +73,7 @@ impl Call {
     }
 
     /// Answers a new offer of a leg: what the legs have in common first.
-    fn agree(&mut self, side: Side, sdp: &[u8]) -> Result<(Session, Vec<u8>), NegotiationError> {
+    pub(super) fn agree(&mut self, side: Side, sdp: &[u8]) -> Result<(Session, Vec<u8>), NegotiationError> {
         let other = side.other().and_then(|other| self.leg(other).media.session.as_ref());
         // Once the legs agree, packets need no change any more.
         let beside = other.map(|other| (other.codec, other.telephone_event.is_some()));

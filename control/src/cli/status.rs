@@ -53,18 +53,24 @@ pub(super) fn text(report: &StatusReport) -> String {
             .enumerate()
             .map(|(index, worker)| self::worker(index, worker)),
     );
-    if transfers.asked + transfers.failed > 0 {
+    if transfers.asked + transfers.failed + transfers.replaced > 0 {
         let TransferCounts {
             asked,
             referred,
             completed,
             failed,
+            replaced,
         } = transfers;
         let by_refer = match referred {
             0 => String::new(),
             count => format!(" ({count} by REFER)"),
         };
-        let line = format!("        transfers: {asked} begun{by_refer}, {completed} completed, {failed} failed");
+        let replaced = match replaced {
+            0 => String::new(),
+            count => format!("; {count} legs replaced by their carrier"),
+        };
+        let line =
+            format!("        transfers: {asked} begun{by_refer}, {completed} completed, {failed} failed{replaced}");
         lines.insert(2, line);
     }
     if refers.received > 0 {

@@ -25,6 +25,8 @@ const AGAIN: Duration = Duration::from_millis(200);
     voxlane transfer 5be8 --to +15550100 --trunk far --ringing ringback --no-wait
   Ask the caller's carrier to take the call over (REFER):
     voxlane transfer 5be8 --to +15550100 --by refer
+  Have the carrier join it with another call that the gateway has with it:
+    voxlane transfer 5be8 --to-call 77a0
   Take it back while it rings:
     voxlane transfer 5be8 --cancel
 
@@ -34,8 +36,11 @@ pub(super) struct Args {
     #[arg(value_parser = ask::call)]
     call: String,
     /// Number that the call is transferred to
-    #[arg(long, value_name = "NUMBER", required_unless_present = "cancel")]
+    #[arg(long, value_name = "NUMBER", required_unless_present_any = ["cancel", "to_call"])]
     to: Option<String>,
+    /// Instead: another call with the same carrier, which joins the two (REFER with Replaces)
+    #[arg(long, value_name = "CALL", value_parser = ask::call, conflicts_with_all = ["to", "to_call", "trunk", "caller_id"])]
+    to_call: Option<String>,
     /// Trunk that it is called by
     #[arg(long)]
     trunk: Option<String>,
@@ -97,11 +102,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 async fn transfer(args: &Args) -> anyhow::Result<Vec<u8>> {
     let directory = &args.gateway.runtime_dir;
     let route = format!("/v1/calls/{}/transfer", args.call);
-    let Some(to) = args.to.clone().filter(|_| !args.cancel) else {
+    if args.cancel {
         return Ok(client::delete_bytes(directory, &route).await?.to_vec());
-    };
+    }
     let order = TransferOrder {
-        to,
+        to: args.to.clone().unwrap_or_default(),
+        to_call: args.to_call.clone(),
         trunk: args.trunk.clone(),
         by: args.by.clone(),
         leaves: Some(match args.leaves {

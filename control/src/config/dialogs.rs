@@ -20,6 +20,10 @@ pub(super) fn read(section: &mut Section<'_>) -> Policy {
         reliable: section
             .text("reliable_provisional", extension)
             .map_or(Extension::Supported, |extension| extension.value),
+        replaces: section
+            .text("replaces", replaces)
+            .map(|replaces| replaces.value)
+            .unwrap_or_default(),
         refers: section
             .text("refers", refers)
             .map(|refers| refers.value)
@@ -58,6 +62,14 @@ fn extension(text: &str) -> Result<Extension, String> {
         _ => Err(format!(
             "{text:?} is not a mode; write \"off\", \"supported\" or \"required\""
         )),
+    }
+}
+
+fn replaces(text: &str) -> Result<Extension, String> {
+    match text {
+        "off" => Ok(Extension::Off),
+        "supported" => Ok(Extension::Supported),
+        _ => Err(format!("{text:?} is unknown; write \"off\" or \"supported\"")),
     }
 }
 

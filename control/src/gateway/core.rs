@@ -496,6 +496,9 @@ impl Core {
     }
 
     fn incoming(&mut self, now: Time, incoming: Incoming) {
+        if let Some(replaced) = incoming.replaces {
+            return self.replace_dialog(now, incoming, replaced);
+        }
         self.totals.calls += 1;
         let refusal = match route::route(&self.config, &incoming) {
             Ok(route) => match self.too_many_on_trunks(now, &route) {

@@ -140,6 +140,20 @@ impl Live {
         }
     }
 
+    /// The dialogs of leg C and this one change places; what was told of the old one's REFER is nobody's.
+    pub fn swap_dialogs(&mut self, side: Side) {
+        let (one, third) = match side {
+            Side::A => (&mut self.a, &mut self.c),
+            Side::B => (&mut self.b, &mut self.c),
+            Side::C => return,
+        };
+        std::mem::swap(&mut one.dialog, &mut third.dialog);
+        std::mem::swap(&mut one.call_id, &mut third.call_id);
+        std::mem::swap(&mut one.local, &mut third.local);
+        std::mem::swap(&mut one.remote, &mut third.remote);
+        one.refer = None;
+    }
+
     pub fn leg(&self, side: Side) -> &LiveLeg {
         match side {
             Side::A => &self.a,

@@ -80,6 +80,7 @@ impl Core {
         let to = request.to.clone();
         let order = TransferOrder {
             to: request.to,
+            to_call: None,
             trunk: request.trunk,
             by: request.by,
             leaves: None,
@@ -139,10 +140,12 @@ impl Core {
         let settings = &self.config.transfer;
         let stays = leaves.other().unwrap_or(Side::A);
         let own = live.trunk_of(stays);
-        let number = Numbers::default().e164(&asked.to);
-        let by = match self.way(own, asked)? {
-            Way::Bridge => By::Bridge(Box::new(self.target(live, stays, &number, asked)?)),
-            Way::Refer => By::Refer(Box::new(self.referral(live, stays, &number)?)),
+        let (number, by) = match asked.to_call.as_deref() {
+            Some(other) => {
+                let (number, referral) = self.joining(live, stays, other, asked)?;
+                (number, By::Refer(Box::new(referral)))
+            }
+            None => self.calling(live, stays, own, asked)?,
         };
         Ok(Order {
             to: number,
@@ -154,6 +157,54 @@ impl Core {
                 std::time::Duration::from_secs(u64::from(seconds))
             }),
         })
+    }
+
+    /// A transfer to a number.
+    fn calling(&self, live: &Live, stays: Side, own: &str, asked: &TransferOrder) -> Result<(String, By), String> {
+        let number = Numbers::default().e164(&asked.to);
+        let by = match self.way(own, asked)? {
+            Way::Bridge => By::Bridge(Box::new(self.target(live, stays, &number, asked)?)),
+            Way::Refer => By::Refer(Box::new(self.referral(live, stays, &number)?)),
+        };
+        Ok((number, by))
+    }
+
+    /// An attended transfer (RFC 5589 section 7): the carrier puts the far end of the leg that stays in the place of ours in
+    /// another call, which it has with us on the same trunk. With the number of whom it is joined with.
+    fn joining(
+        &self,
+        live: &Live,
+        stays: Side,
+        other: &str,
+        asked: &TransferOrder,
+    ) -> Result<(String, Referral), String> {
+        if !asked.to.is_empty() || asked.trunk.is_some() {
+            return Err("a call is joined with another call, or given to a number; leave out to and trunk".to_owned());
+        }
+        if asked.by.as_deref().is_some_and(|by| by != "refer") {
+            return Err("two calls are joined by REFER only; leave out by".to_owned());
+        }
+        let own = live.trunk_of(stays);
+        let other = self.named(other).map_err(|error| error.to_string())?;
+        if other.id() == live.id() {
+            return Err("a call cannot be joined with itself".to_owned());
+        }
+        let on_trunk = [Side::A, Side::B].into_iter().find(|side| {
+            let leg = other.leg(*side);
+            leg.trunk == own && leg.dialog.is_some()
+        });
+        let side =
+            on_trunk.ok_or_else(|| format!("call {} has no leg on trunk {own}, whose carrier is asked", other.id()))?;
+        let refer_to = other
+            .leg(side)
+            .dialog
+            .and_then(|dialog| self.sip.refer_to_replace(dialog));
+        let refer_to = refer_to.ok_or_else(|| format!("call {} is not up", other.id()))?;
+        let number = match side {
+            Side::A | Side::C => &other.from,
+            Side::B => &other.route.number,
+        };
+        Ok((number.clone(), self.referral_to(live, stays, refer_to)?))
     }
 
     /// How a call is transferred whose leg on trunk `own` stays: as is asked for, else as that trunk says, else all. Who
@@ -194,26 +245,32 @@ impl Core {
         })
     }
 
-    /// What the carrier of the leg that stays is told. It knows us by the number that it has called, or that we show.
+    /// What the carrier of the leg that stays is told: to call this number.
     fn referral(&self, live: &Live, stays: Side, number: &str) -> Result<Referral, String> {
         let own = live.trunk_of(stays);
         let trunk = self.trunk(own).ok_or_else(|| format!("there is no trunk {own:?}"))?;
-        let leg = live.leg(stays);
-        let far = leg.remote.map(|remote| remote.ip().to_string()).unwrap_or_default();
-        let ours = leg.local.map(|local| local.ip().to_string()).unwrap_or_default();
-        let to = route::referred(trunk, number, far)?;
+        let far = live.leg(stays).remote.map(|remote| remote.ip().to_string());
+        let to = route::referred(trunk, number, far.unwrap_or_default())?;
+        self.referral_to(live, stays, sip::name_addr(&to, trunk.user_phone))
+    }
+
+    /// The same, with another Refer-To. The carrier knows us by the number that it has called, or that we show.
+    fn referral_to(&self, live: &Live, stays: Side, refer_to: String) -> Result<Referral, String> {
+        let own = live.trunk_of(stays);
+        let trunk = self.trunk(own).ok_or_else(|| format!("there is no trunk {own:?}"))?;
+        let ours = live.leg(stays).local.map(|local| local.ip().to_string());
         let by = sip::Address {
             display: String::new(),
             user: match stays {
                 Side::A | Side::C => live.route.number.clone(),
                 Side::B => live.from.clone(),
             },
-            host: ours,
+            host: ours.unwrap_or_default(),
             port: None,
         };
         Ok(Referral {
             trunk: own.to_owned(),
-            refer_to: sip::name_addr(&to, trunk.user_phone),
+            refer_to,
             referred_by: sip::name_addr(&by, trunk.user_phone),
             progress: trunk.transfers.progress,
             unreported: trunk.transfers.unreported,
@@ -240,6 +297,10 @@ impl Core {
             Action::Refer { side } => self.refer(now, id, side),
             Action::Replace { side } => {
                 self.replace(id, side);
+                None
+            }
+            Action::TakePlace { side } => {
+                self.take_place(id, side);
                 None
             }
             Action::RingBack { side } => {
@@ -402,6 +463,57 @@ impl Core {
             ringing: Ringing::Agent,
             timeout: self.config.transfer.timeout,
         })
+    }
+
+    /// A call comes that is to take the place of a leg's dialog (RFC 3891). Which call may do so the SIP core has seen to.
+    pub(super) fn replace_dialog(&mut self, now: Time, incoming: sip::Incoming, replaced: DialogId) {
+        let refused = match self.dialogs.get(&replaced) {
+            Some(&(id, side)) => match self.calls.get(&id).map(|live| live.call.may_be_replaced(side)) {
+                Some(Ok(())) => return self.take_over(now, (id, side), incoming),
+                Some(Err(refusal)) => refusal.to_string(),
+                None => "the call is over".to_owned(),
+            },
+            None => "the call is over".to_owned(),
+        };
+        warn!(remote = %incoming.remote, trunk = incoming.trunk, "a call is to replace another and cannot: {refused}");
+        let reason = reason_header(Some(491), &refused);
+        self.sip.reject(now, incoming.dialog, 491, &[("Reason", &reason)]);
+    }
+
+    fn take_over(&mut self, now: Time, (id, side): (CallId, Side), incoming: sip::Incoming) {
+        let Some(live) = self.calls.get_mut(&id) else { return };
+        info!(call = %id, leg = %side, from = incoming.from.user, remote = %incoming.remote, sip_call_id = incoming.call_id,
+            "another dialog takes the place of the leg's (Replaces)");
+        let trunk = live.trunk_of(side).to_owned();
+        *live.leg_mut(Side::C) = LiveLeg {
+            dialog: Some(incoming.dialog),
+            call_id: Some(incoming.call_id),
+            local: Some(incoming.local),
+            remote: Some(incoming.remote),
+            ..LiveLeg::on(&trunk)
+        };
+        self.dialogs.insert(incoming.dialog, (id, Side::C));
+        if let Some((peer, _)) = self.config.trunk(&trunk) {
+            self.sip.belongs_to(incoming.dialog, peer);
+        }
+        let event = Event::Replaced {
+            side,
+            transport: incoming.transport,
+            sdp: incoming.sdp,
+        };
+        self.feed(now, id, event);
+    }
+
+    /// The dialogs of leg C and another change places.
+    fn take_place(&mut self, id: CallId, side: Side) {
+        let Some(live) = self.calls.get_mut(&id) else { return };
+        live.swap_dialogs(side);
+        for (side, leg) in live.legs() {
+            if let Some(dialog) = leg.dialog {
+                self.dialogs.insert(dialog, (id, side));
+            }
+        }
+        self.totals.transfers.replaced += 1;
     }
 
     /// Leg C and another change places.

@@ -70,6 +70,9 @@ pub struct TransferCounts {
     pub completed: u64,
     /// Failed.
     pub failed: u64,
+    /// Legs whose carrier has put another dialog in their place, by an INVITE with Replaces.
+    #[serde(default)]
+    pub replaced: u64,
 }
 
 /// REFERs of carriers, counted.
@@ -86,7 +89,11 @@ pub struct ReferCounts {
 #[serde(deny_unknown_fields)]
 pub struct TransferOrder {
     /// Whom to: a number.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub to: String,
+    /// Instead: another call, by its id; the carrier of both joins the two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to_call: Option<String>,
     /// Trunk that it is called by; default: `transfer.trunk`, else that of the leg that stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trunk: Option<String>,

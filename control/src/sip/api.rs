@@ -150,6 +150,8 @@ pub struct Incoming {
     pub max_forwards: u8,
     /// Name of the trunk it comes from, by its source or its credentials; `None` if no trunk takes it.
     pub trunk: Option<String>,
+    /// The dialog whose place it is to take (RFC 3891).
+    pub replaces: Option<DialogId>,
     /// SDP offer; `None` for a delayed offer.
     pub sdp: Option<Vec<u8>>,
 }

@@ -25,6 +25,7 @@ pub mod outbox;
 pub mod path;
 pub mod policy;
 pub mod refer;
+pub mod replaces;
 pub mod syntax;
 pub mod transaction;
 pub mod transport;

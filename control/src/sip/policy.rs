@@ -4,6 +4,8 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::replaces;
+
 /// Policies by the name of their trunk.
 pub type Policies = HashMap<String, Policy>;
 
@@ -15,6 +17,9 @@ pub struct Policy {
     /// Reliable provisional responses (RFC 3262).
     #[serde(default)]
     pub reliable: Extension,
+    /// INVITEs that take the place of a dialog (RFC 3891).
+    #[serde(default)]
+    pub replaces: Extension,
     /// REFERs of the other side (RFC 3515).
     #[serde(default)]
     pub refers: Refers,
@@ -90,6 +95,9 @@ impl Policy {
         if self.reliable != Extension::Off {
             tags.push("100rel");
         }
+        if self.replaces != Extension::Off {
+            tags.push(replaces::TAG);
+        }
         tags
     }
 
@@ -111,6 +119,7 @@ impl Policy {
         Self {
             timers,
             reliable: self.reliable.max(other.reliable),
+            replaces: self.replaces.max(other.replaces),
             refers: self.refers.max(other.refers),
         }
     }

@@ -139,7 +139,7 @@ fn a_refer_that_fails_leaves_the_caller_with_the_agent_and_the_reason() {
 }
 
 /// A gateway whose trunk `carrier` has these keys.
-fn with_keys(keys: &str) -> World {
+pub(super) fn with_keys(keys: &str) -> World {
     let config = CONFIG.replacen(
         "proxy = \"192.0.2.20\"\n",
         &format!("proxy = \"192.0.2.20\"\n{keys}\n"),

@@ -75,7 +75,7 @@ impl By {
 pub struct Referral {
     /// Name of the trunk of the leg that stays.
     pub trunk: String,
-    /// Refer-To (RFC 3515 section 2.1).
+    /// Refer-To (RFC 3515 section 2.1): whom to call, or whose place to take.
     pub refer_to: String,
     /// Referred-By (RFC 3892 section 3).
     pub referred_by: String,
@@ -267,6 +267,11 @@ pub enum Action {
     },
     /// Leg C takes the place of this one, which is leg C from now on.
     Replace {
+        /// A or B.
+        side: Side,
+    },
+    /// Leg C's dialog takes the place of this one's, which is leg C's from now on; media stays where it is.
+    TakePlace {
         /// A or B.
         side: Side,
     },

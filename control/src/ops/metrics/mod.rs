@@ -90,7 +90,13 @@ fn transfers(metrics: &mut Metrics, counts: TransferCounts) {
         referred,
         completed,
         failed,
+        replaced,
     } = counts;
+    metrics.counter(
+        "legs_replaced",
+        "Legs whose carrier has put another dialog in their place",
+        replaced,
+    );
     metrics.counter("transfers", "Transfers of calls begun", asked);
     metrics.counter(
         "transfers_referred",

@@ -167,6 +167,11 @@ impl Identity {
         }
     }
 
+    /// Their Contact.
+    pub fn target(&self) -> &str {
+        &self.target
+    }
+
     /// Request-URI of the next request: the remote target, or a strict router on the way (RFC 3261 section 12.2.1.1).
     pub fn request_uri(&self) -> String {
         match self.strict_router() {

@@ -111,6 +111,8 @@ impl Endpoint {
                 writer.header("Reason", "SIP;cause=403;text=\"REFER is taken within a call only\"");
             }
             Refusal::BadRequest(_)
+            | Refusal::Busy
+            | Refusal::Decline
             | Refusal::NotAcceptable
             | Refusal::NoDialog
             | Refusal::Merged

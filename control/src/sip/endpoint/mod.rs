@@ -4,7 +4,7 @@
 //! it; [`Purpose`] names everything a request can be for; `on_request` says what is done about each. The doing is beside:
 //! [`uas`] answers calls, [`indialog`] serves requests within dialogs, [`uac`] places calls, [`offer`] and
 //! [`request`] ask things of the other side once they are up, [`responses`] hears the answers, [`reliable`] makes what
-//! rings arrive, [`refer`] hears what comes of a REFER, [`referred`] takes those of the others, [`update`] and [`session_timer`] keep sessions going or change them, [`ending`] hangs up, [`screen`] turns calls away
+//! rings arrive, [`refer`] hears what comes of a REFER, [`referred`] takes those of the others, [`replaces`] finds the dialog that a call takes the place of, [`update`] and [`session_timer`] keep sessions going or change them, [`ending`] hangs up, [`screen`] turns calls away
 //! that are for nobody or too many,
 //! [`authentication`] lets the others in and answers challenges, [`timers`] acts on time, [`compose`] writes what all of
 //! them send.
@@ -19,6 +19,7 @@ mod redirects;
 mod refer;
 mod referred;
 mod reliable;
+mod replaces;
 mod request;
 mod responses;
 mod screen;

@@ -116,6 +116,8 @@ pub(super) enum Refusal {
     NoDialog,
     /// 482: the same request has come by another way.
     Merged,
+    /// 486: what is to be replaced only before it is answered, and is.
+    Busy,
     /// 489: news of something that nobody has asked for.
     BadEvent,
     /// 491: an INVITE is under way in the dialog.
@@ -124,6 +126,8 @@ pub(super) enum Refusal {
     OutOfOrder,
     /// 500 with Retry-After: an earlier INVITE is not answered (RFC 3261 section 14.2).
     StillAnswering,
+    /// 603: what we do not do.
+    Decline,
     /// 503: no room for another transaction.
     Overload,
 }
@@ -143,10 +147,12 @@ impl Refusal {
             Self::IntervalTooSmall(_) => 422,
             Self::NoDialog => 481,
             Self::Merged => 482,
+            Self::Busy => 486,
             Self::BadEvent => 489,
             Self::Pending => 491,
             Self::OutOfOrder | Self::StillAnswering => 500,
             Self::Overload => 503,
+            Self::Decline => 603,
         }
     }
 }

@@ -176,9 +176,12 @@ impl Endpoint {
         let extensions = match unknown(request, &policy) {
             Some(refusal) => Err(refusal),
             None => Self::reliability(&policy, &request.fields)
-                .and_then(|reliability| Ok((reliability, Self::terms(&policy, request)?))),
+                .and_then(|reliability| Ok((reliability, Self::terms(&policy, request)?)))
+                .and_then(|(reliability, terms)| {
+                    Ok((reliability, terms, self.replaced(request, trunk.as_deref(), &policy)?))
+                }),
         };
-        let (reliability, terms) = match extensions {
+        let (reliability, terms, replaces) = match extensions {
             Ok(extensions) => extensions,
             Err(refusal) => return self.refuse(now, path, request, refusal, None),
         };
@@ -227,6 +230,7 @@ impl Endpoint {
             call_id: request.call_id.clone(),
             max_forwards: request.max_forwards(),
             trunk,
+            replaces,
             sdp,
         })));
     }

@@ -75,6 +75,8 @@ pub struct Fields {
     pub refer_to: Vec<String>,
     /// Referred-By (RFC 3892): the first one.
     pub referred_by: Option<String>,
+    /// Replaces (RFC 3891): the first two.
+    pub replaces: Vec<String>,
     /// The first thing that is wrong with the headers, as a reason phrase.
     pub fault: Option<&'static str>,
 }
@@ -151,6 +153,10 @@ impl Fields {
             Header::Other(name, value) if name.eq_ignore_ascii_case("Refer-To") => {
                 self.refer_to.push(value);
                 self.refer_to.truncate(2);
+            }
+            Header::Other(name, value) if name.eq_ignore_ascii_case("Replaces") => {
+                self.replaces.push(value);
+                self.replaces.truncate(2);
             }
             Header::Other(name, value) => self.other(&name, value),
             // Headers a user agent may ignore (RFC 3261 section 8.2.2).
