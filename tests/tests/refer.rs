@@ -134,7 +134,11 @@ fn a_party_has_the_other_called_and_another_call_takes_the_place_of_one() {
     caller(&net, "replaces", ECHO).unwrap().succeed(PATIENCE).unwrap();
     // Answered once, by one agent: the second call is no call of its own.
     let calls = gateway.calls().unwrap();
-    assert_eq!(calls.recent.iter().filter(|call| call.to == ECHO).count(), 1, "{calls:?}");
+    assert_eq!(
+        calls.recent.iter().filter(|call| call.to == ECHO).count(),
+        1,
+        "{calls:?}"
+    );
 
     // The callee is called a second time, and has itself on the line; whoever asked for that has gone.
     let far = Sipp::answerer(&net.far, FAR).unwrap();
@@ -148,7 +152,11 @@ fn a_party_has_the_other_called_and_another_call_takes_the_place_of_one() {
         panic!("{call:?}");
     };
     assert_eq!(
-        (transfer.asked_by.as_str(), transfer.to.as_str(), transfer.state.as_str()),
+        (
+            transfer.asked_by.as_str(),
+            transfer.to.as_str(),
+            transfer.state.as_str()
+        ),
         ("carrier", NUMBER, "completed"),
         "{transfer:?}"
     );

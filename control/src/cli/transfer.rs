@@ -39,7 +39,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "NUMBER", required_unless_present_any = ["cancel", "to_call"])]
     to: Option<String>,
     /// Instead: another call with the same carrier, which joins the two (REFER with Replaces)
-    #[arg(long, value_name = "CALL", value_parser = ask::call, conflicts_with_all = ["to", "to_call", "trunk", "caller_id"])]
+    #[arg(long, value_name = "CALL", value_parser = ask::call, conflicts_with_all = ["to", "trunk", "caller_id"])]
     to_call: Option<String>,
     /// Trunk that it is called by
     #[arg(long)]
@@ -63,7 +63,7 @@ pub(super) struct Args {
     #[arg(long)]
     no_wait: bool,
     /// Take the transfer back that is under way
-    #[arg(long, conflicts_with_all = ["to", "trunk", "by", "ringing", "timeout", "caller_id", "no_wait"])]
+    #[arg(long, conflicts_with_all = ["to", "to_call", "trunk", "by", "ringing", "timeout", "caller_id", "no_wait"])]
     cancel: bool,
     #[command(flatten)]
     gateway: ask::Args,
