@@ -156,11 +156,11 @@ impl Call {
         let course = match &order.by {
             By::Bridge(target) => {
                 let outbound = &target.outbound;
-                Course::Placing(Placement {
+                Course::Placing(Box::new(Placement {
                     targets: Targets::new(outbound.ways.clone(), outbound.request_uri.clone(), outbound.redirects),
                     target: None,
                     step: Step::Locating,
-                })
+                }))
             }
             By::Refer(_) => Course::Referring(ReferStep::Sent),
         };

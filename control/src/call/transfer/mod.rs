@@ -333,7 +333,7 @@ pub(super) struct Transfer {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 enum Course {
     /// Leg C is placed.
-    Placing(Placement),
+    Placing(Box<Placement>),
     /// The carrier is asked.
     Referring(ReferStep),
 }

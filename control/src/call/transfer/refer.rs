@@ -33,9 +33,8 @@ impl Call {
             By::Refer(referral) => Some(referral.unreported),
             By::Bridge(_) => None,
         });
-        match (reported, unreported) {
-            (false, Some(Unreported::HangUp)) => self.hand_over(None, actions),
-            (false, Some(Unreported::Wait) | None) | (true, _) => {}
+        if !reported && unreported == Some(Unreported::HangUp) {
+            self.hand_over(None, actions);
         }
     }
 
