@@ -1,4 +1,4 @@
-//! INVITEs over UDP from where no trunk is: their sources may be forged, so each gets one answer at most, no longer than it
+//! Requests over UDP from where no trunk is: their sources may be forged, so each gets one answer at most, no longer than it
 //! was itself, and nothing is kept of it.
 
 mod sip_support;
@@ -73,6 +73,8 @@ fn what_could_not_be_served_anyway_is_refused_once_too() {
         wire.feed(&format!("{invite}{body}"));
         let refusal = wire.only();
         assert!(refusal.starts_with(&format!("SIP/2.0 {status} ")), "{refusal}");
+        wire.feed(&format!("{invite}{body}"));
+        assert_eq!(wire.only(), refusal);
     }
     assert_nothing_left(&mut wire);
 }
@@ -93,6 +95,34 @@ fn no_answer_is_longer_than_its_invite() {
     }
     assert!((1..300).contains(&answered), "{answered}");
     assert_eq!(wire.endpoint.counters().strangers, 300);
+    assert_nothing_left(&mut wire);
+}
+
+#[test]
+fn other_requests_get_no_longer_answers_either() {
+    let mut wire = called_from("198.51.100.0/24");
+    for (method, to_tag, status, answered_when_short) in [
+        ("OPTIONS", "", "200", true),
+        ("CANCEL", "", "481", false),
+        ("BYE", "nobody", "481", true),
+        ("REGISTER", "", "405", true),
+        ("FETCH", "", "501", true),
+    ] {
+        for length in [0, 500] {
+            let padding = format!("X-Padding: {}\n", "x".repeat(length));
+            let asked = request(method, "r1", 1, to_tag, &padding).replace('\n', "\r\n");
+            wire.feed_from(REMOTE.into(), asked.as_bytes());
+            if length == 0 && !answered_when_short {
+                assert_eq!(wire.take(), [""; 0]);
+                continue;
+            }
+            let answer = wire.only();
+            assert!(answer.starts_with(&format!("SIP/2.0 {status} ")), "{answer}");
+            assert!(answer.len() <= asked.len(), "{asked}{answer}");
+            // What is of use is left out where there is no room.
+            assert_eq!(header(&answer, "Server").is_some(), length > 0, "{answer}");
+        }
+    }
     assert_nothing_left(&mut wire);
 }
 

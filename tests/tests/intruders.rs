@@ -296,8 +296,13 @@ fn an_invite_from_whom_no_trunk_allows_gets_one_answer_and_leaves_nothing() {
         assert_eq!((kept, sip.strangers), ((0, 0, 0), branch));
     }
     // What is sent leaves in order: this is the next thing that arrives.
-    stranger.send(request("OPTIONS", 4).as_bytes()).unwrap();
-    assert!(answer(&stranger).unwrap().contains("CSeq: 4 OPTIONS"));
+    let options = request("OPTIONS", 4);
+    stranger.send(options.as_bytes()).unwrap();
+    let told = answer(&stranger).unwrap();
+    assert!(
+        told.contains("CSeq: 4 OPTIONS") && told.len() <= options.len(),
+        "{told}"
+    );
     assert!(arrived(&stranger).unwrap().is_empty());
     let calls = gateway.status().unwrap().calls;
     assert_eq!((calls.total, calls.failed), (3, 3));

@@ -59,16 +59,19 @@ impl Endpoint {
 
     pub(super) fn on_options(&mut self, now: Time, path: Path, request: &Request, dialog: Option<DialogId>) {
         let reply = Reply::new(request, path);
-        let status = match dialog {
+        let tag = self.tag_outside(path, request);
+        match dialog {
             Some(dialog) => {
                 self.note(dialog, path, request);
-                200
+                let response = self.options_answer(&reply, 200, &tag);
+                self.finish(now, request, reply.path, 200, response);
             }
-            None => self.options_status,
-        };
-        let tag = self.ids.tag();
-        let response = self.options_answer(&reply, status, &tag);
-        self.finish(now, request, reply.path, status, response);
+            None => {
+                let status = self.options_status;
+                let response = self.options_answer(&reply, status, &tag);
+                self.finish_outside(now, &reply, request, status, response);
+            }
+        }
     }
 
     pub(super) fn on_reinvite(&mut self, now: Time, path: Path, request: &Request, id: DialogId, sdp: Option<Vec<u8>>) {
@@ -143,13 +146,13 @@ impl Endpoint {
         {
             self.note(dialog, path, request);
         }
-        if dialog.is_none() && self.refuses_stranger(path, request, &why) {
-            return;
-        }
         let reply = Reply::new(request, path);
-        let tag = self.ids.tag();
+        let tag = self.tag_outside(path, request);
         let response = self.refusal(&reply, &why, &tag);
-        self.finish(now, request, reply.path, why.status(), response);
+        match dialog {
+            Some(_) => self.finish(now, request, reply.path, why.status(), response),
+            None => self.finish_outside(now, &reply, request, why.status(), response),
+        }
     }
 
     /// Every request in a dialog counts, served or not, and shows where the other side is.

@@ -1,7 +1,7 @@
 //! Calls that are looked at no further: before anything is kept of them, most before credentials are asked for.
 //!
-//! Over UDP the source of an INVITE may be forged. Whoever is not known to be let in gets one answer to each, no longer than the
-//! INVITE was: no 100, no transaction, and so nothing that is repeated.
+//! Over UDP the source of a request may be forged. Where no trunk is, each request outside dialogs gets one answer, no longer than
+//! it was itself: no 100, no transaction, and so nothing that is repeated.
 
 use std::collections::BTreeMap;
 
@@ -9,9 +9,8 @@ use super::super::api::Transmit;
 use super::super::dialog::Reply;
 use super::super::domains::Domains;
 use super::super::path::{Path, Transport};
-use super::super::syntax::{Method, Request};
+use super::super::syntax::Request;
 use super::Endpoint;
-use super::purpose::Refusal;
 use crate::guard::Reason;
 use crate::guard::intake::Intake;
 use crate::time::Time;
@@ -103,21 +102,34 @@ impl Endpoint {
         self.answer_once(&reply, request, 403, tag, response);
     }
 
-    /// Whether a request outside dialogs is an INVITE from where no trunk is; if so, it is answered with this refusal.
-    pub(super) fn refuses_stranger(&mut self, path: Path, request: &Request, refusal: &Refusal) -> bool {
-        let is_invite = request.method == Method::Known(rsip::Method::Invite);
-        if !is_invite || !self.admission.is_stranger(path.remote.ip()) {
-            return false;
+    /// The To tag of a final response to a request outside dialogs: where nothing is kept of it, the same each time it comes.
+    pub(super) fn tag_outside(&mut self, path: Path, request: &Request) -> String {
+        match self.admission.is_stranger(path.remote.ip()) {
+            true => self.admission.tag_for(request),
+            false => self.ids.tag(),
         }
-        let reply = Reply::new(request, path);
-        let tag = self.admission.tag_for(request);
-        let response = self.refusal(&reply, refusal, &tag);
-        self.answer_once(&reply, request, refusal.status(), &tag, response);
-        true
+    }
+
+    /// The final response to a request outside dialogs, except to an INVITE that is let in: within a transaction, but for
+    /// somebody from where no trunk is.
+    pub(super) fn finish_outside(
+        &mut self,
+        now: Time,
+        reply: &Reply,
+        request: &Request,
+        status: u16,
+        response: Vec<u8>,
+    ) {
+        if self.admission.is_stranger(reply.path.remote.ip()) {
+            let tag = self.admission.tag_for(request);
+            self.answer_once(reply, request, status, &tag, response);
+        } else {
+            self.finish(now, request, reply.path, status, response);
+        }
     }
 
     /// Sends an answer of which nothing is kept. A forged source is not to be sent more than the forger spent: over UDP
-    /// an answer that is longer than the INVITE is sent with no more than it must have, or not at all.
+    /// an answer that is longer than the request is sent with no more than it must have, or not at all.
     fn answer_once(&mut self, reply: &Reply, request: &Request, status: u16, tag: &str, mut response: Vec<u8>) {
         let may_be_forged = reply.path.transport == Transport::Udp;
         if may_be_forged && response.len() > request.length {

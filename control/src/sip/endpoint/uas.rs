@@ -254,9 +254,9 @@ impl Endpoint {
     pub(super) fn on_cancel(&mut self, now: Time, path: Path, request: &Request, invite: Option<TransactionId>) {
         let reply = Reply::new(request, path);
         let Some(invite) = invite else {
-            let tag = self.ids.tag();
+            let tag = self.tag_outside(path, request);
             let response = self.refusal(&reply, &Refusal::NoDialog, &tag);
-            self.finish(now, request, reply.path, Refusal::NoDialog.status(), response);
+            self.finish_outside(now, &reply, request, Refusal::NoDialog.status(), response);
             return;
         };
         let entry = self.transactions.get(invite);
