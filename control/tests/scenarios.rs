@@ -20,6 +20,7 @@ use rand::Rng;
 use scenario_support::people::{CALLEE, CALLER, Deed, NUMBERS, Person, THIRD};
 use scenario_support::{Network, World};
 use voxlane::config::model::Config;
+use voxlane::ops::report::TransferRow;
 
 const CONFIG: &str = r#"
 [sip]
@@ -36,6 +37,8 @@ proxy = "192.0.2.20"
 session_expires = "90s"
 reliable_provisional = "supported"
 caller_ids = ["+15550100"]
+refers = "any"
+replaces = "supported"
 
 [[trunk]]
 name = "named"
@@ -48,6 +51,7 @@ proxy = "192.0.2.30"
 session_expires = "90s"
 reliable_provisional = "supported"
 caller_ids = ["+15550300"]
+refers = "any"
 
 [transfer]
 trunk = "third"
@@ -171,7 +175,15 @@ fn tell(name: &str, seed: u64, config: &Arc<Config>, happened: &mut Happened) {
     nothing_is_left(world);
     let report = world.core.calls_report();
     let transfers = report.recent.iter().flat_map(|record| &record.transfers);
-    happened.extend(transfers.map(|transfer| format!("transfer {}", transfer.state)));
+    happened.extend(transfers.map(|transfer| {
+        let TransferRow {
+            by, asked_by, state, ..
+        } = transfer;
+        format!("transfer by {by} for {asked_by:?}: {state}")
+    }));
+    if world.replaced > 0 {
+        happened.insert("a leg replaced".into());
+    }
     let placed = world.placed.iter().filter_map(|call| world.core.placed(*call).ok());
     happened.extend(placed.map(|result| format!("placed {}", result.state.name())));
     let calls = world.begun.len() as u64;
@@ -257,8 +269,13 @@ fn stories(name: &str) {
         tell(name, seed, &config, &mut happened);
     }
     for what in [
-        "transfer completed",
-        "transfer failed",
+        "transfer by bridge for Operator: completed",
+        "transfer by bridge for Agent: failed",
+        "transfer by refer for Operator: completed",
+        "transfer by refer for Operator: failed",
+        "transfer by bridge for Carrier: completed",
+        "transfer by bridge for Carrier: failed",
+        "a leg replaced",
         "placed ended",
         "placed busy",
         "placed no-answer",

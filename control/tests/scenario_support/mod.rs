@@ -19,7 +19,8 @@ use voxlane::config::model::Config;
 use voxlane::gateway::core::{Core, Effects};
 use voxlane::sip::digest::{Auth, Entrance, Logins, NonceKey};
 use voxlane::sip::{
-    Endpoint, EndpointConfig, Event, Extension, Input, Listen, Output, Path, Policies, Policy, Transmit, Transport,
+    DialogId, Endpoint, EndpointConfig, Event, Extension, Input, Listen, Output, Path, Policies, Policy, Transmit,
+    Transport,
 };
 use voxlane::time::Time;
 
@@ -71,6 +72,10 @@ pub struct World {
     pub agents: usize,
     /// Calls that the operator had placed.
     pub placed: Vec<CallId>,
+    /// Dialogs of the caller that are to take the place of others, until they are answered.
+    pub replacing: BTreeSet<DialogId>,
+    /// How many have.
+    pub replaced: u64,
 }
 
 /// Lines of a story that are kept.
@@ -134,6 +139,8 @@ impl World {
             holds: seed.is_multiple_of(2),
             agents: 0,
             placed: Vec::new(),
+            replacing: BTreeSet::new(),
+            replaced: 0,
         }
     }
 

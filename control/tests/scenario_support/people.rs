@@ -13,7 +13,7 @@ use voxlane::gateway::core::Asker;
 use voxlane::ops::report::TransferOrder;
 use voxlane::sip::locate::{Destination, Place};
 use voxlane::sip::{
-    Address, Content, DialogId, Endpoint, Event, Large, MAX_FORWARDS, Outgoing, Transport, UserPhone, Within,
+    Address, Content, DialogId, Endpoint, Event, Large, MAX_FORWARDS, Outgoing, Progress, Transport, UserPhone, Within,
     WithinMethod,
 };
 use voxlane_dataplane::media_plane::{AgentFailure, EndpointId, MediaEvent, TransferRequest};
@@ -89,6 +89,12 @@ pub enum Act {
     AnswerUpdate,
     RefuseUpdate(u16),
     Ask(WithinMethod),
+    AcceptRefer,
+    RefuseRefer,
+    /// Tells what has come of a REFER.
+    Tell(u16),
+    /// Calls anew, in the place of this dialog.
+    Replace,
     /// Asks for another session by UPDATE.
     Update,
 }
@@ -120,7 +126,10 @@ pub fn hear(world: &mut World, name: SocketAddr, event: Event) {
                 world.plan(after, Deed::In(name, dialog, Act::HangUp));
             }
         }
-        Event::Answered { dialog, .. } => live(world, name, dialog),
+        Event::Answered { dialog, .. } => {
+            world.replaced += u64::from(name == CALLER.into() && world.replacing.remove(&dialog));
+            live(world, name, dialog);
+        }
         // Again after each re-INVITE: it is up already.
         Event::Confirmed { dialog, .. } => {
             if world
@@ -160,9 +169,25 @@ pub fn hear(world: &mut World, name: SocketAddr, event: Event) {
             }
         }
         Event::Referred { dialog, .. } => {
-            let now = world.now;
-            if let Some(person) = world.people.get_mut(&name) {
-                person.endpoint.refuse_refer(now, dialog, 603, &[]);
+            let mut after = world.while_of(2_000);
+            if world.chance(0.2) {
+                return world.plan(after, Deed::In(name, dialog, Act::RefuseRefer));
+            }
+            world.plan(after, Deed::In(name, dialog, Act::AcceptRefer));
+            let told: &[u16] = match world.random.random_range(0..8) {
+                0 => &[],
+                1 => &[100],
+                2 => &[180, 486],
+                3 => &[603],
+                4 => &[180],
+                _ => &[180, 200],
+            };
+            for status in told {
+                after += world.while_of(5_000);
+                world.plan(after, Deed::In(name, dialog, Act::Tell(*status)));
+            }
+            if world.chance(0.4) {
+                world.plan(after, Deed::In(name, dialog, Act::HangUp));
             }
         }
         Event::OfferAnswered { .. } | Event::OfferRefused { .. } | Event::Responded { .. } | Event::Notified { .. } => {
@@ -207,8 +232,9 @@ fn live(world: &mut World, name: SocketAddr, dialog: DialogId) {
         person.up.insert(dialog, call_id);
     }
     for _ in 0..world.random.random_range(0..3) {
-        let act = match world.random.random_range(0..10) {
-            0..5 => Act::Offer,
+        let act = match world.random.random_range(0..11) {
+            10 if name == CALLER.into() => Act::Replace,
+            0..5 | 10 => Act::Offer,
             8 | 9 => Act::Update,
             5 => Act::Ask(WithinMethod::Update),
             6 => Act::Ask(WithinMethod::Refer),
@@ -302,7 +328,7 @@ pub fn act(world: &mut World, deed: Deed) {
     }
     let now = world.now;
     match deed {
-        Deed::Call(number) => call(world, number),
+        Deed::Call(number) => drop(call(world, number, Vec::new())),
         Deed::In(name, dialog, act) => {
             let sdp = sdp(world, name);
             let Some(person) = world.people.get_mut(&name) else {
@@ -333,6 +359,19 @@ pub fn act(world: &mut World, deed: Deed) {
                         content,
                     };
                     endpoint.request(now, dialog, within);
+                }
+                Act::AcceptRefer => endpoint.accept_refer(now, dialog),
+                Act::RefuseRefer => endpoint.refuse_refer(now, dialog, 603, &[]),
+                Act::Tell(status) => endpoint.tell_of_refer(now, dialog, Progress::of(status)),
+                Act::Replace => {
+                    let Some(replaces) = endpoint.refer_to_replace(dialog) else {
+                        return;
+                    };
+                    let (_, named) = replaces.split_once("?Replaces=").unwrap();
+                    let (named, _) = named.split_once('&').unwrap();
+                    let named = named.replace("%3B", ";").replace("%3D", "=").replace("%40", "@");
+                    let dialog = call(world, "+15550001", vec![("Replaces".into(), named)]);
+                    world.replacing.extend(dialog);
                 }
                 Act::Ask(method) => {
                     let within = Within {
@@ -397,10 +436,18 @@ fn operate(world: &mut World) {
             placed.map(|placed| world.core.cancel_call(placed, now).unwrap());
             None
         }
+        2 => {
+            let order = TransferOrder {
+                to_call: Some(active[world.random.random_range(0..active.len())].id.clone()),
+                ..TransferOrder::default()
+            };
+            world.core.transfer(now, &call, &order).err()
+        }
         _ => {
             let order = TransferOrder {
                 to: "+15558888".into(),
                 trunk: [None, Some("carrier".into())][world.random.random_range(0..2)].clone(),
+                by: [None, Some("refer".into())][world.random.random_range(0..2)].clone(),
                 leaves: [None, Some(Side::A)][world.random.random_range(0..2)],
                 ringing: [None, Some(Ringing::Ringback)][world.random.random_range(0..2)],
                 timeout_s: [None, Some(5)][world.random.random_range(0..2)],
@@ -413,7 +460,7 @@ fn operate(world: &mut World) {
 }
 
 /// The caller calls a number.
-fn call(world: &mut World, number: &str) {
+fn call(world: &mut World, number: &str, headers: Vec<(String, String)>) -> Option<DialogId> {
     let party = |user: &str| Address {
         display: String::new(),
         user: user.into(),
@@ -422,9 +469,7 @@ fn call(world: &mut World, number: &str) {
     };
     let now = world.now;
     let sdp = sdp(world, CALLER.into());
-    let Some(person) = world.people.get_mut(&CALLER.into()) else {
-        return;
-    };
+    let person = world.people.get_mut(&CALLER.into())?;
     let dialog = person.endpoint.invite(
         now,
         Outgoing {
@@ -438,7 +483,7 @@ fn call(world: &mut World, number: &str) {
             to: party(number),
             max_forwards: MAX_FORWARDS,
             trunk: Some(TRUNK.into()),
-            headers: Vec::new(),
+            headers,
             user_phone: UserPhone::Off,
             patience: None,
             sdp,
@@ -448,4 +493,5 @@ fn call(world: &mut World, number: &str) {
         let after = world.while_of(20_000);
         world.plan(after, Deed::In(CALLER.into(), dialog, Act::HangUp));
     }
+    Some(dialog)
 }
