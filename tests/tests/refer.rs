@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use voxlane_tests::config::{BOT, ECHO, NO_BOT, RELAYED, Xdp, below, lab};
 use voxlane_tests::gateway::Gateway;
 use voxlane_tests::netns::{CARRIER, FAR, GATEWAY_TO_CARRIER, Lab};
@@ -73,6 +73,24 @@ fn is_referred(net: &Lab, gateway: &Gateway, agent: &Agent) -> Result<()> {
     Ok(())
 }
 
+/// The carrier is asked to join two calls that it has with the gateway.
+fn is_joined(net: &Lab, gateway: &Gateway) -> Result<()> {
+    let first = caller(net, "is_joined", ECHO)?;
+    let id = up(gateway)?;
+    let second = Sipp::caller(&net.carrier, Scenario::Uac, CARRIER, GATEWAY, ECHO)?;
+    let second = second.options(&["-m", "1", "-d", "2000"]).start()?;
+    let both_up = |calls: &Calls| calls.active.len() == 2 && calls.active.iter().all(|call| call.state == "up");
+    let calls = gateway.wait_until(PATIENCE, Gateway::calls, both_up)?;
+    let other = calls.active.iter().map(|call| &call.id).find(|other| **other != id);
+    let other = other.context("there is no second call")?;
+    let transfer = gateway.transfer(&id, &["--to-call", other])?;
+    ensure!(transfer.state == "completed", "{transfer:?}");
+    first.succeed(PATIENCE)?;
+    second.succeed(PATIENCE)?;
+    gateway.wait_until_idle(PATIENCE)?;
+    Ok(())
+}
+
 #[test]
 fn the_carrier_declines_meets_a_busy_party_and_takes_the_call_over() {
     let Some(binary) = requirements::gateway_in_namespaces() else {
@@ -82,6 +100,7 @@ fn the_carrier_declines_meets_a_busy_party_and_takes_the_call_over() {
     let agent = Agent::tone(&net.gateway, 600, 30).unwrap();
     let gateway = Gateway::start_with(&binary, &net.gateway, &lab(Xdp::Off, &agent.url())).unwrap();
     is_referred(&net, &gateway, &agent).unwrap();
+    is_joined(&net, &gateway).unwrap();
 }
 
 #[test]
