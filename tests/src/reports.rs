@@ -360,6 +360,8 @@ pub struct Call {
     pub to: String,
     /// Its legs.
     pub legs: Vec<Leg>,
+    /// Where it could not be placed.
+    pub attempts: Vec<Attempt>,
     /// Keys the caller pressed.
     pub digits: String,
     /// When it ended.
@@ -389,6 +391,17 @@ pub struct Transfer {
     pub status: Option<u16>,
     /// Why it failed.
     pub reason: Option<String>,
+}
+
+/// A try to place a call that failed.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Attempt {
+    /// The gateway as it is configured.
+    pub gateway: String,
+    /// `TRANSPORT:ADDRESS`.
+    pub target: Option<String>,
+    /// How it went.
+    pub outcome: String,
 }
 
 /// One leg.

@@ -4,6 +4,7 @@
 //! * [`baresip`]: a softphone with its own SIP stack, SDP, codecs and jitter buffer
 //! * [`kamailio`]: a carrier's proxy
 //! * [`conversation`]: calls with a scenario of sipp at either end, many at once
+//! * [`dnsmasq`]: DNS
 //! * [`scripted`]: a call that sipp signals and whose RTP the test sends itself
 //! * [`libsrtp`]: SRTP as most others have it, in this process
 //! * [`tshark`]: what Wireshark makes of a capture
@@ -12,6 +13,7 @@
 pub mod agent;
 pub mod baresip;
 pub mod conversation;
+pub mod dnsmasq;
 pub mod kamailio;
 pub mod libsrtp;
 pub mod scripted;

@@ -19,6 +19,7 @@ pub const PEERS: &[Program] = &[
     ("sipp", "sip-tester"),
     ("baresip", "baresip-core"),
     ("kamailio", "kamailio"),
+    ("dnsmasq", "dnsmasq-base"),
     ("openssl", "openssl"),
     ("python3", "python3"),
     ("tshark", "tshark"),
