@@ -1316,6 +1316,100 @@ fn early_media_of_a_target_that_fails_does_not_stand_in_the_way_of_the_next() {
 }
 
 #[test]
+fn early_media_moves_to_the_ports_of_the_next_target_and_keeps_its_codec() {
+    let mut call = dialled_by_two(&["192.0.2.2:5060", "[2001:db8::3]:5060"]);
+    let early = Event::Progress {
+        status: 183,
+        sdp: Some(ANSWER.into()),
+    };
+    assert!(on(&mut call, early).contains(&Action::Relay));
+    on(&mut call, failed(503, Failure::refused()));
+    let endpoint = Endpoint {
+        id: EndpointId(3),
+        rtp: address("[2001:db8::50]:10004"),
+    };
+    let side = Side::B;
+    let actions = on(&mut call, Event::MediaOpened { side, endpoint });
+    let [Action::Invite { sdp, .. }] = &actions[..] else {
+        panic!("{actions:?}")
+    };
+    // The caller has been given PCMA, and hears of no other answer.
+    let offer = text(sdp);
+    assert!(offer.contains("RTP/AVP 8 0 9 96"), "{offer}");
+    let sixth = ANSWER.replace("IN IP4 192.0.2.2", "IN IP6 2001:db8::3");
+    let sdp = Some(sixth.into_bytes());
+    let actions = on(&mut call, Event::Answered { sdp });
+    assert_eq!(programmed(&actions, Side::B).remote_rtp, address("[2001:db8::3]:50000"));
+    let relayed = actions.iter().position(|action| *action == Action::Relay);
+    assert!(
+        matches!(actions.last(), Some(Action::Answer { side: Side::A, .. })) && relayed.is_some(),
+        "the caller does not hear the new ports: {actions:?}"
+    );
+}
+
+#[test]
+fn where_nothing_is_transcoded_the_next_target_is_offered_what_early_media_had() {
+    let Plan::Trunk(mut outbound) = trunk_plan() else {
+        panic!("a trunk was expected")
+    };
+    outbound.media.transcode = Transcode::Off;
+    let mut call = call(Plan::Trunk(outbound), Some(OFFER));
+    on(&mut call, Event::Start);
+    on(&mut call, opened(Side::A));
+    on(&mut call, located(&["192.0.2.2:5060", "192.0.2.3:5060"]));
+    on(&mut call, opened(Side::B));
+    let sdp = Some(ANSWER.into());
+    on(&mut call, Event::Progress { status: 183, sdp });
+    let actions = on(&mut call, failed(503, Failure::refused()));
+    let [Action::Invite { sdp, .. }] = &actions[..] else {
+        panic!("{actions:?}")
+    };
+    let offer = text(sdp);
+    assert!(offer.contains("RTP/AVP 8 96"), "{offer}");
+}
+
+/// A call to a trunk that requires SRTP, at one gateway with a UDP and a TLS target, up to the first INVITE or the end.
+fn to_a_secured_trunk(transports: &[Transport]) -> (Call, Vec<Action>) {
+    let Plan::Trunk(mut outbound) = trunk_plan() else {
+        panic!("a trunk was expected")
+    };
+    outbound.media.srtp = SrtpPolicy::Required;
+    let mut call = call(Plan::Trunk(outbound), Some(OFFER));
+    on(&mut call, Event::Start);
+    on(&mut call, opened(Side::A));
+    let at = |transport: &Transport| Destination {
+        remote: address("192.0.2.2:5061"),
+        transport: *transport,
+    };
+    let destinations = transports.iter().map(at).collect();
+    on(&mut call, Event::Located(destinations));
+    let actions = on(&mut call, opened(Side::B));
+    (call, actions)
+}
+
+#[test]
+fn a_target_in_clear_is_passed_over_where_srtp_is_required() {
+    let (call, actions) = to_a_secured_trunk(&[Transport::Udp, Transport::Tls]);
+    let [Action::Invite { target, sdp, .. }] = &actions[..] else {
+        panic!("{actions:?}")
+    };
+    assert_eq!(target.destination.transport, Transport::Tls);
+    assert!(text(sdp).contains("RTP/SAVP"));
+    assert!(
+        call.tried()[0].outcome.contains("unencrypted signalling"),
+        "{:?}",
+        call.tried()
+    );
+
+    let (_, actions) = to_a_secured_trunk(&[Transport::Udp, Transport::Tcp]);
+    assert!(
+        matches!(&actions[..], [Action::Reject { status: 488, text, .. }, .., Action::Finish(_)]
+            if text.contains("unencrypted signalling")),
+        "{actions:?}"
+    );
+}
+
+#[test]
 fn a_target_of_the_other_ip_version_gets_other_ports() {
     let mut call = dialled_by_two(&["192.0.2.2:5060", "[2001:db8::3]:5060"]);
     let actions = on(&mut call, failed(503, Failure::Unreachable));

@@ -385,8 +385,8 @@ impl Call {
                 actions.push(Action::Program { side: Side::A, session });
                 actions.push(Action::Relay);
             }
-            // The answer given in a 183 stands.
-            Some(_) => {}
+            // The answer given in a 183 stands; but it may have been another target's, with other ports.
+            Some(_) => actions.push(Action::Relay),
             None => {
                 self.a.media.offer(&self.setup, &codecs)?;
             }

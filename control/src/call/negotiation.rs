@@ -140,17 +140,25 @@ impl Negotiation {
         self.media.transcode
     }
 
+    /// Why nothing can be offered over this signalling, if so: it may not carry the keys of the SRTP that the leg's trunk
+    /// requires. Another one may.
+    pub fn bar(&mut self) -> Option<NegotiationError> {
+        self.security().bar().map(NegotiationError::from)
+    }
+
     /// Writes the offer of a second leg: what `theirs` and `codecs` have in common first, with their payload types, so that
-    /// the two legs can be relayed without a change; `transcode` says whether there is more.
+    /// the two legs can be relayed without a change; `transcode` says whether there is more. `answerable` are the codecs that
+    /// the first leg may be answered with.
     pub fn offer_like(
         &mut self,
         setup: &Setup,
         codecs: &[Codec],
         theirs: &Description,
+        answerable: &[Codec],
         transcode: Transcode,
     ) -> Result<Vec<u8>, NegotiationError> {
         let capabilities = self.capabilities(setup, codecs);
-        let (text, offered) = sdp::offer_like(&self.local(setup)?, &capabilities, theirs, &setup.codecs, transcode)?;
+        let (text, offered) = sdp::offer_like(&self.local(setup)?, &capabilities, theirs, answerable, transcode)?;
         Ok(self.sent(text, theirs.audio()?.direction, Some(offered)))
     }
 

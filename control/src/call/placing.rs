@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::machine::{Call, Dialog, Phase};
+use super::negotiation::NegotiationError;
 use super::targets::{Attempt, Next, Target, Targets, Then};
 use super::{Action, Party, Plan, Side};
 use crate::sdp::{Description, Signalling};
@@ -16,8 +17,8 @@ pub(super) struct Placing {
     targets: Option<Targets>,
     /// Where the INVITE goes next, or has gone.
     target: Option<Target>,
-    /// What the last target said.
-    last: Option<(u16, String)>,
+    /// What the last target said; where none has said anything, why it was not asked.
+    last: Option<(Party, u16, String)>,
 }
 
 impl Placing {
@@ -70,7 +71,7 @@ impl Call {
     /// Everything has failed.
     fn give_up(&mut self, actions: &mut Vec<Action>) {
         let (party, status, text) = match self.placing.last.take() {
-            Some((status, text)) => (Party::Callee, status_for_caller(status), text),
+            Some(last) => last,
             None => (Party::Gateway, 503, "there is nowhere to send the call to".to_owned()),
         };
         let text = match self.tried().len() {
@@ -118,12 +119,18 @@ impl Call {
             return self.close_media(Side::B, actions);
         };
         self.b.media.begin(Signalling::over(target.destination.transport));
+        if let Some(bar) = self.b.media.bar() {
+            return self.pass_over(&bar, actions);
+        }
         let offer = match self.setup.offer.as_deref().map(Description::parse).transpose() {
             Ok(Some(theirs)) => {
                 let transcode = self.transcode();
+                // An early answer stands, whoever it was that had early media.
+                let early = self.a.media.session.as_ref().map(|session| [session.codec]);
+                let answerable = early.as_ref().map_or(self.setup.codecs.as_slice(), |codec| codec);
                 self.b
                     .media
-                    .offer_like(&self.setup, &outbound.codecs, &theirs, transcode)
+                    .offer_like(&self.setup, &outbound.codecs, &theirs, answerable, transcode)
             }
             Ok(None) => self.b.media.offer(&self.setup, &outbound.codecs),
             Err(error) => Err(error.into()),
@@ -140,6 +147,20 @@ impl Call {
         }
     }
 
+    /// A target whose signalling others can read gets no keys, and no call without them; the next may be over TLS.
+    fn pass_over(&mut self, bar: &NegotiationError, actions: &mut Vec<Action>) {
+        let why = bar.to_string();
+        if let Some(targets) = &mut self.placing.targets {
+            targets.passed_over(&why);
+        }
+        // What a gateway has said tells more.
+        self.placing
+            .last
+            .get_or_insert_with(|| (Party::Gateway, bar.status(), why));
+        self.phase = Phase::Preparing;
+        self.place(actions);
+    }
+
     /// Leg B's INVITE has failed: another target is tried, or the call ends.
     pub(super) fn callee_failed(&mut self, status: u16, reason: &str, failure: &Failure, actions: &mut Vec<Action>) {
         self.b.dialog = Dialog::Gone;
@@ -150,7 +171,7 @@ impl Call {
             .targets
             .as_mut()
             .map(|targets| targets.failed(status, reason, failure));
-        self.placing.last = Some((status, text.clone()));
+        self.placing.last = Some((Party::Callee, status_for_caller(status), text.clone()));
         match then {
             Some(Then::Next) if goes_on => {
                 self.phase = Phase::Preparing;

@@ -175,6 +175,12 @@ impl Targets {
         self.note(None, why.to_owned());
     }
 
+    /// What was to be tried cannot be, for a reason of ours that others of them need not share.
+    pub fn passed_over(&mut self, why: &str) {
+        let destination = self.trying.take().map(|target| target.destination);
+        self.note(destination, why.to_owned());
+    }
+
     /// What was tried has failed.
     pub fn failed(&mut self, status: u16, reason: &str, failure: &Failure) -> Then {
         let destination = self.trying.take().map(|target| target.destination);

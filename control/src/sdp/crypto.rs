@@ -87,6 +87,11 @@ impl Security {
         }
     }
 
+    /// Why nothing can be offered at all, if so: over other signalling that may be otherwise.
+    pub fn bar(&self) -> Option<SdpError> {
+        self.offered().err()
+    }
+
     /// What becomes of an offered stream: the keys of both sides and the tag of the line that was taken, or plain RTP.
     ///
     /// # Errors

@@ -279,3 +279,23 @@ fn transfers_without_end_come_to_one() {
     assert_eq!(call.may_transfer(Side::B), Err(transfer::Refusal::TooOften));
     assert!(on(&mut call, third(transfer::Event::Asked(order(Side::B, Ringing::Agent)))).is_empty());
 }
+
+#[test]
+fn a_target_in_clear_is_passed_over_where_the_trunk_transferred_to_requires_srtp() {
+    let mut call = with_agent();
+    let mut secured = order(Side::B, Ringing::Agent);
+    secured.target.outbound.media.srtp = SrtpPolicy::Required;
+    on(&mut call, third(transfer::Event::Asked(secured)));
+    let at = |transport| Destination {
+        remote: address("192.0.2.3:5061"),
+        transport,
+    };
+    let destinations = vec![at(Transport::Udp), at(Transport::Tls)];
+    on(&mut call, Event::Located(destinations));
+    let actions = on(&mut call, opened(Side::C));
+    let [Action::Transfer(transfer::Action::Invite { target, sdp, .. })] = &actions[..] else {
+        panic!("{actions:?}");
+    };
+    assert_eq!(target.destination.transport, Transport::Tls);
+    assert!(text(sdp).contains("RTP/SAVP"));
+}

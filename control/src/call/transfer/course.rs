@@ -271,6 +271,13 @@ impl Call {
             return self.close_media(Side::C, actions);
         };
         self.c.media.begin(Signalling::over(target.destination.transport));
+        let bar = self.c.media.bar();
+        if let (Some(bar), Some(transfer)) = (bar, &mut self.transfer)
+            && transfer.targets.has_more()
+        {
+            transfer.targets.passed_over(&bar.to_string());
+            return self.place_third(actions);
+        }
         match self.offer_to_target(leaves) {
             Ok(sdp) => {
                 let mut patience = self.target().map(|target| target.outbound.patience);
