@@ -10,9 +10,10 @@ use voxlane::call::targets::Way;
 use voxlane::call::transfer::{self, Asker, By, Order, Outcome, Ringing, Target};
 use voxlane::call::{Action, Call, CallId, Cause, Event, Origin, Outbound, Party, Phase, Plan, Setup, Side};
 use voxlane::config::model::{HostPort, KeysInClear, LegMedia, Redirects, SdpIdentity, SrtpPolicy, Transcode};
+use voxlane::route::identity::Identity;
 use voxlane::sdp::Crypto;
 use voxlane::sip::locate::{Destination, Place};
-use voxlane::sip::{Address, Failure, Termination, Transport, UserPhone};
+use voxlane::sip::{Address, Failure, Privacy, Termination, Transport, UserPhone};
 use voxlane::time::Time;
 use voxlane_dataplane::codec::Codec;
 use voxlane_dataplane::media_plane::{AgentFailure, Endpoint, EndpointId, LatchMode, Pacing, RtcpPort, Session};
@@ -71,7 +72,11 @@ fn trunk_plan() -> Plan {
         patience: Duration::from_secs(4),
         redirects: Redirects::Any,
         request_uri: party("+15551000"),
-        from: party("+15550100"),
+        identity: Identity {
+            from: party("+15550100"),
+            asserted: None,
+            privacy: Privacy::None,
+        },
         to: party("+15551000"),
         user_phone: UserPhone::Off,
         max_forwards: 69,

@@ -232,6 +232,46 @@ fn one_mistake_one_line() {
             ":4: trunk.user_phone: \"yes\" is unknown; write \"off\" or \"on\"",
         ),
         (
+            "[[trunk]]\nname = \"a\"\nproxy = \"b\"\nhealth_interval = \"500ms\"",
+            ":4: trunk.health_interval: \"500ms\" is less than a second; write a number and a unit: \"500ms\", \"4s\", \"2m\" or \"1h\"",
+        ),
+        (
+            "[[trunk]]\nname = \"a\"\nproxy = \"b\"\nhealth_interval = \"off\"\nhealth_failures = 2",
+            ":5: trunk.health_failures: means nothing without health_interval = \"30s\"",
+        ),
+        (
+            "[[trunk]]\nname = \"a\"\nproxy = \"b\"\nhealth_interval = \"9s\"\nhealth_successes = 0",
+            ":5: trunk.health_successes: 0 is out of range; write 1 to 100",
+        ),
+        (
+            "[[trunk]]\nname = \"a\"\nallow = [\"192.0.2.1\"]\nhealth_interval = \"9s\"",
+            ":4: trunk.health_interval: needs gateways to ask; write proxy = \"HOST\"",
+        ),
+        (
+            "[[trunk]]\nname = \"a\"\nallow = [\"192.0.2.1\"]\nregister = \"on\"\nregister_user = \"b\"",
+            ":4: trunk.register: needs somebody to register with; write proxy = \"HOST\"",
+        ),
+        (
+            "[[trunk]]\nname = \"a\"\nproxy = \"b\"\nregister = \"on\"",
+            ":4: trunk.register: needs a name; write register_user = \"…\", or username = \"…\" and a password",
+        ),
+        (
+            "[[trunk]]\nname = \"a\"\nproxy = \"b\"\nregister = \"yes\"",
+            ":4: trunk.register: \"yes\" is unknown; write \"on\" or \"off\"",
+        ),
+        (
+            "[[trunk]]\nname = \"a\"\nproxy = \"b\"\nregister_expires = \"5m\"",
+            ":4: trunk.register_expires: means nothing without register = \"on\"",
+        ),
+        (
+            "[[trunk]]\nname = \"a\"\nproxy = \"b\"\nunlisted_caller_id = \"off\"",
+            ":4: trunk.unlisted_caller_id: \"off\" is unknown; write \"replace\" or \"refuse\"",
+        ),
+        (
+            "[[trunk]]\nname = \"a\"\nproxy = \"b\"\nasserted_identity = \"100\"",
+            ":4: trunk.asserted_identity: \"100\" is unknown; write \"off\", \"caller\" or a number such as \"+15550100\"",
+        ),
+        (
             "[sip.dns]\nservers = [\"resolver\"]",
             ":2: sip.dns.servers: \"resolver\" is not an address; write \"IP\" or \"IP:PORT\"",
         ),

@@ -6,8 +6,9 @@ use std::time::Duration;
 use voxlane::call::transfer::{Progress, Unreported, Way};
 use voxlane::config::Config;
 use voxlane::config::model::{
-    AgentEndpoint, CallLimits, HostPort, KeysInClear, LegMedia, QualityLimits, Redirects, RtcpMux, SrtpPolicy, Target,
-    Transcode, Transport, TrunkTransfers, UnknownTenant, UserPhone, Xdp,
+    AgentEndpoint, Asserted, CallLimits, HealthRules, HostPort, KeysInClear, LegMedia, QualityLimits, Redirects,
+    Register, RtcpMux, SrtpPolicy, Target, Transcode, Transport, TrunkTransfers, TrustIdentity, UnknownTenant,
+    UnlistedCallerId, UserPhone, Xdp,
 };
 use voxlane::guard::overload::Limits;
 use voxlane::route::number::{Numbers, Plan, Rule, Source};
@@ -402,6 +403,15 @@ fn a_trunk_with_several_gateways() {
         gateway_timeout = "2s"
         redirects = "trunk"
         user_phone = "on"
+        health_interval = "30s"
+        health_failures = 4
+        health_successes = 1
+        register = "on"
+        register_user = "+15550100"
+        register_expires = "5m"
+        unlisted_caller_id = "refuse"
+        asserted_identity = "+15550101"
+        trust_identity = "on"
 
         [[trunk.gateway]]
         address = "a.example"
@@ -419,6 +429,24 @@ fn a_trunk_with_several_gateways() {
     assert_eq!(
         (trunk.gateway_timeout, trunk.redirects, trunk.user_phone),
         (Duration::from_secs(2), Redirects::Trunk, UserPhone::On)
+    );
+    let rules = HealthRules {
+        interval: Duration::from_secs(30),
+        failures: 4,
+        successes: 1,
+    };
+    let register = Register {
+        user: "+15550100".into(),
+        expires: Duration::from_secs(300),
+    };
+    assert_eq!((trunk.health, &trunk.register), (Some(rules), &Some(register)));
+    assert_eq!(
+        (trunk.unlisted_caller_id, &trunk.asserted_identity, trunk.trust_identity),
+        (
+            UnlistedCallerId::Refuse,
+            &Asserted::Number("+15550101".into()),
+            TrustIdentity::On
+        )
     );
     let gateways = trunk.gateways.iter().map(|gateway| {
         let place = &gateway.place;

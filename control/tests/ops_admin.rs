@@ -12,8 +12,9 @@ use voxlane::call::transfer::{Asker, Way};
 use voxlane::campaign::{CallRequest, CallResult, CampaignReport, CampaignRequest, PlaceError};
 use voxlane::ops::dials::Dials;
 use voxlane::ops::report::{
-    AgentCounts, CallCounts, CallReport, CallsReport, FlowRow, FlowsReport, LaneReport, LegRow, OverloadReport,
-    QualityCounts, ReferCounts, StatusReport, TransferCounts, TransferOrder, TransferReport, TransferRow,
+    AgentCounts, CallCounts, CallReport, CallsReport, FlowRow, FlowsReport, GatewayRow, GatewayState, LaneReport,
+    LegRow, OverloadReport, QualityCounts, ReferCounts, RegistrationRow, StatusReport, TransferCounts, TransferOrder,
+    TransferReport, TransferRow, TrunkRow,
 };
 use voxlane::ops::server::AdminServer;
 use voxlane::ops::{Inspect, Operate, OperateError, client, pcap, socket};
@@ -94,6 +95,34 @@ impl Inspect for Gateway {
                 trunk: "t".into(),
                 reason: "wrong_password".into(),
                 count: 8,
+            }],
+            trunks: vec![TrunkRow {
+                name: "t".into(),
+                gateways: vec![
+                    GatewayRow {
+                        gateway: "sbc1.carrier.example".into(),
+                        target: Some("udp:192.0.2.7:5060".into()),
+                        state: GatewayState::Up,
+                        last: Some("200 OK".into()),
+                    },
+                    GatewayRow {
+                        gateway: "sbc1.carrier.example".into(),
+                        target: Some("udp:192.0.2.8:5060".into()),
+                        state: GatewayState::Down,
+                        last: Some("no answer to OPTIONS".into()),
+                    },
+                    GatewayRow {
+                        gateway: "sbc2.carrier.example".into(),
+                        target: None,
+                        state: GatewayState::Unknown,
+                        last: None,
+                    },
+                ],
+                registration: Some(RegistrationRow {
+                    registered: true,
+                    expires_in_s: Some(42),
+                    last: Some("200 OK".into()),
+                }),
             }],
             calls: CallCounts {
                 active: 1,
@@ -461,6 +490,9 @@ async fn metrics_are_computed_from_the_reports() {
         "voxlane_worker_commands{worker=\"0\"} 4.0",
         "voxlane_worker_frames_given_up_total{worker=\"0\"} 2",
         "voxlane_sip_auth_failures_total{whose=\"theirs\",trunk=\"t\",reason=\"wrong_password\"} 8",
+        "voxlane_trunk_gateway_up{trunk=\"t\",gateway=\"sbc1.carrier.example\",target=\"udp:192.0.2.7:5060\"} 1",
+        "voxlane_trunk_gateway_up{trunk=\"t\",gateway=\"sbc1.carrier.example\",target=\"udp:192.0.2.8:5060\"} 0",
+        "voxlane_trunk_registered{trunk=\"t\"} 1",
         "voxlane_calls_refused_total{reason=\"calls\"} 12",
         "voxlane_cpu_percent 25",
         "voxlane_media_timeouts_total 5",

@@ -6,9 +6,10 @@ use std::net::SocketAddr;
 
 use voxlane::call::{Outbound, Plan};
 use voxlane::config::model::{Config, UserPhone};
+use voxlane::route::identity::Identity;
 use voxlane::route::{Route, entrances, route};
 use voxlane::sip::digest::{Admission, NonceKey};
-use voxlane::sip::{Address, DialogId, Incoming, Transport};
+use voxlane::sip::{Address, DialogId, Incoming, Privacy, Transport};
 
 const CONFIG: &str = r#"
 [[trunk]]
@@ -101,6 +102,7 @@ fn incoming(remote: &str, to: &str, host: &str) -> Incoming {
         from: address("+15557777", "caller.example"),
         to: address(to, host),
         asserted: None,
+        privacy: Privacy::None,
         call_id: "abc".into(),
         max_forwards: 10,
         trunk: trunk_of(remote),
@@ -251,7 +253,7 @@ fn calls_to_a_trunk_are_written_as_carriers_want_them() {
     let Outbound {
         ways,
         request_uri,
-        from,
+        identity,
         to,
         ..
     } = outbound("+15551234");
@@ -265,15 +267,17 @@ fn calls_to_a_trunk_are_written_as_carriers_want_them() {
     assert_eq!([wide, narrow], [UserPhone::On, UserPhone::Off]);
     assert_eq!(outbound("+15551234").max_forwards, 9);
     // The caller's number is not one the trunk may show: the first that is, instead.
-    assert_eq!(from.user, "+15550100");
+    assert_eq!(identity.from.user, "+15550100");
 
-    let Outbound { request_uri, from, .. } = outbound("+15552000");
+    let Outbound {
+        request_uri, identity, ..
+    } = outbound("+15552000");
     assert_eq!(
         (request_uri.user.as_str(), request_uri.host.as_str()),
         ("+15559000", "carrier.example")
     );
     // This trunk names no caller IDs: the caller's own passes.
-    assert_eq!(from.user, "+15557777");
+    assert_eq!(identity.from.user, "+15557777");
 }
 
 #[test]
@@ -292,4 +296,92 @@ fn a_call_that_has_been_passed_on_too_often_ends_here() {
         panic!("a trunk was expected")
     };
     assert_eq!(outbound.max_forwards, 69);
+}
+
+/// What a call from `from` says of who calls when it goes out on a trunk that says `trunk` of that; `asserted` and `privacy`
+/// are what it came with.
+fn told(trunk: &str, from: &str, asserted: Option<&str>, privacy: Privacy) -> Result<Identity, u16> {
+    let text = format!(
+        "[[trunk]]\nname = \"in\"\nallow = [\"198.51.100.0/24\"]\ntrust_identity = \"on\"\n\
+         [[trunk]]\nname = \"out\"\nproxy = \"192.0.2.20\"\n{trunk}\n\
+         [[did]]\nnumber = \"+15551000\"\ntrunk = \"out\"\n"
+    );
+    let config = Config::parse(&text, "voxlane.toml", &|_| None).unwrap();
+    let call = Incoming {
+        from: address(from, "caller.example"),
+        asserted: asserted.map(|user| address(user, "caller.example")),
+        privacy,
+        trunk: Some("in".into()),
+        ..incoming("198.51.100.8:5060", "+15551000", "203.0.113.50")
+    };
+    match route(&config, &call) {
+        Ok(Route {
+            plan: Plan::Trunk(outbound),
+            ..
+        }) => Ok(outbound.identity),
+        Ok(route) => panic!("{route:?}"),
+        Err(refusal) => Err(refusal.status),
+    }
+}
+
+#[test]
+fn a_caller_id_that_a_trunk_may_not_show_is_replaced_or_refused() {
+    let ids = "caller_ids = [\"+15550100\", \"+15550101\"]\n";
+    let shown = |trunk: &str, from: &str| told(trunk, from, None, Privacy::None).map(|told| told.from);
+    assert_eq!(shown(ids, "+15550101").unwrap().display, "Ann");
+    let replaced = shown(ids, "+15557777").unwrap();
+    assert_eq!((replaced.user.as_str(), replaced.display.as_str()), ("+15550100", ""));
+    let refuse = format!("{ids}unlisted_caller_id = \"refuse\"");
+    assert_eq!(shown(&refuse, "+15557777"), Err(403));
+    assert_eq!(shown(&refuse, "15550101").unwrap().user, "+15550101");
+}
+
+#[test]
+fn a_trunk_that_is_trusted_says_who_calls() {
+    let told = told("", "+15559999", Some("15557777"), Privacy::None).unwrap();
+    assert_eq!(told.from.user, "+15557777");
+    assert_eq!(told.asserted, None);
+}
+
+#[test]
+fn who_withholds_his_number_is_anonymous_and_known_to_trusted_trunks_only() {
+    let own = told("", "+15557777", None, Privacy::Id).unwrap();
+    assert_eq!(
+        (own.from.user.as_str(), own.from.host.as_str(), own.privacy),
+        ("anonymous", "anonymous.invalid", Privacy::Id)
+    );
+    assert_eq!(own.asserted, None);
+    let trusted = "asserted_identity = \"caller\"";
+    // By Privacy, and by a From that says nothing.
+    for (from, asserted, privacy) in [
+        ("+15557777", None, Privacy::Id),
+        ("anonymous", Some("+15557777"), Privacy::Id),
+        ("anonymous", Some("+15557777"), Privacy::None),
+    ] {
+        let told = told(trusted, from, asserted, privacy).unwrap();
+        assert_eq!(
+            (told.from.user.as_str(), told.privacy),
+            ("anonymous", Privacy::Id),
+            "{from}"
+        );
+        assert_eq!(told.asserted.unwrap().user, "+15557777", "{from}");
+    }
+    // Nobody knows who it is.
+    let nobody = told(trusted, "anonymous", None, Privacy::None).unwrap();
+    assert_eq!((nobody.from.user.as_str(), nobody.asserted), ("anonymous", None));
+    // A number of the trunk's own hides the caller: nothing else need be hidden.
+    let replaced = told("caller_ids = [\"+15550100\"]", "+15557777", None, Privacy::Id).unwrap();
+    assert_eq!(
+        (replaced.from.user.as_str(), replaced.privacy),
+        ("+15550100", Privacy::None)
+    );
+}
+
+#[test]
+fn a_trunk_can_be_told_one_number_for_all() {
+    let told = told("asserted_identity = \"+15550000\"", "+15557777", None, Privacy::None).unwrap();
+    assert_eq!(
+        (told.from.user.as_str(), told.asserted.unwrap().user.as_str()),
+        ("+15557777", "+15550000")
+    );
 }

@@ -20,6 +20,8 @@ pub struct Status {
     pub connections: Connections,
     /// Credentials that were not good, since start.
     pub auth_failures: Vec<AuthFailure>,
+    /// Trunks that are watched or registered with.
+    pub trunks: Vec<Trunk>,
     /// Calls since start.
     pub calls: CallCounts,
     /// Whether there is too much to do.
@@ -28,6 +30,35 @@ pub struct Status {
     pub agents: AgentCounts,
     /// Tasks of its runtime.
     pub tasks: u64,
+}
+
+/// A trunk.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Trunk {
+    /// Its name.
+    pub name: String,
+    /// Addresses of its gateways.
+    pub gateways: Vec<TrunkGateway>,
+    /// Our registration.
+    pub registration: Option<Registration>,
+}
+
+/// An address of a trunk's gateway.
+#[derive(Clone, Debug, Deserialize)]
+pub struct TrunkGateway {
+    /// `TRANSPORT:ADDRESS`.
+    pub target: Option<String>,
+    /// `up`, `down`, `resting` or `unknown`.
+    pub state: String,
+}
+
+/// A registration with a carrier.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Registration {
+    /// Whether the carrier knows us.
+    pub registered: bool,
+    /// For how many seconds more.
+    pub expires_in_s: Option<u64>,
 }
 
 /// Whether there is too much to do.
@@ -358,10 +389,10 @@ pub struct Call {
     pub from: String,
     /// Called number.
     pub to: String,
+    /// Trunk it came on.
+    pub trunk: Option<String>,
     /// Its legs.
     pub legs: Vec<Leg>,
-    /// Where it could not be placed.
-    pub attempts: Vec<Attempt>,
     /// Keys the caller pressed.
     pub digits: String,
     /// When it ended.
@@ -391,17 +422,6 @@ pub struct Transfer {
     pub status: Option<u16>,
     /// Why it failed.
     pub reason: Option<String>,
-}
-
-/// A try to place a call that failed.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Attempt {
-    /// The gateway as it is configured.
-    pub gateway: String,
-    /// `TRANSPORT:ADDRESS`.
-    pub target: Option<String>,
-    /// How it went.
-    pub outcome: String,
 }
 
 /// One leg.

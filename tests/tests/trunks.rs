@@ -5,10 +5,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
-use voxlane_tests::config::{NO_BOT, RELAYED, Xdp, lab};
+use voxlane_tests::config::{ECHO, NO_BOT, RELAYED, Xdp, lab};
 use voxlane_tests::gateway::Gateway;
 use voxlane_tests::netns::{CARRIER, FAR, GATEWAY_TO_CARRIER, Lab};
 use voxlane_tests::peers::dnsmasq::{self, Dnsmasq};
+use voxlane_tests::peers::kamailio::{self, Kamailio};
 use voxlane_tests::peers::sipp::{Running, Scenario, Sipp};
 use voxlane_tests::requirements;
 
@@ -51,9 +52,7 @@ fn attempts(gateway: &Gateway) -> Result<Vec<(String, String)>> {
     gateway.wait_until_idle(PATIENCE)?;
     let call = gateway.calls()?.recent.remove(0);
     let rows = call.attempts.into_iter();
-    Ok(rows
-        .map(|row| (row.target.unwrap_or(row.gateway), row.outcome))
-        .collect())
+    Ok(rows.map(|row| (row.target, row.outcome)).collect())
 }
 
 fn told(rows: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -149,4 +148,97 @@ fn dns_says_where_a_trunk_is() {
     far.succeed(PATIENCE).unwrap();
     let log = dns.log();
     assert!(log.contains("query[NAPTR] carrier.example"), "{log}");
+}
+
+/// Waits until the gateways of the far trunk are in these states.
+fn wait_for_states(gateway: &Gateway, wanted: [(&str, &str); 2]) -> Result<()> {
+    let wanted: Vec<(&str, &str)> = wanted.into();
+    gateway.wait_until(PATIENCE, Gateway::status, |status| {
+        let rows = status.trunks.iter().flat_map(|trunk| &trunk.gateways);
+        let seen: Vec<(&str, &str)> = rows
+            .map(|row| (row.target.as_deref().unwrap_or_default(), row.state.as_str()))
+            .collect();
+        seen == wanted
+    })?;
+    Ok(())
+}
+
+/// A gateway of the far side's that answers OPTIONS and calls, until it is dropped.
+fn serving(net: &Lab, port: &str) -> Result<Running> {
+    let serving = Sipp::answerer_as(&net.far, Scenario::Serves, FAR)?;
+    serving.options(&["-p", port]).listen_at(port.parse()?)
+}
+
+#[test]
+fn a_gateway_that_goes_away_is_passed_over_until_it_is_back() {
+    let Some(binary) = requirements::gateway_in_namespaces() else {
+        return;
+    };
+    let net = Lab::new().unwrap();
+    let trunk = "health_interval = \"1s\"\nhealth_failures = 2\nhealth_successes = 2\ngateway_timeout = \"500ms\"\n\
+        gateway = [{ address = \"10.200.2.2:5071\" }, { address = \"10.200.2.2:5072\", priority = 1 }]";
+    let (first, second) = ("udp:10.200.2.2:5071", "udp:10.200.2.2:5072");
+    let serves_first = serving(&net, "5071").unwrap();
+    let serves_second = serving(&net, "5072").unwrap();
+    let gateway = Gateway::start_with(&binary, &net.gateway, &with(trunk)).unwrap();
+    wait_for_states(&gateway, [(first, "up"), (second, "up")]).unwrap();
+    let placed = |target: &str| {
+        let log = gateway.log();
+        let placed = log.lines().filter(|line| line.contains("call out"));
+        placed.filter(|line| line.contains(&format!("target={target}"))).count()
+    };
+    call(&net).unwrap();
+    assert_eq!((placed(first), placed(second)), (1, 0));
+
+    drop(serves_first);
+    wait_for_states(&gateway, [(first, "down"), (second, "up")]).unwrap();
+    call(&net).unwrap();
+    // It was not even tried.
+    assert_eq!(attempts(&gateway).unwrap(), []);
+    assert_eq!((placed(first), placed(second)), (1, 1));
+
+    let serves_first = serving(&net, "5071").unwrap();
+    wait_for_states(&gateway, [(first, "up"), (second, "up")]).unwrap();
+    call(&net).unwrap();
+    assert_eq!((placed(first), placed(second)), (2, 1));
+    drop((serves_first, serves_second));
+}
+
+#[test]
+fn the_gateway_registers_and_is_called_where_it_did() {
+    let Some(binary) = requirements::gateway_in_namespaces() else {
+        return;
+    };
+    let net = Lab::new().unwrap();
+    let number = "+15550000";
+    let registrar = Kamailio::registering(&net.far, FAR, number).unwrap();
+    let register = format!(
+        "proxy = \"10.200.2.2:5060\"\ndomain = \"{}\"\nusername = \"{}\"\npassword = \"{}\"\nalgorithms = [\"MD5\"]\n\
+         register = \"on\"\nregister_user = \"{number}\"",
+        kamailio::REALM,
+        kamailio::USERNAME,
+        kamailio::PASSWORD
+    );
+    // Nothing but the registration says that calls from there are the trunk's.
+    let config = with(&register).replace("allow = [\"10.200.2.0/24\"]\n", "");
+    let gateway = Gateway::start_with(&binary, &net.gateway, &config).unwrap();
+    let known = |status: &voxlane_tests::reports::Status| {
+        let registration = status.trunks.first().and_then(|trunk| trunk.registration.as_ref());
+        registration.is_some_and(|one| one.registered && one.expires_in_s.is_some_and(|left| left <= 7))
+    };
+    gateway.wait_until(PATIENCE, Gateway::status, known).unwrap();
+
+    let caller = Sipp::caller(&net.far, Scenario::Uac, FAR, at(FAR), ECHO).unwrap();
+    let caller = caller.options(&["-p", "5070", "-m", "1", "-d", "200"]).start().unwrap();
+    caller.succeed(PATIENCE).unwrap();
+    gateway.wait_until_idle(PATIENCE).unwrap();
+    let call = gateway.calls().unwrap().recent.remove(0);
+    assert_eq!((call.to.as_str(), call.trunk.as_deref()), (ECHO, Some("far")));
+
+    // It is refreshed before the seven seconds are over, with the nonce there is.
+    let granted = |_: &_| registrar.log().matches("registered for 3600").count() >= 2;
+    gateway.wait_until(PATIENCE, Gateway::status, granted).unwrap();
+    assert_eq!(registrar.log().matches("challenged REGISTER").count(), 1);
+    gateway.stop().unwrap();
+    assert!(registrar.log().contains("registered for 0"), "{}", registrar.log());
 }

@@ -39,6 +39,7 @@ pub use self::machine::{Call, Phase};
 pub use self::placed::Origin;
 use self::targets::{Target, Way};
 use crate::config::model::{HostPort, LegMedia, Redirects, SdpIdentity};
+use crate::route::identity::Identity;
 use crate::sip::locate::{Destination, Place};
 use crate::sip::{Address, Failure, Termination, Transport, UserPhone};
 
@@ -138,8 +139,8 @@ pub struct Outbound {
     pub redirects: Redirects,
     /// Request-URI.
     pub request_uri: Address,
-    /// From; an empty host stands for the address the INVITE is sent from.
-    pub from: Address,
+    /// What it says of who calls.
+    pub identity: Identity,
     /// To.
     pub to: Address,
     /// How numbers are written.

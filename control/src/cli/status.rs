@@ -3,7 +3,7 @@
 use voxlane_dataplane::media_plane::{InterfaceStatus, IoMode, IoStatus, PlaneStatus, WorkerHealth, WorkerStatus};
 
 use super::kernel;
-use crate::ops::report::{OverloadReport, ReferCounts, StatusReport, TransferCounts};
+use crate::ops::report::{GatewayRow, OverloadReport, ReferCounts, StatusReport, TransferCounts, TrunkRow};
 use crate::ops::words;
 use crate::sip::AuthFailures;
 use crate::sip::transport::ConnectionCounts;
@@ -27,6 +27,7 @@ pub(super) fn text(report: &StatusReport) -> String {
         waiting,
         tasks,
         auth_failures,
+        trunks,
     } = report;
     let kernel = plane.kernel.as_ref().map(kernel::lines).unwrap_or_default();
     let kernel = kernel.into_iter().map(|line| format!("        {line}"));
@@ -116,6 +117,7 @@ pub(super) fn text(report: &StatusReport) -> String {
         format!("        connections: {}", self::connections(connections)),
     ]);
     lines.extend(auth_failures.iter().map(auth_failure));
+    lines.extend(trunks.iter().flat_map(trunk));
     lines.push(format!("tasks   {tasks}"));
     lines.join("\n") + "\n"
 }
@@ -168,6 +170,37 @@ fn connections(counts: &ConnectionCounts) -> String {
         list(&counts.refused),
         list(&counts.closed)
     )
+}
+
+/// `trunk   carrier: registered, for 42 s more`, and a line for each address of its gateways.
+fn trunk(trunk: &TrunkRow) -> Vec<String> {
+    let TrunkRow {
+        name,
+        gateways,
+        registration,
+    } = trunk;
+    let last = |last: &Option<String>| last.as_ref().map(|last| format!(" ({last})")).unwrap_or_default();
+    let registration = match registration {
+        None => String::new(),
+        Some(row) => match (row.registered, row.expires_in_s) {
+            (true, Some(left)) => format!(": registered, for {left} s more"),
+            (true, None) => ": registered".to_owned(),
+            (false, _) => format!(": not registered{}", last(&row.last)),
+        },
+    };
+    let gateways = gateways.iter().map(|row| {
+        let GatewayRow {
+            gateway,
+            target,
+            state,
+            last: seen,
+        } = row;
+        let target = target.as_deref().unwrap_or("not found");
+        format!("        {gateway} ({target}) {}{}", state.word(), last(seen))
+    });
+    std::iter::once(format!("trunk   {name}{registration}"))
+        .chain(gateways)
+        .collect()
 }
 
 /// Whose credentials were not good, on which trunk, and why.

@@ -93,7 +93,7 @@ fn refresher(text: &str) -> Result<Option<Refresher>, String> {
 }
 
 /// A duration in whole seconds, as headers have it.
-fn seconds(text: &str) -> Result<u32, String> {
+pub(super) fn seconds(text: &str) -> Result<u32, String> {
     let duration = value::timeout(text)?;
     match u32::try_from(duration.as_secs()) {
         Ok(seconds @ 1..) if duration.subsec_nanos() == 0 => Ok(seconds),

@@ -11,6 +11,7 @@
 //! ([`ConfigErrors`]). The tree is walked by hand rather than through serde derives, which end at the first error.
 
 mod agent_url;
+mod carrier;
 mod check;
 mod cores;
 mod dialogs;

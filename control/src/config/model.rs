@@ -15,6 +15,7 @@ use voxlane_dataplane::reception::Limits;
 use super::dscp::Dscp;
 use crate::call::transfer::{Progress, Ringing, Unreported, Way};
 use crate::guard;
+pub use crate::route::health::HealthRules;
 use crate::route::number::Numbers;
 use crate::sip::digest::{Auth, Login};
 pub use crate::sip::locate::{Place, Weighed};
@@ -299,6 +300,10 @@ pub struct Trunk {
     pub redirects: Redirects,
     /// How numbers are written in the URIs of calls to this trunk.
     pub user_phone: UserPhone,
+    /// Whether and how gateways are asked whether they are there.
+    pub health: Option<HealthRules>,
+    /// Whether we register with the carrier, and as whom.
+    pub register: Option<Register>,
     /// What becomes of requests that are too large for UDP.
     pub large_requests: Large,
     /// Who vouches for its certificate; `None`: whom the system trusts.
@@ -315,6 +320,12 @@ pub struct Trunk {
     pub codecs: Vec<Codec>,
     /// Caller IDs calls to this trunk may carry (E.164 with '+'); empty: any.
     pub caller_ids: Vec<String>,
+    /// What becomes of a caller whose number is not among them.
+    pub unlisted_caller_id: UnlistedCallerId,
+    /// Whether the trunk is told who calls beside what From shows.
+    pub asserted_identity: Asserted,
+    /// Whether it is believed who calls.
+    pub trust_identity: TrustIdentity,
     /// Local RTP address towards this trunk; one of `media.addresses`.
     pub media_address: Option<IpAddr>,
     /// What its dialogs may do beyond RFC 3261.
@@ -327,6 +338,47 @@ pub struct Trunk {
     pub limits: OwnLimits,
     /// How many calls it may have.
     pub calls: CallLimits,
+}
+
+/// As whom we register with a carrier.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Register {
+    /// User part of the address that we are to be known under.
+    pub user: String,
+    /// How long we ask to be known.
+    pub expires: Duration,
+}
+
+/// What becomes of a caller whose number is not among the caller IDs of the trunk that he is to be connected to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UnlistedCallerId {
+    /// The first of them is shown instead.
+    #[default]
+    Replace,
+    /// His call is refused.
+    Refuse,
+}
+
+/// What P-Asserted-Identity says in calls to a trunk (RFC 3325).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Asserted {
+    /// It is not there: the trunk is not trusted with it.
+    #[default]
+    Off,
+    /// The number that is shown, or would be if the caller did not withhold it.
+    Caller,
+    /// Always this number.
+    Number(String),
+}
+
+/// Whether P-Asserted-Identity and Privacy of calls that come from a trunk are honoured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TrustIdentity {
+    /// From says who calls.
+    #[default]
+    Off,
+    /// P-Asserted-Identity does, where it is there.
+    On,
 }
 
 /// Where calls to a trunk are sent.

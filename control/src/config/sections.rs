@@ -10,6 +10,7 @@ use std::time::Duration;
 use voxlane_dataplane::codec::Codec;
 use voxlane_dataplane::media_plane::{LatchMode, Pacing};
 
+use super::carrier::Gateways;
 use super::dscp::{self, Dscp};
 use super::media::{self, WrittenMedia};
 use super::model::{
@@ -19,7 +20,7 @@ use super::model::{
 use super::reader::{Located, Section, quoted};
 use super::route::{self, WrittenRoute};
 use super::transfer::{self, WrittenTransfer};
-use super::{agent_url, dialogs, gateways, login, overload, value};
+use super::{agent_url, carrier, dialogs, gateways, login, overload, value};
 use crate::sip::digest::Auth;
 
 /// What a file says.
@@ -263,6 +264,17 @@ fn trunk(mut section: Section<'_>) -> Located<WrittenTrunk> {
             "and trunk.proxy are both missing, so no call comes or goes; write allow = [\"ADDRESS/PREFIX\"], proxy = \"HOST:PORT\" or both",
         );
     }
+    let any = match gateways.is_empty() {
+        true => Gateways::None,
+        false => Gateways::Some,
+    };
+    let register = carrier::register(&mut section, login.as_ref(), any);
+    let health = carrier::health(&mut section, any);
+    let carrier::Callers {
+        unlisted_caller_id,
+        asserted_identity,
+        trust_identity,
+    } = carrier::callers(&mut section);
     let domain = section.text("domain", value::host).map(|domain| domain.value);
     let codecs = distinct_list(&mut section, "codecs", value::codec).unwrap_or_else(|| Codec::ALL.to_vec());
     let caller_ids = distinct_list(&mut section, "caller_ids", value::number).unwrap_or_default();
@@ -294,6 +306,8 @@ fn trunk(mut section: Section<'_>) -> Located<WrittenTrunk> {
         gateway_timeout,
         redirects,
         user_phone,
+        health,
+        register,
         large_requests,
         tls_ca,
         tls_identity,
@@ -302,6 +316,9 @@ fn trunk(mut section: Section<'_>) -> Located<WrittenTrunk> {
         login,
         codecs,
         caller_ids,
+        unlisted_caller_id,
+        asserted_identity,
+        trust_identity,
         media_address,
         policy,
         transfers,

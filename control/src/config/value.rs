@@ -105,6 +105,15 @@ pub(super) fn client_certificates(text: &str) -> Result<ClientCertificates, Stri
     }
 }
 
+/// `on` or `off`.
+pub(super) fn switch(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err(format!("{text:?} is unknown; write \"on\" or \"off\"")),
+    }
+}
+
 /// How often connections are kept alive, or `off`.
 pub(super) fn keepalive(text: &str) -> Result<Option<std::time::Duration>, String> {
     match text {

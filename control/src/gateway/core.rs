@@ -17,6 +17,8 @@ use voxlane_dataplane::media_plane::{Direction, EndpointId, FlowReport, MediaErr
 use super::agents;
 use super::live::{Live, Record};
 use super::overload::Guard;
+use super::registrar::Registrar;
+use super::trunks::Trunks;
 use super::watch::{Expected, Finding, Measure, Rules, Watched};
 use crate::call::{Action, Call, CallId, Cause, Event, Origin, Phase, Plan, Setup, Side, transfer};
 use crate::campaign::Dialler;
@@ -57,6 +59,10 @@ pub struct Effects {
 pub enum Asker {
     /// A call that is being placed.
     Call(CallId),
+    /// A check of a gateway: its trunk's place in the configuration, and its own in the trunk.
+    Gateway((u16, u8)),
+    /// The registration of a trunk, by its place.
+    Register(u16),
 }
 
 /// Calls since start.
@@ -97,6 +103,7 @@ pub struct Core {
     pub(super) dialogs: HashMap<DialogId, (CallId, Side)>,
     pub(super) endpoints: HashMap<EndpointId, (CallId, Side)>,
     pub(super) local_for: LocalFor,
+    pub(super) trunks: Trunks,
     /// Chooses among gateways.
     pub(super) random: StdRng,
     /// Makes the names of calls.
@@ -142,6 +149,7 @@ impl Core {
         ));
         let guard = Guard::new(&config);
         let dialler = Dialler::new(config.dial.max_waiting);
+        let trunks = Trunks::new(&config);
         Self {
             config,
             sip,
@@ -154,6 +162,7 @@ impl Core {
             dialogs: HashMap::new(),
             endpoints: HashMap::new(),
             local_for,
+            trunks,
             random: StdRng::seed_from_u64(seed.rotate_left(32)),
             // Not the sequence that tags are made of: names of calls are told to agents.
             names: StdRng::seed_from_u64(!seed),
@@ -179,6 +188,7 @@ impl Core {
             self.feed(now, call, Event::Transfer(transfer::Event::Due));
         }
         self.dial(now);
+        self.tend_trunks(now);
         self.drain(now);
     }
 
@@ -327,17 +337,28 @@ impl Core {
         match asker {
             Asker::Call(call) => {
                 let event = match result {
-                    Ok(destinations) => Event::Located(self.reachable(destinations)),
+                    Ok(destinations) => {
+                        let destinations = self.reachable(destinations);
+                        Event::Located(self.best_first(now, call, destinations))
+                    }
                     Err(why) => Event::Unresolved(why),
                 };
                 self.feed(now, call, event);
             }
+            Asker::Gateway(named) => self.gateway_located(now, named, result),
+            Asker::Register(trunk) => self.register_located(now, trunk, result),
         }
         self.drain(now);
     }
 
-    /// Ends every call.
+    /// Has a place found.
+    pub(super) fn ask_for(&mut self, asker: Asker, place: Place) {
+        self.effects.places.push((asker, place));
+    }
+
+    /// Ends every call, and takes back every registration.
     pub fn stop(&mut self, now: Time, text: &str) {
+        self.leave_registrars(now);
         self.dialler.close(SystemTime::now());
         let mut calls: Vec<CallId> = self.calls.keys().copied().collect();
         calls.sort_unstable();
@@ -380,9 +401,9 @@ impl Core {
         self.sip.auth_failures()
     }
 
-    /// Whether nothing is left of any call.
+    /// Whether nothing is left of any call, nor of a registration that is being taken back.
     pub fn is_idle(&self) -> bool {
-        self.calls.is_empty()
+        self.calls.is_empty() && !self.trunks.registrars.iter().any(Registrar::is_leaving)
     }
 
     /// Empties the SIP core's output: datagrams to the shell, events to their calls.
@@ -393,7 +414,8 @@ impl Core {
                 Output::Event(event) => self.sip_event(now, event),
                 Output::Timeout(wake) => {
                     let call = self.wakes.first().map(|(at, _)| *at);
-                    self.effects.wake = wake.into_iter().chain(call).chain(self.dialler.wake(now)).min();
+                    let own = [call, self.dialler.wake(now), self.trunks.wake()];
+                    self.effects.wake = wake.into_iter().chain(own.into_iter().flatten()).min();
                     break;
                 }
             }
@@ -405,6 +427,7 @@ impl Core {
         let dialog = match event {
             sip::Event::Incoming(incoming) => return self.incoming(now, *incoming),
             sip::Event::Referred { dialog, referral } => return self.referred(now, dialog, &referral),
+            sip::Event::Outside { id, answer } => return self.outside_ended(now, id, &answer),
             sip::Event::Responded { dialog, .. }
             | sip::Event::Notified { dialog, .. }
             | sip::Event::Progress { dialog, .. }
@@ -422,6 +445,9 @@ impl Core {
         let Some(&(call, side)) = self.dialogs.get(&dialog) else {
             return debug!(?dialog, "event of a dialog that belongs to no call");
         };
+        if let sip::Event::Answered { .. } = event {
+            self.note_success(now, (call, side));
+        }
         let event = match (event, side) {
             (event @ (sip::Event::Responded { .. } | sip::Event::Notified { .. }), _) => {
                 debug!(%call, leg = %side, ?event, "REFER");
@@ -441,7 +467,7 @@ impl Core {
                 },
                 Side::C,
             ) => {
-                self.note_attempt(call, side, status, &reason);
+                self.note_attempt(now, (call, side), status, &reason, &failure);
                 Event::Transfer(transfer::Event::Failed {
                     status,
                     reason,
@@ -452,7 +478,8 @@ impl Core {
                 sip::Event::Incoming(_)
                 | sip::Event::Referred { .. }
                 | sip::Event::Responded { .. }
-                | sip::Event::Notified { .. } => return,
+                | sip::Event::Notified { .. }
+                | sip::Event::Outside { .. } => return,
                 sip::Event::Progress { status, sdp, .. } => Event::Progress { status, sdp },
                 sip::Event::Answered { sdp, .. } => Event::Answered { sdp },
                 sip::Event::Confirmed { sdp, .. } => Event::Confirmed { side, sdp },
@@ -469,7 +496,7 @@ impl Core {
                     failure,
                     ..
                 } => {
-                    self.note_attempt(call, side, status, &reason);
+                    self.note_attempt(now, (call, side), status, &reason, &failure);
                     Event::Failed {
                         status,
                         reason,
@@ -547,7 +574,7 @@ impl Core {
             None => Default::default(),
         };
         if let Plan::Trunk(outbound) = &mut route.plan {
-            self.order_ways(&route.target, outbound);
+            self.order_ways(now, &route.target, &mut outbound.ways);
         }
         let call = Call::new(
             Setup {
@@ -606,7 +633,7 @@ impl Core {
             Action::Locate(place) => match place.literal() {
                 Some(destination) => Some(Event::Located(vec![destination])),
                 None => {
-                    self.effects.places.push((Asker::Call(id), place));
+                    self.ask_for(Asker::Call(id), place);
                     None
                 }
             },

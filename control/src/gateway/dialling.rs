@@ -194,7 +194,7 @@ impl Core {
             Err(why) => return self.not_placed(id, &why),
         };
         if let Plan::Trunk(outbound) = &mut plan {
-            self.order_ways(&trunk.name, outbound);
+            self.order_ways(now, &trunk.name, &mut outbound.ways);
         }
         let host = match &agent.endpoint {
             AgentEndpoint::Echo | AgentEndpoint::Tone { .. } => None,

@@ -63,6 +63,7 @@ impl Inspect for Inspector {
             listen: self.transport.listen().iter().map(ToString::to_string).collect(),
             connections: self.transport.streams.counts(),
             auth_failures: core.auth_failures(),
+            trunks: core.trunk_rows(self.clock.now()),
             calls: CallCounts {
                 active: core.calls.len() as u64,
                 total: core.totals.calls + sip.strangers,

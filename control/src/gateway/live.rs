@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use voxlane_dataplane::media_plane::{Endpoint, FlowReport};
 
 use super::watch::Measure;
+use crate::call::targets::Target;
 use crate::call::{Call, CallId, Cause, Plan, Side};
 use crate::campaign::Placing;
 use crate::route::Route;
@@ -46,6 +47,8 @@ pub(super) struct LiveLeg {
     pub local: Option<SocketAddr>,
     /// The far end's signalling address.
     pub remote: Option<SocketAddr>,
+    /// Where its INVITE went, until that is answered.
+    pub target: Option<Target>,
     /// The last state of its media, once closed.
     pub report: Option<FlowReport>,
     /// Limits of the network that were crossed, in the order in which they were first.

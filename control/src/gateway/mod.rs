@@ -18,7 +18,9 @@ pub mod locate;
 mod operate;
 mod overload;
 mod placing;
+mod registrar;
 mod transfer;
+mod trunks;
 mod watch;
 
 use std::future::{pending, ready};
@@ -105,6 +107,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         finishing: Vec::new(),
         load: Load::new(Instant::now()),
     };
+    // Trunks have things that are due at once.
+    gateway.wake = Some(clock.now());
     let listen: Vec<String> = gateway.transport.listen().iter().map(ToString::to_string).collect();
     info!(listen = listen.join(" "), "ready");
     let served = gateway.serve(media).await;
@@ -195,7 +199,7 @@ impl Gateway {
                 _ = interrupt.recv(), if stopping.is_none() => self.stop(&mut stopping),
                 _ = terminate.recv(), if stopping.is_none() => self.stop(&mut stopping),
                 () = sleep_until(stopping) => {
-                    warn!("some calls did not end in time");
+                    warn!("some calls or registrations did not end in time");
                     return Ok(());
                 }
             };

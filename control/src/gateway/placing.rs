@@ -5,26 +5,32 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use super::core::Core;
-use crate::call::targets::Target;
+use crate::call::targets::{Target, Way};
 use crate::call::{CallId, Event, Outbound, Side, transfer};
 use crate::config::model::Gateway;
+use crate::route::identity::Identity;
 use crate::sip::locate::{Destination, in_order};
-use crate::sip::{self, Failure, Outgoing};
+use crate::sip::syntax::uri::phone_name_addr;
+use crate::sip::{self, Failure, Outgoing, Privacy};
 use crate::time::Time;
 
 impl Core {
     /// Puts the gateways of a leg in the order in which they are tried: by priority, and within one by chance, as their
-    /// weights say (RFC 2782).
-    pub(super) fn order_ways(&mut self, trunk: &str, outbound: &mut Outbound) {
-        let Some((_, trunk)) = self.config.trunk(trunk) else {
+    /// weights say (RFC 2782); those that are down at the end.
+    pub(super) fn order_ways(&mut self, now: Time, name: &str, ways: &mut [Way]) {
+        let config = std::sync::Arc::clone(&self.config);
+        let Some((_, trunk)) = config.trunk(name) else {
             return;
         };
         let gateways: Vec<&Gateway> = trunk.gateways.iter().collect();
         let ordered = in_order(gateways, &mut self.random);
         let place = |gateway: &&Gateway| ordered.iter().position(|known| std::ptr::eq(*known, *gateway));
-        outbound.ways.sort_by_cached_key(|way| {
+        ways.sort_by_cached_key(|way| {
             let gateway = way.gateway.and_then(|index| trunk.gateways.get(usize::from(index)));
-            gateway.and_then(|gateway| place(&gateway))
+            let last = way
+                .gateway
+                .is_some_and(|gateway| self.is_last_resort(now, name, gateway));
+            (last, gateway.and_then(|gateway| place(&gateway)))
         });
     }
 
@@ -54,9 +60,26 @@ impl Core {
         let local = (self.local_for)(transport, remote).map_err(|error| format!("no route to {remote}: {error}"))?;
         let peer = target.gateway.and_then(|gateway| self.config.peer(trunk, gateway));
         let large = self.config.trunk(trunk).map(|(_, trunk)| trunk.large_requests);
-        let from = sip::Address {
-            host: local.ip().to_string(),
-            ..outbound.from
+        // An address without a host is one of ours.
+        let ours = |address: sip::Address| match address.host.as_str() {
+            "" => sip::Address {
+                host: local.ip().to_string(),
+                ..address
+            },
+            _ => address,
+        };
+        let Identity {
+            from,
+            asserted,
+            privacy,
+        } = outbound.identity;
+        let asserted = asserted.map(|asserted| {
+            let value = phone_name_addr(&ours(asserted), outbound.user_phone);
+            ("P-Asserted-Identity".to_owned(), value)
+        });
+        let privacy = match privacy {
+            Privacy::Id => Some(("Privacy".to_owned(), "id".to_owned())),
+            Privacy::None => None,
         };
         Ok(Outgoing {
             local,
@@ -65,11 +88,11 @@ impl Core {
             peer,
             large: large.unwrap_or_default(),
             request_uri: target.request_uri.clone().unwrap_or(outbound.request_uri),
-            from,
+            from: ours(from),
             to: outbound.to,
             max_forwards: outbound.max_forwards,
             trunk: Some(trunk.to_owned()),
-            headers: Vec::new(),
+            headers: asserted.into_iter().chain(privacy).collect(),
             user_phone: outbound.user_phone,
             patience,
             sdp,
@@ -93,7 +116,10 @@ impl Core {
     ) -> Option<Event> {
         let trunk = self.calls.get(&id)?.trunk_of(side).to_owned();
         let call = match self.outgoing(&trunk, outbound, target, patience, sdp) {
-            Ok(call) => Outgoing { headers, ..call },
+            Ok(mut call) => {
+                call.headers.extend(headers);
+                call
+            }
             Err(reason) => {
                 warn!(call = %id, leg = %side, trunk, "{reason}");
                 let (status, failure) = (503, Failure::Unreachable);
@@ -121,13 +147,34 @@ impl Core {
         leg.call_id = call_id;
         leg.remote = Some(remote);
         leg.local = Some(local);
+        leg.target = Some(target.clone());
         None
     }
 
-    /// Says in the log how an attempt went that has failed.
-    pub(super) fn note_attempt(&self, id: CallId, side: Side, status: u16, reason: &str) {
-        let Some(live) = self.calls.get(&id) else { return };
-        let remote = live.leg(side).remote;
-        info!(call = %id, leg = %side, trunk = live.trunk_of(side), ?remote, status, "not placed: {reason}");
+    /// Says in the log how an attempt went that has failed, and remembers it of the gateway.
+    pub(super) fn note_attempt(
+        &mut self,
+        now: Time,
+        (id, side): (CallId, Side),
+        status: u16,
+        reason: &str,
+        failure: &Failure,
+    ) {
+        let Some(live) = self.calls.get_mut(&id) else { return };
+        let trunk = live.trunk_of(side).to_owned();
+        let Some(target) = live.leg_mut(side).target.take() else {
+            return;
+        };
+        info!(call = %id, leg = %side, trunk, target = %target.destination, status, "not placed: {reason}");
+        self.see_of_call(now, &trunk, &target, Some((status, failure)));
+    }
+
+    /// A leg was answered: its gateway lives.
+    pub(super) fn note_success(&mut self, now: Time, (id, side): (CallId, Side)) {
+        let Some(live) = self.calls.get_mut(&id) else { return };
+        let trunk = live.trunk_of(side).to_owned();
+        if let Some(target) = live.leg_mut(side).target.take() {
+            self.see_of_call(now, &trunk, &target, None);
+        }
     }
 }

@@ -124,7 +124,7 @@ impl Core {
         match &mut order.by {
             By::Bridge(target) => {
                 let Target { trunk, outbound, .. } = &mut **target;
-                self.order_ways(trunk, outbound);
+                self.order_ways(now, trunk, &mut outbound.ways);
                 if let Some(live) = self.calls.get_mut(&id) {
                     *live.leg_mut(Side::C) = LiveLeg::on(trunk);
                 }

@@ -35,6 +35,9 @@ pub struct StatusReport {
     /// Failed authentication, since start.
     #[serde(default)]
     pub auth_failures: Vec<AuthFailures>,
+    /// Trunks whose gateways are watched, or that we register with.
+    #[serde(default)]
+    pub trunks: Vec<TrunkRow>,
     /// Calls, since start.
     pub calls: CallCounts,
     /// Agent sessions, since start.
@@ -154,6 +157,67 @@ pub struct OverloadReport {
     pub delay_ms: u64,
     /// Calls refused since start, by reason. Those of them that are not a trunk's are in no other count.
     pub refused: Vec<(String, u64)>,
+}
+
+/// A trunk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrunkRow {
+    /// Its name.
+    pub name: String,
+    /// What is known of its gateways, one row an address.
+    pub gateways: Vec<GatewayRow>,
+    /// Our registration, if we have one.
+    pub registration: Option<RegistrationRow>,
+}
+
+/// An address of a gateway.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GatewayRow {
+    /// The gateway as it is configured.
+    pub gateway: String,
+    /// `TRANSPORT:ADDRESS`; none: it was not found yet.
+    pub target: Option<String>,
+    /// Whether calls go there.
+    pub state: GatewayState,
+    /// What was last seen of it.
+    pub last: Option<String>,
+}
+
+/// Whether calls go to an address of a gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GatewayState {
+    /// They do.
+    Up,
+    /// Only where nothing else is left: it does not answer.
+    Down,
+    /// Likewise, for a while: it asked to be left alone (Retry-After).
+    Resting,
+    /// Nothing is known of it yet.
+    Unknown,
+}
+
+impl GatewayState {
+    /// In a word, as reports have it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Down => "down",
+            Self::Resting => "resting",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// A registration with a carrier.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegistrationRow {
+    /// Whether the carrier knows us.
+    pub registered: bool,
+    /// For how many seconds more.
+    pub expires_in_s: Option<u64>,
+    /// Its last answer, status and reason phrase, or why there was none.
+    pub last: Option<String>,
 }
 
 /// What became of calls' media.

@@ -4,14 +4,18 @@
 //! it for the trunk; tenant by the domain that is called, by the name that was asked for over TLS, and by the number
 //! ([`tenant`]), which must not contradict each other; then the target of the number.
 
+pub mod health;
+pub mod identity;
 pub mod number;
+pub mod registration;
 mod tenant;
 
 use crate::call::targets::Way;
 use crate::call::{Outbound, Plan};
 use crate::config::model::{AgentEndpoint, Config, Did, Gateway, Target, Trunk};
 use crate::sip::digest::{Auth, Entrance, Logins};
-use crate::sip::{Address, Incoming, MAX_FORWARDS, Policies};
+use crate::sip::{Address, Incoming, MAX_FORWARDS, Policies, Transport};
+use identity::{Caller, Identity};
 use number::Source;
 
 /// A call that may proceed.
@@ -68,17 +72,17 @@ pub fn route(config: &Config, call: &Incoming) -> Result<Route, Refusal> {
         .ok_or_else(|| Refusal::new(403, format!("no trunk allows calls from {}", call.remote.ip())))?;
     let claimed = tenant::claimed(&config.domains(), call, &trunk.numbers)?;
     let number = trunk.numbers.e164(&number_called(call, trunk.numbers.source).user);
-    let caller = trunk.numbers.e164(&call.from.user);
     let did = config
         .did(&number)
         .ok_or_else(|| Refusal::new(404, format!("{number} is not a number of this gateway")))?;
     tenant::owner_agrees(did, claimed.as_ref())?;
+    let caller = identity::caller(trunk, call);
     let (plan, target) = plan(config, did, &number, &caller, call)?;
     Ok(Route {
         trunk: trunk.name.clone(),
         number,
-        caller,
         tenant: did.tenant.clone(),
+        caller: caller.number,
         plan,
         target,
     })
@@ -86,14 +90,23 @@ pub fn route(config: &Config, call: &Incoming) -> Result<Route, Refusal> {
 
 /// Who may call, one entrance a trunk that takes calls.
 pub fn entrances(config: &Config) -> Vec<Entrance> {
-    let takes_calls = |trunk: &&Trunk| !trunk.allow.is_empty() || trunk.auth != Auth::Ip;
     let entrance = |trunk: &Trunk| Entrance {
         trunk: trunk.name.clone(),
         networks: trunk.allow.clone(),
         auth: trunk.auth,
         login: trunk.login.clone(),
     };
-    config.trunks.iter().filter(takes_calls).map(entrance).collect()
+    config
+        .trunks
+        .iter()
+        .filter(|trunk| takes_calls(trunk))
+        .map(entrance)
+        .collect()
+}
+
+/// Whether calls of a trunk are known by their address or credentials.
+pub fn takes_calls(trunk: &Trunk) -> bool {
+    !trunk.allow.is_empty() || trunk.auth != Auth::Ip
 }
 
 /// Who we are with each carrier that gave us a login.
@@ -116,7 +129,7 @@ fn number_called(call: &Incoming, source: Source) -> &Address {
     }
 }
 
-fn plan(config: &Config, did: &Did, number: &str, caller: &str, call: &Incoming) -> Result<(Plan, String), Refusal> {
+fn plan(config: &Config, did: &Did, number: &str, caller: &Caller, call: &Incoming) -> Result<(Plan, String), Refusal> {
     // Names were resolved when the configuration was read; a miss here would be a fault of ours, told as 500.
     let missing = |what: &str, name: &str| Refusal::new(500, format!("{what} {name} is not configured"));
     match &did.target {
@@ -149,15 +162,9 @@ fn plan(config: &Config, did: &Did, number: &str, caller: &str, call: &Incoming)
                 .find(|t| &t.name == name)
                 .ok_or_else(|| missing("trunk", name))?;
             let number = to.as_deref().unwrap_or(number);
-            let caller = caller_id.clone().unwrap_or_else(|| caller_id_for(trunk, caller));
-            let from = Address {
-                display: call.from.display.clone(),
-                user: caller,
-                host: String::new(),
-                port: None,
-            };
+            let shown = identity::on_trunk(trunk, caller, caller_id.as_deref())?;
             let outbound =
-                outbound(trunk, number, from, hops_left(call)?).ok_or_else(|| missing("gateway of trunk", name))?;
+                outbound(trunk, number, shown, hops_left(call)?).ok_or_else(|| missing("gateway of trunk", name))?;
             Ok((Plan::Trunk(Box::new(outbound)), name.clone()))
         }
     }
@@ -173,13 +180,8 @@ pub fn transfer(config: &Config, name: &str, number: &str, caller_id: &str) -> R
     if !is_number(number) {
         return Err(not_a_number(number));
     }
-    let from = Address {
-        display: String::new(),
-        user: caller_id_for(trunk, caller_id),
-        host: String::new(),
-        port: None,
-    };
-    outbound(trunk, number, from, MAX_FORWARDS)
+    let shown = identity::on_trunk(trunk, &Caller::known(caller_id), None).map_err(|refusal| refusal.text)?;
+    outbound(trunk, number, shown, MAX_FORWARDS)
         .ok_or_else(|| format!("trunk {name} has no proxy to send calls to; name another"))
 }
 
@@ -192,20 +194,14 @@ pub fn referred(trunk: &Trunk, number: &str, far: String) -> Result<Address, Str
     if !is_number(number) {
         return Err(not_a_number(number));
     }
-    let nobody = Address {
-        display: String::new(),
-        user: String::new(),
-        host: String::new(),
-        port: None,
-    };
-    let placed = outbound(trunk, number, nobody, MAX_FORWARDS).map(|outbound| outbound.request_uri);
-    let host = trunk.domain.clone().unwrap_or(far);
-    Ok(placed.unwrap_or(Address {
-        display: String::new(),
+    let mut carrier = domain(trunk);
+    if carrier.host.is_empty() {
+        carrier.host = far;
+    }
+    Ok(Address {
         user: number.to_owned(),
-        host,
-        port: None,
-    }))
+        ..carrier
+    })
 }
 
 /// The leg to a number that a carrier wants a call of this tenant transferred to, and its trunk: where calls to that number go,
@@ -256,25 +252,12 @@ fn is_number(text: &str) -> bool {
 /// Where a call goes that we place on a trunk ourselves, to this number and from this.
 ///
 /// # Errors
-/// The trunk takes no calls.
+/// The trunk takes no calls, or may not show that number.
 pub fn placed(trunk: &Trunk, to: &str, from: &str) -> Result<Plan, String> {
-    let from = Address {
-        display: String::new(),
-        user: from.to_owned(),
-        host: String::new(),
-        port: None,
-    };
-    let outbound = outbound(trunk, to, from, MAX_FORWARDS);
+    let shown = identity::on_trunk(trunk, &Caller::known(from), None).map_err(|refusal| refusal.text)?;
+    let outbound = outbound(trunk, to, shown, MAX_FORWARDS);
     let outbound = outbound.ok_or_else(|| format!("trunk {:?} has no proxy to send calls to", trunk.name))?;
     Ok(Plan::Trunk(Box::new(outbound)))
-}
-
-/// The caller's own number where the trunk may show it, else the first one the trunk may.
-fn caller_id_for(trunk: &Trunk, own: &str) -> String {
-    match trunk.caller_ids.first() {
-        Some(first) if !trunk.caller_ids.iter().any(|id| id == own) => first.clone(),
-        _ => own.to_owned(),
-    }
 }
 
 /// How many hops a call may take from here on. Numbers that lead two gateways to each other come to an end by this.
@@ -286,36 +269,56 @@ fn hops_left(call: &Incoming) -> Result<u8, Refusal> {
 
 /// A leg to be placed on a trunk, by its gateways in the order written. Interoperability requirement I12: Request-URI
 /// `sip:+{number}@{carrier-domain}`, To and From in E.164 with '+'. `None` if calls cannot be sent to the trunk.
-pub fn outbound(trunk: &Trunk, number: &str, from: Address, max_forwards: u8) -> Option<Outbound> {
-    let first = &trunk.gateways.first()?.place;
-    let host = trunk.domain.clone().unwrap_or_else(|| first.host.clone());
-    let default = first.transport.map_or(5060, |transport| transport.default_port());
-    let port = first.port.filter(|port| trunk.domain.is_none() && *port != default);
+pub fn outbound(trunk: &Trunk, number: &str, identity: Identity, max_forwards: u8) -> Option<Outbound> {
+    trunk.gateways.first()?;
     let callee = Address {
-        display: String::new(),
         user: number.to_owned(),
-        host,
-        port,
+        ..domain(trunk)
     };
     let to = Address {
         port: None,
         ..callee.clone()
     };
-    let way = |(index, gateway): (u8, &Gateway)| Way {
-        place: gateway.place.clone(),
-        gateway: Some(index),
-        request_uri: None,
-    };
     Some(Outbound {
-        ways: (0..).zip(&trunk.gateways).map(way).collect(),
+        ways: ways(trunk),
         patience: trunk.gateway_timeout,
         redirects: trunk.redirects,
         request_uri: callee,
-        from,
+        identity,
         to,
         user_phone: trunk.user_phone,
         max_forwards,
         codecs: trunk.codecs.clone(),
         media: trunk.media,
     })
+}
+
+/// The domain of a trunk's carrier, without a user part: `trunk.domain`, else the first gateway, with its port unless that is
+/// the usual one.
+pub fn domain(trunk: &Trunk) -> Address {
+    let first = trunk.gateways.first().map(|gateway| &gateway.place);
+    let default = first
+        .and_then(|first| first.transport)
+        .map_or(5060, Transport::default_port);
+    let port = first.and_then(|first| first.port);
+    Address {
+        display: String::new(),
+        user: String::new(),
+        host: match (&trunk.domain, first) {
+            (Some(domain), _) => domain.clone(),
+            (None, Some(first)) => first.host.clone(),
+            (None, None) => String::new(),
+        },
+        port: port.filter(|port| trunk.domain.is_none() && *port != default),
+    }
+}
+
+/// The gateways of a trunk, in the order written.
+pub fn ways(trunk: &Trunk) -> Vec<Way> {
+    let way = |(index, gateway): (u8, &Gateway)| Way {
+        place: gateway.place.clone(),
+        gateway: Some(index),
+        request_uri: None,
+    };
+    (0..).zip(&trunk.gateways).map(way).collect()
 }

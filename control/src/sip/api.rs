@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::outside::{Answer, OutsideId};
 use super::path::{ConnectionId, Listen, Path, PeerId, Transport};
 use super::refer::{News, Referral};
 use super::within::{Outcome, RequestId, WithinMethod};
@@ -144,6 +145,8 @@ pub struct Incoming {
     pub to: Address,
     /// P-Asserted-Identity (RFC 3325), if present.
     pub asserted: Option<Address>,
+    /// Whether the caller wants to be known (RFC 3323), as his side says.
+    pub privacy: Privacy,
     /// Call-ID.
     pub call_id: String,
     /// How many more hops it may take (RFC 3261 section 20.22).
@@ -154,6 +157,17 @@ pub struct Incoming {
     pub replaces: Option<DialogId>,
     /// SDP offer; `None` for a delayed offer.
     pub sdp: Option<Vec<u8>>,
+}
+
+/// Whether a caller wants to be known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Privacy {
+    /// He does not mind.
+    #[default]
+    None,
+    /// Not to the one he calls (`Privacy: id`, and what asks for no less).
+    Id,
 }
 
 /// Max-Forwards of a request that begins here (RFC 3261 section 8.1.1.6).
@@ -300,6 +314,13 @@ pub enum Event {
         dialog: DialogId,
         /// What it asks.
         referral: Box<Referral>,
+    },
+    /// A request of ours outside dialogs has ended.
+    Outside {
+        /// Which.
+        id: OutsideId,
+        /// What came of it.
+        answer: Box<Answer>,
     },
     /// A re-INVITE; to be answered with `answer` or `reject`.
     Reinvite {

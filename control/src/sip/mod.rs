@@ -22,6 +22,7 @@ pub mod endpoint;
 pub mod ids;
 pub mod locate;
 pub mod outbox;
+pub mod outside;
 pub mod path;
 pub mod policy;
 pub mod refer;

@@ -284,7 +284,10 @@ fn transfers_without_end_come_to_one() {
 fn a_target_in_clear_is_passed_over_where_the_trunk_transferred_to_requires_srtp() {
     let mut call = with_agent();
     let mut secured = order(Side::B, Ringing::Agent);
-    secured.target.outbound.media.srtp = SrtpPolicy::Required;
+    let By::Bridge(target) = &mut secured.by else {
+        panic!("a bridge was expected")
+    };
+    target.outbound.media.srtp = SrtpPolicy::Required;
     on(&mut call, third(transfer::Event::Asked(secured)));
     let at = |transport| Destination {
         remote: address("192.0.2.3:5061"),

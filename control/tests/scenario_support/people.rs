@@ -190,8 +190,11 @@ pub fn hear(world: &mut World, name: SocketAddr, event: Event) {
                 world.plan(after, Deed::In(name, dialog, Act::HangUp));
             }
         }
-        Event::OfferAnswered { .. } | Event::OfferRefused { .. } | Event::Responded { .. } | Event::Notified { .. } => {
-        }
+        Event::OfferAnswered { .. }
+        | Event::OfferRefused { .. }
+        | Event::Responded { .. }
+        | Event::Notified { .. }
+        | Event::Outside { .. } => {}
     }
 }
 

@@ -213,7 +213,8 @@ impl Pair {
             | Event::Notified { .. }
             | Event::Referred { .. }
             | Event::Update { .. }
-            | Event::Reinvite { .. } => {}
+            | Event::Reinvite { .. }
+            | Event::Outside { .. } => {}
         }
         self.events[side].push(event);
     }

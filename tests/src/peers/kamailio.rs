@@ -76,6 +76,16 @@ impl Kamailio {
         })
     }
 
+    /// A registrar at `local` for `number`, which asks for username and password, grants seven seconds, and sends calls
+    /// for whatever number to where that one is registered.
+    ///
+    /// # Errors
+    /// If it does not listen.
+    pub fn registering(place: &Place, local: IpAddr, number: &str) -> Result<Self> {
+        let listen = SocketAddr::new(local, 5060);
+        Self::start(place, listen, |_| Ok(registering(listen, number)))
+    }
+
     fn start(place: &Place, listen: SocketAddr, text: impl FnOnce(&Path) -> Result<String>) -> Result<Self> {
         let directory = tempfile::tempdir()?;
         let config = directory.path().join("kamailio.cfg");
@@ -175,6 +185,59 @@ request_route {{
     }}
     record_route();
     $du = "sip:{next}";
+    t_relay();
+}}
+"#
+    )
+}
+
+fn registering(listen: SocketAddr, number: &str) -> String {
+    format!(
+        r#"#!KAMAILIO
+debug = 1
+log_stderror = yes
+children = 1
+disable_tcp = yes
+auto_aliases = no
+listen = udp:{listen}
+
+loadmodule "tm.so"
+loadmodule "sl.so"
+loadmodule "pv.so"
+loadmodule "textops.so"
+loadmodule "siputils.so"
+loadmodule "xlog.so"
+loadmodule "auth.so"
+loadmodule "usrloc.so"
+loadmodule "registrar.so"
+modparam("auth", "qop", "auth")
+modparam("registrar", "min_expires", 1)
+modparam("registrar", "max_expires", 7)
+
+request_route {{
+    if (is_method("REGISTER")) {{
+        if (!pv_www_authenticate("{REALM}", "{PASSWORD}", "0") || $au != "{USERNAME}" || $tU != "{number}") {{
+            xlog("L_ERR", "challenged $rm\n");
+            www_challenge("{REALM}", "1");
+            exit;
+        }}
+        xlog("L_ERR", "registered for $hdr(Expires)\n");
+        save("location");
+        exit;
+    }}
+    if (is_method("CANCEL")) {{
+        if (t_check_trans()) {{
+            t_relay();
+        }}
+        exit;
+    }}
+    t_check_trans();
+    # The caller sends what follows to us, too.
+    $rU = "{number}";
+    if (!lookup("location")) {{
+        sl_send_reply("480", "Not Registered");
+        exit;
+    }}
     t_relay();
 }}
 "#

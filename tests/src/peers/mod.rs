@@ -4,7 +4,7 @@
 //! * [`baresip`]: a softphone with its own SIP stack, SDP, codecs and jitter buffer
 //! * [`kamailio`]: a carrier's proxy
 //! * [`conversation`]: calls with a scenario of sipp at either end, many at once
-//! * [`dnsmasq`]: DNS
+//! * [`dnsmasq`]: a DNS server
 //! * [`scripted`]: a call that sipp signals and whose RTP the test sends itself
 //! * [`libsrtp`]: SRTP as most others have it, in this process
 //! * [`tshark`]: what Wireshark makes of a capture

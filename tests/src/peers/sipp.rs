@@ -74,6 +74,8 @@ pub enum Scenario {
     Engaged,
     /// An answerer that rings, and must see the call taken back.
     OnlyRings,
+    /// A carrier's gateway, which answers OPTIONS and calls.
+    Serves,
     /// An answerer that refuses with this status and phrase; `-key contact ADDRESS` is its Contact.
     Refuses(&'static str),
     /// An answerer that challenges the call with 401, and its BYE with a stale nonce: username acme, password s3cret.
@@ -151,6 +153,7 @@ impl Sipp {
                 .arg(file("transfers").join(name).with_extension("xml")),
             Scenario::Engaged => command.arg("-sf").arg(file("engaged.xml")),
             Scenario::OnlyRings => command.arg("-sf").arg(file("only_rings.xml")),
+            Scenario::Serves => command.arg("-sf").arg(file("serves.xml")),
             Scenario::Refuses(status) => {
                 let text =
                     fs::read_to_string(file("refuses.xml"))?.replace("SIP/2.0 STATUS", &format!("SIP/2.0 {status}"));

@@ -272,10 +272,10 @@ impl Call {
         };
         self.c.media.begin(Signalling::over(target.destination.transport));
         let bar = self.c.media.bar();
-        if let (Some(bar), Some(transfer)) = (bar, &mut self.transfer)
-            && transfer.targets.has_more()
+        if let (Some(bar), Some(placement)) = (bar, self.placement())
+            && placement.targets.has_more()
         {
-            transfer.targets.passed_over(&bar.to_string());
+            placement.targets.passed_over(&bar.to_string());
             return self.place_third(actions);
         }
         match self.offer_to_target(leaves) {

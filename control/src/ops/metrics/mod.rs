@@ -4,6 +4,7 @@ mod connections;
 mod kernel;
 mod overload;
 mod quality;
+mod trunks;
 
 use std::fmt;
 
@@ -33,6 +34,7 @@ pub fn text(status: &StatusReport, flows: &FlowsReport) -> Result<String, fmt::E
     sip(&mut metrics, &status.sip);
     connections::register(&mut metrics, &status.connections);
     auth_failures(&mut metrics, &status.auth_failures);
+    trunks::register(&mut metrics, &status.trunks);
     plane(&mut metrics, &status.plane);
     if let Some(status) = &status.plane.kernel {
         kernel::register(&mut metrics, status);

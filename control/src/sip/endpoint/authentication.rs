@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::super::api::{DialogId, Failure, Transmit};
 use super::super::dialog::{Cancel, Dialog, Reply, State};
 use super::super::digest::{Admission, Attempt, Challenge, Client, Entrance, Logins, NonceKey, Refused, Verdict};
+use super::super::outside::Known;
 use super::super::path::Transport;
 use super::super::syntax::{Request, Response};
 use super::super::transaction::{Hop, Path, Transaction, TransactionId};
@@ -57,6 +58,10 @@ impl Endpoint {
     /// An INVITE outside any dialog: it is let in, challenged or refused. Nothing is kept of one that is not let in (RFC
     /// 3261 section 8.2.7): not even a transaction, so that its ACK is a stray one.
     pub(super) fn on_call(&mut self, now: Time, path: Path, request: &Request, sdp: Option<Vec<u8>>) {
+        if let Some(Known::Of(trunk)) = self.contacts.get(&request.uri.user) {
+            let trunk = Some(trunk.clone());
+            return self.on_new_call(now, path, request, trunk, sdp);
+        }
         let salt = self.ids.salt();
         match self.admission.admit(now, request, path.remote.ip(), salt) {
             Verdict::Admitted(trunk) => self.on_new_call(now, path, request, trunk, sdp),

@@ -17,6 +17,11 @@ fn contact(path: Path) -> String {
     format!("<sip:{}{}>", path.local, path.transport.parameter())
 }
 
+/// Our Contact with a user part, which has nothing that would have to be escaped.
+pub(super) fn contact_of(user: &str, path: Path) -> String {
+    format!("<sip:{user}@{}{}>", path.local, path.transport.parameter())
+}
+
 fn session(sdp: Option<&[u8]>) -> Option<(&'static str, &[u8])> {
     sdp.filter(|sdp| !sdp.is_empty()).map(|sdp| (SDP, sdp))
 }

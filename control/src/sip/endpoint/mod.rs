@@ -14,6 +14,7 @@ mod compose;
 mod ending;
 mod indialog;
 mod offer;
+mod outside;
 mod purpose;
 mod redirects;
 mod refer;
@@ -38,6 +39,7 @@ use super::digest::{Admission, Client, NonceKey};
 use super::domains::Domains;
 use super::ids::Ids;
 use super::outbox::Outbox;
+use super::outside::Known;
 use super::path::{ConnectionId, PeerId, Transport};
 use super::policy::Policies;
 use super::syntax::frame::NotSip;
@@ -77,6 +79,9 @@ pub struct Endpoint {
     /// What those who connected over TLS asked for.
     server_names: HashMap<ConnectionId, String>,
     policies: Policies,
+    outside: HashMap<TransactionId, outside::Asked>,
+    /// User parts of our Contacts that registrars know, and whose calls to them are.
+    contacts: HashMap<String, Known>,
 }
 
 /// What every state machine works with.
@@ -121,6 +126,8 @@ impl Endpoint {
             grumbles: Rate::new(GRUMBLES, Time::ZERO),
             server_names: HashMap::new(),
             policies: Policies::default(),
+            outside: HashMap::new(),
+            contacts: HashMap::new(),
             options_status: 200,
             shared: Shared {
                 timings: Timings::new(&config),

@@ -24,11 +24,10 @@ impl Endpoint {
                 self.on_invite_response(now, path, (id, dialog), response, heard);
             }
             Transaction::Client(client) => match client.on_response(&mut cx, response.status) {
-                client::Heard::Final => {
-                    if let Some(dialog) = dialog {
-                        self.on_request_ended(now, dialog, id, Ended::Response(response));
-                    }
-                }
+                client::Heard::Final => match dialog {
+                    Some(dialog) => self.on_request_ended(now, dialog, id, Ended::Response(response)),
+                    None => self.on_outside_ended(now, id, Ended::Response(response)),
+                },
                 client::Heard::Provisional => {}
                 client::Heard::Repeated => self.shared.counters.retransmissions_received += 1,
             },
@@ -80,7 +79,7 @@ impl Endpoint {
         let Some(entry) = self.transactions.get(id) else { return };
         let is_invite = matches!(entry.transaction, Transaction::ClientInvite(_));
         let Some(dialog) = self.drop_transaction(id) else {
-            return;
+            return self.on_outside_ended(now, id, Ended::Failed(failure));
         };
         match self.dialogs.get(dialog).map(|one| (is_invite, &one.state)) {
             Some((false, _)) => self.on_request_ended(now, dialog, id, Ended::Failed(failure)),

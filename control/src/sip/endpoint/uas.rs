@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::api::{DialogId, Event, Incoming};
+use super::super::api::{Address, DialogId, Event, Incoming, Privacy};
 use super::super::dialog::{
     AfterAck, Dialog, Identity, Pending, Reliability, Reliably, Reply, Ringing, State, Terms, Unacked, Up,
 };
@@ -223,10 +223,18 @@ impl Endpoint {
             remote: path.remote,
             transport: path.transport,
             server_name,
-            request_uri: request.uri.address(String::new()),
+            // What is called is our Contact: the number is in To.
+            request_uri: match self.contacts.contains_key(&request.uri.user) {
+                true => Address {
+                    display: String::new(),
+                    ..request.to.address()
+                },
+                false => request.uri.address(String::new()),
+            },
             from: request.from.address(),
             to: request.to.address(),
             asserted: request.fields.asserted.as_deref().and_then(asserted),
+            privacy: request.fields.privacy.as_deref().map_or(Privacy::None, privacy),
             call_id: request.call_id.clone(),
             max_forwards: request.max_forwards(),
             trunk,
@@ -287,7 +295,20 @@ impl Endpoint {
 }
 
 /// The first address of a P-Asserted-Identity.
-fn asserted(text: &str) -> Option<super::super::api::Address> {
+fn asserted(text: &str) -> Option<Address> {
     let first = super::super::syntax::params::split(text, ',').ok()?;
     NameAddr::parse(first.first()?).ok().map(|address| address.address())
+}
+
+/// What a Privacy header asks for (RFC 3323 section 4.2): `header` and `user` hide who calls, too.
+fn privacy(text: &str) -> Privacy {
+    let mut wishes = text.split(';').map(str::trim);
+    match wishes.any(|wish| {
+        ["id", "header", "user"]
+            .iter()
+            .any(|known| wish.eq_ignore_ascii_case(known))
+    }) {
+        true => Privacy::Id,
+        false => Privacy::None,
+    }
 }

@@ -61,6 +61,12 @@ pub struct Fields {
     pub challenges: Vec<(Challenger, String)>,
     /// Authorization.
     pub authorizations: Vec<String>,
+    /// Expires: the first one.
+    pub expires: Option<String>,
+    /// Min-Expires: the first one.
+    pub min_expires: Option<String>,
+    /// Privacy (RFC 3323): the first one.
+    pub privacy: Option<String>,
     /// Retry-After: the first one.
     pub retry_after: Option<String>,
     /// Warning: the first one.
@@ -172,6 +178,9 @@ impl Fields {
             () if name.eq_ignore_ascii_case("RAck") => &mut self.rack,
             () if name.eq_ignore_ascii_case("Min-SE") => &mut self.min_se,
             () if name.eq_ignore_ascii_case("Retry-After") => &mut self.retry_after,
+            () if name.eq_ignore_ascii_case("Expires") => &mut self.expires,
+            () if name.eq_ignore_ascii_case("Min-Expires") => &mut self.min_expires,
+            () if name.eq_ignore_ascii_case("Privacy") => &mut self.privacy,
             () if name.eq_ignore_ascii_case("Warning") => &mut self.warning,
             () if name.eq_ignore_ascii_case("Refer-Sub") => &mut self.refer_sub,
             () if name.eq_ignore_ascii_case("Referred-By") => &mut self.referred_by,

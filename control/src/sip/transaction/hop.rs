@@ -55,6 +55,6 @@ impl Hop {
 }
 
 /// Our Via; it asks for the response to come where the request came from (RFC 3581).
-fn via(path: Path, branch: &str) -> String {
+pub fn via(path: Path, branch: &str) -> String {
     format!("SIP/2.0/{} {};branch={branch};rport", path.transport.via(), path.local)
 }
