@@ -1,11 +1,11 @@
 //! The whole UDP input of the gateway's core: what callers, callees and strangers send, time that passes, what agents, name
 //! lookups, the network and the operator do, in any order. The format of an input, and what must hold, is in
-//! `control/tests/fuzzed/endpoint.rs`.
+//! `control/tests/gateway/fuzzed/endpoint.rs`.
 #![no_main]
 
-#[path = "../../control/tests/core_support/mod.rs"]
+#[path = "../../control/tests/gateway/core_support/mod.rs"]
 mod core_support;
-#[path = "../../control/tests/fuzzed/mod.rs"]
+#[path = "../../control/tests/gateway/fuzzed/mod.rs"]
 mod fuzzed;
 
 use libfuzzer_sys::fuzz_target;

@@ -1,0 +1,7 @@
+//! The configuration file, and what is said of mistakes in it. In one executable, which is linked once.
+
+mod check_config;
+mod docs;
+mod errors;
+mod mutations;
+mod values;

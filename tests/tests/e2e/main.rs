@@ -1,0 +1,34 @@
+//! The real binary between real peers. In one executable, so that what waits waits side by side.
+
+mod accounting;
+mod agent;
+mod calls_at_once;
+mod campaigns;
+mod configuration;
+mod connections;
+mod dialogs;
+mod digest;
+mod failing_agents;
+mod figures;
+mod intruders;
+mod ipv6;
+mod keys_and_reports;
+mod lab;
+mod lane;
+mod lifecycle;
+mod one_interface;
+mod police;
+mod proxies;
+mod quality;
+mod races;
+mod refer;
+mod relay;
+mod routing;
+mod session_timers;
+mod silence;
+mod srtp;
+mod transcoding;
+mod transfer;
+mod transports;
+mod trunks;
+mod workers;
