@@ -30,6 +30,9 @@ pub struct Call {
     pub(super) transfers: Vec<transfer::Record>,
     /// Whether a host is being looked up for a transfer, under way or given up.
     pub(super) looking_up: bool,
+    /// Whether the agent that has placed the call has given it to another party, whose dialog leg A is.
+    #[serde(default)]
+    pub(super) given_away: bool,
     /// Where leg B's INVITE goes.
     pub(super) placing: Placing,
     /// Where the agent was found.
@@ -125,6 +128,7 @@ impl Call {
             transfer: None,
             transfers: Vec::new(),
             looking_up: false,
+            given_away: false,
             setup,
             phase: Phase::Preparing,
             agent_addresses: Vec::new(),

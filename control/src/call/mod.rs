@@ -153,16 +153,6 @@ pub struct Outbound {
     pub media: LegMedia,
 }
 
-impl Plan {
-    /// Whether leg B is an agent.
-    pub fn is_agent(&self) -> bool {
-        match self {
-            Self::Agent { .. } => true,
-            Self::Trunk(_) => false,
-        }
-    }
-}
-
 /// What happened to a call.
 #[derive(Clone, Debug)]
 pub enum Event {

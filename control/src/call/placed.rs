@@ -6,6 +6,8 @@
 //!  Start ──► Preparing ──► Connecting ──────────► Answering ─────────────► Up
 //! ```
 //!
+//! An agent that gives the call to another party leaves it; that party's dialog is leg A from then on.
+//!
 //! The agent is connected when the call is answered, not before: bots greet as soon as they are connected, and a greeting that
 //! nobody hears is lost; and most of a campaign's calls are not answered.
 
@@ -42,9 +44,11 @@ impl Call {
         }
     }
 
-    /// The agent of the call, and the leg whose far end talks with it.
+    /// The agent of the call, and the leg whose far end talks with it. `None` also once it has given the call to another
+    /// party.
     pub fn agent(&self) -> Option<(&str, Side)> {
         match (&self.setup.origin, &self.setup.plan) {
+            (Origin::Agent { .. }, _) if self.given_away => None,
             (Origin::Agent { name, .. }, _) => Some((name, Side::B)),
             (Origin::Caller, Plan::Agent { name, .. }) => Some((name, Side::A)),
             (Origin::Caller, Plan::Trunk(_)) => None,
@@ -83,7 +87,10 @@ impl Call {
     /// The agent's host is known.
     pub(super) fn placed_found(&mut self, addresses: Vec<SocketAddr>, actions: &mut Vec<Action>) {
         match addresses.is_empty() {
-            false => actions.push(Action::Attach { addresses }),
+            false => {
+                self.agent_addresses.clone_from(&addresses);
+                actions.push(Action::Attach { addresses });
+            }
             true => self.end(Party::Gateway, 503, "the agent's host has no address", actions),
         }
     }

@@ -7,6 +7,7 @@
 //! across an `await`.
 
 mod agents;
+mod arrivals;
 pub mod core;
 mod dialling;
 mod dns;
@@ -17,8 +18,10 @@ mod load;
 pub mod locate;
 mod operate;
 mod overload;
+mod perform;
 mod placing;
 mod registrar;
+mod supervision;
 mod transfer;
 mod trunks;
 mod watch;

@@ -14,8 +14,9 @@ use std::time::Duration;
 use crate::scenario_support::people::{CALLEE, CALLER, Deed, NUMBERS, Person, THIRD};
 use crate::scenario_support::{Network, World};
 use rand::Rng;
+use voxlane::call::transfer::Way;
 use voxlane::config::model::Config;
-use voxlane::ops::report::TransferRow;
+use voxlane::ops::report::{CallReport, TransferRow};
 
 const CONFIG: &str = r#"
 [sip]
@@ -176,6 +177,17 @@ fn tell(name: &str, seed: u64, config: &Arc<Config>, happened: &mut Happened) {
         } = transfer;
         format!("transfer by {by} for {asked_by:?}: {state}")
     }));
+    let placed: BTreeSet<String> = world.placed.iter().map(ToString::to_string).collect();
+    let given_away = |record: &CallReport| {
+        let completed = record
+            .transfers
+            .iter()
+            .any(|transfer| transfer.state == "completed" && transfer.by == Way::Bridge);
+        completed && placed.contains(&record.id)
+    };
+    if report.recent.iter().any(given_away) {
+        happened.insert("a placed call given away".into());
+    }
     if world.replaced > 0 {
         happened.insert("a leg replaced".into());
     }
@@ -271,6 +283,7 @@ fn stories(name: &str) {
         "transfer by bridge for Carrier: completed",
         "transfer by bridge for Carrier: failed",
         "a leg replaced",
+        "a placed call given away",
         "placed ended",
         "placed busy",
         "placed no-answer",

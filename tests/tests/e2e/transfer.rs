@@ -8,7 +8,7 @@ use voxlane_tests::config::{BOT, Xdp, below, lab};
 use voxlane_tests::gateway::Gateway;
 use voxlane_tests::netns::{CARRIER, FAR, GATEWAY_TO_CARRIER, Lab};
 use voxlane_tests::peers::agent::Agent;
-use voxlane_tests::peers::baresip::Baresip;
+use voxlane_tests::peers::baresip::{Baresip, Rtcp};
 use voxlane_tests::peers::sipp::{Scenario, Sipp};
 use voxlane_tests::reports::Flows;
 use voxlane_tests::requirements;
@@ -138,4 +138,62 @@ fn an_agent_that_asks_and_goes_is_called_again_when_nobody_takes_the_call() {
         "{transfer:?}"
     );
     assert!(call.cause.as_ref().unwrap().starts_with("caller"), "{call:?}");
+}
+
+#[test]
+fn whom_an_agent_has_called_is_given_to_another_party_in_the_kernel() {
+    let Some(binary) = requirements::gateway_in_namespaces() else {
+        return;
+    };
+    let net = Lab::new().unwrap();
+    let agent = Agent::tone(&net.gateway, 600, 30).unwrap();
+    let config = lab(Xdp::Auto, &agent.url());
+    let config = below(&config, "proxy = \"10.200.2.2:5060\"", "caller_ids = [\"+15550100\"]");
+    let config = below(&config, "allow = [\"10.200.1.0/24\"]", "proxy = \"10.200.1.2:5060\"");
+    let gateway = Gateway::start_with(&binary, &net.gateway, &config).unwrap();
+    let mut called = Baresip::answer(&net.far, FAR, NUMBER, &tone(1000, 30_000), Rtcp::OwnPort).unwrap();
+    let (results, heard) = std::thread::scope(|scope| {
+        let dialled = scope.spawn(|| gateway.dial(&[NUMBER, "--trunk", "far", "--agent", "bot"]).unwrap());
+        called.wait_established(PATIENCE).unwrap();
+        let up = |calls: &voxlane_tests::reports::Calls| calls.active.iter().any(|call| call.state == "up");
+        let calls = gateway.wait_until(PATIENCE, Gateway::calls, up).unwrap();
+        let id = &calls.active[0].id;
+
+        // Nobody answers there: the agent has its call as before.
+        let to = ["--to", "+15557777", "--trunk", "carrier"];
+        let failed = gateway.transfer(id, &to).unwrap();
+        assert_eq!(
+            (failed.state.as_str(), failed.status),
+            ("failed", Some(503)),
+            "{failed:?}"
+        );
+        assert_eq!(gateway.status().unwrap().agents.active, 1);
+
+        let _other = Sipp::answerer(&net.carrier, CARRIER)
+            .unwrap()
+            .options(&["-rtp_echo"])
+            .listen()
+            .unwrap();
+        let completed = gateway.transfer(id, &to).unwrap();
+        assert_eq!(completed.state, "completed", "{completed:?}");
+        let relayed = |flows: &Flows| {
+            flows.flows.len() == 2
+                && flows
+                    .flows
+                    .iter()
+                    .all(|flow| flow.lane == "kernel" && flow.received.packets > 100)
+        };
+        gateway.wait_until(PATIENCE, Gateway::flows, relayed).unwrap();
+        assert_eq!(gateway.status().unwrap().agents.active, 0);
+        let heard = called.stop(PATIENCE).unwrap();
+        (dialled.join().unwrap().0, heard)
+    });
+    assert_eq!(results[0]["state"], "ended", "{results:?}");
+    // First the agent, then its own echo from the other party.
+    let before = purity(&heard.heard, 600);
+    assert!(before.seconds > 0.5, "{before:?}\n{}", heard.log);
+    let last_second = heard.heard.len().saturating_sub(RATE as usize);
+    let after = purity(&heard.heard[last_second..], 1000);
+    assert!(after.share > 0.9, "{after:?}\n{}", heard.log);
+    gateway.wait_until_idle(PATIENCE).unwrap();
 }

@@ -52,15 +52,12 @@ impl Call {
         let Some(stays) = leaves.other() else {
             return Err(Refusal::NoLeg);
         };
-        let can_leave = match leaves {
-            // An agent hears leg A's endpoint: it cannot go on without it.
-            Side::A => !self.setup.plan.is_agent(),
-            Side::B => true,
-            Side::C => false,
+        let can_leave = match self.agent() {
+            // An agent cannot go on without whom it talks with.
+            Some((_, hears)) => stays == hears,
+            None => true,
         };
-        if self.is_placed() {
-            Err(Refusal::Placed)
-        } else if !can_leave {
+        if !can_leave {
             Err(Refusal::NoLeg)
         } else if !self.can_stay(stays) {
             Err(Refusal::NotUp)
@@ -76,7 +73,12 @@ impl Call {
     /// Whether a leg can go on with another party. An agent may ask before the caller's ACK has come.
     fn can_stay(&self, side: Side) -> bool {
         let leg = self.leg(side);
-        let up = matches!(self.phase, Phase::Answering | Phase::Up);
+        let up = match self.phase {
+            Phase::Up => true,
+            // An agent that has placed the call is not there yet.
+            Phase::Answering => !self.is_placed(),
+            Phase::Preparing | Phase::Connecting | Phase::Ending | Phase::Ended => false,
+        };
         up && leg.dialog == Dialog::Up && leg.media.session.is_some()
     }
 
@@ -182,7 +184,7 @@ impl Call {
         self.transfer = Some(transfer);
         actions.push(call::Action::Transfer(Action::Wake(deadline)));
         match ringing {
-            Ringing::Ringback if self.setup.plan.is_agent() => self.let_leave(actions),
+            Ringing::Ringback if self.agent().is_some() => self.let_leave(actions),
             Ringing::Ringback | Ringing::Agent => {}
         }
         self.tell_agent(TransferState::Calling, None, actions);
@@ -344,6 +346,7 @@ impl Call {
             Side::A | Side::C => {
                 std::mem::swap(&mut self.a, &mut self.c);
                 self.setup.codecs = target.outbound.codecs;
+                self.given_away = self.is_placed();
             }
         }
         actions.push(call::Action::Transfer(Action::Replace { side: leaves }));
@@ -366,15 +369,16 @@ impl Call {
             status: Some(status),
             reason: Some(why.to_owned()),
         };
-        match (&self.setup.plan, transfer.left) {
-            (Plan::Agent { .. }, false) => actions.push(call::Action::Transfer(Action::Tell(notice))),
-            (Plan::Agent { .. }, true) => actions.push(call::Action::Transfer(Action::Reattach {
+        match (self.agent(), transfer.left) {
+            (Some(_), false) => actions.push(call::Action::Transfer(Action::Tell(notice))),
+            (Some((_, side)), true) => actions.push(call::Action::Transfer(Action::Reattach {
+                side,
                 addresses: self.agent_addresses.clone(),
                 notice,
             })),
-            (Plan::Trunk(_), false) => {}
+            (None, false) => {}
             // Nobody is left to talk with.
-            (Plan::Trunk(_), true) => self.end(Party::Gateway, 480, &format!("transfer failed: {why}"), actions),
+            (None, true) => self.end(Party::Gateway, 480, &format!("transfer failed: {why}"), actions),
         }
     }
 
@@ -428,7 +432,7 @@ impl Call {
 
     /// The agent is told how far the transfer has come, if it is there.
     pub(super) fn tell_agent(&self, state: TransferState, status: Option<u16>, actions: &mut Vec<call::Action>) {
-        if let (Plan::Agent { .. }, Some(transfer)) = (&self.setup.plan, &self.transfer)
+        if let (Some(_), Some(transfer)) = (self.agent(), &self.transfer)
             && !transfer.left
         {
             let to = transfer.order.to.clone();

@@ -280,8 +280,10 @@ pub enum Action {
         /// A or B.
         side: Side,
     },
-    /// The agent of the plan is connected to leg A again, and told why.
+    /// The agent is connected to this leg again, and told why.
     Reattach {
+        /// A or B.
+        side: Side,
         /// Its addresses.
         addresses: Vec<SocketAddr>,
         /// What came of the transfer.
@@ -310,12 +312,9 @@ pub enum Refusal {
     /// It was transferred too often.
     #[error("the call has been transferred {MOST} times, which is the most there may be")]
     TooOften,
-    /// An agent cannot be left without the leg that it hears.
+    /// An agent cannot be left without the leg that it hears, and has no other.
     #[error("there is no such leg to leave the call")]
     NoLeg,
-    /// An agent has placed it.
-    #[error("calls that an agent places are not transferred")]
-    Placed,
 }
 
 /// A transfer under way.

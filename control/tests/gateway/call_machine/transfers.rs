@@ -32,6 +32,32 @@ pub(super) fn relayed() -> Call {
     call
 }
 
+/// How a call comes up that an agent places.
+pub(super) fn way_up_of_placed() -> [Event; 5] {
+    [
+        located(&["192.0.2.2:5060"]),
+        opened(Side::B),
+        Event::Answered {
+            sdp: Some(ANSWER.into()),
+        },
+        Event::Resolved(vec![address("192.0.2.9:443")]),
+        Event::AgentReady,
+    ]
+}
+
+/// A call that an agent has placed, and that is up.
+fn placed_and_up() -> Call {
+    let mut call = placed_call();
+    on(&mut call, Event::Start);
+    for event in way_up_of_placed() {
+        // Not before the agent is there.
+        assert_eq!(call.may_transfer(Side::A), Err(transfer::Refusal::NotUp));
+        on(&mut call, event);
+    }
+    assert_eq!(call.phase(), Phase::Up);
+    call
+}
+
 /// Transfers as far as leg C's INVITE; what that offers.
 fn dial_third(call: &mut Call, leaves: Side, ringing: Ringing) -> String {
     let actions = on(call, third(transfer::Event::Asked(order(leaves, ringing))));
@@ -160,7 +186,11 @@ fn an_agent_that_leaves_meanwhile_is_connected_again_if_the_transfer_fails() {
         assert_eq!(actions.len(), usize::from(ended), "{actions:?}");
         let actions = on(&mut call, busy());
         let reattached = actions.iter().find_map(|action| match action {
-            Action::Transfer(transfer::Action::Reattach { addresses, notice }) => Some((addresses, notice)),
+            Action::Transfer(transfer::Action::Reattach {
+                side: Side::A,
+                addresses,
+                notice,
+            }) => Some((addresses, notice)),
             _ => None,
         });
         let (addresses, notice) = reattached.unwrap();
@@ -301,4 +331,73 @@ fn a_target_in_clear_is_passed_over_where_the_trunk_transferred_to_requires_srtp
     };
     assert_eq!(target.destination.transport, Transport::Tls);
     assert!(text(sdp).contains("RTP/SAVP"));
+}
+
+#[test]
+fn an_agent_that_has_placed_a_call_gives_it_to_another_party() {
+    let mut call = placed_and_up();
+    // It stands for leg A; whom it has called cannot leave it.
+    assert_eq!(call.may_transfer(Side::B), Err(transfer::Refusal::NoLeg));
+    dial_third(&mut call, Side::A, Ringing::Agent);
+    assert_eq!(states(&on(&mut call, busy())), ["failed"]);
+    assert_eq!(call.agent(), Some(("bot", Side::B)));
+
+    // One that leaves at once is called back to whom it has called.
+    let actions = on(
+        &mut call,
+        third(transfer::Event::Asked(order(Side::A, Ringing::Ringback))),
+    );
+    let ring_back = Action::Transfer(transfer::Action::RingBack { side: Side::B });
+    assert!(actions.contains(&ring_back), "{actions:?}");
+    assert!(on(&mut call, Event::AgentEnded).is_empty());
+    let actions = on(&mut call, third(transfer::Event::TakenBack));
+    let [
+        Action::Transfer(transfer::Action::Reattach {
+            side: Side::B,
+            addresses,
+            ..
+        }),
+    ] = &actions[..]
+    else {
+        panic!("{actions:?}");
+    };
+    assert_eq!(addresses[..], [address("192.0.2.9:443")]);
+    on(&mut call, located(&["192.0.2.3:5060"]));
+
+    dial_third(&mut call, Side::A, Ringing::Agent);
+    let actions = on(&mut call, answered());
+    assert!(
+        matches!(
+            actions[..],
+            [
+                Action::Transfer(transfer::Action::Replace { side: Side::A }),
+                Action::Program { side: Side::A, .. },
+                Action::Relay,
+            ]
+        ),
+        "{actions:?}"
+    );
+    assert_eq!((call.agent(), call.is_placed()), (None, true));
+    assert!(on(&mut call, Event::AgentEnded).is_empty());
+    // What is left is a call like any other.
+    assert_eq!(
+        (call.may_transfer(Side::A), call.may_transfer(Side::B)),
+        (Ok(()), Ok(()))
+    );
+    let bye = Event::Bye {
+        side: Side::A,
+        reason: None,
+    };
+    let actions = on(&mut call, bye);
+    assert!(
+        matches!(
+            actions[..],
+            [
+                Action::CloseMedia { side: Side::A },
+                Action::HangUp { side: Side::B, .. },
+                Action::CloseMedia { side: Side::B },
+            ]
+        ),
+        "{actions:?}"
+    );
 }
