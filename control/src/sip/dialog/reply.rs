@@ -24,20 +24,26 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// To a sound request that came along `path`.
+    /// To a sound request that came along `path`. The Vias below the topmost are copied as they are (RFC 3261 section
+    /// 8.2.6.2).
     pub fn new(request: &Request, path: Path) -> Self {
-        Self::to_damaged(&request.fields, request.via.clone(), path)
+        let below = request.fields.vias.iter().skip(1).cloned();
+        Self::along(&request.fields, request.via.clone(), below, path)
     }
 
     /// To a request of which only the topmost Via need be sound.
-    pub fn to_damaged(fields: &Fields, mut via: Via, path: Path) -> Self {
+    pub fn to_damaged(fields: &Fields, via: Via, path: Path) -> Self {
+        // What is left of a list that is damaged is no Via.
+        let below = fields.vias.iter().skip(1).filter(|via| via.contains('/')).cloned();
+        Self::along(fields, via, below, path)
+    }
+
+    fn along(fields: &Fields, mut via: Via, below: impl Iterator<Item = String>, path: Path) -> Self {
         let remote: SocketAddr = match path.transport {
             Transport::Udp => via.response_address(path.remote),
             Transport::Tcp | Transport::Tls => via.reconnect_address(path.remote, path.transport.default_port()),
         };
         via.stamp(path.remote);
-        // What is left of a list that is damaged is no Via.
-        let below = fields.vias.iter().skip(1).filter(|via| via.contains('/')).cloned();
         Self {
             path: Path { remote, ..path },
             vias: std::iter::once(via.to_string()).chain(below).collect(),
