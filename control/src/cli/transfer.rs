@@ -47,9 +47,9 @@ pub(super) struct Args {
     /// How: "bridge" places another leg, "refer" asks the carrier to call the number instead of us
     #[arg(long)]
     by: Option<String>,
-    /// The leg that leaves the call
-    #[arg(long, value_enum, default_value_t = Leg::B)]
-    leaves: Leg,
+    /// The leg that leaves the call; unless named, the agent's, else b
+    #[arg(long, value_enum)]
+    leaves: Option<Leg>,
     /// What the other leg hears until the number answers
     #[arg(long, value_enum)]
     ringing: Option<Heard>,
@@ -110,7 +110,7 @@ async fn transfer(args: &Args) -> anyhow::Result<Vec<u8>> {
         to_call: args.to_call.clone(),
         trunk: args.trunk.clone(),
         by: args.by.clone(),
-        leaves: Some(match args.leaves {
+        leaves: args.leaves.map(|leg| match leg {
             Leg::A => Side::A,
             Leg::B => Side::B,
         }),

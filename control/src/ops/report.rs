@@ -103,7 +103,7 @@ pub struct TransferOrder {
     /// How; default: as the trunk of the leg that stays says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
-    /// The leg that leaves: `b` (the default) or `a`.
+    /// The leg that leaves, `a` or `b`; default: the agent's, else `b`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leaves: Option<Side>,
     /// What the other leg hears until then: `agent` or `ringback`; default: `transfer.ringing`.

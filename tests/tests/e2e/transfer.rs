@@ -159,14 +159,17 @@ fn whom_an_agent_has_called_is_given_to_another_party_in_the_kernel() {
         let calls = gateway.wait_until(PATIENCE, Gateway::calls, up).unwrap();
         let id = &calls.active[0].id;
 
-        // Nobody answers there: the agent has its call as before.
+        // The other party is busy: the agent has its call as before.
         let to = ["--to", "+15557777", "--trunk", "carrier"];
+        let busy = Sipp::answerer_as(&net.carrier, Scenario::Busy, CARRIER).unwrap();
+        let busy = busy.options(&["-m", "1"]).listen().unwrap();
         let failed = gateway.transfer(id, &to).unwrap();
         assert_eq!(
             (failed.state.as_str(), failed.status),
-            ("failed", Some(503)),
+            ("failed", Some(486)),
             "{failed:?}"
         );
+        busy.succeed(PATIENCE).unwrap();
         assert_eq!(gateway.status().unwrap().agents.active, 1);
 
         let _other = Sipp::answerer(&net.carrier, CARRIER)
