@@ -13,6 +13,7 @@ pub mod ops;
 pub mod plane;
 pub mod route;
 pub mod sdp;
+pub mod signature;
 pub mod sip;
 pub mod softphone;
 pub mod time;

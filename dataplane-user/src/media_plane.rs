@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crossbeam_channel::Sender;
+use rustls::ClientConfig;
 use serde::{Deserialize, Serialize};
 pub use voxlane_common::flow::RtcpPort;
 pub use voxlane_common::latch::LatchMode;
@@ -133,6 +134,8 @@ pub struct TwilioSpec {
     pub addresses: Vec<SocketAddr>,
     /// Extra headers of the handshake.
     pub headers: Vec<(String, String)>,
+    /// Settings of TLS; `None`: what this host trusts.
+    pub tls: Option<Arc<ClientConfig>>,
     /// `AC…`
     pub account_sid: String,
     /// `CA…`

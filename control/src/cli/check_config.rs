@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::ask::print;
 use crate::config::Config;
-use crate::sip::transport::tls::Tls;
+use crate::sip::transport::tls::{self, Tls};
 
 /// `voxlane check-config`
 #[derive(Debug, clap::Args)]
@@ -21,6 +21,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let config = Config::load(&args.file)?;
     Tls::load(config.tls())?;
+    tls::clients(config.agent_peers())?;
     print(format!("{}: ok ({})\n", args.file.display(), summary(&config)).as_bytes())
 }
 

@@ -148,26 +148,27 @@ fn trunks(reader: &Reader<'_>, written: Vec<Located<WrittenTrunk>>, media: &Medi
 fn tenants(reader: &Reader<'_>, written: Vec<Located<WrittenTenant>>) -> Vec<Tenant> {
     let mut taken = Taken::new("tenant.name", "tenant");
     let mut domains_taken = Taken::new("tenant.domains", "domain");
+    let mut accounts_taken = Taken::new("tenant.account_sid", "account");
     let mut tenants = Vec::with_capacity(written.len());
-    for Located {
-        value: WrittenTenant {
+    for Located { value, line } in written {
+        let WrittenTenant {
             name,
             domains,
             identity,
-        },
-        line,
-    } in written
-    {
+            account,
+        } = value;
         // The default domain of a name that is taken would only say the same again.
         if taken.check(reader, &name, line) {
             for domain in &domains {
                 domains_taken.check(reader, &domain.value.to_ascii_lowercase(), domain.line);
             }
+            accounts_taken.check(reader, &account.value.sid, account.line);
         }
         tenants.push(Tenant {
             name,
             domains: domains.into_iter().map(|domain| domain.value).collect(),
             identity,
+            account: account.value,
         });
     }
     tenants

@@ -54,8 +54,8 @@ pub(super) fn read(section: &mut Section<'_>, allowed: bool) -> (Auth, Option<Lo
 fn proof(section: &mut Section<'_>, algorithms: Option<Vec<Algorithm>>) -> Option<Proof> {
     let mut algorithms = algorithms.unwrap_or_else(|| Algorithm::ALL.to_vec());
     algorithms.sort_unstable_by(|a, b| b.cmp(a));
-    let literal = section.text("password", password);
-    let from_file = section.text("password_file", password_file);
+    let literal = section.text("password", secret);
+    let from_file = section.text("password_file", secret_file);
     let hashes = hashes(section);
     match (literal.or(from_file), hashes.is_empty()) {
         (Some(password), _) => Some(Proof::Password(password.value, algorithms)),
@@ -123,7 +123,8 @@ fn username(text: &str) -> Result<String, String> {
     }
 }
 
-fn password(text: &str) -> Result<Secret, String> {
+/// A text that proves something; no message names it.
+pub(super) fn secret(text: &str) -> Result<Secret, String> {
     match text {
         "" => Err("is empty".to_owned()),
         _ if text.chars().any(char::is_control) => Err("has a line break or control character".to_owned()),
@@ -131,11 +132,12 @@ fn password(text: &str) -> Result<Secret, String> {
     }
 }
 
-fn password_file(path: &str) -> Result<Secret, String> {
+/// The one line of a file.
+pub(super) fn secret_file(path: &str) -> Result<Secret, String> {
     let text = std::fs::read_to_string(path).map_err(|error| format!("{path:?} cannot be read: {error}"))?;
     let line = text.strip_suffix('\n').unwrap_or(&text);
     let line = line.strip_suffix('\r').unwrap_or(line);
-    password(line).map_err(|error| format!("what is in {path:?} {error}"))
+    secret(line).map_err(|error| format!("what is in {path:?} {error}"))
 }
 
 /// `ha1 = { MD5 = "…", SHA-256 = "…" }`, the strongest first.
@@ -195,7 +197,7 @@ mod tests {
             ("\n", false),
         ] {
             std::fs::write(path, text).unwrap();
-            let read = password_file(path);
+            let read = secret_file(path);
             assert_eq!(read == Ok(Secret::new("s3cret".into())), expected, "{text:?}");
             if let Err(message) = read {
                 assert!(

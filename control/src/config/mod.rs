@@ -3,13 +3,14 @@
 //! 1. [`Config::load`], [`Config::embedded`] or [`Config::parse`] take the text;
 //! 2. `reader` walks the TOML tree: every value keeps its line, `${NAME}` is replaced (`expand`), a key nobody asked for is
 //!    an error with the nearest known one (`suggest`);
-//! 3. `sections` reads each section, one function a section, each value by a parser of `value`, `media`, `login`, `route`, `transfer`, `overload`, `cores`, `dscp` or
+//! 3. `sections` reads each section, one function a section, each value by a parser of `value`, `media`, `login`, `account`, `route`, `transfer`, `overload`, `cores`, `dscp` or
 //!    `agent_url`;
 //! 4. `check` holds the sections against each other: names, references, DIDs that overlap, ports that are taken twice.
 //!
 //! Nothing stops at the first mistake: what is wrong is collected, each with file, line, key and what would be right
 //! ([`ConfigErrors`]). The tree is walked by hand rather than through serde derives, which end at the first error.
 
+mod account;
 mod agent_url;
 mod carrier;
 mod check;
@@ -42,7 +43,7 @@ pub(crate) use value::header_name;
 
 use crate::sip::transport::tls::{Peer, Plan};
 use crate::sip::{Domains, PeerId};
-use model::{Did, Gateway, Routing, Transport, Trunk};
+use model::{Agent, Did, Gateway, Routing, Transport, Trunk};
 use reader::Reader;
 
 /// Most gateways of a trunk.
@@ -117,6 +118,19 @@ impl Config {
             client_ca: self.sip.tls.client_ca.clone(),
             peers: peers.collect(),
         }
+    }
+
+    /// Agents of whom, or to whom, connections over TLS need more than what the system trusts, by name.
+    pub fn agent_peers(&self) -> Vec<(String, Peer)> {
+        let own = |agent: &&Agent| agent.ca.is_some() || agent.identity.is_some();
+        let agents = self.agents.iter().filter(own);
+        let peer = |agent: &Agent| Peer {
+            // The name that the certificate has to be for is the URL's.
+            host: String::new(),
+            ca: agent.ca.clone(),
+            identity: agent.identity.clone(),
+        };
+        agents.map(|agent| (agent.name.clone(), peer(agent))).collect()
     }
 
     /// Whose domains calls may be addressed to.

@@ -17,7 +17,7 @@ use crate::call::transfer::{Progress, Ringing, Unreported, Way};
 use crate::guard;
 pub use crate::route::health::HealthRules;
 use crate::route::number::Numbers;
-use crate::sip::digest::{Auth, Login};
+use crate::sip::digest::{Auth, Login, Secret};
 pub use crate::sip::locate::{Place, Weighed};
 pub use crate::sip::transport::tls::{ClientCertificates, Identity};
 pub use crate::sip::{Large, Listen, Policy, Transport, UnknownTenant, UserPhone};
@@ -60,6 +60,17 @@ pub struct Node {
     pub runtime_dir: PathBuf,
     /// Prometheus metrics over HTTP here, if set; they are always on the admin socket.
     pub metrics: Option<SocketAddr>,
+    /// The account of calls that are no tenant's.
+    pub account: Account,
+}
+
+/// An account as Twilio has them, for what speaks Twilio's protocols.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// `AC…`
+    pub sid: String,
+    /// Signs what is sent in its name; `None`: nothing is signed.
+    pub auth_token: Option<Secret>,
 }
 
 /// Signalling.
@@ -499,6 +510,8 @@ pub struct Tenant {
     pub domains: Vec<String>,
     /// What is shown to who asks for one of them over TLS.
     pub identity: Option<Identity>,
+    /// Its account.
+    pub account: Account,
 }
 
 /// An agent that DIDs may point at.
@@ -516,6 +529,12 @@ pub struct Agent {
     pub parameters: Vec<(String, String)>,
     /// Extra headers of the WebSocket handshake.
     pub headers: Vec<(String, String)>,
+    /// Signs the handshake; `None`: the account of the call does.
+    pub auth_token: Option<Secret>,
+    /// Who vouches for its certificate; `None`: whom the system trusts.
+    pub ca: Option<PathBuf>,
+    /// What it is shown if it asks for a certificate.
+    pub identity: Option<Identity>,
     /// Trunks that it may have its calls transferred to.
     pub transfer_trunks: Vec<String>,
 }
@@ -537,6 +556,16 @@ pub enum AgentEndpoint {
         /// Its host.
         host: HostPort,
     },
+}
+
+impl AgentEndpoint {
+    /// Whether TLS is spoken with it.
+    pub fn is_tls(&self) -> bool {
+        match self {
+            Self::Echo | Self::Tone { .. } => false,
+            Self::Twilio { url, .. } => url.starts_with("wss:"),
+        }
+    }
 }
 
 /// A number, or a range of numbers, and what happens to calls to it.

@@ -14,13 +14,14 @@ use super::carrier::Gateways;
 use super::dscp::{self, Dscp};
 use super::media::{self, WrittenMedia};
 use super::model::{
-    Agent, AgentEndpoint, ClientCertificates, Connections, Dial, Identity, KeysInClear, Large, LegMedia, Listen, Node,
-    Overload, Redirects, RtcpMux, SdpIdentity, Sip, SipTls, SrtpPolicy, Transcode, Transport, Trunk, UserPhone,
+    Account, Agent, AgentEndpoint, ClientCertificates, Connections, Dial, Identity, KeysInClear, Large, LegMedia,
+    Listen, Node, Overload, Redirects, RtcpMux, SdpIdentity, Sip, SipTls, SrtpPolicy, Transcode, Transport, Trunk,
+    UserPhone,
 };
 use super::reader::{Located, Section, quoted};
 use super::route::{self, WrittenRoute};
 use super::transfer::{self, WrittenTransfer};
-use super::{agent_url, carrier, dialogs, gateways, login, overload, value};
+use super::{account, agent_url, carrier, dialogs, gateways, login, overload, value};
 use crate::sip::digest::Auth;
 
 /// What a file says.
@@ -58,6 +59,8 @@ pub(super) struct WrittenTenant {
     pub(super) name: String,
     pub(super) domains: Vec<Located<String>>,
     pub(super) identity: Option<Identity>,
+    /// With the line of its SID.
+    pub(super) account: Located<Account>,
 }
 
 /// A DID as written; `None` where nothing or something wrong was written.
@@ -102,8 +105,10 @@ pub(super) fn read(mut root: Section<'_>) -> Written {
 }
 
 fn node(mut section: Section<'_>) -> Node {
+    let name = or(section.text("name", value::name), || "voxlane".into());
     let node = Node {
-        name: or(section.text("name", value::name), || "voxlane".into()),
+        account: account::read(&mut section, &name).value,
+        name,
         runtime_dir: or(section.text("runtime_dir", value::path), || {
             PathBuf::from("/run/voxlane")
         }),
@@ -341,6 +346,7 @@ fn tenant(mut section: Section<'_>, template: &str) -> Located<WrittenTenant> {
     let name = or(section.required("name", "\"…\"", value::name), String::new);
     let domains = section.list("domains", route::domain);
     let identity = identity(&mut section, "certificate", "key");
+    let account = account::read(&mut section, &name);
     section.finish();
     let domains = domains.map_or_else(
         || {
@@ -356,6 +362,7 @@ fn tenant(mut section: Section<'_>, template: &str) -> Located<WrittenTenant> {
             name,
             domains,
             identity,
+            account,
         },
         line,
     }
@@ -374,6 +381,8 @@ fn agent(mut section: Section<'_>) -> (Located<Agent>, Vec<Located<String>>) {
         .map(|(name, value)| (name, value.value))
         .collect();
     let headers = headers(&mut section);
+    let auth_token = account::auth_token(&mut section);
+    let (ca, identity) = agent_certificates(&mut section, endpoint.as_ref());
     let transfer_trunks = transfer::of_agent(&mut section);
     section.finish();
     let endpoint = or(endpoint, || AgentEndpoint::Echo);
@@ -384,9 +393,26 @@ fn agent(mut section: Section<'_>) -> (Located<Agent>, Vec<Located<String>>) {
         silence_timeout,
         parameters,
         headers,
+        auth_token,
+        ca,
+        identity,
         transfer_trunks: transfer_trunks.iter().map(|trunk| trunk.value.clone()).collect(),
     };
     (Located { value: agent, line }, transfer_trunks)
+}
+
+/// Who vouches for an agent, and what it is shown: both only where TLS is spoken.
+fn agent_certificates(
+    section: &mut Section<'_>,
+    endpoint: Option<&Located<AgentEndpoint>>,
+) -> (Option<PathBuf>, Option<Identity>) {
+    let written = ["ca", "certificate", "key"].into_iter().find(|key| section.has(key));
+    let is_tls = endpoint.is_none_or(|endpoint| endpoint.value.is_tls());
+    if let (Some(key), false) = (written, is_tls) {
+        section.report(section.line, key, "is for TLS; write url = \"wss://…\", or remove it");
+    }
+    let ca = section.text("ca", value::path).map(|ca| ca.value);
+    (ca, identity(section, "certificate", "key"))
 }
 
 /// Values are kept out of messages: they are secrets, often.

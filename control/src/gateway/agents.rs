@@ -7,20 +7,36 @@ use voxlane_dataplane::media_plane::{AgentNotice, AgentSpec, TwilioSpec};
 
 use super::live::Live;
 use crate::config::model::{AgentEndpoint, Config};
+use crate::signature::{self, signature};
+use crate::sip::digest::Secret;
+use crate::sip::transport::tls::ClientConfigs;
 
-/// The agent of a call's plan. `None` if the plan has none, or its name is not configured.
-pub(super) fn spec(config: &Config, live: &Live, addresses: Vec<SocketAddr>) -> Option<AgentSpec> {
+/// The agent of a call, with what TLS towards it needs by `certificates`. `None` if the call has none, or its name is not
+/// configured.
+pub(super) fn spec(
+    config: &Config,
+    certificates: &ClientConfigs,
+    live: &Live,
+    addresses: Vec<SocketAddr>,
+) -> Option<AgentSpec> {
     let (name, _) = live.call.agent()?;
     let agent = config.agents.iter().find(|agent| agent.name == name)?;
     let placing = live.placing.as_ref();
+    let account = config.account(live.route.tenant.as_deref());
+    let token = agent.auth_token.as_ref().or(account.auth_token.as_ref());
     Some(match &agent.endpoint {
         AgentEndpoint::Echo => AgentSpec::Echo,
         AgentEndpoint::Tone { frequency } => AgentSpec::Tone { frequency: *frequency },
         AgentEndpoint::Twilio { url, .. } => AgentSpec::Twilio(Box::new(TwilioSpec {
             url: url.clone(),
             addresses,
-            headers: with(&agent.headers, placing.map(|placing| &placing.headers)),
-            account_sid: account_sid(live.route.tenant.as_deref().unwrap_or(&config.node.name)),
+            headers: signed(
+                with(&agent.headers, placing.map(|placing| &placing.headers)),
+                url,
+                token,
+            ),
+            tls: certificates.get(name).cloned(),
+            account_sid: account.sid,
             call_sid: sid("CA", u128::from(live.id().0)),
             stream_sid: sid("MZ", rand::random()),
             parameters: with(&agent.parameters, placing.map(|placing| &placing.parameters)),
@@ -51,6 +67,12 @@ pub(super) fn told(spec: AgentSpec, notice: &AgentNotice) -> AgentSpec {
     }
 }
 
+/// The headers of a handshake, signed if there is what signs it.
+fn signed(mut headers: Vec<(String, String)>, url: &str, token: Option<&Secret>) -> Vec<(String, String)> {
+    headers.extend(token.map(|token| (signature::HEADER.to_owned(), signature(token, url, &[]))));
+    headers
+}
+
 /// What an agent is configured with, and what the call that it places brings in place of that.
 fn with(configured: &[(String, String)], brought: Option<&BTreeMap<String, String>>) -> Vec<(String, String)> {
     let brought = brought.into_iter().flatten();
@@ -67,16 +89,6 @@ fn sid(prefix: &str, value: u128) -> String {
     format!("{prefix}{value:032x}")
 }
 
-/// A tenant's account: the same for the same name, on every node (FNV-1a, 128 bits).
-fn account_sid(tenant: &str) -> String {
-    const BASIS: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
-    const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
-    let hash = tenant
-        .bytes()
-        .fold(BASIS, |hash, byte| (hash ^ u128::from(byte)).wrapping_mul(PRIME));
-    sid("AC", hash)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,8 +96,5 @@ mod tests {
     #[test]
     fn identifiers_have_twilios_form() {
         assert_eq!(sid("CA", 0xabc), "CA00000000000000000000000000000abc");
-        assert_eq!(account_sid("acme"), account_sid("acme"));
-        assert_ne!(account_sid("acme"), account_sid("acne"));
-        assert_eq!(account_sid("acme").len(), 34);
     }
 }

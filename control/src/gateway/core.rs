@@ -30,6 +30,7 @@ use crate::ops::report::{ReferCounts, TransferCounts};
 use crate::route;
 use crate::sip::digest::NonceKey;
 use crate::sip::locate::{Destination, Place};
+use crate::sip::transport::tls::ClientConfigs;
 use crate::sip::{self, DialogId, Input, Listen, Output, Transmit, Transport};
 use crate::time::Time;
 
@@ -98,6 +99,8 @@ pub struct Core {
     pub(super) dialogs: HashMap<DialogId, (CallId, Side)>,
     pub(super) endpoints: HashMap<EndpointId, (CallId, Side)>,
     pub(super) local_for: LocalFor,
+    /// What TLS towards agents needs.
+    pub(super) agent_certificates: ClientConfigs,
     pub(super) trunks: Trunks,
     /// Chooses among gateways.
     pub(super) random: StdRng,
@@ -157,6 +160,7 @@ impl Core {
             dialogs: HashMap::new(),
             endpoints: HashMap::new(),
             local_for,
+            agent_certificates: ClientConfigs::default(),
             trunks,
             random: StdRng::seed_from_u64(seed.rotate_left(32)),
             // Not the sequence that tags are made of: names of calls are told to agents.
@@ -167,6 +171,11 @@ impl Core {
             to_watch: Vec::new(),
             looks: 0,
         }
+    }
+
+    /// What agents that are connected from now on are shown over TLS, and whom they are taken for.
+    pub fn set_agent_certificates(&mut self, certificates: ClientConfigs) {
+        self.agent_certificates = certificates;
     }
 
     /// A message arrived, or could not be delivered.

@@ -43,7 +43,7 @@ use crate::call::CallId;
 use crate::config::model::{Config, Connections, HostPort};
 use crate::ops::server::AdminServer;
 use crate::sip::locate::Destination;
-use crate::sip::transport::tls::Tls;
+use crate::sip::transport::tls::{self, ClientConfigs, Tls, TlsErrors};
 use crate::sip::transport::udp::is_unreachable;
 use crate::sip::transport::{Received, Settings, StreamEvent, Transports};
 use crate::sip::{ConnectionId, Input, Transport};
@@ -86,7 +86,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         Box::new(move |by, remote| transport.local_for(by, remote))
     };
     let listen = transport.listen().to_vec();
-    let core = Core::new(Arc::clone(&config), plane, listen, local_for, rand::random());
+    let mut core = Core::new(Arc::clone(&config), plane, listen, local_for, rand::random());
+    core.set_agent_certificates(agent_certificates(&config).context("certificates of agents")?);
     let core = Arc::new(Mutex::new(core));
     let acted = Arc::new(Notify::new());
     let inspect = Arc::new(inspect::Inspector::new(
@@ -99,6 +100,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let admin = AdminServer::start(inspect, &node.runtime_dir, node.metrics).await?;
 
     let mut gateway = Gateway {
+        config: Arc::clone(&config),
         core,
         transport,
         clock,
@@ -138,6 +140,11 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
     })
 }
 
+/// What TLS towards agents needs, read from the files that the configuration names.
+fn agent_certificates(config: &Config) -> Result<ClientConfigs, TlsErrors> {
+    tls::clients(config.agent_peers())
+}
+
 /// Hands media events from the workers' channel to a tokio channel; ends when either side is gone.
 pub(crate) fn bridge(events: crossbeam_channel::Receiver<MediaEvent>) -> mpsc::UnboundedReceiver<MediaEvent> {
     let (sender, receiver) = mpsc::unbounded_channel();
@@ -152,6 +159,7 @@ pub(crate) fn bridge(events: crossbeam_channel::Receiver<MediaEvent>) -> mpsc::U
 }
 
 struct Gateway {
+    config: Arc<Config>,
     core: Arc<Mutex<Core>>,
     transport: Arc<Transports>,
     clock: Clock,
@@ -333,8 +341,13 @@ impl Gateway {
 
     /// Reads the certificates anew.
     fn reload(&self) {
-        match self.transport.streams.reload() {
-            Ok(()) => info!("certificates read anew"),
+        // Where something is wrong with the agents', those of SIP are not touched either.
+        let read = agent_certificates(&self.config).and_then(|agents| self.transport.streams.reload().map(|()| agents));
+        match read {
+            Ok(agents) => {
+                lock(&self.core).set_agent_certificates(agents);
+                info!("certificates read anew");
+            }
             Err(errors) => error!("the certificates stay as they were: {errors}"),
         }
     }

@@ -53,6 +53,24 @@ fn one_mistake_one_line() {
             "[sdp]\nuser = \"x\"",
             ":2: sdp.user: unknown key; there is \"origin_user\", \"session_name\"",
         ),
+        // accounts, and who agents are
+        (
+            "[[tenant]]\nname = \"a\"\naccount_sid = \"AC1\"",
+            ":3: tenant.account_sid: \"AC1\" is not an account SID; write \"AC\" and 32 hexadecimal digits",
+        ),
+        (
+            "[[tenant]]\nname = \"a\"\nauth_token = \"x\"\nauth_token_file = \"/dev/null\"",
+            ":1: tenant.auth_token_file: is written beside tenant.auth_token; keep one of them\n\
+             voxlane.toml:4: tenant.auth_token_file: what is in \"/dev/null\" is empty",
+        ),
+        (
+            "[[agent]]\nname = \"a\"\nurl = \"ws://bot.example/\"\nca = \"ca.pem\"",
+            ":1: agent.ca: is for TLS; write url = \"wss://…\", or remove it",
+        ),
+        (
+            "[[agent]]\nname = \"a\"\nurl = \"wss://bot.example/\"\nkey = \"key.pem\"",
+            ":4: agent.key: has no certificate; write certificate = \"FILE\"",
+        ),
         // overload
         (
             "[overload]\ncpu = \"90\"",

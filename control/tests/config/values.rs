@@ -458,3 +458,34 @@ fn a_trunk_with_several_gateways() {
     ];
     assert_eq!(gateways.collect::<Vec<_>>(), expected);
 }
+
+#[test]
+fn accounts_are_their_tenants_and_hide_their_tokens() {
+    let config = config(
+        r#"
+        [node]
+        name = "pop-1"
+        auth_token = "of the node"
+
+        [[tenant]]
+        name = "acme"
+        account_sid = "AC0123456789abcdef0123456789ABCDEF"
+        auth_token = "${TOKEN}"
+
+        [[tenant]]
+        name = "other"
+        "#,
+    );
+    let acme = config.account(Some("acme"));
+    assert_eq!(acme.sid, "AC0123456789abcdef0123456789ABCDEF");
+    assert_eq!(acme.auth_token.as_ref().map(Secret::expose), Some("s3cret"));
+    assert_eq!(
+        config.account(None).auth_token.as_ref().map(Secret::expose),
+        Some("of the node")
+    );
+    // Who has none of their own have one of their name, the same everywhere, and sign nothing.
+    let other = config.account(Some("other"));
+    assert_eq!((other.sid.len(), other.auth_token.is_none()), (34, true));
+    assert_ne!(other.sid, config.account(Some("unknown")).sid);
+    assert!(!format!("{config:?}").contains("s3cret"));
+}

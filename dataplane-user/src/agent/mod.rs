@@ -108,7 +108,7 @@ pub struct Agent(Box<dyn Session>);
 /// Does beforehand, on the caller's thread, what an agent needs and may take long: reads the trusted TLS certificates.
 pub fn prepare(spec: &AgentSpec) {
     match spec {
-        AgentSpec::Twilio(twilio) => twilio::prepare(&twilio.url),
+        AgentSpec::Twilio(twilio) => twilio::prepare(twilio),
         AgentSpec::Echo | AgentSpec::Tone { .. } | AgentSpec::Ringback | AgentSpec::Phone(_) => {}
     }
 }

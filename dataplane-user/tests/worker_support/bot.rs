@@ -44,6 +44,7 @@ impl Bot {
             url: format!("ws://{}/media", self.address),
             addresses: vec![self.address],
             headers: Vec::new(),
+            tls: None,
             account_sid: "AC1".to_owned(),
             call_sid: "CA1".to_owned(),
             stream_sid: "MZ1".to_owned(),

@@ -50,6 +50,17 @@ impl Agent {
         Self::start(place, "tone_agent.py", &transfer, Recording::Kept)
     }
 
+    /// One that speaks TLS, with the certificate and key in `both`, and takes handshakes that are signed with `token`, of clients
+    /// for whom `client_ca` vouches.
+    ///
+    /// # Errors
+    /// As [`Self::tone`].
+    pub fn guarded(place: &Place, token: &str, both: &Path, client_ca: &Path) -> Result<Self> {
+        let (both, client_ca) = (both.to_string_lossy(), client_ca.to_string_lossy());
+        let arguments = ["--token", token, "--certificate", &both, "--client-ca", &client_ca];
+        Self::start(place, "guarded_agent.py", &arguments, Recording::None)
+    }
+
     /// One that does not do as it should.
     ///
     /// # Errors
@@ -88,6 +99,11 @@ impl Agent {
     /// The URL at which the gateway reaches it.
     pub fn url(&self) -> String {
         format!("ws://127.0.0.1:{}/media", self.port)
+    }
+
+    /// The same of one that speaks TLS.
+    pub fn secure_url(&self) -> String {
+        format!("wss://127.0.0.1:{}/media?from=voxlane", self.port)
     }
 
     /// Every message but media that it has received, and what it reports of itself.

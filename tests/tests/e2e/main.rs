@@ -10,6 +10,7 @@ mod dialogs;
 mod digest;
 mod failing_agents;
 mod figures;
+mod guarded_agent;
 mod intruders;
 mod ipv6;
 mod keys_and_reports;

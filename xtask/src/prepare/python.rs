@@ -9,8 +9,8 @@ use super::debian;
 use crate::steps;
 use crate::workspace::{Workspace, is_root};
 
-/// For the test agents: a WebSocket library that is not ours.
-const AGENTS: &[&str] = &["websockets==15.0.1"];
+/// For the test agents: a WebSocket library that is not ours, and what checks Twilio's signatures.
+const AGENTS: &[&str] = &["websockets==15.0.1", "twilio==9.13.0"];
 
 /// For the benchmark of speech: the ITU's own PESQ, which pip compiles, and what reads samples.
 const PESQ: &[&str] = &["pesq==0.0.4", "numpy"];

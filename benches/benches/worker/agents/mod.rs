@@ -186,6 +186,7 @@ fn agent(address: SocketAddr) -> AgentSpec {
         url: format!("ws://{address}/media"),
         addresses: vec![address],
         headers: Vec::new(),
+        tls: None,
         account_sid: "AC00000000000000000000000000000000".to_owned(),
         call_sid: "CA00000000000000000000000000000000".to_owned(),
         stream_sid: "MZ00000000000000000000000000000000".to_owned(),

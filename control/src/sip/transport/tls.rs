@@ -265,6 +265,25 @@ fn client(peer: &Peer, trust: &mut Trust, errors: &mut Vec<TlsError>) -> Option<
     }
 }
 
+/// Settings of TLS towards others, by their names.
+pub type ClientConfigs = HashMap<String, Arc<ClientConfig>>;
+
+/// Reads what connections to each of these need.
+///
+/// # Errors
+/// Everything that is wrong with the files.
+pub fn clients(peers: Vec<(String, Peer)>) -> Result<ClientConfigs, TlsErrors> {
+    let (mut trust, mut errors) = (Trust::default(), Vec::new());
+    let configs = peers
+        .into_iter()
+        .filter_map(|(name, peer)| Some((name, Arc::new(client(&peer, &mut trust, &mut errors)?))))
+        .collect();
+    match errors.is_empty() {
+        true => Ok(configs),
+        false => Err(TlsErrors(errors)),
+    }
+}
+
 /// The certificate of the name that is asked for (RFC 6066 section 3), else the one for everybody.
 #[derive(Debug)]
 struct ByName {

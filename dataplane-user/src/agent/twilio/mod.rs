@@ -75,9 +75,9 @@ enum Phase {
     Over,
 }
 
-/// Makes ready what a connection to `url` needs and may take long to get.
-pub fn prepare(url: &str) {
-    if url.starts_with("wss:") {
+/// Makes ready what a connection needs and may take long to get.
+pub fn prepare(spec: &TwilioSpec) {
+    if spec.tls.is_none() && spec.url.starts_with("wss:") {
         // A failure is told when the call connects.
         let _ = stream::tls_config();
     }
@@ -86,7 +86,8 @@ pub fn prepare(url: &str) {
 impl Twilio {
     /// Begins to connect.
     pub fn start(spec: TwilioSpec, now: Duration) -> Self {
-        Self::start_with(spec, now, stream::tls_config)
+        let own = spec.tls.clone();
+        Self::start_with(spec, now, || own.map_or_else(stream::tls_config, Ok))
     }
 
     /// Begins to connect; `trust` says whom TLS trusts, if it is needed.

@@ -328,6 +328,7 @@ mod tests {
             url: String::new(),
             addresses: Vec::new(),
             headers: Vec::new(),
+            tls: None,
             account_sid: "AC1".into(),
             call_sid: "CA1".into(),
             stream_sid: "MZ1".into(),

@@ -81,6 +81,7 @@ fn spec(scheme: &str, addresses: &[SocketAddr]) -> TwilioSpec {
         url: format!("{scheme}://bot.example/media?x=1"),
         addresses: addresses.to_vec(),
         headers: vec![("X-Token".into(), "secret".into())],
+        tls: None,
         account_sid: "AC1".into(),
         call_sid: "CA1".into(),
         stream_sid: "MZ1".into(),

@@ -111,7 +111,9 @@ fn system() -> RootCertStore {
     let found = rustls_native_certs::load_native_certs();
     let (added, _) = roots.add_parsable_certificates(found.certs);
     if added == 0 {
-        tracing::warn!("the system trusts no certificate authority: connections over TLS need trunk.tls_ca");
+        tracing::warn!(
+            "the system trusts no certificate authority: connections over TLS need trunk.tls_ca or agent.ca"
+        );
     }
     roots
 }

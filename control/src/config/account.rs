@@ -1,0 +1,83 @@
+//! Accounts as Twilio has them: `account_sid`, and the `auth_token` that proves what is sent in its name.
+
+use super::login::{secret, secret_file};
+use super::model::{Account, Config};
+use super::reader::{Located, Section};
+use crate::sip::digest::Secret;
+
+/// The keys that name an auth token; one of them is to be written.
+const TOKENS: [&str; 2] = ["auth_token", "auth_token_file"];
+
+/// Reads the keys of an account, which is `name`'s; and the line of its SID.
+pub(super) fn read(section: &mut Section<'_>, name: &str) -> Located<Account> {
+    let line = section.line;
+    let written = section.text("account_sid", account_sid);
+    let line = written.as_ref().map_or(line, |sid| sid.line);
+    let sid = written.map_or_else(|| derived_sid(name), |sid| sid.value);
+    let auth_token = auth_token(section);
+    Located {
+        value: Account { sid, auth_token },
+        line,
+    }
+}
+
+/// Reads `auth_token` or `auth_token_file`.
+pub(super) fn auth_token(section: &mut Section<'_>) -> Option<Secret> {
+    if TOKENS.iter().all(|key| section.has(key)) {
+        let message = format!("is written beside {}; keep one of them", section.key(TOKENS[0]));
+        section.report(section.line, TOKENS[1], message);
+    }
+    let literal = section.text(TOKENS[0], secret);
+    let from_file = section.text(TOKENS[1], secret_file);
+    literal.or(from_file).map(|token| token.value)
+}
+
+/// `AC` and 32 hexadecimal digits.
+fn account_sid(text: &str) -> Result<String, String> {
+    let digits = text.strip_prefix("AC").unwrap_or_default();
+    match digits.len() == 32 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        true => Ok(text.to_owned()),
+        false => Err(format!(
+            "{text:?} is not an account SID; write \"AC\" and 32 hexadecimal digits"
+        )),
+    }
+}
+
+/// The SID of an account that is given none: the same for the same name, on every node (FNV-1a, 128 bits).
+fn derived_sid(name: &str) -> String {
+    const BASIS: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
+    const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
+    let hash = name
+        .bytes()
+        .fold(BASIS, |hash, byte| (hash ^ u128::from(byte)).wrapping_mul(PRIME));
+    format!("AC{hash:032x}")
+}
+
+impl Config {
+    /// The account of a tenant's calls; of those that are no tenant's, the gateway's own.
+    pub fn account(&self, tenant: Option<&str>) -> Account {
+        let Some(name) = tenant else {
+            return self.node.account.clone();
+        };
+        match self.tenants.iter().find(|tenant| tenant.name == name) {
+            Some(tenant) => tenant.account.clone(),
+            // A tenant of whom only the domain is known (`route.unknown_tenant`).
+            None => Account {
+                sid: derived_sid(name),
+                auth_token: None,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_leads_to_one_account() {
+        assert_eq!(derived_sid("acme"), derived_sid("acme"));
+        assert_ne!(derived_sid("acme"), derived_sid("acne"));
+        assert!(account_sid(&derived_sid("acme")).is_ok());
+    }
+}
