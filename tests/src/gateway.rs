@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::netns::Place;
 use crate::process::{Ended, Process, pause};
-use crate::reports::{Calls, Flows, Status, Transfer};
+use crate::reports::{Call, Calls, Flow, Flows, Status, Transfer};
 
 const START: Duration = Duration::from_secs(20);
 
@@ -180,6 +180,30 @@ impl Gateway {
     pub fn wait_until_idle(&self, patience: Duration) -> Result<Status> {
         self.wait_until(patience, Self::status, |status| {
             status.calls.active == 0 && status.agents.active == 0 && status.plane.ports_in_use == 0
+        })
+    }
+
+    /// Waits until a call is up; its name.
+    ///
+    /// # Errors
+    /// If none is after `patience`.
+    pub fn wait_until_up(&self, patience: Duration) -> Result<String> {
+        let is_up = |call: &&Call| call.state == "up";
+        let up = |calls: &Calls| calls.active.iter().any(|call| is_up(&call));
+        let calls = self.wait_until(patience, Self::calls, up)?;
+        let name = calls.active.iter().find(is_up).map(|call| call.id.clone());
+        name.context("no call is up")
+    }
+
+    /// Waits until two flows, those of one relayed call, are in the kernel lane and have received more than so many packets
+    /// each.
+    ///
+    /// # Errors
+    /// If they have not after `patience`.
+    pub fn wait_until_relayed(&self, patience: Duration, packets: u64) -> Result<Flows> {
+        let relayed = |flow: &Flow| flow.lane == "kernel" && flow.received.packets > packets;
+        self.wait_until(patience, Self::flows, |flows| {
+            flows.flows.len() == 2 && flows.flows.iter().all(relayed)
         })
     }
 

@@ -104,6 +104,8 @@ pub struct SipCounts {
     pub dropped: u64,
     /// INVITEs answered 403 because no trunk allows them, since start.
     pub strangers: u64,
+    /// Requests that the network could not deliver, since start.
+    pub undelivered: u64,
 }
 
 /// Connections of SIP over TCP and TLS.

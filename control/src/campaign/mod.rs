@@ -3,14 +3,17 @@
 //! [`Dialler`] is the queue they wait in and the book of what became of them: plain data that is told the time. The gateway
 //! places what is [due](Dialler::due), and reports how each goes.
 
+mod course;
 mod dialler;
+mod entered;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use dialler::{Dialler, Ending, MOST_RESULTS};
+pub use dialler::{Dialler, MOST_RESULTS};
+pub use entered::Ending;
 
 use crate::call::CallId;
 use crate::ops::timestamp::Timestamp;
@@ -243,4 +246,23 @@ pub enum PlaceError {
     /// No call or campaign of this name.
     #[error("no {0} that was placed is named {1:?}")]
     Unknown(&'static str, String),
+}
+
+impl Entry {
+    /// The number.
+    pub fn number(&self) -> &str {
+        match self {
+            Self::Number(to) | Self::With { to, .. } => to,
+        }
+    }
+
+    /// How it is placed, in a campaign that is placed so.
+    pub fn placing(&self, of_all: &Placing) -> Placing {
+        let mut placing = of_all.clone();
+        match self {
+            Self::Number(_) => {}
+            Self::With { parameters, .. } => placing.parameters.extend(parameters.clone()),
+        }
+        placing
+    }
 }

@@ -195,6 +195,10 @@ impl Gateway {
                 received = self.transport.udp.recv(&mut buffer) => self.received(received, &mut buffer),
                 event = self.transport.streams.recv() => self.on_streams(event),
                 () = sleep_until(wake) => self.with_core(|core, now| core.timeout(now)),
+                returned = self.transport.udp.returned() => self.with_core(|core, now| core.input(now, Input::Returned {
+                    remote: returned.remote,
+                    datagram: &returned.datagram,
+                })),
                 due = looks.tick() => self.look(due.elapsed()),
                 () = self.acted.notified() => self.with_core(|core, now| core.timeout(now)),
                 () = ready(()), if self.watching => self.watch(|_| {}),

@@ -9,6 +9,7 @@ use voxlane_dataplane::media_plane::MediaError;
 
 use super::agents;
 use super::core::{Asker, Core, reason_header};
+use super::placing::Invitation;
 use crate::call::{Action, CallId, Event, Plan, Side};
 use crate::sip::Transport;
 use crate::time::Time;
@@ -65,7 +66,16 @@ impl Core {
                 None
             }
             Action::Invite { target, patience, sdp } => match self.calls.get(&id)?.call.setup().plan.clone() {
-                Plan::Trunk(outbound) => self.invite(now, id, Side::B, (*outbound, Vec::new()), &target, patience, sdp),
+                Plan::Trunk(outbound) => {
+                    let invitation = Invitation {
+                        outbound: *outbound,
+                        target,
+                        patience,
+                        headers: Vec::new(),
+                        sdp,
+                    };
+                    self.invite(now, id, Side::B, invitation)
+                }
                 Plan::Agent { .. } => None,
             },
             Action::Transfer(action) => self.perform_transfer(now, id, action),

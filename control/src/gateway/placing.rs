@@ -14,6 +14,20 @@ use crate::sip::syntax::uri::phone_name_addr;
 use crate::sip::{self, Failure, Outgoing, Privacy};
 use crate::time::Time;
 
+/// What the INVITE of a leg is to be.
+pub(super) struct Invitation {
+    /// The leg as it is placed on its trunk.
+    pub outbound: Outbound,
+    /// Where it goes.
+    pub target: Target,
+    /// It has failed when nothing has answered for so long; `None`: when the transaction ends.
+    pub patience: Option<Duration>,
+    /// Header fields beside those that every one has.
+    pub headers: Vec<(String, String)>,
+    /// Offer.
+    pub sdp: Vec<u8>,
+}
+
 impl Core {
     /// Puts the gateways of a leg in the order in which they are tried: by priority, and within one by chance, as their
     /// weights say (RFC 2782); those that are down at the end.
@@ -44,18 +58,18 @@ impl Core {
         }
     }
 
-    /// What the INVITE of a leg on a trunk says when it is sent to this target.
+    /// What the INVITE of a leg on a trunk says when it is sent to its target.
     ///
     /// # Errors
     /// There is no way there.
-    pub(super) fn outgoing(
-        &self,
-        trunk: &str,
-        outbound: Outbound,
-        target: &Target,
-        patience: Option<Duration>,
-        sdp: Vec<u8>,
-    ) -> Result<Outgoing, String> {
+    fn outgoing(&self, trunk: &str, invitation: Invitation) -> Result<Outgoing, String> {
+        let Invitation {
+            outbound,
+            target,
+            patience,
+            headers,
+            sdp,
+        } = invitation;
         let Destination { remote, transport } = target.destination;
         let local = (self.local_for)(transport, remote).map_err(|error| format!("no route to {remote}: {error}"))?;
         let peer = target.gateway.and_then(|gateway| self.config.peer(trunk, gateway));
@@ -87,39 +101,24 @@ impl Core {
             transport,
             peer,
             large: large.unwrap_or_default(),
-            request_uri: target.request_uri.clone().unwrap_or(outbound.request_uri),
+            request_uri: target.request_uri.unwrap_or(outbound.request_uri),
             from: ours(from),
             to: outbound.to,
             max_forwards: outbound.max_forwards,
             trunk: Some(trunk.to_owned()),
-            headers: asserted.into_iter().chain(privacy).collect(),
+            headers: asserted.into_iter().chain(privacy).chain(headers).collect(),
             user_phone: outbound.user_phone,
             patience,
             sdp,
         })
     }
 
-    /// Sends a leg's INVITE, with these headers beside those that every one has.
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "what a leg is, where it goes, and what it offers"
-    )]
-    pub(super) fn invite(
-        &mut self,
-        now: Time,
-        id: CallId,
-        side: Side,
-        (outbound, headers): (Outbound, Vec<(String, String)>),
-        target: &Target,
-        patience: Option<Duration>,
-        sdp: Vec<u8>,
-    ) -> Option<Event> {
+    /// Sends a leg's INVITE.
+    pub(super) fn invite(&mut self, now: Time, id: CallId, side: Side, invitation: Invitation) -> Option<Event> {
         let trunk = self.calls.get(&id)?.trunk_of(side).to_owned();
-        let call = match self.outgoing(&trunk, outbound, target, patience, sdp) {
-            Ok(mut call) => {
-                call.headers.extend(headers);
-                call
-            }
+        let target = invitation.target.clone();
+        let call = match self.outgoing(&trunk, invitation) {
+            Ok(call) => call,
             Err(reason) => {
                 warn!(call = %id, leg = %side, trunk, "{reason}");
                 let (status, failure) = (503, Failure::Unreachable);
@@ -147,7 +146,7 @@ impl Core {
         leg.call_id = call_id;
         leg.remote = Some(remote);
         leg.local = Some(local);
-        leg.target = Some(target.clone());
+        leg.target = Some(target);
         None
     }
 

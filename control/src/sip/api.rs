@@ -72,13 +72,21 @@ pub enum Input<'a> {
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// What was sent to this address could not be delivered: an ICMP error, or no connection came about (RFC 3261 section
-    /// 18.4).
+    /// What was sent to this address could not be delivered: there is no way there, or no connection came about (RFC 3261
+    /// section 18.4).
     Unreachable {
         /// By what.
         transport: Transport,
         /// Where it was to go.
         remote: SocketAddr,
+    },
+    /// The network says that a datagram of ours could not be delivered: an ICMP error (RFC 3261 section 18.4). It is believed
+    /// if it quotes the branch of a request that waits for an answer: who does not see what we send cannot know that.
+    Returned {
+        /// Where it was to go.
+        remote: SocketAddr,
+        /// The datagram, or its beginning.
+        datagram: &'a [u8],
     },
     /// A connection is gone; what was sent on it may not have arrived.
     Lost {
@@ -447,6 +455,9 @@ pub struct Counters {
     pub strangers: u64,
     /// Responses and ACKs that belong to nothing.
     pub stray: u64,
+    /// Requests that the network could not deliver (ICMP).
+    #[serde(default)]
+    pub undelivered: u64,
     /// Messages repeated by the other side.
     pub retransmissions_received: u64,
     /// Messages repeated by us.

@@ -1,5 +1,6 @@
 //! What the endpoint does with the answers to its INVITE: the client's side of RFC 3261, with forks and RFC 6026.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::support::outgoing;
@@ -374,6 +375,46 @@ fn an_unreachable_destination_fails_503() {
         cause: Termination::ByeTimeout,
     };
     assert_eq!(call.wire.events.last(), Some(&ended));
+}
+
+#[test]
+fn what_the_network_returns_fails_503_if_it_was_ours() {
+    let mut call = placed();
+    let invite = call.invite.clone();
+    let branch = invite
+        .split("branch=")
+        .nth(1)
+        .and_then(|rest| rest.split([';', '\r']).next())
+        .unwrap();
+    let guessed = invite.replace(branch, "z9hG4bKguessed");
+    let mut returned = |remote: &str, datagram: &str| {
+        let (remote, datagram) = (remote.parse().unwrap(), datagram.as_bytes());
+        call.wire
+            .endpoint
+            .handle_input(call.wire.now, Input::Returned { remote, datagram });
+        call.wire.drain();
+        call.wire.events.len()
+    };
+    let remote = SocketAddr::from(REMOTE).to_string();
+    // Whoever has not seen the request cannot say that it did not arrive; nor of another address; nor of another method.
+    assert_eq!(returned(&remote, &guessed), 0);
+    assert_eq!(returned("192.0.2.77:5060", &invite), 0);
+    assert_eq!(returned(&remote, &invite.replacen("INVITE", "BYE", 1)), 0);
+    assert_eq!(returned(&remote, ""), 0);
+    // Routers return as little as the UDP header and eight bytes.
+    assert_eq!(returned(&remote, &invite[..8]), 0);
+    let quoted = invite.find("\r\nFrom").unwrap();
+    assert_eq!(returned(&remote, &invite[..quoted]), 1);
+    assert_eq!(
+        call.wire.events,
+        [Event::Failed {
+            dialog: call.dialog,
+            status: 503,
+            reason: "Service Unavailable".into(),
+            failure: Failure::Unreachable,
+        }]
+    );
+    assert_eq!(call.wire.endpoint.counters().undelivered, 1);
 }
 
 #[test]

@@ -27,6 +27,11 @@ const AT_ONCE: u64 = 200;
 /// Memory that may be held after a load like one before it: allocator slack. A kilobyte kept a call would be 4 MiB.
 const SLACK_KIB: u64 = 2 * 1024;
 
+/// So often the load is repeated until it leaves no more than that. How much the allocator holds depends on how many calls the
+/// machine was late with at one moment, so one round may reach further than those before it; what is kept of calls grows in
+/// every round.
+const ROUNDS: u64 = 3;
+
 /// What the gateway holds.
 #[derive(Debug)]
 struct Held {
@@ -99,20 +104,22 @@ fn two_hundred_calls_at_once_leave_nothing_behind() {
     let net = Lab::new().unwrap();
     let gateway = Gateway::start_with(&binary, &net.gateway, &lab(Xdp::Auto, NO_BOT)).unwrap();
     load(&net, &gateway, WARM_UP).unwrap();
-    let (before, memory_before) = (held(&gateway).unwrap(), resident_kib(&gateway).unwrap());
-    load(&net, &gateway, LOAD).unwrap();
-    gateway
-        .wait_until(PATIENCE, held, |now| now.is_within(&before))
-        .unwrap_or_else(|error| panic!("before the load {before:?}; {error:#}"));
-    let memory_after = resident_kib(&gateway).unwrap();
-    assert!(
-        memory_after <= memory_before + SLACK_KIB,
-        "{memory_before} KiB before, {memory_after} KiB after"
-    );
+    let before = held(&gateway).unwrap();
+    let mut resident = vec![resident_kib(&gateway).unwrap()];
+    let settled = |resident: &[u64]| resident.windows(2).any(|pair| pair[1] <= pair[0] + SLACK_KIB);
+    while !settled(&resident) {
+        assert!(resident.len() as u64 <= ROUNDS, "KiB after each round: {resident:?}");
+        load(&net, &gateway, LOAD).unwrap();
+        gateway
+            .wait_until(PATIENCE, held, |now| now.is_within(&before))
+            .unwrap_or_else(|error| panic!("before the load {before:?}; {error:#}"));
+        resident.push(resident_kib(&gateway).unwrap());
+    }
+    let calls = WARM_UP + LOAD * (resident.len() as u64 - 1);
     let status = gateway.status().unwrap();
     assert_eq!(
         (status.calls.total, status.calls.answered, status.calls.failed),
-        (WARM_UP + LOAD, WARM_UP + LOAD, 0)
+        (calls, calls, 0)
     );
     gateway
         .wait_until(PATIENCE, Gateway::status, |status| {

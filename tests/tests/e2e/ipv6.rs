@@ -81,8 +81,7 @@ fn baresip_hears_its_echo_over_ipv6() {
     let sound = tone(1000, 20_000);
     let mut call = Baresip::call(&net.carrier, CARRIER_V6, &uri, &sound, Duration::from_secs(6)).unwrap();
     call.wait_established(PATIENCE).unwrap();
-    let relayed = |flows: &Flows| both(flows, |flow| flow.lane == "kernel" && flow.received.packets > 50);
-    gateway.wait_until(PATIENCE, Gateway::flows, relayed).unwrap();
+    gateway.wait_until_relayed(PATIENCE, 50).unwrap();
     let outcome = call.finish(PATIENCE).unwrap();
     let sound = purity(&outcome.heard, 1000);
     assert!(sound.share > 0.9 && sound.seconds > 2.0, "{sound:?}\n{}", outcome.log);

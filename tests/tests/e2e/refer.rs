@@ -9,7 +9,7 @@ use voxlane_tests::gateway::Gateway;
 use voxlane_tests::netns::{CARRIER, FAR, GATEWAY_TO_CARRIER, Lab};
 use voxlane_tests::peers::agent::Agent;
 use voxlane_tests::peers::sipp::{Running, Scenario, Sipp};
-use voxlane_tests::reports::{Call, Calls};
+use voxlane_tests::reports::Calls;
 use voxlane_tests::requirements;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -21,23 +21,9 @@ fn caller(net: &Lab, name: &'static str, number: &str) -> Result<Running> {
     caller.options(&["-m", "1"]).start()
 }
 
-/// The name of the call that is up.
-fn up(gateway: &Gateway) -> Result<String> {
-    let is_up = |call: &&Call| call.state == "up";
-    let calls = gateway.wait_until(PATIENCE, Gateway::calls, |calls: &Calls| {
-        calls.active.iter().any(|call| is_up(&call))
-    })?;
-    Ok(calls
-        .active
-        .iter()
-        .find(is_up)
-        .map(|call| call.id.clone())
-        .unwrap_or_default())
-}
-
 fn is_referred(net: &Lab, gateway: &Gateway, agent: &Agent) -> Result<()> {
     let call = caller(net, "is_referred", BOT)?;
-    let id = up(gateway)?;
+    let id = gateway.wait_until_up(PATIENCE)?;
     for (state, status) in [("failed", Some(603)), ("failed", Some(486)), ("completed", None)] {
         let transfer = gateway.transfer(&id, &["--to", NUMBER, "--by", "refer"])?;
         ensure!(
@@ -76,7 +62,7 @@ fn is_referred(net: &Lab, gateway: &Gateway, agent: &Agent) -> Result<()> {
 /// The carrier is asked to join two calls that it has with the gateway.
 fn is_joined(net: &Lab, gateway: &Gateway) -> Result<()> {
     let first = caller(net, "is_joined", ECHO)?;
-    let id = up(gateway)?;
+    let id = gateway.wait_until_up(PATIENCE)?;
     let second = Sipp::caller(&net.carrier, Scenario::Uac, CARRIER, GATEWAY, ECHO)?;
     let second = second.options(&["-m", "1", "-d", "2000"]).start()?;
     let both_up = |calls: &Calls| calls.active.len() == 2 && calls.active.iter().all(|call| call.state == "up");

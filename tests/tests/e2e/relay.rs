@@ -102,14 +102,7 @@ fn baresip_hears_its_echo_through_the_kernel() {
     let uri = format!("sip:{RELAYED}@{GATEWAY_TO_CARRIER}");
     let mut call = Baresip::call(&net.carrier, CARRIER, &uri, &tone(1000, 20_000), Duration::from_secs(6)).unwrap();
     call.wait_established(PATIENCE).unwrap();
-    let relayed = |flows: &Flows| {
-        flows.flows.len() == 2
-            && flows
-                .flows
-                .iter()
-                .all(|flow| flow.lane == "kernel" && flow.received.packets > 50)
-    };
-    gateway.wait_until(PATIENCE, Gateway::flows, relayed).unwrap();
+    gateway.wait_until_relayed(PATIENCE, 50).unwrap();
     let outcome = call.finish(PATIENCE).unwrap();
     let sound = purity(&outcome.heard, 1000);
     assert!(sound.share > 0.9 && sound.seconds > 2.0, "{sound:?}\n{}", outcome.log);

@@ -10,7 +10,6 @@ use voxlane_tests::netns::{CARRIER, FAR, GATEWAY_TO_CARRIER, Lab};
 use voxlane_tests::peers::agent::Agent;
 use voxlane_tests::peers::baresip::{Baresip, Rtcp};
 use voxlane_tests::peers::sipp::{Scenario, Sipp};
-use voxlane_tests::reports::Flows;
 use voxlane_tests::requirements;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -35,10 +34,7 @@ fn a_caller_of_an_agent_is_given_to_another_party_in_the_kernel() {
     )
     .unwrap();
     call.wait_established(PATIENCE).unwrap();
-    let up = |calls: &voxlane_tests::reports::Calls| calls.active.iter().any(|call| call.state == "up");
-    let id = gateway.wait_until(PATIENCE, Gateway::calls, up).unwrap().active[0]
-        .id
-        .clone();
+    let id = gateway.wait_until_up(PATIENCE).unwrap();
 
     // The other party is busy: the caller is the agent's as before.
     let to = ["--to", NUMBER, "--trunk", "far"];
@@ -60,14 +56,7 @@ fn a_caller_of_an_agent_is_given_to_another_party_in_the_kernel() {
         .unwrap();
     let completed = gateway.transfer(&id, &to).unwrap();
     assert_eq!(completed.state, "completed", "{completed:?}");
-    let relayed = |flows: &Flows| {
-        flows.flows.len() == 2
-            && flows
-                .flows
-                .iter()
-                .all(|flow| flow.lane == "kernel" && flow.received.packets > 100)
-    };
-    gateway.wait_until(PATIENCE, Gateway::flows, relayed).unwrap();
+    gateway.wait_until_relayed(PATIENCE, 100).unwrap();
     assert_eq!(gateway.status().unwrap().agents.active, 0);
     let outcome = call.finish(PATIENCE).unwrap();
 
@@ -155,15 +144,13 @@ fn whom_an_agent_has_called_is_given_to_another_party_in_the_kernel() {
     let (results, heard) = std::thread::scope(|scope| {
         let dialled = scope.spawn(|| gateway.dial(&[NUMBER, "--trunk", "far", "--agent", "bot"]).unwrap());
         called.wait_established(PATIENCE).unwrap();
-        let up = |calls: &voxlane_tests::reports::Calls| calls.active.iter().any(|call| call.state == "up");
-        let calls = gateway.wait_until(PATIENCE, Gateway::calls, up).unwrap();
-        let id = &calls.active[0].id;
+        let id = gateway.wait_until_up(PATIENCE).unwrap();
 
         // The other party is busy: the agent has its call as before.
         let to = ["--to", "+15557777", "--trunk", "carrier"];
         let busy = Sipp::answerer_as(&net.carrier, Scenario::Busy, CARRIER).unwrap();
         let busy = busy.options(&["-m", "1"]).listen().unwrap();
-        let failed = gateway.transfer(id, &to).unwrap();
+        let failed = gateway.transfer(&id, &to).unwrap();
         assert_eq!(
             (failed.state.as_str(), failed.status),
             ("failed", Some(486)),
@@ -177,16 +164,9 @@ fn whom_an_agent_has_called_is_given_to_another_party_in_the_kernel() {
             .options(&["-rtp_echo"])
             .listen()
             .unwrap();
-        let completed = gateway.transfer(id, &to).unwrap();
+        let completed = gateway.transfer(&id, &to).unwrap();
         assert_eq!(completed.state, "completed", "{completed:?}");
-        let relayed = |flows: &Flows| {
-            flows.flows.len() == 2
-                && flows
-                    .flows
-                    .iter()
-                    .all(|flow| flow.lane == "kernel" && flow.received.packets > 100)
-        };
-        gateway.wait_until(PATIENCE, Gateway::flows, relayed).unwrap();
+        gateway.wait_until_relayed(PATIENCE, 100).unwrap();
         assert_eq!(gateway.status().unwrap().agents.active, 0);
         let heard = called.stop(PATIENCE).unwrap();
         (dialled.join().unwrap().0, heard)

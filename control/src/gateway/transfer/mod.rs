@@ -13,6 +13,7 @@ use voxlane_dataplane::media_plane::{AgentNotice, AgentSpec, EndpointId, Transfe
 use super::agents;
 use super::core::Core;
 use super::live::{Live, LiveLeg};
+use super::placing::Invitation;
 use crate::call::transfer::{self, Action, Asker, By, Order, Outcome, Target};
 use crate::call::{CallId, Event, Side};
 use crate::ops::OperateError;
@@ -145,15 +146,17 @@ impl Core {
                 self.wakes.insert((at, id));
                 None
             }
-            Action::Invite {
-                target: to,
-                patience,
-                sdp,
-            } => {
-                let target = self.calls.get(&id)?.call.target()?.clone();
-                let headers = target.referred_by.map(|by| ("Referred-By".to_owned(), by));
-                let headers = headers.into_iter().collect();
-                self.invite(now, id, Side::C, (target.outbound, headers), &to, patience, sdp)
+            Action::Invite { target, patience, sdp } => {
+                let to = self.calls.get(&id)?.call.target()?.clone();
+                let referred_by = to.referred_by.map(|by| ("Referred-By".to_owned(), by));
+                let invitation = Invitation {
+                    outbound: to.outbound,
+                    target,
+                    patience,
+                    headers: referred_by.into_iter().collect(),
+                    sdp,
+                };
+                self.invite(now, id, Side::C, invitation)
             }
             Action::Refer { side } => self.refer(now, id, side),
             Action::Replace { side } => {

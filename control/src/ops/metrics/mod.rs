@@ -119,6 +119,7 @@ fn sip(metrics: &mut Metrics, counters: &Counters) {
         challenged,
         strangers,
         stray,
+        undelivered,
         retransmissions_received,
         retransmissions_sent,
         sessions_refreshed,
@@ -146,6 +147,11 @@ fn sip(metrics: &mut Metrics, counters: &Counters) {
         strangers,
     );
     metrics.counter("sip_stray", "SIP responses and ACKs that belong to nothing", stray);
+    metrics.counter(
+        "sip_undelivered",
+        "SIP requests that the network could not deliver (ICMP)",
+        undelivered,
+    );
     metrics.counter(
         "sip_retransmissions_received",
         "SIP messages the other side repeated",

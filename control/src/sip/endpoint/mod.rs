@@ -160,6 +160,7 @@ impl Endpoint {
                 self.server_names.insert(connection, server_name.to_owned());
             }
             Input::Unreachable { transport, remote } => self.on_unreachable(now, transport, remote),
+            Input::Returned { remote, datagram } => self.on_returned(now, remote, datagram),
             Input::Lost {
                 connection,
                 transport,
@@ -372,19 +373,33 @@ impl Endpoint {
 
     fn on_unreachable(&mut self, now: Time, transport: Transport, remote: SocketAddr) {
         for id in self.transactions.sent_to(transport, remote) {
-            let mut cx = self.shared.transaction(now, id);
-            let fate = match self.transactions.get_mut(id).map(|entry| &mut entry.transaction) {
-                Some(Transaction::ClientInvite(invite)) => {
-                    let fate = invite.on_unreachable(&mut cx);
-                    let path = invite.hop.path;
-                    self.transactions.moved(id, path);
-                    fate
-                }
-                Some(Transaction::Client(client)) => client.on_unreachable(),
-                Some(Transaction::ServerInvite(_) | Transaction::Server(_)) | None => continue,
-            };
-            self.on_fate(now, id, fate);
+            self.on_undelivered(now, id);
         }
+    }
+
+    /// The request with the branch that is quoted did not arrive.
+    fn on_returned(&mut self, now: Time, remote: SocketAddr, datagram: &[u8]) {
+        let request = Key::quoted(datagram).and_then(|key| self.transactions.find(&key));
+        if let Some(id) = request.filter(|id| self.transactions.sent_to(Transport::Udp, remote).contains(id)) {
+            self.shared.counters.undelivered += 1;
+            self.on_undelivered(now, id);
+        }
+    }
+
+    /// The request of a transaction did not arrive.
+    fn on_undelivered(&mut self, now: Time, id: TransactionId) {
+        let mut cx = self.shared.transaction(now, id);
+        let fate = match self.transactions.get_mut(id).map(|entry| &mut entry.transaction) {
+            Some(Transaction::ClientInvite(invite)) => {
+                let fate = invite.on_unreachable(&mut cx);
+                let path = invite.hop.path;
+                self.transactions.moved(id, path);
+                fate
+            }
+            Some(Transaction::Client(client)) => client.on_unreachable(),
+            Some(Transaction::ServerInvite(_) | Transaction::Server(_)) | None => return,
+        };
+        self.on_fate(now, id, fate);
     }
 
     /// Requests that nobody has answered may not have arrived (RFC 3261 section 18.4 leaves it to us what to do).

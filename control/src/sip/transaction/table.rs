@@ -10,7 +10,8 @@ use super::index::Index;
 use super::{Client, ClientInvite, Server, ServerInvite, TransactionId};
 use crate::sip::api::DialogId;
 use crate::sip::path::{ConnectionId, Path, Transport};
-use crate::sip::syntax::via::MAGIC_COOKIE;
+use crate::sip::syntax::frame::{StartLine, frame};
+use crate::sip::syntax::via::{MAGIC_COOKIE, Via};
 use crate::sip::syntax::{Method, Request, Response};
 
 /// What identifies a transaction in a message.
@@ -78,6 +79,18 @@ impl Key {
             call_id: request.call_id.clone(),
             cseq: request.cseq,
             method: request.method_text.clone(),
+        }
+    }
+
+    /// The key of our transaction whose request this is the beginning of.
+    pub fn quoted(request: &[u8]) -> Option<Self> {
+        let framed = frame(request).ok()?;
+        match (framed.start, framed.fields.vias.first()) {
+            (StartLine::Request { method, .. }, Some(via)) => Some(Self::Client {
+                branch: Via::parse(via).ok()?.branch()?.to_owned(),
+                method,
+            }),
+            (StartLine::Request { .. } | StartLine::Response { .. }, _) => None,
         }
     }
 

@@ -1,9 +1,11 @@
 //! The only SIP I/O: messages between sockets and the [`Endpoint`](super::Endpoint).
 //!
-//! [`Transports`] is all of it: [`udp`] for datagrams, [`streams`] for connections, which [`tls`] may encrypt. [`counts`] is
+//! [`Transports`] is all of it: [`udp`] for datagrams, of which [`returned`] tells whether they could not
+//! be delivered, [`streams`] for connections, which [`tls`] may encrypt. [`counts`] is
 //! what is told of connections.
 
 pub mod counts;
+mod returned;
 mod routes;
 mod socket;
 pub mod streams;
@@ -16,6 +18,7 @@ use std::net::SocketAddr;
 use socket2::Socket;
 
 pub use counts::ConnectionCounts;
+pub use returned::Returned;
 pub use streams::{Settings, StreamEvent, Streams};
 pub use udp::{Received, UdpTransport};
 

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
@@ -13,6 +14,7 @@ use tokio::io::ReadBuf;
 use tokio::net::UdpSocket;
 
 use super::mark;
+use super::returned::{self, Returned, Returns};
 use super::routes::Routes;
 use crate::sip::api::Transmit;
 
@@ -26,11 +28,12 @@ pub struct UdpTransport {
     /// The listener asked first for a datagram: each in turn, so that a busy one does not starve the others.
     turn: AtomicUsize,
     routes: Routes,
+    returns: Returns,
 }
 
 #[derive(Debug)]
 struct Listener {
-    socket: UdpSocket,
+    socket: Arc<UdpSocket>,
     address: SocketAddr,
 }
 
@@ -52,11 +55,12 @@ impl UdpTransport {
     /// # Errors
     /// The operating system refuses one.
     pub fn bind(addresses: &[SocketAddr], tos: u8) -> io::Result<Self> {
-        let listeners = addresses
+        let listeners: Vec<Listener> = addresses
             .iter()
             .map(|address| Listener::bind(*address, tos))
             .collect::<io::Result<_>>()?;
         Ok(Self {
+            returns: Returns::of(listeners.iter().map(|listener| Arc::clone(&listener.socket))),
             listeners,
             turn: AtomicUsize::new(0),
             routes: Routes::default(),
@@ -136,11 +140,12 @@ impl UdpTransport {
     /// # Errors
     /// [`io::ErrorKind::WouldBlock`] if the send buffer is full; otherwise see [`is_unreachable`].
     pub fn try_send(&self, transmit: &Transmit) -> io::Result<()> {
-        let listener = self.listener(transmit.path.local)?;
-        listener
-            .socket
-            .try_send_to(&transmit.data, transmit.path.remote)
-            .map(|_| ())
+        let socket = &self.listener(transmit.path.local)?.socket;
+        let send = || socket.try_send_to(&transmit.data, transmit.path.remote).map(|_| ());
+        send().or_else(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => Err(error),
+            _ => send(),
+        })
     }
 
     /// Sends a message, waiting for room in the send buffer.
@@ -148,12 +153,18 @@ impl UdpTransport {
     /// # Errors
     /// See [`is_unreachable`].
     pub async fn send(&self, transmit: &Transmit) -> io::Result<()> {
-        let listener = self.listener(transmit.path.local)?;
-        listener
-            .socket
-            .send_to(&transmit.data, transmit.path.remote)
-            .await
-            .map(|_| ())
+        let socket = &self.listener(transmit.path.local)?.socket;
+        let send = || socket.send_to(&transmit.data, transmit.path.remote);
+        // Linux tells with a send what has become of another one before, once; see [`Self::returned`].
+        match send().await {
+            Ok(_) => Ok(()),
+            Err(_) => send().await.map(|_| ()),
+        }
+    }
+
+    /// Waits until the network says of a datagram of ours that it could not be delivered.
+    pub async fn returned(&self) -> Returned {
+        self.returns.recv().await
     }
 
     fn poll_recv<'a>(
@@ -210,13 +221,16 @@ impl Listener {
         }
         mark(&socket, address, tos)?;
         socket.set_nonblocking(true)?;
+        if let Err(error) = returned::keep(&socket, address) {
+            tracing::debug!(%address, %error, "ICMP errors are not told");
+        }
         if let Err(error) = socket.set_recv_buffer_size(RECEIVE_BUFFER) {
             tracing::debug!(%address, %error, "receive buffer stays as it is");
         }
         socket
             .bind(&address.into())
             .map_err(|error| io::Error::new(error.kind(), format!("cannot listen on udp:{address}: {error}")))?;
-        let socket = UdpSocket::from_std(socket.into())?;
+        let socket = Arc::new(UdpSocket::from_std(socket.into())?);
         let address = socket.local_addr()?;
         Ok(Self { socket, address })
     }

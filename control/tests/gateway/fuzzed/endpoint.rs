@@ -303,6 +303,7 @@ impl Stage {
 
     fn lose(&mut self, which: u8) {
         let remote: SocketAddr = if which & 1 == 0 { CALLEE.into() } else { CALLER.into() };
+        let sent = self.sent.get(usize::from(which >> 3));
         let input = match which & 6 {
             0 => Input::Unreachable {
                 transport: Transport::Udp,
@@ -312,6 +313,13 @@ impl Stage {
                 transport: Transport::Tcp,
                 remote,
             },
+            4 => {
+                let Some((to, text, _)) = sent else { return };
+                Input::Returned {
+                    remote: *to,
+                    datagram: text.as_bytes(),
+                }
+            }
             _ => Input::Lost {
                 connection: ConnectionId(1),
                 transport: Transport::Tcp,

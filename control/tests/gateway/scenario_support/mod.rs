@@ -17,8 +17,7 @@ use voxlane::config::model::Config;
 use voxlane::gateway::core::{Core, Effects};
 use voxlane::sip::digest::{Auth, Entrance, Logins, NonceKey};
 use voxlane::sip::{
-    DialogId, Endpoint, EndpointConfig, Event, Extension, Input, Listen, Output, Path, Policies, Policy, Transmit,
-    Transport,
+    DialogId, Endpoint, EndpointConfig, Event, Extension, Input, Listen, Output, Policies, Policy, Transmit, Transport,
 };
 use voxlane::time::Time;
 
@@ -310,9 +309,9 @@ impl World {
                 // Its host may still be there, and say that nobody listens.
                 false if person.refuses => self.core.input(
                     now,
-                    Input::Unreachable {
-                        transport: Path::udp(from, to).transport,
+                    Input::Returned {
                         remote: to,
+                        datagram: &data,
                     },
                 ),
                 false => {}
