@@ -71,7 +71,7 @@ fn a_transcoded_call_allocates_nothing() {
     talk(&from_a, &a, &from_b, &mut packet, 10..60);
     packet[1] = 9;
     talk(&from_b, &b, &from_a, &mut packet, 0..50);
-    assert_eq!(turn.counted(), 0, "allocations on the worker's thread");
+    turn.assert_none();
     // What counts does count.
     workers.remove(handle);
     eventually("the end of the call is counted", || turn.counted() > 0);

@@ -191,7 +191,7 @@ fn nothing_is_allocated_once_the_calls_are_up() {
     run(400);
     turn.count("media-0");
     run(150);
-    assert_eq!(turn.counted(), 0, "allocations on the worker's thread");
+    turn.assert_none();
     all.iter().for_each(Calls::assert_used);
     assert!(bot.heard() > 2 * 300, "{}", bot.heard());
     // A new call is not up yet: what counts does count.

@@ -5,6 +5,7 @@
 #![allow(unsafe_code, reason = "an allocator cannot be written without")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::backtrace::Backtrace;
 use std::fs;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering::SeqCst};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,6 +15,12 @@ static COUNTED: AtomicI32 = AtomicI32::new(0);
 
 /// Allocations, reallocations and releases of that thread.
 static CALLS: AtomicU64 = AtomicU64::new(0);
+
+/// Where the first of them were made.
+static TRACES: Mutex<Vec<Backtrace>> = Mutex::new(Vec::new());
+
+/// Most traces that are kept: an allocation that ought not to be is seldom alone.
+const MOST_TRACES: u64 = 12;
 
 /// Held by the test whose turn it is.
 static TURN: Mutex<()> = Mutex::new(());
@@ -46,6 +53,19 @@ impl Turn {
     pub fn counted(&self) -> u64 {
         CALLS.load(SeqCst)
     }
+
+    /// # Panics
+    /// If there were any since then; where they were made is on standard error.
+    pub fn assert_none(&self) {
+        let counted = self.counted();
+        if counted > 0 {
+            let traces = std::mem::take(&mut *TRACES.lock().unwrap_or_else(PoisonError::into_inner));
+            for trace in traces {
+                eprintln!("{trace}\n");
+            }
+            panic!("{counted} allocations");
+        }
+    }
 }
 
 impl Drop for Turn {
@@ -57,6 +77,7 @@ impl Drop for Turn {
 fn count_of(thread: i32) {
     COUNTED.store(thread, SeqCst);
     CALLS.store(0, SeqCst);
+    TRACES.lock().unwrap_or_else(PoisonError::into_inner).clear();
 }
 
 /// The thread of this process that has this name.
@@ -81,7 +102,14 @@ fn count() {
     let counted = COUNTED.load(SeqCst);
     // SAFETY: gettid has no conditions.
     if counted != 0 && unsafe { libc::gettid() } == counted {
-        CALLS.fetch_add(1, SeqCst);
+        let before = CALLS.fetch_add(1, SeqCst);
+        if before < MOST_TRACES {
+            // What a trace allocates is not counted; its names are looked up when it is shown.
+            COUNTED.store(0, SeqCst);
+            let trace = Backtrace::force_capture();
+            TRACES.lock().unwrap_or_else(PoisonError::into_inner).push(trace);
+            COUNTED.store(counted, SeqCst);
+        }
     }
 }
 
