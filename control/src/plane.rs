@@ -6,6 +6,7 @@ use crossbeam_channel::Sender;
 use voxlane_dataplane::media_plane::{AttachPolicy, MediaEvent, MediaPlane, Unallocated};
 use voxlane_dataplane::plane::{IoChoice, KernelChoice, Plane, PlaneConfig, Policing, Rules};
 use voxlane_dataplane::reception::Limits;
+use voxlane_dataplane::worker::FIRST_WORDS;
 
 use crate::config::Dscp;
 use crate::config::model::{Config, Xdp};
@@ -30,6 +31,7 @@ pub fn start(config: &Config, events: Sender<MediaEvent>) -> anyhow::Result<Arc<
             last_port: media.last_port,
             ptime: media.ptime,
             jitter: media.jitter,
+            first_words: media.first_words,
             worker_cores: media.workers.clone(),
             io: media.io,
             kernel: match media.xdp {
@@ -63,6 +65,7 @@ pub fn softphone(ports: (u16, u16), events: Sender<MediaEvent>) -> anyhow::Resul
             last_port,
             ptime: SOFTPHONE_PTIME,
             jitter: Limits::default(),
+            first_words: FIRST_WORDS,
             worker_cores: None,
             io: IoChoice::Sockets,
             kernel: KernelChoice::Off,

@@ -110,6 +110,8 @@ impl Direction {
 /// The agent that is to hear and answer a leg.
 #[derive(Clone, Debug)]
 pub enum AgentSpec {
+    /// Nobody yet: what is said is kept for whoever is attached next.
+    Awaited,
     /// Sends back what it hears.
     Echo,
     /// Plays a steady sine tone and listens.
@@ -211,6 +213,17 @@ pub struct TransferRequest {
     /// How: `bridge`, `refer` or `refer-then-bridge`; where it does not say, the configuration does.
     #[serde(default)]
     pub by: Option<String>,
+}
+
+/// When a far end hears what an agent says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Speech {
+    /// As it is said.
+    #[default]
+    Free,
+    /// Not before media has come from there, which shows that it knows of the answer and hears: until then what the agent
+    /// says waits, and silence is sent.
+    Held,
 }
 
 /// Something the data plane tells the control plane.
@@ -595,6 +608,10 @@ pub trait MediaPlane: Send + Sync {
     /// Gives an endpoint to an agent, whoever has it, and starts connecting it. Allowed before [`Self::program`]; audio flows
     /// once both are there.
     fn attach(&self, endpoint: EndpointId, agent: AgentSpec) -> Result<(), MediaError>;
+
+    /// Holds back what the agent of an endpoint says, or lets it go. Nothing to an endpoint without one; another agent is free
+    /// again.
+    fn set_speech(&self, endpoint: EndpointId, speech: Speech) -> Result<(), MediaError>;
 
     /// Tells the agent of an endpoint what happens to its call. One that has gone meanwhile is not told.
     fn tell(&self, endpoint: EndpointId, notice: AgentNotice) -> Result<(), MediaError>;

@@ -33,6 +33,7 @@ fn unanswered(agent: AgentSpec) -> Call {
         agent,
         session: None,
         left: None,
+        unheard: None,
     });
     Call {
         workers,

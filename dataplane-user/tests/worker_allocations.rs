@@ -109,6 +109,7 @@ impl Calls {
             agent,
             session: Some(caller.session()),
             left: None,
+            unheard: None,
         });
         let ((a, to_a), (b, to_b)) = (Far::new(suite), Far::new(suite));
         let relay_leg = |endpoint, sockets, far: &Far| RelayLeg {
@@ -202,6 +203,7 @@ fn nothing_is_allocated_once_the_calls_are_up() {
         agent: AgentSpec::Echo,
         session: None,
         left: None,
+        unheard: None,
     });
     eventually("a new call is counted", || turn.counted() > 0);
     assert!(events.try_iter().count() > 5);

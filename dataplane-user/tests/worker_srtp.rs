@@ -253,6 +253,7 @@ fn an_agent_hears_and_speaks_srtp_and_goes_on_with_it_when_the_leg_is_relayed() 
             agent: AgentSpec::Echo,
             session: Some(a.session()),
             left: None,
+            unheard: None,
         });
         let (protected, _) = a.next(&[0x21; 160]);
         a.phone.send_bytes(&protected);

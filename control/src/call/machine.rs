@@ -414,6 +414,10 @@ impl Call {
         }
         if self.phase == Phase::Answering && side == Side::A {
             self.phase = Phase::Up;
+            match self.setup.plan {
+                Plan::Agent { .. } => actions.push(Action::LetSpeak { side }),
+                Plan::Trunk(_) => {}
+            }
         }
         let first = self.leg(side).media.session.is_none();
         if sdp.is_none() && !first {

@@ -321,6 +321,11 @@ pub enum Action {
         /// Its resolved addresses (none for a built-in agent).
         addresses: Vec<SocketAddr>,
     },
+    /// Let a leg's far end hear what an agent says: it knows of the answer.
+    LetSpeak {
+        /// Which leg.
+        side: Side,
+    },
     /// Close a leg's media.
     CloseMedia {
         /// Which leg.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use voxlane_dataplane::media_plane::{LatchMode, Pacing, Unallocated};
 use voxlane_dataplane::plane::{IoChoice, Policing};
 use voxlane_dataplane::reception::Limits;
+use voxlane_dataplane::worker::FIRST_WORDS;
 
 use super::dscp::{self, Dscp};
 use super::model::{KeysInClear, Media, OwnLimits, QualityLimits, RtcpMux, SrtpPolicy, Transcode, Xdp};
@@ -25,6 +26,9 @@ const QUALITY_PERIOD: Duration = Duration::from_secs(10);
 
 /// Longest that packets may be made to wait: what the jitter buffer has room for.
 const LONGEST_WAIT: Duration = Duration::from_millis(500);
+
+/// Most that is kept of what is said to an agent before it is ready: half a megabyte a call.
+const MOST_FIRST_WORDS: Duration = Duration::from_secs(60);
 
 /// `[media]` as written.
 pub(super) struct WrittenMedia {
@@ -53,6 +57,7 @@ pub(super) fn read(mut section: Section<'_>, node: &str) -> WrittenMedia {
         police: or(section.text("police", police), Policing::default),
         pin: or(section.text("pin", pin), || Some(default_pin(node))),
         jitter: jitter(&mut section),
+        first_words: or(section.text("first_words", first_words), || FIRST_WORDS),
         timeout: or(section.text("media_timeout", unless_off), || Some(MEDIA_TIMEOUT)),
         limits: limits(&mut section).over(QualityLimits::default()),
         quality_period: or(section.text("quality_period", value::timeout), || QUALITY_PERIOD),
@@ -98,6 +103,13 @@ fn wait(text: &str) -> Result<Duration, String> {
             "{text:?} is more than packets can be kept; write at most \"500ms\""
         )),
         wait => Ok(wait),
+    }
+}
+
+fn first_words(text: &str) -> Result<Duration, String> {
+    match duration::parse(text)? {
+        kept if kept > MOST_FIRST_WORDS => Err(format!("{text:?} is more than is kept; write at most \"60s\"")),
+        kept => Ok(kept),
     }
 }
 

@@ -149,6 +149,8 @@ pub struct Media {
     pub pin: Option<PathBuf>,
     /// How long packets may wait before an agent hears them.
     pub jitter: Limits,
+    /// How much is kept of what is said to an agent before it is ready.
+    pub first_words: Duration,
     /// A leg from which nothing came for this long ends its call; `None`: it does not.
     pub timeout: Option<Duration>,
     /// What the network is to keep to.

@@ -63,7 +63,11 @@ pub(super) fn told(spec: AgentSpec, notice: &AgentNotice) -> AgentSpec {
             twilio.parameters.extend(told);
             AgentSpec::Twilio(twilio)
         }
-        other @ (AgentSpec::Echo | AgentSpec::Tone { .. } | AgentSpec::Ringback | AgentSpec::Phone(_)) => other,
+        other @ (AgentSpec::Awaited
+        | AgentSpec::Echo
+        | AgentSpec::Tone { .. }
+        | AgentSpec::Ringback
+        | AgentSpec::Phone(_)) => other,
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::SystemTime;
 
 use tracing::info;
-use voxlane_dataplane::media_plane::MediaError;
+use voxlane_dataplane::media_plane::{AgentSpec, MediaError, Speech};
 
 use super::agents;
 use super::core::{Asker, Core, reason_header};
@@ -19,7 +19,7 @@ impl Core {
         match action {
             Action::Resolve(host) => {
                 self.effects.lookups.push((id, host));
-                None
+                self.await_agent(id)
             }
             // An address needs no DNS, and its call no waiting.
             Action::Locate(place) => match place.literal() {
@@ -56,8 +56,21 @@ impl Core {
                         text: format!("agent {} is not configured", live.route.target),
                     });
                 };
+                // A caller does not hear, and with SRTP cannot, before it knows of the answer.
+                let speech = match live.call.answered() {
+                    None => Speech::Held,
+                    Some(_) => Speech::Free,
+                };
                 self.plane
                     .attach(endpoint, spec)
+                    .and_then(|()| self.plane.set_speech(endpoint, speech))
+                    .err()
+                    .map(|error| media_failed(side, &error))
+            }
+            Action::LetSpeak { side } => {
+                let endpoint = self.endpoint(id, side)?;
+                self.plane
+                    .set_speech(endpoint, Speech::Free)
                     .err()
                     .map(|error| media_failed(side, &error))
             }
@@ -138,6 +151,18 @@ impl Core {
                 None
             }
         }
+    }
+
+    /// Keeps what is said to the agent of an answered call that is looked for.
+    fn await_agent(&self, id: CallId) -> Option<Event> {
+        let call = &self.calls.get(&id)?.call;
+        call.answered()?;
+        let (_, side) = call.agent()?;
+        let endpoint = self.endpoint(id, side)?;
+        self.plane
+            .attach(endpoint, AgentSpec::Awaited)
+            .err()
+            .map(|error| media_failed(side, &error))
     }
 
     fn open_media(&mut self, id: CallId, side: Side, towards: SocketAddr) -> Event {

@@ -123,6 +123,10 @@ fn one_mistake_one_line() {
             ":2: media.jitter_max: \"600ms\" is more than packets can be kept; write at most \"500ms\"",
         ),
         (
+            "[media]\nfirst_words = \"61s\"",
+            ":2: media.first_words: \"61s\" is more than is kept; write at most \"60s\"",
+        ),
+        (
             "[media]\njitter_min = \"300ms\"",
             ":2: media.jitter_max: 200ms is less than media.jitter_min, 300ms; write more, or less there",
         ),

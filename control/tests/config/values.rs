@@ -100,6 +100,7 @@ fn every_key() {
         pin = "/sys/fs/bpf/v"
         jitter_min = "20ms"
         jitter_max = "0.3s"
+        first_words = "1m"
         media_timeout = "off"
         latency_limit = "100ms"
         jitter_limit = "off"
@@ -223,6 +224,7 @@ fn every_key() {
         (Duration::from_millis(20), Duration::from_millis(300))
     );
     assert_eq!((media.timeout, media.quality_period), (None, Duration::from_secs(60)));
+    assert_eq!(media.first_words, Duration::from_secs(60));
     let limits = QualityLimits {
         latency: Some(Duration::from_millis(100)),
         jitter: None,

@@ -6,6 +6,7 @@
 //!
 //! One kind of agent, one file: [`Session`] is all that a new one has to implement. Audio is 8 kHz µ-law throughout.
 
+mod awaited;
 mod echo;
 mod phone;
 mod ringback;
@@ -78,6 +79,9 @@ trait Session: Send {
     /// Once a packet time, before the next frame is taken from the playout queue; and at the [`Self::deadline`].
     fn on_tick(&mut self, _playout: &mut Playout, _dtmf: &mut dtmf::Sender, _now: Duration) {}
 
+    /// Marks in the playout queue have been reached: the frame that has just left was the last before them.
+    fn on_marks(&mut self, _playout: &mut Playout) {}
+
     /// When [`Self::on_tick`] must be called although no media runs.
     fn deadline(&self) -> Option<Duration> {
         None
@@ -109,7 +113,7 @@ pub struct Agent(Box<dyn Session>);
 pub fn prepare(spec: &AgentSpec) {
     match spec {
         AgentSpec::Twilio(twilio) => twilio::prepare(twilio),
-        AgentSpec::Echo | AgentSpec::Tone { .. } | AgentSpec::Ringback | AgentSpec::Phone(_) => {}
+        AgentSpec::Awaited | AgentSpec::Echo | AgentSpec::Tone { .. } | AgentSpec::Ringback | AgentSpec::Phone(_) => {}
     }
 }
 
@@ -117,6 +121,7 @@ impl Agent {
     /// Starts an agent; a remote one begins to connect.
     pub fn start(spec: AgentSpec, now: Duration) -> Self {
         Self(match spec {
+            AgentSpec::Awaited => Box::new(awaited::Awaited),
             AgentSpec::Echo => Box::new(echo::Echo::default()),
             AgentSpec::Tone { frequency } => Box::new(tone::Tone::new(frequency)),
             AgentSpec::Ringback => Box::new(ringback::Ringback::default()),
@@ -163,6 +168,11 @@ impl Agent {
     /// To be called once a packet time, before the next frame is taken from `playout`, and at the [`Self::deadline`].
     pub fn on_tick(&mut self, playout: &mut Playout, dtmf: &mut dtmf::Sender, now: Duration) {
         self.0.on_tick(playout, dtmf, now);
+    }
+
+    /// To be called where marks have been reached by what has just left.
+    pub fn on_marks(&mut self, playout: &mut Playout) {
+        self.0.on_marks(playout);
     }
 
     /// When [`Self::on_tick`] must be called although no media runs.

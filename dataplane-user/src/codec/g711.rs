@@ -7,6 +7,9 @@
 
 use super::wide::widest;
 
+/// Bytes of a millisecond, in either law.
+pub const BYTES_A_MILLISECOND: usize = 8;
+
 /// A sample of silence in µ-law.
 pub const ULAW_SILENCE: u8 = 0xff;
 

@@ -12,7 +12,7 @@ use super::kernel::Seen;
 use crate::lane::{Lane, Reason};
 use crate::media_plane::{EndpointId, FlowReport, MediaError, Session};
 use crate::quality::{self, Way};
-use crate::worker::{Handle, Left, LegStats, Sockets};
+use crate::worker::{Handle, Left, LegStats, Sockets, Unheard};
 
 /// Names what a worker carries, in this book.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -66,6 +66,8 @@ pub(super) struct Row {
     pub(super) told: Option<[SocketAddr; 2]>,
     /// What is known of it by nobody but this book: whoever carries it next goes on from there.
     pub(super) left: Option<Left>,
+    /// What its agent was not ready to hear, for the next.
+    pub(super) unheard: Option<Box<Unheard>>,
     /// What was to be said of it when it was somebody's.
     pub(super) last: Option<FlowReport>,
 }
@@ -191,6 +193,7 @@ impl Endpoints {
             carrier: Carrier::Nobody(Some(held)),
             told: None,
             left: None,
+            unheard: None,
             last: None,
         };
         self.rows.insert(id, row);
@@ -303,6 +306,14 @@ impl Endpoints {
     pub(super) fn at(&self, local: SocketAddr) -> Option<EndpointId> {
         let mut rows = self.rows.iter();
         rows.find(|(_, row)| row.local == local).map(|(id, _)| *id)
+    }
+
+    /// The worker's leg of an endpoint that has an agent.
+    pub(super) fn agent(&self, endpoint: EndpointId) -> Result<Option<&Handle>, MediaError> {
+        Ok(match self.get(endpoint)?.carrier {
+            Carrier::Agent { resident, .. } => self.handle(resident),
+            Carrier::Nobody(_) | Carrier::Pair { .. } | Carrier::Kernel => None,
+        })
     }
 
     /// What a worker carries, if it still does.

@@ -18,6 +18,7 @@ mod ports;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use self::endpoints::{Carrier, Endpoints, Row};
 use self::kernel::Kernel;
@@ -27,11 +28,11 @@ pub use crate::flows::{Policing, Rules};
 use crate::lane::{self, Lane, Reason};
 use crate::media_plane::{
     AgentNotice, AgentSpec, AttachPolicy, Endpoint, EndpointId, FlowReport, IoMode, IoStatus, LegReport, MediaError,
-    MediaEvent, MediaPlane, MirroredFrame, PlaneStatus, Session, Unallocated,
+    MediaEvent, MediaPlane, MirroredFrame, PlaneStatus, Session, Speech, Unallocated,
 };
 use crate::quality::Way;
 use crate::reception::Limits;
-use crate::worker::{Left, Settings, Sockets, Workers};
+use crate::worker::{self, Left, Settings, Sockets, Workers};
 use crossbeam_channel::Sender;
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +49,8 @@ pub struct PlaneConfig {
     pub ptime: u8,
     /// How long packets may wait before an agent hears them.
     pub jitter: Limits,
+    /// How much is kept of what is said to an agent before it is ready.
+    pub first_words: Duration,
     /// One worker for each of these cores; `None`: one, on the last core.
     pub worker_cores: Option<Vec<usize>>,
     /// How workers send and receive.
@@ -71,6 +74,7 @@ impl PlaneConfig {
             last_port,
             ptime: 20,
             jitter: Limits::default(),
+            first_words: worker::FIRST_WORDS,
             worker_cores: None,
             io: IoChoice::default(),
             kernel: KernelChoice::Off,
@@ -137,6 +141,7 @@ impl Plane {
         let settings = Settings {
             ptime: config.ptime,
             jitter: config.jitter,
+            first_words: config.first_words,
         };
         let workers = Workers::start(config.worker_cores.as_deref(), settings, events.clone())
             .map_err(|source| io("start the media workers", source))?;
@@ -264,12 +269,17 @@ impl MediaPlane for Plane {
         self.give_to_agent(&mut self.state(), endpoint, agent)
     }
 
+    fn set_speech(&self, endpoint: EndpointId, speech: Speech) -> Result<(), MediaError> {
+        let state = self.state();
+        if let Some(handle) = state.endpoints.agent(endpoint)? {
+            self.workers.set_speech(handle, speech);
+        }
+        Ok(())
+    }
+
     fn tell(&self, endpoint: EndpointId, notice: AgentNotice) -> Result<(), MediaError> {
         let state = self.state();
-        let row = state.endpoints.get(endpoint)?;
-        if let Carrier::Agent { resident, .. } = row.carrier
-            && let Some(handle) = state.endpoints.handle(resident)
-        {
+        if let Some(handle) = state.endpoints.agent(endpoint)? {
             self.workers.tell(handle, notice);
         }
         Ok(())

@@ -94,7 +94,7 @@ impl Plane {
         for (endpoint, session) in ids.into_iter().zip(&sessions) {
             let row = state.endpoints.get_mut(endpoint)?;
             row.told = Some(session.remote());
-            row.left = None;
+            (row.left, row.unheard) = (None, None);
         }
         state.endpoints.pair_up(a, b)?;
         Ok([lane; 2])
@@ -115,6 +115,7 @@ impl Plane {
         {
             left.received.open_latches();
         }
+        let unheard = row.unheard.take();
         row.told = row.session.as_ref().map(Session::remote);
         let session = row.session.clone();
         let handle = self.workers.add_leg(NewLeg {
@@ -123,6 +124,7 @@ impl Plane {
             agent,
             session,
             left,
+            unheard,
         });
         self.kernel.steer(state.endpoints.get(endpoint)?.local, handle.worker());
         state.endpoints.insert_agent(endpoint, handle)
@@ -341,9 +343,11 @@ impl Plane {
                 self.kernel.steer_back(&[local]);
                 let handle = state.endpoints.take_handle(resident);
                 let released = handle.and_then(|handle| self.workers.release(handle));
-                let (sockets, left) = released.map(|released| (released.sockets, released.left)).unzip();
-                state.endpoints.get_mut(endpoint)?.left = left.flatten();
-                sockets
+                let row = state.endpoints.get_mut(endpoint)?;
+                released.map(|released| {
+                    (row.left, row.unheard) = (released.left, released.unheard);
+                    released.sockets
+                })
             }
             // Its other leg is gone, and with it whoever carried the two.
             Carrier::Pair { .. } => None,

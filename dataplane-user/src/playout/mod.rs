@@ -77,6 +77,11 @@ impl Playout {
         taken > 0
     }
 
+    /// Whether a mark waits to be taken.
+    pub fn has_mark(&self) -> bool {
+        !self.reached.is_empty()
+    }
+
     /// The next mark whose audio is gone.
     pub fn take_mark(&mut self) -> Option<String> {
         self.reached.pop_front()

@@ -8,9 +8,10 @@ use voxlane_common::next_hop::NextHop;
 use voxlane_common::splice::{Continuity, SentStream};
 
 use super::io::Sockets;
+use super::leg::Unheard;
 use super::stats::LegStats;
 use crate::flows::{LegState, Rules};
-use crate::media_plane::{AgentNotice, AgentSpec, EndpointId, Recording, Session};
+use crate::media_plane::{AgentNotice, AgentSpec, EndpointId, Recording, Session, Speech};
 use crate::xsk;
 
 /// A leg that an agent hears and answers.
@@ -26,6 +27,8 @@ pub struct NewLeg {
     pub session: Option<Session>,
     /// What whoever had the leg before has left, if anybody had it.
     pub left: Option<Left>,
+    /// What the agent before was not ready to hear, if there was one.
+    pub unheard: Option<Box<Unheard>>,
 }
 
 /// What is known of a leg when it goes from one to another: whoever takes it goes on from there.
@@ -105,6 +108,8 @@ pub struct Released {
     pub left: Option<Left>,
     /// Its sockets, with what waits in them.
     pub sockets: Sockets,
+    /// What was said, if the agent was never ready to hear it.
+    pub unheard: Option<Box<Unheard>>,
 }
 
 /// Why a pair is one no more.
@@ -174,6 +179,8 @@ pub(super) enum Command {
     SetRoute(Path, NextHop),
     AddLeg(ResidentId, Box<NewLeg>, Arc<[LegStats]>),
     SetSession(ResidentId, Box<Session>),
+    /// Holds back what the agent of a leg says, or lets it go.
+    SetSpeech(ResidentId, Speech),
     /// Tells the agent of a leg what happens to its call.
     Tell(ResidentId, Box<AgentNotice>),
     AddRelay(ResidentId, Box<NewRelay>, Arc<[LegStats]>),
@@ -205,6 +212,7 @@ impl Command {
             Self::AddLeg(_, leg, _) => vec![leg.endpoint],
             Self::AddRelay(_, pair, _) => pair.legs.iter().map(|leg| leg.endpoint).collect(),
             Self::SetSession(..)
+            | Self::SetSpeech(..)
             | Self::SetRelaySessions(..)
             | Self::Tell(..)
             | Self::HandOver(..)

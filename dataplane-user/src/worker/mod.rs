@@ -43,6 +43,8 @@ mod token;
 mod wheel;
 mod wire;
 
+use std::time::Duration;
+
 use crate::reception::Limits;
 
 /// How the workers treat every call.
@@ -52,7 +54,12 @@ pub struct Settings {
     pub ptime: u8,
     /// How long packets may wait before an agent hears them.
     pub jitter: Limits,
+    /// How much is kept of what is said to an agent before it is ready.
+    pub first_words: Duration,
 }
+
+/// How much is kept of what is said to an agent before it is ready, unless configured otherwise.
+pub const FIRST_WORDS: Duration = Duration::from_secs(10);
 
 impl From<u8> for Settings {
     /// The usual, with this packet time.
@@ -60,6 +67,7 @@ impl From<u8> for Settings {
         Self {
             ptime,
             jitter: Limits::default(),
+            first_words: FIRST_WORDS,
         }
     }
 }
@@ -70,6 +78,7 @@ pub use command::{Left, NewLeg, NewRelay, Parted, Parting, RelayLeg, Released, R
 pub use io::Sockets;
 #[cfg(feature = "ebpf")]
 pub(crate) use io::monotonic_ns;
+pub use leg::Unheard;
 #[cfg(feature = "ebpf")]
 pub(crate) use pool::Guide;
 pub use pool::{Handle, Workers};

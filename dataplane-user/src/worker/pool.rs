@@ -22,7 +22,7 @@ use super::run::Worker;
 use super::stats::LegStats;
 use crate::agent;
 use crate::flows::LegState;
-use crate::media_plane::{AgentNotice, MediaEvent, Session, WorkerHealth, WorkerStatus};
+use crate::media_plane::{AgentNotice, MediaEvent, Session, Speech, WorkerHealth, WorkerStatus};
 
 /// How long an answer is waited for before it is asked whether the worker works at all.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -207,6 +207,11 @@ impl Workers {
         let parted = self.ask(&handle, |id, answer| Command::Finish(id, parting, answer));
         self.threads[handle.worker].residents.fetch_sub(1, Relaxed);
         parted
+    }
+
+    /// Holds back what the agent of a leg says, or lets it go.
+    pub fn set_speech(&self, handle: &Handle, speech: Speech) {
+        self.threads[handle.worker].tell(Command::SetSpeech(handle.id, speech));
     }
 
     /// Tells the agent of a leg what happens to its call.
@@ -402,6 +407,7 @@ mod tests {
             agent: AgentSpec::Echo,
             session: None,
             left: None,
+            unheard: None,
         }
     }
 

@@ -201,6 +201,11 @@ impl Worker {
                         leg.set_session(*session, &mut self.ticks, key, now);
                     }
                 }
+                Command::SetSpeech(id, speech) => {
+                    if let Some(Resident::Leg(leg)) = self.resident(id) {
+                        leg.set_speech(speech);
+                    }
+                }
                 Command::Tell(id, notice) => {
                     if let Some(Resident::Leg(leg)) = self.resident(id) {
                         leg.on_notice(&notice);
@@ -295,12 +300,15 @@ impl Worker {
             }
         };
         let now = self.clock.now();
-        let voice = Voice::start(endpoint, leg.agent, self.settings.ptime, self.events.clone(), now);
+        let voice = Voice::start(endpoint, leg.agent, &self.settings, self.events.clone(), now);
         let key = self.residents.vacant_key();
         let slot = self.wheel.insert(key, now);
         let mut resident = AgentLeg::new(ports, &self.settings, voice, slot, stats, self.clock);
         if let Some(left) = leg.left {
             resident.take_up(left);
+        }
+        if let Some(unheard) = leg.unheard {
+            resident.take_up_unheard(*unheard);
         }
         if let Some(session) = leg.session {
             resident.set_session(session, &mut self.ticks, key, now);
@@ -407,10 +415,14 @@ impl Worker {
     fn release(&mut self, id: ResidentId) -> Option<Released> {
         let (key, leg) = self.take_leg(id)?;
         let left = leg.left();
-        let (ports, voice, slot) = leg.hang_up(self.clock.now());
-        let sockets = ports.into_sockets(self.poll.registry());
-        self.close(key, voice, slot);
-        Some(Released { left, sockets })
+        let leg = leg.hang_up(self.clock.now());
+        let sockets = leg.ports.into_sockets(self.poll.registry());
+        self.close(key, leg.voice, leg.slot);
+        Some(Released {
+            left,
+            sockets,
+            unheard: leg.unheard,
+        })
     }
 
     fn remove(&mut self, id: ResidentId) -> Removed {
@@ -420,9 +432,10 @@ impl Worker {
         leg.leave(self.clock.now());
         self.wire.flush();
         // Dropping the sockets frees the ports and takes them out of the poll.
-        let (_, voice, slot) = leg.hang_up(self.clock.now());
+        let leg = leg.hang_up(self.clock.now());
+        drop(leg.ports);
         Removed {
-            recording: self.close(key, voice, slot),
+            recording: self.close(key, leg.voice, leg.slot),
         }
     }
 

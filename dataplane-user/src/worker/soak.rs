@@ -184,7 +184,13 @@ fn agent(ppm: i64) {
     let (wire, clock, poll) = (Wire::new(), Clock::start(), Poll::new().unwrap());
     let stats: Arc<[LegStats]> = vec![LegStats::default()].into();
     let (mut talker, mut ticks) = (Talker::new(ppm), Wheel::new(TICK_MS));
-    let voice = Voice::start(EndpointId(1), AgentSpec::Echo, 20, events, Duration::ZERO);
+    let voice = Voice::start(
+        EndpointId(1),
+        AgentSpec::Echo,
+        &Settings::from(20),
+        events,
+        Duration::ZERO,
+    );
     let ports = Ports::new(sockets, &wire).unwrap();
     let mut leg = AgentLeg::new(ports, &Settings::from(20), voice, 0, Arc::clone(&stats), clock);
     leg.set_session(talker.session(Codec::Pcmu, 20), &mut ticks, 0, Duration::ZERO);

@@ -40,19 +40,24 @@ impl Bot {
 
     /// What the gateway is to know of it.
     pub fn spec(&self) -> AgentSpec {
-        AgentSpec::Twilio(Box::new(TwilioSpec {
-            url: format!("ws://{}/media", self.address),
-            addresses: vec![self.address],
-            headers: Vec::new(),
-            tls: None,
-            account_sid: "AC1".to_owned(),
-            call_sid: "CA1".to_owned(),
-            stream_sid: "MZ1".to_owned(),
-            parameters: Vec::new(),
-            connect_timeout: PATIENCE,
-            silence_timeout: PATIENCE,
-        }))
+        spec_of(self.address)
     }
+}
+
+/// What the gateway is to know of a bot that listens here.
+pub fn spec_of(address: SocketAddr) -> AgentSpec {
+    AgentSpec::Twilio(Box::new(TwilioSpec {
+        url: format!("ws://{address}/media"),
+        addresses: vec![address],
+        headers: Vec::new(),
+        tls: None,
+        account_sid: "AC1".to_owned(),
+        call_sid: "CA1".to_owned(),
+        stream_sid: "MZ1".to_owned(),
+        parameters: Vec::new(),
+        connect_timeout: PATIENCE,
+        silence_timeout: PATIENCE,
+    }))
 }
 
 /// Says what it hears, as bots may say it: more than one message at once, in fragments with a ping between them, with what JSON

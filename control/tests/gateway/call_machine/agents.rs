@@ -36,17 +36,14 @@ fn an_agent_call_is_answered_when_the_agent_is_there() {
     // Our preference decides (I5): PCMU, although the caller named PCMA first.
     assert_eq!(session.codec, Codec::Pcmu);
     assert!(text(sdp).contains("m=audio 10000 RTP/AVP 0 96\r\n"), "{}", text(sdp));
-    assert!(
-        on(
-            &mut call,
-            Event::Confirmed {
-                side: Side::A,
-                sdp: None
-            }
-        )
-        .is_empty()
-    );
+    // From here on the caller hears what the agent says.
+    let confirmed = Event::Confirmed {
+        side: Side::A,
+        sdp: None,
+    };
+    assert_eq!(on(&mut call, confirmed.clone()), [Action::LetSpeak { side: Side::A }]);
     assert_eq!(call.phase(), Phase::Up);
+    assert!(on(&mut call, confirmed).is_empty());
 
     let actions = on(
         &mut call,

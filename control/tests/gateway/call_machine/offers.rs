@@ -182,7 +182,14 @@ fn a_delayed_offer_is_answered_in_the_ack() {
             sdp: Some(ANSWER.into()),
         },
     );
-    assert!(matches!(&actions[..], [Action::Program { side: Side::A, session }] if session.codec == Codec::Pcma));
+    assert!(
+        matches!(
+            &actions[..],
+            [Action::LetSpeak { side: Side::A }, Action::Program { side: Side::A, session }]
+                if session.codec == Codec::Pcma
+        ),
+        "{actions:?}"
+    );
 }
 
 #[test]

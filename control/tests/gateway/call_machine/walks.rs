@@ -62,6 +62,7 @@ impl World {
                     transfer::Action::Wake(_) | transfer::Action::Tell(_) | transfer::Action::Report { .. },
                 ) => {}
                 Action::Offer { side, .. } => assert!(self.dialogs[side as usize], "offered to a dialog that is gone"),
+                Action::LetSpeak { .. } => assert!(self.answered, "an agent is heard before the answer"),
                 Action::AnswerUpdate { .. } | Action::RejectUpdate { .. } => {}
                 Action::Reject { .. }
                 | Action::Resolve(_)

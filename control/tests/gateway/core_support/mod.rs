@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use voxlane_dataplane::lane::Lane;
 use voxlane_dataplane::media_plane::{
     AgentNotice, AgentSpec, Endpoint as MediaEndpoint, EndpointId, FlowReport, LegReport, MediaError, MediaPlane,
-    MirroredFrame, PlaneStatus, Quality, Session, StreamStats,
+    MirroredFrame, PlaneStatus, Quality, Session, Speech, StreamStats,
 };
 
 /// A media plane that keeps books.
@@ -26,8 +26,12 @@ pub struct Books {
     /// Whether relays are refused.
     pub out_of_order: AtomicBool,
     pub attached: AtomicU64,
+    /// Endpoints whose agent is looked for, in order.
+    pub awaited: Mutex<Vec<EndpointId>>,
     /// Who was attached last.
     pub agent: Mutex<Option<AgentSpec>>,
+    /// Whether far ends hear their agents.
+    pub speech: Mutex<HashMap<EndpointId, Speech>>,
     /// What agents were told.
     pub told: Mutex<Vec<AgentNotice>>,
     /// Which endpoints were joined last.
@@ -83,9 +87,19 @@ impl MediaPlane for Books {
 
     fn attach(&self, endpoint: EndpointId, agent: AgentSpec) -> Result<(), MediaError> {
         assert!(self.open.lock().unwrap().contains_key(&endpoint));
+        if matches!(agent, AgentSpec::Awaited) {
+            self.awaited.lock().unwrap().push(endpoint);
+            return Ok(());
+        }
         self.attached.fetch_add(1, Ordering::SeqCst);
         self.agents.lock().unwrap().push(endpoint);
         *self.agent.lock().unwrap() = Some(agent);
+        Ok(())
+    }
+
+    fn set_speech(&self, endpoint: EndpointId, speech: Speech) -> Result<(), MediaError> {
+        assert!(self.open.lock().unwrap().contains_key(&endpoint));
+        self.speech.lock().unwrap().insert(endpoint, speech);
         Ok(())
     }
 

@@ -347,6 +347,15 @@ impl Session for Twilio {
         }
     }
 
+    fn on_marks(&mut self, playout: &mut Playout) {
+        if self.phase == Phase::Talking {
+            self.attempt(|twilio| {
+                twilio.return_marks(playout)?;
+                twilio.flush()
+            });
+        }
+    }
+
     fn deadline(&self) -> Option<Duration> {
         match self.phase {
             Phase::Connecting => Some(self.connect_by.min(self.skip_at)),

@@ -82,6 +82,11 @@ impl Ear {
         Codecs::New
     }
 
+    /// The codec it hears.
+    pub(super) fn codec(&self) -> Codec {
+        self.codec
+    }
+
     /// Hears nothing for a while: what waits is forgotten.
     pub(super) fn close(&mut self) {
         self.reception.clear();

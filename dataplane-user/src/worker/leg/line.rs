@@ -18,6 +18,7 @@ use voxlane_common::rtp::{RtpHeader, media};
 use super::packetize::{Marker, Packetizer, Sound};
 use super::report::{Goes, Reporter, Sent};
 use crate::codec::Codec;
+use crate::codec::g711::BYTES_A_MILLISECOND;
 use crate::dtmf::{self, Press};
 use crate::flows::{self, COMFORT_NOISE, LegState, receives, sends};
 use crate::media_plane::{Pacing, RtcpPort, Session};
@@ -33,9 +34,6 @@ pub(in crate::worker) const MAX_AUDIO: usize = 1600;
 
 /// How long after the time of the grid a packet leaves that has a departure time: the worker has written it by then.
 const LEAD: Duration = Duration::from_millis(2);
-
-/// µ-law bytes in a millisecond.
-const BYTES_A_MILLISECOND: usize = 8;
 
 /// A packet that is to be heard.
 pub(in crate::worker) struct Arrived<'a> {

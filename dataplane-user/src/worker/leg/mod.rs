@@ -3,9 +3,11 @@
 //! - `line`: the media. It writes its packets with `packetize` and its reports with `report`.
 //! - `ear`: what the agent hears: the jitter buffer and what follows it.
 //! - `voice`: the agent, what it has to say, and what it reports.
+//! - `first_words`: what is said to it before it is ready.
 //! - `grid`: when packets leave that are not as long as what the agent hears at a time.
 
 mod ear;
+mod first_words;
 mod grid;
 mod line;
 mod packetize;
@@ -19,6 +21,7 @@ use std::time::Duration;
 use mio::{Registry, Token};
 
 use self::ear::{Codecs, Ear};
+use self::first_words::FirstWords;
 use self::grid::Grid;
 pub(super) use self::line::{Arrived, Content, Line, MAX_AUDIO};
 pub(super) use self::packetize::Marker;
@@ -33,11 +36,35 @@ use super::stats::LegStats;
 use super::wheel::Wheel;
 use crate::agent;
 use crate::codec::Transcoder;
+use crate::codec::g711::ULAW_SILENCE;
 use crate::dtmf::Press;
-use crate::media_plane::{AgentNotice, EndpointId, Session};
+use crate::media_plane::{AgentNotice, EndpointId, Session, Speech};
 
 /// Presses that one frame may end: as many as packets may wait.
 const PRESSES: usize = 64;
+
+/// What is left of a leg.
+pub(super) struct HungUp {
+    pub(super) ports: Ports,
+    /// The agent, which may have to close its connection.
+    pub(super) voice: Voice,
+    /// Its place on the grid.
+    pub(super) slot: usize,
+    /// What was said, if the agent was never ready to hear it.
+    pub(super) unheard: Option<Box<Unheard>>,
+}
+
+/// What was said on a leg whose agent was not ready, for the agent that it is given to next.
+pub struct Unheard {
+    ear: Ear,
+    words: FirstWords,
+}
+
+impl std::fmt::Debug for Unheard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Unheard")
+    }
+}
 
 /// A leg and its agent.
 pub(super) struct AgentLeg {
@@ -51,6 +78,8 @@ pub(super) struct AgentLeg {
     /// When they leave, if they are of another length.
     grid: Option<Grid>,
     voice: Voice,
+    /// Whether what it says waits until something has come.
+    speech: Speech,
     /// Turns what the agent says into the leg's codec, which is the ear's.
     said: Transcoder,
     /// Its place on the grid.
@@ -76,6 +105,7 @@ impl AgentLeg {
             sends: ptime,
             grid: None,
             voice,
+            speech: Speech::Free,
             said: Transcoder::new(agent::CODEC, agent::CODEC),
             slot,
         }
@@ -84,6 +114,13 @@ impl AgentLeg {
     /// Goes on from where another has left the leg.
     pub(super) fn take_up(&mut self, left: Left) {
         self.line.take_up(left);
+    }
+
+    /// Goes on from what an agent before has not heard.
+    pub(super) fn take_up_unheard(&mut self, unheard: Unheard) {
+        self.said = Transcoder::new(agent::CODEC, unheard.ear.codec());
+        self.ear = unheard.ear;
+        self.voice.take_up(unheard.words);
     }
 
     /// What it leaves to another.
@@ -132,9 +169,15 @@ impl AgentLeg {
             return;
         };
         if let Some(arrived) = self.line.on_datagram(kind, datagram, from, now) {
+            self.speech = Speech::Free;
             let inserted = self.ear.insert(&arrived.header, arrived.carries, arrived.payload, now);
             self.line.on_inserted(inserted);
         }
+    }
+
+    /// Holds back what the agent says, or lets it go.
+    pub(super) fn set_speech(&mut self, speech: Speech) {
+        self.speech = speech;
     }
 
     /// The agent is told what happens to its call.
@@ -181,17 +224,21 @@ impl AgentLeg {
     fn send(&mut self, packet: u64, due: Duration, now: Duration) {
         self.line.pace(due);
         let (playout, keys) = self.voice.output();
-        let said = &mut self.said;
+        let (said, speech) = (&mut self.said, self.speech);
         let next = |frame: &mut [u8]| {
-            let sound = if playout.next(frame) {
-                Sound::Talk
-            } else {
-                Sound::Silence
+            let sound = match speech {
+                Speech::Free if playout.next(frame) => Sound::Talk,
+                Speech::Free => Sound::Silence,
+                Speech::Held => {
+                    frame.fill(ULAW_SILENCE);
+                    Sound::Silence
+                }
             };
             said.run(frame);
             sound
         };
         self.line.send(packet, next, keys, now);
+        self.voice.has_spoken();
         self.line.report(packet, now);
     }
 
@@ -229,10 +276,16 @@ impl AgentLeg {
         self.voice.settle(registry, token);
     }
 
-    /// Ends the call for the agent; what is left is the ports, the agent, and its place on the grid.
-    pub(super) fn hang_up(self, now: Duration) -> (Ports, Voice, usize) {
+    /// Ends the call for the agent.
+    pub(super) fn hang_up(self, now: Duration) -> HungUp {
         let mut voice = self.voice;
+        let words = voice.unheard();
         voice.stop(now);
-        (self.line.into_ports(), voice, self.slot)
+        HungUp {
+            ports: self.line.into_ports(),
+            voice,
+            slot: self.slot,
+            unheard: words.map(|words| Box::new(Unheard { ear: self.ear, words })),
+        }
     }
 }
