@@ -1,7 +1,7 @@
 """A Twilio Media Streams agent on the `websockets` library: plays a tone to the caller and keeps what it hears.
 
 Prints one JSON object a line: {"listening": PORT}, then every message but media as it came, then at the end of a stream
-{"heard": BYTES}. What is heard is appended to --record as raw 8 kHz u-law.
+{"heard": BYTES, "untimely": MEDIA}, which counts media whose timestamp is not that of the audio before it. What is heard is appended to --record as raw 8 kHz u-law.
 """
 
 import argparse
@@ -9,6 +9,7 @@ import base64
 import json
 import math
 import sys
+import time
 
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import serve
@@ -38,13 +39,14 @@ def say(event):
 def answer(socket, sound, record, transfer):
     """Sends the whole sound at once, faster than it can be played, then a mark; listens until the caller is gone, or, where the
     parameter "then" is "leave", until the sound is played."""
-    heard = 0
+    heard = untimely = 0
     leaves = False
     try:
         for text in socket:
             message = json.loads(text)
             if message["event"] == "media":
                 audio = base64.b64decode(message["media"]["payload"])
+                untimely += message["media"]["timestamp"] != str(heard // 8)
                 heard += len(audio)
                 record.write(audio)
                 record.flush()
@@ -65,7 +67,7 @@ def answer(socket, sound, record, transfer):
                 break
     except ConnectionClosed:
         pass
-    say({"heard": heard})
+    say({"heard": heard, "untimely": untimely})
 
 
 def main():
@@ -76,10 +78,17 @@ def main():
     arguments.add_argument("--seconds", type=float, default=5.0)
     arguments.add_argument("--record", required=True)
     arguments.add_argument("--transfer", help="number that the call is given to at once")
+    arguments.add_argument("--late", type=float, default=0.0, help="seconds before the handshake is answered")
     arguments = arguments.parse_args()
     sound = tone(arguments.tone, arguments.seconds)
     with open(arguments.record, "wb") as record:
-        with serve(lambda socket: answer(socket, sound, record, arguments.transfer), arguments.listen, arguments.port) as server:
+        def handle(socket):
+            answer(socket, sound, record, arguments.transfer)
+
+        def wait(_socket, _request):
+            time.sleep(arguments.late)
+
+        with serve(handle, arguments.listen, arguments.port, process_request=wait) as server:
             say({"listening": server.socket.getsockname()[1]})
             server.serve_forever()
 

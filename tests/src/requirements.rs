@@ -44,8 +44,22 @@ pub fn namespaces() -> bool {
 
 /// A Python interpreter that has `websockets`: the one named by `VOXLANE_PYTHON`, else the one xtask has made.
 pub fn python() -> PathBuf {
-    let made = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools/py/bin/python");
-    env::var_os("VOXLANE_PYTHON").map_or_else(made, PathBuf::from)
+    tool("VOXLANE_PYTHON", "py/bin/python")
+}
+
+/// A Python interpreter that has pipecat: the one named by `VOXLANE_PIPECAT`, else the one xtask has made.
+pub fn pipecat() -> PathBuf {
+    tool("VOXLANE_PIPECAT", "pipecat/bin/python")
+}
+
+/// Where Node finds `ws`: the directory named by `VOXLANE_NODE_MODULES`, else the one xtask has made.
+pub fn node_modules() -> PathBuf {
+    tool("VOXLANE_NODE_MODULES", "node/node_modules")
+}
+
+fn tool(variable: &str, made: &str) -> PathBuf {
+    let tools = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools").join(made);
+    env::var_os(variable).map_or_else(tools, PathBuf::from)
 }
 
 /// Whether this process may make namespaces and send raw packets.

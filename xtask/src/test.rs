@@ -76,7 +76,9 @@ pub fn run(workspace: &mut Workspace, arguments: &Arguments) -> Result<ExitCode>
         ])
         .args(&arguments.filter)
         .env("VOXLANE_BIN", binary)
-        .env("VOXLANE_PYTHON", workspace.python());
+        .env("VOXLANE_PYTHON", workspace.python())
+        .env("VOXLANE_PIPECAT", workspace.pipecat())
+        .env("VOXLANE_NODE_MODULES", workspace.node_modules());
     sound &= tally.run(&mut cargo)?;
 
     if !kernels.is_empty() {

@@ -37,6 +37,16 @@ impl Workspace {
         self.tools().join("py/bin/python")
     }
 
+    /// The Python interpreter that runs pipecat bots.
+    pub fn pipecat(&self) -> PathBuf {
+        self.tools().join("pipecat/bin/python")
+    }
+
+    /// Where Node's packages for the test agents are.
+    pub fn node_modules(&self) -> PathBuf {
+        self.tools().join("node/node_modules")
+    }
+
     /// A command that runs in the repository and finds our tools first.
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);

@@ -61,6 +61,31 @@ impl Agent {
         Self::start(place, "guarded_agent.py", &arguments, Recording::None)
     }
 
+    /// As [`Self::tone`], but it answers the handshake only after so many seconds.
+    ///
+    /// # Errors
+    /// As [`Self::tone`].
+    pub fn late(place: &Place, by: f64, seconds: u32) -> Result<Self> {
+        let arguments = ["--late", &by.to_string(), "--seconds", &seconds.to_string()];
+        Self::start(place, "tone_agent.py", &arguments, Recording::Kept)
+    }
+
+    /// One that says a minute at once, and more that it forgets again: see `timing_agent.py`.
+    ///
+    /// # Errors
+    /// As [`Self::tone`].
+    pub fn timing(place: &Place) -> Result<Self> {
+        Self::start(place, "timing_agent.py", &[], Recording::None)
+    }
+
+    /// No agent, but a REST API that keeps the requests it gets: see `hang_up_recorder.py`.
+    ///
+    /// # Errors
+    /// If it does not listen.
+    pub fn hang_up_recorder(place: &Place) -> Result<Self> {
+        Self::start(place, "hang_up_recorder.py", &[], Recording::None)
+    }
+
     /// One that does not do as it should.
     ///
     /// # Errors
@@ -94,6 +119,11 @@ impl Agent {
             port,
             directory,
         })
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// The URL at which the gateway reaches it.

@@ -9,11 +9,13 @@
 //! * [`libsrtp`]: SRTP as most others have it, in this process
 //! * [`tshark`]: what Wireshark makes of a capture
 //! * [`agent`]: WebSocket agents in Python, well-behaved and not
+//! * [`documented`]: the agents of `docs/agents`
 
 pub mod agent;
 pub mod baresip;
 pub mod conversation;
 pub mod dnsmasq;
+pub mod documented;
 pub mod kamailio;
 pub mod libsrtp;
 pub mod scripted;

@@ -33,7 +33,9 @@ pub enum Scenario {
     Uas,
     /// A caller that plays `sound.pcap` from its directory, then hangs up.
     Play,
-    /// The same, which asks for packets of so many milliseconds.
+    /// The same, which must be hung up on instead, within 30 s.
+    PlaysUntilHungUpOn,
+    /// As [`Self::Play`], which asks for packets of so many milliseconds.
     PlayAsking(u8),
     /// A caller that must be refused with a final 4xx, 5xx or 6xx within 7 s.
     Refused,
@@ -47,6 +49,8 @@ pub enum Scenario {
     AnswersOnly,
     /// The same with RTP of its own, behind a proxy that stays in the way.
     AnswersThroughAProxy,
+    /// An answerer that plays `sound.pcap` as soon as it has answered, until it is hung up on.
+    AnswersAndPlays,
     /// As [`Self::AnswersOnly`], with PCMA and 30 ms.
     AnswersInPcma,
     /// An answerer that rings and is busy.
@@ -138,6 +142,8 @@ impl Sipp {
             Scenario::ChangesCodec => command.arg("-sf").arg(file("changes_codec.xml")),
             Scenario::AnswersOnly => command.arg("-sf").arg(file("answers_only.xml")),
             Scenario::AnswersThroughAProxy => command.arg("-sf").arg(file("answers_through_a_proxy.xml")),
+            Scenario::AnswersAndPlays => command.arg("-sf").arg(file("answers_and_plays.xml")),
+            Scenario::PlaysUntilHungUpOn => command.arg("-sf").arg(file("plays_until_hung_up_on.xml")),
             Scenario::AnswersInPcma => command.arg("-sf").arg(file("answers_in_pcma.xml")),
             Scenario::Busy => command.arg("-sf").arg(file("busy.xml")),
             Scenario::Rekeys => command.arg("-sf").arg(file("rekeys.xml")),

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::netns::Place;
 use crate::process::Process;
@@ -25,10 +25,27 @@ pub fn capture_sip(place: &Place, file: &Path) -> Result<Process> {
     capture_of(place, file, "port 5060")
 }
 
+/// The same of what goes to and from a WebSocket server at a port of 127.0.0.1.
+///
+/// # Errors
+/// As of [`capture`].
+pub fn capture_websocket(place: &Place, file: &Path, port: u16) -> Result<Process> {
+    capture_at(place, "lo", file, &format!("tcp port {port}"))
+}
+
 fn capture_of(place: &Place, file: &Path, filter: &str) -> Result<Process> {
+    capture_at(place, "eth0", file, filter)
+}
+
+fn capture_at(place: &Place, interface: &str, file: &Path, filter: &str) -> Result<Process> {
     let mut command = place.command("tshark");
-    command.args(["-i", "eth0", "-w"]).arg(file).args(["-f", filter]);
-    let mut process = Process::start("tshark", &mut command)?;
+    command.args(["-i", interface, "-w"]).arg(file).args(["-f", filter]);
+    begun(&mut command)
+}
+
+/// Waits until a capture has begun.
+fn begun(command: &mut Command) -> Result<Process> {
+    let mut process = Process::start("tshark", command)?;
     process.poll("tshark to capture", Duration::from_secs(20), |process| {
         process.stderr().contains("Capturing on")
     })?;
@@ -70,6 +87,75 @@ pub fn streams(file: &Path, ports: &[u16]) -> Result<Vec<Stream>> {
 pub fn fields(file: &Path, ports: &[u16], filter: &str, field: &str) -> Result<Vec<String>> {
     let output = tshark(file, ports, &["-Y", filter, "-T", "fields", "-e", field])?;
     Ok(output.lines().map(str::to_owned).collect())
+}
+
+/// One RTP packet of a capture.
+#[derive(Clone, Debug)]
+pub struct Packet {
+    /// When it passed, seconds since 1970.
+    pub at: f64,
+    /// Sequence number.
+    pub sequence: u16,
+    /// Timestamp.
+    pub timestamp: u32,
+    /// Payload.
+    pub payload: Vec<u8>,
+}
+
+/// The RTP packets that were sent from a port, in the order of the capture.
+///
+/// # Errors
+/// If tshark fails, or prints what cannot be read.
+pub fn packets(file: &Path, from: u16) -> Result<Vec<Packet>> {
+    let filter = format!("udp.srcport=={from} && rtp");
+    let wanted = ["frame.time_epoch", "rtp.seq", "rtp.timestamp", "rtp.payload"];
+    let rows = table(file, &[&format!("udp.port=={from},rtp")], &filter, &wanted)?;
+    let packets = rows
+        .iter()
+        .map(|row| packet(row).with_context(|| format!("tshark says {row:?}")));
+    packets.collect()
+}
+
+fn packet(row: &[String]) -> Option<Packet> {
+    let [at, sequence, timestamp, payload] = row else {
+        return None;
+    };
+    let digits: Vec<u8> = payload.bytes().filter(|byte| *byte != b':').collect();
+    let bytes = digits.chunks(2).map(|pair| {
+        let pair = std::str::from_utf8(pair).ok()?;
+        u8::from_str_radix(pair, 16).ok()
+    });
+    Some(Packet {
+        at: at.parse().ok()?,
+        sequence: sequence.parse().ok()?,
+        timestamp: timestamp.parse().ok()?,
+        payload: bytes.collect::<Option<_>>()?,
+    })
+}
+
+/// The text messages that passed a WebSocket server's port, in the order of the capture: when, seconds since 1970, and what.
+/// Those that have left in one piece are one text.
+///
+/// # Errors
+/// If tshark fails, or prints what cannot be read.
+pub fn texts(file: &Path, port: u16, filter: &str) -> Result<Vec<(f64, String)>> {
+    let wanted = ["frame.time_epoch", "websocket.payload.text"];
+    let rows = table(file, &[&format!("tcp.port=={port},http")], filter, &wanted)?;
+    let texts = rows.into_iter().map(|row| match &row[..] {
+        [at, text] => Ok((at.parse()?, text.clone())),
+        _ => bail!("tshark says {row:?}"),
+    });
+    texts.collect()
+}
+
+/// Fields of each packet that passes a display filter, in the order of the capture; `decode` says what is in which port.
+fn table(file: &Path, decode: &[&str], filter: &str, wanted: &[&str]) -> Result<Vec<Vec<String>>> {
+    let decode = decode.iter().flat_map(|what| ["-d", what]);
+    let wanted = wanted.iter().flat_map(|field| ["-e", field]);
+    let arguments: Vec<&str> = decode.chain(["-Y", filter, "-T", "fields"]).chain(wanted).collect();
+    let output = tshark(file, &[], &arguments)?;
+    let rows = output.lines().map(|line| line.split('\t').map(str::to_owned).collect());
+    Ok(rows.collect())
 }
 
 fn tshark(file: &Path, ports: &[u16], arguments: &[&str]) -> Result<String> {

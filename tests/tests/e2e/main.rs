@@ -2,14 +2,17 @@
 
 mod accounting;
 mod agent;
+mod agent_timing;
 mod calls_at_once;
 mod campaigns;
 mod configuration;
 mod connections;
 mod dialogs;
 mod digest;
+mod documented_agents;
 mod failing_agents;
 mod figures;
+mod first_words;
 mod guarded_agent;
 mod intruders;
 mod ipv6;

@@ -25,6 +25,9 @@ pub const PEERS: &[Program] = &[
     ("tshark", "tshark"),
 ];
 
+/// What runs agents in JavaScript.
+pub const NODE: &[Program] = &[("node", "nodejs"), ("npm", "npm")];
+
 /// What the worker lane is compared with, and what speaks for it.
 pub const BENCH: &[Program] = &[("ffmpeg", "ffmpeg"), ("espeak-ng", "espeak-ng")];
 

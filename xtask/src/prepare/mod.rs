@@ -4,11 +4,13 @@
 //! * [`linker`]: `bpf-linker`, into the tools directory
 //! * [`fuzzer`]: `cargo-fuzz`, into the tools directory
 //! * [`debian`]: packages of the peers the tests call with, and of what runs VMs
-//! * [`python`]: virtual environments: the WebSocket library of the test agents, PESQ for the benchmark of speech
+//! * [`python`]: virtual environments: the WebSocket library of the test agents, pipecat, PESQ for the benchmark of speech
+//! * [`node`]: the WebSocket library of the test agents in Node
 
 pub mod debian;
 mod fuzzer;
 mod linker;
+mod node;
 mod python;
 mod toolchain;
 
@@ -83,5 +85,7 @@ pub fn peers(workspace: &Workspace) -> Result<()> {
     debian::programs(workspace, debian::LAB)?;
     debian::programs(workspace, debian::PEERS)?;
     debian::libraries(workspace, debian::LIBRARIES)?;
-    python::environment(workspace)
+    python::environment(workspace)?;
+    python::pipecat(workspace)?;
+    node::packages(workspace)
 }

@@ -12,6 +12,14 @@ use crate::workspace::{Workspace, is_root};
 /// For the test agents: a WebSocket library that is not ours, and what checks Twilio's signatures.
 const AGENTS: &[&str] = &["websockets==15.0.1", "twilio==9.13.0"];
 
+/// For the bot in `docs/agents`: pipecat with what its WebSocket transport is served by. Its core alone takes half a gigabyte.
+const PIPECAT: &[&str] = &[
+    "pipecat-ai==1.14.0",
+    "fastapi==0.165.0",
+    "uvicorn==0.54.0",
+    "websockets==17.4",
+];
+
 /// For the benchmark of speech: the ITU's own PESQ, which pip compiles, and what reads samples.
 const PESQ: &[&str] = &["pesq==0.0.4", "numpy"];
 
@@ -21,6 +29,11 @@ const COMPILER: &[&str] = &["gcc", "python3-dev"];
 /// The environment of the test agents, in [`Workspace::python`].
 pub fn environment(workspace: &Workspace) -> Result<()> {
     made(workspace, &workspace.python(), AGENTS)
+}
+
+/// The environment of pipecat bots, in [`Workspace::pipecat`].
+pub fn pipecat(workspace: &Workspace) -> Result<()> {
+    made(workspace, &workspace.pipecat(), PIPECAT)
 }
 
 /// The interpreter that has PESQ.
