@@ -16,7 +16,10 @@ pub use voxlane_common::latch::LatchMode;
 pub use voxlane_common::pace::Pacing;
 pub use voxlane_common::ports::Unallocated;
 
+use crate::agent::sound::Format;
+use crate::agent::{ControlMessages, Encoding};
 use crate::codec::Codec;
+use crate::codec::resample::Rate;
 use crate::lane::{Lane, Reason};
 use crate::srtp::{SrtpKeys, Suite};
 
@@ -121,15 +124,58 @@ pub enum AgentSpec {
     },
     /// Plays a ring-back tone.
     Ringback,
-    /// A bot behind a WebSocket that speaks Twilio Media Streams.
-    Twilio(Box<TwilioSpec>),
+    /// A bot behind a WebSocket.
+    Web(Box<WebSpec>),
     /// The softphone of `voxlane call` and `voxlane answer`: plays and records samples, presses keys.
     Phone(PhoneSpec),
 }
 
-/// How to reach a Twilio Media Streams agent and what to tell it.
+/// What a bot behind a WebSocket speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WebProtocol {
+    /// Twilio Media Streams.
+    #[default]
+    Twilio,
+    /// Telnyx media streaming, with this coding of audio.
+    Telnyx(Encoding),
+    /// jambonz's `listen`, at this sample rate.
+    Jambonz(Rate),
+    /// Asterisk's `chan_websocket`.
+    Asterisk {
+        /// What audio is coded with.
+        format: Format,
+        /// What control messages look like.
+        control: ControlMessages,
+    },
+    /// Our own: linear samples at this rate.
+    Pcm16(Rate),
+}
+
+/// Which way a call goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CallDirection {
+    /// It came to the gateway.
+    #[default]
+    Inbound,
+    /// The gateway placed it.
+    Outbound,
+}
+
+impl CallDirection {
+    /// In a word.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Inbound => "inbound",
+            Self::Outbound => "outbound",
+        }
+    }
+}
+
+/// How to reach an agent behind a WebSocket and what to tell it.
 #[derive(Clone, Debug)]
-pub struct TwilioSpec {
+pub struct WebSpec {
+    /// What it speaks.
+    pub protocol: WebProtocol,
     /// `ws://` or `wss://` URL.
     pub url: String,
     /// The URL's host, resolved; tried in order.
@@ -144,7 +190,13 @@ pub struct TwilioSpec {
     pub call_sid: String,
     /// `MZ…`
     pub stream_sid: String,
-    /// `start.customParameters`, in order.
+    /// Who calls: a number, as the trunk has it.
+    pub from: String,
+    /// Who is called.
+    pub to: String,
+    /// Which way the call goes.
+    pub direction: CallDirection,
+    /// What it is told of at the start, in order: Twilio's `customParameters`.
     pub parameters: Vec<(String, String)>,
     /// Connect, TLS and WebSocket handshake together may take this long.
     pub connect_timeout: Duration,

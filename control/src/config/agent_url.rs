@@ -56,7 +56,7 @@ fn web_socket(url: &str, rest: &str, default_port: u16) -> Result<AgentEndpoint,
         host,
         port: port.unwrap_or(default_port),
     };
-    Ok(AgentEndpoint::Twilio {
+    Ok(AgentEndpoint::Web {
         url: url.to_owned(),
         host,
     })
@@ -66,8 +66,8 @@ fn web_socket(url: &str, rest: &str, default_port: u16) -> Result<AgentEndpoint,
 mod tests {
     use super::*;
 
-    fn twilio(url: &str, host: &str, port: u16) -> AgentEndpoint {
-        AgentEndpoint::Twilio {
+    fn web(url: &str, host: &str, port: u16) -> AgentEndpoint {
+        AgentEndpoint::Web {
             url: url.into(),
             host: HostPort {
                 host: host.into(),
@@ -90,7 +90,7 @@ mod tests {
             ("wss://bot.example?b", "bot.example", 443),
             ("wss://[2001:db8::1]:9000/", "2001:db8::1", 9000),
         ] {
-            assert_eq!(parse(url), Ok(twilio(url, host, port)));
+            assert_eq!(parse(url), Ok(web(url, host, port)));
         }
     }
 

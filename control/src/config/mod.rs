@@ -4,13 +4,14 @@
 //! 2. `reader` walks the TOML tree: every value keeps its line, `${NAME}` is replaced (`expand`), a key nobody asked for is
 //!    an error with the nearest known one (`suggest`);
 //! 3. `sections` reads each section, one function a section, each value by a parser of `value`, `media`, `login`, `account`, `route`, `transfer`, `overload`, `cores`, `dscp` or
-//!    `agent_url`;
+//!    `agent_url`, `agent_protocol`;
 //! 4. `check` holds the sections against each other: names, references, DIDs that overlap, ports that are taken twice.
 //!
 //! Nothing stops at the first mistake: what is wrong is collected, each with file, line, key and what would be right
 //! ([`ConfigErrors`]). The tree is walked by hand rather than through serde derives, which end at the first error.
 
 mod account;
+mod agent_protocol;
 mod agent_url;
 mod carrier;
 mod check;

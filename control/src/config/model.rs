@@ -8,7 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use voxlane_dataplane::codec::Codec;
-use voxlane_dataplane::media_plane::{LatchMode, Pacing, Unallocated};
+use voxlane_dataplane::media_plane::{LatchMode, Pacing, Unallocated, WebProtocol};
 use voxlane_dataplane::plane::{IoChoice, Policing};
 use voxlane_dataplane::reception::Limits;
 
@@ -523,6 +523,8 @@ pub struct Agent {
     pub name: String,
     /// How to reach it.
     pub endpoint: AgentEndpoint,
+    /// What it speaks, if it is behind a WebSocket.
+    pub protocol: WebProtocol,
     /// Connect, TLS and WebSocket handshake together may take this long.
     pub connect_timeout: Duration,
     /// An agent from which nothing (not even a pong) was heard for this long is taken for dead.
@@ -551,8 +553,8 @@ pub enum AgentEndpoint {
         /// Frequency, Hz.
         frequency: u16,
     },
-    /// `ws://…` or `wss://…`, speaking Twilio Media Streams.
-    Twilio {
+    /// `ws://…` or `wss://…`.
+    Web {
         /// The URL.
         url: String,
         /// Its host.
@@ -565,7 +567,7 @@ impl AgentEndpoint {
     pub fn is_tls(&self) -> bool {
         match self {
             Self::Echo | Self::Tone { .. } => false,
-            Self::Twilio { url, .. } => url.starts_with("wss:"),
+            Self::Web { url, .. } => url.starts_with("wss:"),
         }
     }
 }

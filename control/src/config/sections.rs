@@ -21,7 +21,7 @@ use super::model::{
 use super::reader::{Located, Section, quoted};
 use super::route::{self, WrittenRoute};
 use super::transfer::{self, WrittenTransfer};
-use super::{account, agent_url, carrier, dialogs, gateways, login, overload, value};
+use super::{account, agent_protocol, agent_url, carrier, dialogs, gateways, login, overload, value};
 use crate::sip::digest::Auth;
 
 /// What a file says.
@@ -373,6 +373,7 @@ fn agent(mut section: Section<'_>) -> (Located<Agent>, Vec<Located<String>>) {
     let line = section.line;
     let name = or(section.required("name", "\"…\"", value::name), String::new);
     let endpoint = section.required("url", "\"wss://HOST/PATH\" or \"builtin:echo\"", agent_url::parse);
+    let protocol = agent_protocol::read(&mut section, endpoint.as_ref().map(|endpoint| &endpoint.value));
     let connect_timeout = or(section.text("connect_timeout", value::timeout), || TIMEOUT);
     let silence_timeout = or(section.text("silence_timeout", value::timeout), || TIMEOUT);
     let parameters = section
@@ -389,6 +390,7 @@ fn agent(mut section: Section<'_>) -> (Located<Agent>, Vec<Located<String>>) {
     let agent = Agent {
         name,
         endpoint,
+        protocol,
         connect_timeout,
         silence_timeout,
         parameters,

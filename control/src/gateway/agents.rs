@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use voxlane_dataplane::media_plane::{AgentNotice, AgentSpec, TwilioSpec};
+use voxlane_dataplane::media_plane::{AgentNotice, AgentSpec, CallDirection, WebSpec};
 
 use super::live::Live;
 use crate::config::model::{AgentEndpoint, Config};
@@ -27,7 +27,8 @@ pub(super) fn spec(
     Some(match &agent.endpoint {
         AgentEndpoint::Echo => AgentSpec::Echo,
         AgentEndpoint::Tone { frequency } => AgentSpec::Tone { frequency: *frequency },
-        AgentEndpoint::Twilio { url, .. } => AgentSpec::Twilio(Box::new(TwilioSpec {
+        AgentEndpoint::Web { url, .. } => AgentSpec::Web(Box::new(WebSpec {
+            protocol: agent.protocol,
             url: url.clone(),
             addresses,
             headers: signed(
@@ -39,6 +40,12 @@ pub(super) fn spec(
             account_sid: account.sid,
             call_sid: sid("CA", u128::from(live.id().0)),
             stream_sid: sid("MZ", rand::random()),
+            from: live.route.caller.clone(),
+            to: live.route.number.clone(),
+            direction: match placing {
+                None => CallDirection::Inbound,
+                Some(_) => CallDirection::Outbound,
+            },
             parameters: with(&agent.parameters, placing.map(|placing| &placing.parameters)),
             connect_timeout: agent.connect_timeout,
             silence_timeout: agent.silence_timeout,
@@ -49,7 +56,7 @@ pub(super) fn spec(
 /// The agent, told of a transfer that has failed and brought it back: by parameters, since it hears of a new stream.
 pub(super) fn told(spec: AgentSpec, notice: &AgentNotice) -> AgentSpec {
     match spec {
-        AgentSpec::Twilio(mut twilio) => {
+        AgentSpec::Web(mut spec) => {
             let status = notice.status.map(|status| status.to_string());
             let told = [
                 ("transferStatus", Some(notice.state.word().to_owned())),
@@ -60,8 +67,8 @@ pub(super) fn told(spec: AgentSpec, notice: &AgentNotice) -> AgentSpec {
             let told = told
                 .into_iter()
                 .filter_map(|(name, value)| Some((name.to_owned(), value?)));
-            twilio.parameters.extend(told);
-            AgentSpec::Twilio(twilio)
+            spec.parameters.extend(told);
+            AgentSpec::Web(spec)
         }
         other @ (AgentSpec::Awaited
         | AgentSpec::Echo

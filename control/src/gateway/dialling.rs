@@ -198,7 +198,7 @@ impl Core {
         }
         let host = match &agent.endpoint {
             AgentEndpoint::Echo | AgentEndpoint::Tone { .. } => None,
-            AgentEndpoint::Twilio { host, .. } => Some(host.clone()),
+            AgentEndpoint::Web { host, .. } => Some(host.clone()),
         };
         info!(call = %id, trunk = trunk.name, tenant = placing.tenant, from, to, agent = agent.name, "call out");
         let setup = Setup {

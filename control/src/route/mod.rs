@@ -141,7 +141,7 @@ fn plan(config: &Config, did: &Did, number: &str, caller: &Caller, call: &Incomi
                 .ok_or_else(|| missing("agent", name))?;
             let host = match &agent.endpoint {
                 AgentEndpoint::Echo | AgentEndpoint::Tone { .. } => None,
-                AgentEndpoint::Twilio { host, .. } => Some(host.clone()),
+                AgentEndpoint::Web { host, .. } => Some(host.clone()),
             };
             Ok((
                 Plan::Agent {

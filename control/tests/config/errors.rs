@@ -552,6 +552,32 @@ fn one_mistake_one_line() {
             ":3: agent.url: a user or password in the URL is not sent; write headers = { Authorization = \"…\" }",
         ),
         (
+            "[[agent]]\nname = \"a\"\nurl = \"ws://bot\"\nprotocol = \"twillio\"",
+            ":4: agent.protocol: \"twillio\" is not a protocol; write one of \"twilio\", \"telnyx\", \"jambonz\", \
+             \"asterisk-websocket\", \"pcm16\"",
+        ),
+        (
+            "[[agent]]\nname = \"a\"\nurl = \"builtin:echo\"\nprotocol = \"pcm16\"",
+            ":4: agent.protocol: a built-in agent speaks no protocol; write url = \"ws://…\" or \"wss://…\", or leave this \
+             out",
+        ),
+        (
+            "[[agent]]\nname = \"a\"\nurl = \"ws://bot\"\nprotocol = \"pcm16\"\nsample_rate = 11025",
+            ":5: agent.sample_rate: 11025 is not a sample rate that is known; write one of 8000, 16000, 24000, 48000 (Hz)",
+        ),
+        (
+            "[[agent]]\nname = \"a\"\nurl = \"ws://bot\"\nsample_rate = 16000",
+            ":4: agent.sample_rate: goes with protocol = \"jambonz\", \"pcm16\"",
+        ),
+        (
+            "[[agent]]\nname = \"a\"\nurl = \"ws://bot\"\nprotocol = \"telnyx\"\nencoding = \"OPUS\"",
+            ":5: agent.encoding: \"OPUS\" is not a coding of audio; write one of \"PCMU\", \"PCMA\"",
+        ),
+        (
+            "[[agent]]\nname = \"a\"\nurl = \"ws://bot\"\nprotocol = \"pcm16\"\ncontrol_messages = \"json\"",
+            ":5: agent.control_messages: goes with protocol = \"asterisk-websocket\"",
+        ),
+        (
             "[[agent]]\nname = \"a\"\nurl = \"builtin:echo\"\nheaders = { \"a b\" = \"secret\" }",
             ":4: agent.headers: \"a b\" is not the name of an HTTP header",
         ),

@@ -14,7 +14,10 @@ use voxlane::guard::overload::Limits;
 use voxlane::route::number::{Numbers, Plan, Rule, Source};
 use voxlane::sip::digest::{Algorithm, Auth, Login, Proof, Secret};
 use voxlane::sip::{Extension, Policy, Refers, Refresher, SessionTimers};
-use voxlane_dataplane::media_plane::{LatchMode, Pacing, Unallocated};
+use voxlane_dataplane::agent::sound::Format;
+use voxlane_dataplane::agent::{ControlMessages, Encoding};
+use voxlane_dataplane::codec::resample::Rate;
+use voxlane_dataplane::media_plane::{LatchMode, Pacing, Unallocated, WebProtocol};
 use voxlane_dataplane::plane::{IoChoice, Policing};
 
 fn config(text: &str) -> Config {
@@ -288,7 +291,7 @@ fn every_key() {
     let agent = &config.agents[0];
     assert_eq!(
         agent.endpoint,
-        AgentEndpoint::Twilio {
+        AgentEndpoint::Web {
             url: "wss://bot.example/media".into(),
             host: HostPort {
                 host: "bot.example".into(),
@@ -490,4 +493,43 @@ fn accounts_are_their_tenants_and_hide_their_tokens() {
     assert_eq!((other.sid.len(), other.auth_token.is_none()), (34, true));
     assert_ne!(other.sid, config.account(Some("unknown")).sid);
     assert!(!format!("{config:?}").contains("s3cret"));
+}
+
+#[test]
+fn protocols_of_agents() {
+    let protocol = |keys: &str| {
+        let text = format!("[[agent]]\nname = \"a\"\nurl = \"ws://bot.example\"\n{keys}");
+        let config = Config::parse(&text, "voxlane.toml", &|_| None).unwrap_or_else(|errors| panic!("{errors}"));
+        config.agents[0].protocol
+    };
+    for (keys, expected) in [
+        ("", WebProtocol::Twilio),
+        ("protocol = \"twilio\"", WebProtocol::Twilio),
+        ("protocol = \"telnyx\"", WebProtocol::Telnyx(Encoding::Pcmu)),
+        (
+            "protocol = \"telnyx\"\nencoding = \"PCMA\"",
+            WebProtocol::Telnyx(Encoding::Pcma),
+        ),
+        ("protocol = \"jambonz\"", WebProtocol::Jambonz(Rate::Khz8)),
+        (
+            "protocol = \"pcm16\"\nsample_rate = 24000",
+            WebProtocol::Pcm16(Rate::Khz24),
+        ),
+        (
+            "protocol = \"asterisk-websocket\"",
+            WebProtocol::Asterisk {
+                format: Format::Ulaw,
+                control: ControlMessages::PlainText,
+            },
+        ),
+        (
+            "protocol = \"asterisk-websocket\"\nformat = \"slin16\"\ncontrol_messages = \"json\"",
+            WebProtocol::Asterisk {
+                format: Format::Linear(Rate::Khz16),
+                control: ControlMessages::Json,
+            },
+        ),
+    ] {
+        assert_eq!(protocol(keys), expected, "{keys}");
+    }
 }

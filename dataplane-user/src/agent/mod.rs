@@ -4,20 +4,35 @@
 //! ([`Agent::on_audio`], [`Agent::on_digit`]), calls it once a packet time ([`Agent::on_tick`]) and, if it asks for that
 //! ([`Agent::watch`]), when its socket is ready ([`Agent::on_ready`]); the agent answers by filling the call's [`Playout`], and by [`AgentEvent`]s.
 //!
-//! One kind of agent, one file: [`Session`] is all that a new one has to implement. Audio is 8 kHz µ-law throughout.
+//! One kind of agent, one file: [`Session`] is all that a new one has to implement. One that is behind a WebSocket is a
+//! [`web::protocol::Protocol`], which is less: all of them share the rest. Audio is 8 kHz µ-law throughout.
 
+mod asterisk;
 mod awaited;
 mod echo;
+mod jambonz;
+mod pcm16;
 mod phone;
 mod ringback;
+pub mod sound;
+mod telnyx;
 mod tone;
 mod twilio;
+mod web;
 
 use std::time::Duration;
 
+use self::asterisk::Asterisk;
+pub use self::asterisk::ControlMessages;
+use self::jambonz::Jambonz;
+use self::pcm16::Pcm16;
+pub use self::telnyx::Encoding;
+use self::telnyx::Telnyx;
+use self::twilio::Twilio;
+use self::web::Web;
 use crate::codec::Codec;
 use crate::dtmf::{self, Press};
-use crate::media_plane::{AgentFailure, AgentNotice, AgentSpec, Recording, TransferRequest};
+use crate::media_plane::{AgentFailure, AgentNotice, AgentSpec, Recording, TransferRequest, WebProtocol, WebSpec};
 use crate::playout::Playout;
 
 /// What agents hear and speak.
@@ -112,8 +127,21 @@ pub struct Agent(Box<dyn Session>);
 /// Does beforehand, on the caller's thread, what an agent needs and may take long: reads the trusted TLS certificates.
 pub fn prepare(spec: &AgentSpec) {
     match spec {
-        AgentSpec::Twilio(twilio) => twilio::prepare(twilio),
+        AgentSpec::Web(spec) => web::prepare(spec),
         AgentSpec::Awaited | AgentSpec::Echo | AgentSpec::Tone { .. } | AgentSpec::Ringback | AgentSpec::Phone(_) => {}
+    }
+}
+
+/// One that speaks what it is said to.
+fn start_web(spec: &WebSpec, now: Duration) -> Box<dyn Session> {
+    match spec.protocol {
+        WebProtocol::Twilio => Box::new(Web::start(spec, Twilio::new(spec), now)),
+        WebProtocol::Telnyx(encoding) => Box::new(Web::start(spec, Telnyx::new(spec, encoding), now)),
+        WebProtocol::Jambonz(rate) => Box::new(Web::start(spec, Jambonz::new(spec, rate), now)),
+        WebProtocol::Asterisk { format, control } => {
+            Box::new(Web::start(spec, Asterisk::new(spec, format, control), now))
+        }
+        WebProtocol::Pcm16(rate) => Box::new(Web::start(spec, Pcm16::new(spec, rate), now)),
     }
 }
 
@@ -126,7 +154,7 @@ impl Agent {
             AgentSpec::Tone { frequency } => Box::new(tone::Tone::new(frequency)),
             AgentSpec::Ringback => Box::new(ringback::Ringback::default()),
             AgentSpec::Phone(phone) => Box::new(phone::Phone::new(phone)),
-            AgentSpec::Twilio(twilio) => Box::new(twilio::Twilio::start(*twilio, now)),
+            AgentSpec::Web(spec) => start_web(&spec, now),
         })
     }
 

@@ -30,6 +30,11 @@ pub struct Press {
 #[error("{0:?} is not a key: 0-9 * # A-D")]
 pub struct NotAKey(pub char);
 
+/// Whether this is a key.
+pub fn is_key(digit: char) -> bool {
+    KEYS.contains(&digit)
+}
+
 /// The event code of a key.
 fn code(digit: char) -> Result<u8, NotAKey> {
     KEYS.iter()

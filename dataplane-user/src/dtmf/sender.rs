@@ -83,6 +83,11 @@ impl Sender {
         self.current = None;
     }
 
+    /// Keys that wait for the one that is pressed.
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// Whether anything is left to send.
     pub fn is_active(&self) -> bool {
         self.current.is_some() || !self.waiting.is_empty()

@@ -1,7 +1,8 @@
 //! What an agent wants the caller to hear, waiting for its time on the wire.
 //!
 //! Bots send speech far faster than it is played: a minute at once is normal. The queue is deep, takes audio in order and
-//! gives it out a frame at a time. A mark is a place in the queue; it comes back when everything before it was given out.
+//! gives it out a frame at a time. A mark is a place in the queue; it comes back when everything before it was given out, or
+//! cleared. While the queue is paused, nothing is given out.
 
 use std::collections::VecDeque;
 
@@ -16,6 +17,24 @@ pub const DEFAULT_LIMIT: usize = 120 * RATE;
 /// Marks that may be pending; an agent that sets more than that is not using them as marks.
 const MARK_LIMIT: usize = 1000;
 
+/// A mark whose audio is gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// What the agent calls it.
+    pub name: String,
+    /// How its audio went.
+    pub reached: Reached,
+}
+
+/// How a mark was reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reached {
+    /// What was queued before it was given out.
+    Played,
+    /// Some of that was cleared.
+    Cleared,
+}
+
 /// The queue of one call.
 #[derive(Debug, Default)]
 pub struct Playout {
@@ -23,12 +42,20 @@ pub struct Playout {
     /// Marks not reached yet, with how many bytes had been queued since the start when they were set.
     marks: VecDeque<(u64, String)>,
     /// Marks reached and not taken yet.
-    reached: VecDeque<String>,
+    reached: VecDeque<Mark>,
     /// Bytes queued since the start, those cleared included.
     queued: u64,
     /// Bytes given out or cleared since the start.
     gone: u64,
     limit: usize,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    Playing,
+    Paused,
 }
 
 impl Playout {
@@ -53,19 +80,42 @@ impl Playout {
         if self.marks.len() < MARK_LIMIT {
             self.marks.push_back((self.queued, name));
         }
-        self.reach();
+        self.reach(Reached::Played);
+    }
+
+    /// Forgets the marks that were not reached.
+    pub fn forget_marks(&mut self) {
+        self.marks.clear();
+    }
+
+    /// Gives out silence until [`Self::go_on`].
+    pub fn pause(&mut self) {
+        self.state = State::Paused;
+    }
+
+    /// Gives out what is queued again.
+    pub fn go_on(&mut self) {
+        self.state = State::Playing;
+    }
+
+    /// Whether it is paused.
+    pub fn is_paused(&self) -> bool {
+        self.state == State::Paused
     }
 
     /// Forgets the audio that waits; its marks count as reached.
     pub fn clear(&mut self) {
         self.queue.clear();
         self.gone = self.queued;
-        self.reach();
+        self.reach(Reached::Cleared);
     }
 
     /// Fills a frame; what the queue cannot fill is silence. Returns whether anything was queued.
     pub fn next(&mut self, frame: &mut [u8]) -> bool {
-        let taken = frame.len().min(self.queue.len());
+        let taken = match self.state {
+            State::Playing => frame.len().min(self.queue.len()),
+            State::Paused => 0,
+        };
         let (front, back) = self.queue.as_slices();
         let (first, second) = frame[..taken].split_at_mut(taken.min(front.len()));
         first.copy_from_slice(&front[..first.len()]);
@@ -73,7 +123,7 @@ impl Playout {
         self.queue.drain(..taken);
         frame[taken..].fill(ULAW_SILENCE);
         self.gone += taken as u64;
-        self.reach();
+        self.reach(Reached::Played);
         taken > 0
     }
 
@@ -83,7 +133,7 @@ impl Playout {
     }
 
     /// The next mark whose audio is gone.
-    pub fn take_mark(&mut self) -> Option<String> {
+    pub fn take_mark(&mut self) -> Option<Mark> {
         self.reached.pop_front()
     }
 
@@ -92,9 +142,14 @@ impl Playout {
         self.queue.len()
     }
 
-    fn reach(&mut self) {
+    /// Most audio that may wait, bytes.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    fn reach(&mut self, reached: Reached) {
         while let Some((_, name)) = self.marks.pop_front_if(|(place, _)| *place <= self.gone) {
-            self.reached.push_back(name);
+            self.reached.push_back(Mark { name, reached });
         }
     }
 }
@@ -106,7 +161,9 @@ mod tests {
     use super::*;
 
     fn marks(playout: &mut Playout) -> Vec<String> {
-        std::iter::from_fn(|| playout.take_mark()).collect()
+        std::iter::from_fn(|| playout.take_mark())
+            .map(|mark| mark.name)
+            .collect()
     }
 
     #[test]
@@ -137,6 +194,48 @@ mod tests {
         playout.clear();
         assert_eq!(marks(&mut playout), ["later"]);
         assert_eq!(playout.queued(), 0);
+    }
+
+    #[test]
+    fn marks_tell_whether_their_audio_was_played_and_can_be_forgotten() {
+        let mut playout = Playout::new(DEFAULT_LIMIT);
+        playout.push(&[1; 160]);
+        playout.mark("played".into());
+        assert!(playout.next(&mut [0; 160]));
+        playout.push(&[1; 160]);
+        playout.mark("cleared".into());
+        playout.clear();
+        playout.push(&[1; 160]);
+        playout.mark("forgotten".into());
+        playout.forget_marks();
+        assert!(playout.next(&mut [0; 160]));
+        let marks: Vec<Mark> = std::iter::from_fn(|| playout.take_mark()).collect();
+        let mark = |name: &str, reached| Mark {
+            name: name.to_owned(),
+            reached,
+        };
+        assert_eq!(
+            marks,
+            [mark("played", Reached::Played), mark("cleared", Reached::Cleared)]
+        );
+    }
+
+    #[test]
+    fn what_is_paused_waits() {
+        let mut playout = Playout::new(DEFAULT_LIMIT);
+        playout.push(&[1; 200]);
+        playout.mark("end".into());
+        playout.pause();
+        let mut frame = [0; 160];
+        assert!(!playout.next(&mut frame));
+        assert_eq!(
+            (frame, playout.queued(), playout.is_paused()),
+            ([ULAW_SILENCE; 160], 200, true)
+        );
+        playout.push(&[1; 120]);
+        playout.go_on();
+        assert!(playout.next(&mut frame) && playout.next(&mut frame) && !playout.next(&mut frame));
+        assert_eq!(marks(&mut playout), ["end"]);
     }
 
     #[test]

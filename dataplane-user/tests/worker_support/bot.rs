@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use tungstenite::protocol::frame::Frame;
 use tungstenite::protocol::frame::coding::{Data, OpCode};
 use tungstenite::{Message, WebSocket};
-use voxlane_dataplane::media_plane::{AgentSpec, TwilioSpec};
+use voxlane_dataplane::media_plane::{AgentSpec, CallDirection, WebProtocol, WebSpec};
 
 use super::PATIENCE;
 
@@ -46,7 +46,8 @@ impl Bot {
 
 /// What the gateway is to know of a bot that listens here.
 pub fn spec_of(address: SocketAddr) -> AgentSpec {
-    AgentSpec::Twilio(Box::new(TwilioSpec {
+    AgentSpec::Web(Box::new(WebSpec {
+        protocol: WebProtocol::Twilio,
         url: format!("ws://{address}/media"),
         addresses: vec![address],
         headers: Vec::new(),
@@ -54,6 +55,9 @@ pub fn spec_of(address: SocketAddr) -> AgentSpec {
         account_sid: "AC1".to_owned(),
         call_sid: "CA1".to_owned(),
         stream_sid: "MZ1".to_owned(),
+        from: "+15550100".to_owned(),
+        to: "+15550200".to_owned(),
+        direction: CallDirection::Inbound,
         parameters: Vec::new(),
         connect_timeout: PATIENCE,
         silence_timeout: PATIENCE,

@@ -23,6 +23,30 @@ pub enum Misbehaviour {
     Frozen,
 }
 
+/// What an agent speaks, if it is not Twilio Media Streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// Telnyx media streaming.
+    Telnyx,
+    /// jambonz's `listen`.
+    Jambonz,
+    /// Asterisk's `chan_websocket`.
+    Asterisk,
+    /// The gateway's own.
+    Pcm16,
+}
+
+impl Protocol {
+    fn script(self) -> &'static str {
+        match self {
+            Self::Telnyx => "telnyx_agent.py",
+            Self::Jambonz => "jambonz_agent.py",
+            Self::Asterisk => "asterisk_agent.py",
+            Self::Pcm16 => "pcm16_agent.py",
+        }
+    }
+}
+
 /// An agent that listens on a port of 127.0.0.1 of its place.
 #[derive(Debug)]
 pub struct Agent {
@@ -84,6 +108,14 @@ impl Agent {
     /// If it does not listen.
     pub fn hang_up_recorder(place: &Place) -> Result<Self> {
         Self::start(place, "hang_up_recorder.py", &[], Recording::None)
+    }
+
+    /// One that speaks this protocol, has itself interrupted by key 1 and hangs up at key 2; `conversation.py` says more.
+    ///
+    /// # Errors
+    /// As [`Self::tone`].
+    pub fn speaking(place: &Place, protocol: Protocol) -> Result<Self> {
+        Self::start(place, protocol.script(), &[], Recording::Kept)
     }
 
     /// One that does not do as it should.

@@ -25,7 +25,8 @@ use voxlane_benches::report::{Goal, Report, Row};
 use voxlane_benches::witness::Witness;
 use voxlane_dataplane::codec::Codec;
 use voxlane_dataplane::media_plane::{
-    AgentSpec, Direction, LatchMode, MediaEvent, MediaPlane as _, Pacing, RtcpPort, Session, TwilioSpec,
+    AgentSpec, CallDirection, Direction, LatchMode, MediaEvent, MediaPlane as _, Pacing, RtcpPort, Session,
+    WebProtocol, WebSpec,
 };
 use voxlane_dataplane::plane::IoChoice;
 
@@ -182,7 +183,8 @@ impl Bed {
 }
 
 fn agent(address: SocketAddr) -> AgentSpec {
-    AgentSpec::Twilio(Box::new(TwilioSpec {
+    AgentSpec::Web(Box::new(WebSpec {
+        protocol: WebProtocol::Twilio,
         url: format!("ws://{address}/media"),
         addresses: vec![address],
         headers: Vec::new(),
@@ -190,6 +192,9 @@ fn agent(address: SocketAddr) -> AgentSpec {
         account_sid: "AC00000000000000000000000000000000".to_owned(),
         call_sid: "CA00000000000000000000000000000000".to_owned(),
         stream_sid: "MZ00000000000000000000000000000000".to_owned(),
+        from: "+15550100".to_owned(),
+        to: "+15550200".to_owned(),
+        direction: CallDirection::Inbound,
         parameters: Vec::new(),
         connect_timeout: PATIENCE,
         silence_timeout: 6 * PATIENCE,

@@ -15,6 +15,7 @@ use voxlane_benches::cores::{self, THIS_THREAD};
 use voxlane_dataplane::media_plane::{AttachPolicy, MediaEvent, Unallocated};
 use voxlane_dataplane::plane::{IoChoice, KernelChoice, Plane, PlaneConfig, Rules};
 use voxlane_dataplane::reception::Limits;
+use voxlane_dataplane::worker::FIRST_WORDS;
 use voxlane_tests::namespace::Namespace;
 
 /// The gateway's address towards callers.
@@ -76,6 +77,7 @@ impl Place {
             last_port: 19_999,
             ptime: 20,
             jitter: Limits::default(),
+            first_words: FIRST_WORDS,
             worker_cores: Some(vec![worker_core]),
             io,
             kernel: KernelChoice::On {

@@ -204,7 +204,7 @@ fn an_agent_asks_for_a_refer_and_goes_and_has_its_caller_back() {
     let (dialog, _) = referred(&mut world);
     accept(&mut world, dialog, &[486]);
     let agent = world.books.agent.lock().unwrap().clone();
-    let Some(AgentSpec::Twilio(spec)) = agent else {
+    let Some(AgentSpec::Web(spec)) = agent else {
         panic!("{agent:?}");
     };
     assert!(

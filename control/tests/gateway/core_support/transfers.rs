@@ -192,7 +192,7 @@ fn an_agent_transfers_where_it_may() {
     world.peer(THIRD).reject(now, invite.dialog, 603, &[]);
     world.settle();
     let agent = world.books.agent.lock().unwrap().clone();
-    let Some(AgentSpec::Twilio(spec)) = agent else {
+    let Some(AgentSpec::Web(spec)) = agent else {
         panic!("{agent:?}");
     };
     let parameters: Vec<(&str, &str)> = spec

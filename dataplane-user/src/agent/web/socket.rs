@@ -39,6 +39,8 @@ struct Outbox {
 pub enum Incoming<'a> {
     /// A text message.
     Text(&'a str),
+    /// A message that is no text.
+    Binary(&'a [u8]),
     /// Something else that shows that the other side is alive.
     Sign,
     /// The other side closed in good order; nothing follows.
@@ -79,6 +81,14 @@ impl Socket {
     /// The other side has not read for so long that too much waits.
     pub fn send(&mut self, text: &str) -> Result<(), AgentFailure> {
         self.outbox.queue(Opcode::Text, text.as_bytes())
+    }
+
+    /// Queues a message that is no text.
+    ///
+    /// # Errors
+    /// As for [`Self::send`].
+    pub fn send_binary(&mut self, bytes: &[u8]) -> Result<(), AgentFailure> {
+        self.outbox.queue(Opcode::Binary, bytes)
     }
 
     /// Queues a ping.
@@ -129,7 +139,8 @@ impl Socket {
         match self.inbox.next() {
             Ok(None) => Ok(None),
             Ok(Some(Received::Text(text))) => Ok(Some(Incoming::Text(text))),
-            Ok(Some(Received::Binary(_) | Received::Pong)) => Ok(Some(Incoming::Sign)),
+            Ok(Some(Received::Binary(bytes))) => Ok(Some(Incoming::Binary(bytes))),
+            Ok(Some(Received::Pong)) => Ok(Some(Incoming::Sign)),
             Ok(Some(Received::Ping(payload))) => {
                 self.outbox.queue(Opcode::Pong, payload)?;
                 Ok(Some(Incoming::Sign))

@@ -17,13 +17,15 @@ use tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
 use tungstenite::{Message, WebSocket};
 
 use super::*;
+use crate::agent::twilio::Twilio;
+use crate::media_plane::{CallDirection, WebProtocol};
 use crate::playout::DEFAULT_LIMIT;
 
 /// Longest wait for something that must happen.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 struct Call {
-    twilio: Twilio,
+    web: Web<Twilio>,
     playout: Playout,
     dtmf: dtmf::Sender,
     began: Instant,
@@ -35,17 +37,22 @@ impl Call {
     }
 
     fn with_timeouts(addresses: &[SocketAddr], connect_timeout: Duration, silence_timeout: Duration) -> Self {
-        let spec = TwilioSpec {
+        let spec = WebSpec {
             connect_timeout,
             silence_timeout,
             ..spec("ws", addresses)
         };
-        Self::of(Twilio::start(spec, Duration::ZERO))
+        Self::of(Web::start(&spec, Twilio::new(&spec), Duration::ZERO))
     }
 
-    fn of(twilio: Twilio) -> Self {
+    fn over_tls(address: SocketAddr, trust: Arc<ClientConfig>) -> Self {
+        let spec = spec("wss", &[address]);
+        Self::of(Web::start_with(&spec, Twilio::new(&spec), Duration::ZERO, || Ok(trust)))
+    }
+
+    fn of(web: Web<Twilio>) -> Self {
         Self {
-            twilio,
+            web,
             playout: Playout::new(DEFAULT_LIMIT),
             dtmf: dtmf::Sender::new(160),
             began: Instant::now(),
@@ -54,8 +61,8 @@ impl Call {
 
     fn step(&mut self) {
         let now = self.began.elapsed();
-        self.twilio.on_ready(&mut self.playout, now);
-        self.twilio.on_tick(&mut self.playout, &mut self.dtmf, now);
+        self.web.on_ready(&mut self.playout, now);
+        self.web.on_tick(&mut self.playout, &mut self.dtmf, now);
         std::thread::yield_now();
     }
 
@@ -69,15 +76,16 @@ impl Call {
     fn event(&mut self) -> AgentEvent {
         let mut event = None;
         self.until("event", |call| {
-            event = call.twilio.poll_event();
+            event = call.web.poll_event();
             event.is_some()
         });
         event.unwrap()
     }
 }
 
-fn spec(scheme: &str, addresses: &[SocketAddr]) -> TwilioSpec {
-    TwilioSpec {
+fn spec(scheme: &str, addresses: &[SocketAddr]) -> WebSpec {
+    WebSpec {
+        protocol: WebProtocol::Twilio,
         url: format!("{scheme}://bot.example/media?x=1"),
         addresses: addresses.to_vec(),
         headers: vec![("X-Token".into(), "secret".into())],
@@ -85,6 +93,9 @@ fn spec(scheme: &str, addresses: &[SocketAddr]) -> TwilioSpec {
         account_sid: "AC1".into(),
         call_sid: "CA1".into(),
         stream_sid: "MZ1".into(),
+        from: "+15550100".to_owned(),
+        to: "+15550200".to_owned(),
+        direction: CallDirection::Inbound,
         parameters: vec![("lang".into(), "en".into())],
         connect_timeout: PATIENCE,
         silence_timeout: PATIENCE,
@@ -149,8 +160,8 @@ fn a_conversation_from_connected_to_stop() {
     });
     let mut call = Call::to(&[address]);
     assert_eq!(call.event(), AgentEvent::Ready);
-    call.twilio.on_audio(&[0x11; 160], &mut call.playout, Duration::ZERO);
-    call.twilio.on_digit(&Press {
+    call.web.on_audio(&[0x11; 160], &mut call.playout, Duration::ZERO);
+    call.web.on_digit(&Press {
         digit: '7',
         duration: Duration::from_millis(100),
     });
@@ -164,13 +175,13 @@ fn a_conversation_from_connected_to_stop() {
         call.step();
         messages.last().is_some_and(|message| message["event"] == "mark")
     });
-    call.twilio.on_audio(&[0x22; 160], &mut call.playout, Duration::ZERO);
+    call.web.on_audio(&[0x22; 160], &mut call.playout, Duration::ZERO);
     call.until("more audio", |call| call.playout.queued() == 160);
-    assert!(!call.twilio.stop(Duration::ZERO));
-    call.until("end", |call| call.twilio.is_done());
+    assert!(!call.web.stop(Duration::ZERO));
+    call.until("end", |call| call.web.is_done());
     thread.join().unwrap();
-    assert_eq!(call.twilio.poll_event(), None, "an end we asked for is no news");
-    assert!(call.twilio.said.unusable >= 1);
+    assert_eq!(call.web.poll_event(), None, "an end we asked for is no news");
+    assert!(call.web.unusable >= 1);
 
     messages.extend(heard.iter());
     let events: Vec<&str> = messages
@@ -206,7 +217,7 @@ fn clear_empties_the_queue_and_returns_its_marks() {
     });
     let mut call = Call::to(&[address]);
     call.until("speech", |call| call.playout.queued() > 79_000);
-    call.twilio.on_digit(&Press {
+    call.web.on_digit(&Press {
         digit: '1',
         duration: Duration::ZERO,
     });
@@ -284,8 +295,8 @@ fn a_bot_that_talks_on_does_not_keep_the_connection_open() {
     let mut call = Call::to(&[address]);
     assert_eq!(call.event(), AgentEvent::Ready);
     call.until("speech", |call| call.playout.queued() > 0);
-    assert!(!call.twilio.stop(Duration::ZERO));
-    call.until("end", |call| call.twilio.is_done());
+    assert!(!call.web.stop(Duration::ZERO));
+    call.until("end", |call| call.web.is_done());
     thread.join().unwrap();
 }
 
@@ -450,10 +461,10 @@ fn an_agent_that_does_not_read_is_stalled() {
     assert_eq!(call.event(), AgentEvent::Ready);
     call.until("stall", |call| {
         for _ in 0..100 {
-            call.twilio.on_audio(&[0; 4000], &mut call.playout, Duration::ZERO);
+            call.web.on_audio(&[0; 4000], &mut call.playout, Duration::ZERO);
         }
         call.step();
-        call.twilio.phase == Phase::Over
+        call.web.phase == Phase::Over
     });
     assert!(matches!(call.event(), AgentEvent::Failed(AgentFailure::Stalled(_))));
     assert!(thread.join().unwrap());

@@ -32,14 +32,14 @@ pub struct Connection {
 
 enum State {
     Connecting(TcpStream),
-    Upgrading(Upgrade),
+    Upgrading(Box<Upgrade>),
     Open(Socket),
     /// Taken apart for a step, or over.
     Gone,
 }
 
 impl Connection {
-    /// Begins to connect; `trust` says whom TLS trusts, if it is needed.
+    /// Begins to connect; `subprotocols` are offered, and `trust` says whom TLS trusts, if it is needed.
     ///
     /// # Errors
     /// The URL or a header is no good, TLS has no trusted certificates, or no address can be tried.
@@ -47,9 +47,10 @@ impl Connection {
         url: &str,
         headers: &[(String, String)],
         addresses: &[SocketAddr],
+        subprotocols: Option<&'static str>,
         trust: impl FnOnce() -> Result<Arc<ClientConfig>, AgentFailure>,
     ) -> Result<Self, AgentFailure> {
-        let request = upgrade::request(url, headers)?;
+        let request = upgrade::request(url, headers, subprotocols)?;
         let tls = match request.uri().scheme_str() {
             Some("wss") => {
                 let host = request
@@ -109,7 +110,7 @@ impl Connection {
                         continue;
                     }
                 },
-                State::Upgrading(upgrade) => upgrade::go_on(upgrade),
+                State::Upgrading(upgrade) => upgrade::go_on(*upgrade),
                 State::Open(socket) => {
                     self.state = State::Open(socket);
                     return Ok(true);

@@ -100,14 +100,12 @@ fn a_minute_of_speech_and_an_echo_come_over_tls() {
         }
         events
     });
-    let mut call = Call::of(Twilio::start_with(spec("wss", &[address]), Duration::ZERO, || {
-        Ok(client)
-    }));
+    let mut call = Call::over_tls(address, client);
     assert_eq!(call.event(), AgentEvent::Ready);
     call.until("speech", |call| call.playout.queued() == 60 * 8000);
     let frames = 200;
     for number in 0..frames {
-        call.twilio
+        call.web
             .on_audio(&[number as u8; 160], &mut call.playout, Duration::ZERO);
         call.step();
     }
@@ -124,8 +122,8 @@ fn a_minute_of_speech_and_an_echo_come_over_tls() {
             .enumerate()
             .all(|(number, frame)| *frame == [number as u8; 160])
     );
-    assert!(!call.twilio.stop(Duration::ZERO));
-    call.until("end", |call| call.twilio.is_done());
+    assert!(!call.web.stop(Duration::ZERO));
+    call.until("end", |call| call.web.is_done());
     let events = thread.join().unwrap();
     let of = |kind: &str| events.iter().filter(|event| *event == kind).count();
     assert_eq!((of("media"), of("mark"), of("stop")), (frames, frames + 1, 1));
@@ -140,9 +138,7 @@ fn a_certificate_nobody_vouches_for_is_no_agent() {
         let session = ServerConnection::new(server).unwrap();
         assert!(tungstenite::accept(StreamOwned::new(session, stream)).is_err());
     });
-    let mut call = Call::of(Twilio::start_with(spec("wss", &[address]), Duration::ZERO, || {
-        Ok(stranger)
-    }));
+    let mut call = Call::over_tls(address, stranger);
     let event = call.event();
     let AgentEvent::Failed(AgentFailure::Connect(why)) = &event else {
         panic!("{event:?}")
