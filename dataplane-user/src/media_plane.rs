@@ -21,6 +21,7 @@ use crate::agent::{ControlMessages, Encoding};
 use crate::codec::Codec;
 use crate::codec::resample::Rate;
 use crate::lane::{Lane, Reason};
+use crate::playout::DEFAULT_LIMIT;
 use crate::srtp::{SrtpKeys, Suite};
 
 /// Names one leg's media endpoint for as long as it is open. Never reused while the process lives.
@@ -126,8 +127,21 @@ pub enum AgentSpec {
     Ringback,
     /// A bot behind a WebSocket.
     Web(Box<WebSpec>),
+    /// An agent that speaks Asterisk's AudioSocket.
+    AudioSocket(AudioSocketSpec),
     /// The softphone of `voxlane call` and `voxlane answer`: plays and records samples, presses keys.
     Phone(PhoneSpec),
+}
+
+impl AgentSpec {
+    /// Audio that may wait to be played, bytes of µ-law.
+    pub fn queue_limit(&self) -> usize {
+        match self {
+            Self::Web(spec) => spec.limits.queue,
+            Self::AudioSocket(spec) => spec.limits.queue,
+            Self::Awaited | Self::Echo | Self::Tone { .. } | Self::Ringback | Self::Phone(_) => DEFAULT_LIMIT,
+        }
+    }
 }
 
 /// What a bot behind a WebSocket speaks.
@@ -149,6 +163,8 @@ pub enum WebProtocol {
     },
     /// Our own: linear samples at this rate.
     Pcm16(Rate),
+    /// OpenAI's Realtime API.
+    OpenAiRealtime,
 }
 
 /// Which way a call goes.
@@ -196,12 +212,58 @@ pub struct WebSpec {
     pub to: String,
     /// Which way the call goes.
     pub direction: CallDirection,
+    /// What is said first, where the protocol leaves that to the configuration.
+    pub opening: Vec<String>,
     /// What it is told of at the start, in order: Twilio's `customParameters`.
     pub parameters: Vec<(String, String)>,
     /// Connect, TLS and WebSocket handshake together may take this long.
     pub connect_timeout: Duration,
     /// An agent from which nothing (not even a pong) was heard for this long is taken for dead.
     pub silence_timeout: Duration,
+    /// How much it may take up.
+    pub limits: AgentLimits,
+}
+
+/// How to reach an agent that speaks AudioSocket and what to tell it.
+#[derive(Clone, Debug)]
+pub struct AudioSocketSpec {
+    /// Where it is; tried in order.
+    pub addresses: Vec<SocketAddr>,
+    /// Names the call.
+    pub uuid: [u8; 16],
+    /// What it hears.
+    pub rate: Rate,
+    /// Connecting may take this long.
+    pub connect_timeout: Duration,
+    /// How much it may take up.
+    pub limits: AgentLimits,
+}
+
+/// How much an agent may take up before it is cut short or taken for broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AgentLimits {
+    /// Audio that may wait to be played, bytes of µ-law; what is beyond is dropped.
+    pub queue: usize,
+    /// Longest message that is read, bytes.
+    pub message: usize,
+    /// Bytes that may wait to be written; with more it does not read.
+    pub write: usize,
+    /// Messages that cannot be used: with more it is broken.
+    pub malformed: u64,
+    /// How often it is asked for a sign of life.
+    pub ping_interval: Duration,
+}
+
+impl Default for AgentLimits {
+    fn default() -> Self {
+        Self {
+            queue: DEFAULT_LIMIT,
+            message: 2 << 20,
+            write: 1 << 20,
+            malformed: 100,
+            ping_interval: Duration::from_secs(2),
+        }
+    }
 }
 
 /// What a softphone plays and how it dials.
@@ -313,15 +375,90 @@ pub enum AgentFailure {
     /// An HTTP answer other than 101.
     #[error("refused the WebSocket handshake: {0}")]
     Refused(String),
-    /// Nothing in time.
-    #[error("timed out while {0}")]
-    Timeout(&'static str),
+    /// No open WebSocket in time.
+    #[error("timed out while connecting")]
+    ConnectTimeout,
+    /// No sign of life for too long.
+    #[error("timed out while waiting for a sign of life")]
+    Silent,
     /// The connection broke or broke the protocol.
     #[error("connection lost: {0}")]
     Lost(String),
     /// It does not read what it is sent.
     #[error("does not read what it is sent: {0} bytes waiting")]
     Stalled(usize),
+    /// It sent too much that cannot be used.
+    #[error("sent {0} messages that cannot be used")]
+    Malformed(u64),
+    /// It sent a message that is too long.
+    #[error("sent a message of more than {0} bytes")]
+    Oversized(usize),
+}
+
+impl AgentFailure {
+    /// What kind of failure it is.
+    pub fn kind(&self) -> FailureKind {
+        match self {
+            Self::Connect(_) => FailureKind::Unreachable,
+            Self::ConnectTimeout => FailureKind::ConnectTimeout,
+            Self::Refused(_) => FailureKind::Refused,
+            Self::Silent => FailureKind::Silent,
+            Self::Lost(_) => FailureKind::Lost,
+            Self::Stalled(_) => FailureKind::Stalled,
+            Self::Malformed(_) => FailureKind::Malformed,
+            Self::Oversized(_) => FailureKind::Oversized,
+        }
+    }
+}
+
+/// The kinds of [`AgentFailure`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureKind {
+    /// No connection, or its host is not known.
+    Unreachable,
+    /// No open connection in time.
+    ConnectTimeout,
+    /// The handshake was refused.
+    Refused,
+    /// No sign of life for too long.
+    Silent,
+    /// The connection broke, or broke the protocol.
+    Lost,
+    /// It does not read.
+    Stalled,
+    /// It sent too much that cannot be used.
+    Malformed,
+    /// It sent a message that is too long.
+    Oversized,
+}
+
+impl FailureKind {
+    /// All of them, in the order of the type.
+    pub const ALL: [Self; 8] = [
+        Self::Unreachable,
+        Self::ConnectTimeout,
+        Self::Refused,
+        Self::Silent,
+        Self::Lost,
+        Self::Stalled,
+        Self::Malformed,
+        Self::Oversized,
+    ];
+
+    /// In a word, as reports and metrics have it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::Refused => "refused",
+            Self::Silent => "silent",
+            Self::Lost => "lost",
+            Self::Stalled => "stalled",
+            Self::Malformed => "malformed",
+            Self::Oversized => "oversized",
+        }
+    }
 }
 
 /// What one direction of media has seen so far (RFC 3550 section 6.4 and appendix A).

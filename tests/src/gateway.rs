@@ -250,7 +250,19 @@ impl Gateway {
     /// # Errors
     /// As [`Self::status`].
     pub fn flows_for_people(&self) -> Result<String> {
-        let output = asking(&self.binary, self.directory.path(), "flows").output()?;
+        self.for_people("flows")
+    }
+
+    /// `voxlane calls`, as people read it.
+    ///
+    /// # Errors
+    /// As [`Self::status`].
+    pub fn calls_for_people(&self) -> Result<String> {
+        self.for_people("calls")
+    }
+
+    fn for_people(&self, what: &str) -> Result<String> {
+        let output = asking(&self.binary, self.directory.path(), what).output()?;
         ensure!(output.status.success(), "{output:?}");
         Ok(String::from_utf8(output.stdout)?)
     }

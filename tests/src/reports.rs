@@ -225,6 +225,18 @@ pub struct AgentCounts {
     pub active: u64,
     /// Failed.
     pub failed: u64,
+    /// Of those, by kind.
+    pub failures: Vec<(String, u64)>,
+    /// Calls that went on elsewhere.
+    pub fallbacks: u64,
+}
+
+impl AgentCounts {
+    /// Failures of this kind.
+    pub fn failures(&self, kind: &str) -> u64 {
+        let of_kind = self.failures.iter().find(|(name, _)| name == kind);
+        of_kind.map_or(0, |(_, count)| *count)
+    }
 }
 
 /// `voxlane flows --json`

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use voxlane_dataplane::codec::Codec;
 use voxlane_dataplane::media_plane::Session;
 
+use super::fallback::{self, Failing};
 use super::negotiation::{Negotiation, NegotiationError};
 use super::placing::Placing;
 use super::transfer::{self, Transfer};
@@ -37,6 +38,15 @@ pub struct Call {
     pub(super) placing: Placing,
     /// Where the agent was found.
     pub(super) agent_addresses: Vec<SocketAddr>,
+    /// A failure of the agent for which it is being asked what to do.
+    #[serde(default)]
+    pub(super) failing: Option<Failing>,
+    /// Agents that have failed.
+    #[serde(default)]
+    pub(super) failures: Vec<fallback::Record>,
+    /// Whether the host of another agent is being looked up, of a call that is answered.
+    #[serde(default)]
+    pub(super) awaits_agent: bool,
     started: Time,
     pub(super) answered: Option<Time>,
     ended: Option<Cause>,
@@ -132,6 +142,9 @@ impl Call {
             setup,
             phase: Phase::Preparing,
             agent_addresses: Vec::new(),
+            failing: None,
+            failures: Vec::new(),
+            awaits_agent: false,
             started: now,
             answered: None,
             ended: None,
@@ -181,9 +194,10 @@ impl Call {
         match event {
             Event::Start => self.start(&mut actions),
             Event::Resolved(addresses) => self.resolved(addresses, &mut actions),
-            Event::Unresolved(why) if self.looking_up => self.target_located(Err(why), &mut actions),
             Event::Located(found) if self.looking_up => self.target_located(Ok(found), &mut actions),
-            Event::Unresolved(why) => self.unresolved(&why, &mut actions),
+            Event::NotLocated(why) if self.looking_up => self.target_located(Err(why), &mut actions),
+            Event::Unresolved(why) => self.agent_not_found(&why, &mut actions),
+            Event::NotLocated(why) => self.not_located(&why, &mut actions),
             Event::Located(destinations) => self.located(destinations, &mut actions),
             Event::MediaOpened { side, endpoint } => {
                 self.leg_mut(side).media.endpoint = Some(endpoint);
@@ -207,7 +221,8 @@ impl Call {
             }
             Event::AgentReady => self.agent_ready(now, &mut actions),
             Event::AgentFailed(_) | Event::AgentEnded if self.goes_on_without_agent(&mut actions) => {}
-            Event::AgentFailed(failure) => self.end(Party::Agent, 480, &format!("agent {failure}"), &mut actions),
+            Event::AgentFailed(failure) => self.agent_failed(&failure, &mut actions),
+            Event::FallBack(fallback) => self.fall_back(fallback, now, &mut actions),
             Event::AgentEnded => self.end(Party::Agent, 480, "agent ended the call", &mut actions),
             Event::Digit { side, digit, .. } => {
                 let digits = &mut self.leg_mut(side).digits;
@@ -259,7 +274,7 @@ impl Call {
         actions
     }
 
-    fn start(&mut self, actions: &mut Vec<Action>) {
+    pub(super) fn start(&mut self, actions: &mut Vec<Action>) {
         if self.is_placed() {
             return self.prepare(actions);
         }
@@ -305,19 +320,18 @@ impl Call {
     }
 
     fn resolved(&mut self, addresses: Vec<SocketAddr>, actions: &mut Vec<Action>) {
-        if self.is_placed() && self.phase == Phase::Answering {
-            return self.placed_found(addresses, actions);
+        if addresses.is_empty() {
+            return self.agent_not_found("the host has no address", actions);
         }
-        if self.phase != Phase::Preparing {
-            return;
-        }
-        match addresses.is_empty() {
-            false => self.attach(addresses, actions),
-            true => self.end(Party::Gateway, 503, "the host has no address", actions),
+        match self.phase {
+            Phase::Answering if self.is_placed() => self.connect_other(addresses, actions),
+            Phase::Answering | Phase::Up if self.awaits_agent => self.connect_other(addresses, actions),
+            Phase::Preparing if !self.is_placed() => self.attach(addresses, actions),
+            Phase::Preparing | Phase::Connecting | Phase::Answering | Phase::Up | Phase::Ending | Phase::Ended => {}
         }
     }
 
-    fn attach(&mut self, addresses: Vec<SocketAddr>, actions: &mut Vec<Action>) {
+    pub(super) fn attach(&mut self, addresses: Vec<SocketAddr>, actions: &mut Vec<Action>) {
         self.phase = Phase::Connecting;
         self.agent_addresses.clone_from(&addresses);
         actions.push(Action::Attach { addresses });
@@ -325,6 +339,10 @@ impl Call {
     }
 
     fn agent_ready(&mut self, now: Time, actions: &mut Vec<Action>) {
+        if self.agent().is_none() {
+            // It was on its way when the call went elsewhere.
+            return;
+        }
         if self.is_placed() {
             return self.placed_agent_ready();
         }
@@ -465,7 +483,7 @@ impl Call {
     }
 
     /// The same, with another text for the legs than for the record.
-    fn end_for(&mut self, by: Party, status: u16, text: &str, reason: &str, actions: &mut Vec<Action>) {
+    pub(super) fn end_for(&mut self, by: Party, status: u16, text: &str, reason: &str, actions: &mut Vec<Action>) {
         if self.ended.is_none() {
             self.ended = Some(Cause {
                 by,

@@ -16,9 +16,12 @@
 //! What may not happen: a call with one leg gone and the other up. Every path that loses a leg ends in `Ending`, which
 //! hangs up the other and closes the media.
 //!
+//! An agent that fails may have a fallback ([`fallback`]): another agent, or somebody who is called instead.
+//!
 //! A call that is up can be transferred ([`transfer`]): a third leg, C, is set up beside the two and takes the place of the
 //! one that leaves. What leaves is leg C from then on, until its dialog is gone.
 
+pub mod fallback;
 mod machine;
 mod negotiation;
 mod placed;
@@ -33,8 +36,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use voxlane_dataplane::codec::Codec;
-use voxlane_dataplane::media_plane::{AgentFailure, Endpoint, Session};
+use voxlane_dataplane::media_plane::{AgentFailure, Endpoint, FailureKind, Session};
 
+use self::fallback::Fallback;
 pub use self::machine::{Call, Phase};
 pub use self::placed::Origin;
 use self::targets::{Target, Way};
@@ -160,10 +164,12 @@ pub enum Event {
     Start,
     /// The host of the agent is known: these addresses, in order.
     Resolved(Vec<SocketAddr>),
-    /// What was to be resolved or located could not be.
+    /// The host of the agent is not known: why.
     Unresolved(String),
     /// A place on leg B's way is known: these destinations, in order.
     Located(Vec<Destination>),
+    /// It could not be found: why.
+    NotLocated(String),
     /// Media for a leg is open.
     MediaOpened {
         /// Which leg.
@@ -188,6 +194,8 @@ pub enum Event {
     AgentFailed(AgentFailure),
     /// The agent ended the conversation.
     AgentEnded,
+    /// What is to be done about an agent that has failed: the answer to [`Action::FallBack`].
+    FallBack(Fallback),
     /// A key was pressed.
     Digit {
         /// Which leg sent it.
@@ -297,7 +305,7 @@ pub enum Event {
 pub enum Action {
     /// Resolve the host of the agent; report [`Event::Resolved`] or [`Event::Unresolved`].
     Resolve(HostPort),
-    /// Find out where a place is; report [`Event::Located`] or [`Event::Unresolved`].
+    /// Find out where a place is; report [`Event::Located`] or [`Event::NotLocated`].
     Locate(Place),
     /// Reserve ports for a leg whose far end is in this direction; report [`Event::MediaOpened`] or
     /// [`Event::MediaFailed`].
@@ -326,6 +334,8 @@ pub enum Action {
         /// Which leg.
         side: Side,
     },
+    /// Find out what is to be done about the agent, which has failed in this way; report [`Event::FallBack`].
+    FallBack(FailureKind),
     /// Close a leg's media.
     CloseMedia {
         /// Which leg.

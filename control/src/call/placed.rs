@@ -11,8 +11,6 @@
 //! The agent is connected when the call is answered, not before: bots greet as soon as they are connected, and a greeting that
 //! nobody hears is lost; and most of a campaign's calls are not answered.
 
-use std::net::SocketAddr;
-
 use serde::{Deserialize, Serialize};
 
 use super::machine::{Call, Dialog, Phase};
@@ -81,17 +79,6 @@ impl Call {
         match &self.setup.origin {
             Origin::Agent { host: Some(host), .. } => actions.push(Action::Resolve(host.clone())),
             Origin::Agent { host: None, .. } | Origin::Caller => actions.push(Action::Attach { addresses: Vec::new() }),
-        }
-    }
-
-    /// The agent's host is known.
-    pub(super) fn placed_found(&mut self, addresses: Vec<SocketAddr>, actions: &mut Vec<Action>) {
-        match addresses.is_empty() {
-            false => {
-                self.agent_addresses.clone_from(&addresses);
-                actions.push(Action::Attach { addresses });
-            }
-            true => self.end(Party::Gateway, 503, "the agent's host has no address", actions),
         }
     }
 

@@ -81,14 +81,9 @@ impl Call {
         self.end(party, status, &text, actions);
     }
 
-    /// A lookup has failed.
-    pub(super) fn unresolved(&mut self, why: &str, actions: &mut Vec<Action>) {
-        if self.is_placed() && self.phase == Phase::Answering {
-            // The agent's host.
-            return self.end(Party::Gateway, 503, why, actions);
-        }
+    /// A place is not found.
+    pub(super) fn not_located(&mut self, why: &str, actions: &mut Vec<Action>) {
         match &mut self.placing.targets {
-            None => self.end(Party::Gateway, 503, why, actions),
             Some(targets) if self.phase == Phase::Preparing && targets.is_looking() => {
                 targets.not_found(why);
                 // What a gateway has said tells more than that another is not found.
@@ -98,7 +93,7 @@ impl Call {
                 }
                 self.place(actions);
             }
-            Some(_) => {}
+            Some(_) | None => {}
         }
     }
 

@@ -1,7 +1,7 @@
 //! `voxlane calls`
 
 use super::table::{Table, words};
-use crate::ops::report::{CallReport, CallsReport, LegRow, TransferRow};
+use crate::ops::report::{AgentFailureRow, CallReport, CallsReport, LegRow, TransferRow};
 use crate::ops::words as say;
 
 /// How many of the calls that ended are shown.
@@ -40,7 +40,7 @@ fn alive(calls: &[CallReport]) -> Table<9> {
     for call in calls {
         table.row([
             call.id.clone(),
-            [call.state.clone(), transfers(call)].concat(),
+            [call.state.clone(), agent_failures(call), transfers(call)].concat(),
             call.from.clone(),
             call.to.clone(),
             call.tenant.clone().unwrap_or_default(),
@@ -73,10 +73,26 @@ fn ended(calls: &[CallReport]) -> Table<8> {
             call.started.to_string(),
             call.answered.as_ref().map(ToString::to_string).unwrap_or_default(),
             call.ended.as_ref().map(ToString::to_string).unwrap_or_default(),
-            [call.cause.clone().unwrap_or_default(), transfers(call)].concat(),
+            [
+                call.cause.clone().unwrap_or_default(),
+                agent_failures(call),
+                transfers(call),
+            ]
+            .concat(),
         ]);
     }
     table
+}
+
+/// Its agents that failed: `; agent bot timed out while connecting: agent backup`.
+fn agent_failures(call: &CallReport) -> String {
+    let one = |failure: &AgentFailureRow| {
+        let AgentFailureRow {
+            agent, reason, then, ..
+        } = failure;
+        format!("; agent {agent} {reason}: {then}")
+    };
+    call.agent_failures.iter().map(one).collect()
 }
 
 /// What came of its transfers: `; transfer to +15550100: completed`.
@@ -189,6 +205,7 @@ mod tests {
             legs: vec![leg, gone],
             attempts: vec![],
             transfers: vec![transfer],
+            agent_failures: vec![],
             digits: String::new(),
         }
     }

@@ -3,7 +3,9 @@
 use voxlane_dataplane::media_plane::{InterfaceStatus, IoMode, IoStatus, PlaneStatus, WorkerHealth, WorkerStatus};
 
 use super::kernel;
-use crate::ops::report::{GatewayRow, OverloadReport, ReferCounts, StatusReport, TransferCounts, TrunkRow};
+use crate::ops::report::{
+    AgentCounts, GatewayRow, OverloadReport, ReferCounts, StatusReport, TransferCounts, TrunkRow,
+};
 use crate::ops::words;
 use crate::sip::AuthFailures;
 use crate::sip::transport::ConnectionCounts;
@@ -38,7 +40,7 @@ pub(super) fn text(report: &StatusReport) -> String {
             calls.active, calls.total, calls.answered, calls.failed
         ),
         format!("        {}", self::overload(overload, *waiting)),
-        format!("agents  {} alive; failed {}", agents.active, agents.failed),
+        format!("agents  {} alive; {}", agents.active, agents_failed(agents)),
         format!(
             "media   {} of {} port pairs in use; {}; {}",
             plane.ports_in_use,
@@ -120,6 +122,21 @@ pub(super) fn text(report: &StatusReport) -> String {
     lines.extend(trunks.iter().flat_map(trunk));
     lines.push(format!("tasks   {tasks}"));
     lines.join("\n") + "\n"
+}
+
+/// `failed 3 (refused 2, silent 1), 2 of their calls went elsewhere`
+fn agents_failed(agents: &AgentCounts) -> String {
+    let some = agents.failures.iter().filter(|(_, count)| *count > 0);
+    let some: Vec<String> = some.map(|(kind, count)| format!("{kind} {count}")).collect();
+    let kinds = match some.is_empty() {
+        true => String::new(),
+        false => format!(" ({})", some.join(", ")),
+    };
+    let elsewhere = match agents.fallbacks {
+        0 => String::new(),
+        number => format!(", {number} of their calls went elsewhere"),
+    };
+    format!("failed {}{kinds}{elsewhere}", agents.failed)
 }
 
 /// `taken; refused for being too many: calls 3; 0 wait to be placed; processors 12 % (host 30 %), signalling 0 ms late`

@@ -49,21 +49,23 @@ enum Name {
     Jambonz,
     AsteriskWebSocket,
     Pcm16,
+    OpenAiRealtime,
 }
 
 impl Name {
-    const ALL: [(&str, Self); 5] = [
+    const ALL: [(&str, Self); 6] = [
         ("twilio", Self::Twilio),
         ("telnyx", Self::Telnyx),
         ("jambonz", Self::Jambonz),
         ("asterisk-websocket", Self::AsteriskWebSocket),
         ("pcm16", Self::Pcm16),
+        ("openai-realtime", Self::OpenAiRealtime),
     ];
 
     /// The keys that say more of it.
     fn keys(self) -> &'static [&'static str] {
         match self {
-            Self::Twilio => &[],
+            Self::Twilio | Self::OpenAiRealtime => &[],
             Self::Telnyx => &[ENCODING],
             Self::Jambonz | Self::Pcm16 => &[SAMPLE_RATE],
             Self::AsteriskWebSocket => &[FORMAT, CONTROL_MESSAGES],
@@ -80,8 +82,8 @@ struct Written {
     control: Option<Located<ControlMessages>>,
 }
 
-/// Reads what an agent speaks.
-pub(super) fn read(section: &mut Section<'_>, endpoint: Option<&AgentEndpoint>) -> WebProtocol {
+/// Reads what an agent speaks; an AudioSocket server's rate is part of its endpoint.
+pub(super) fn read(section: &mut Section<'_>, mut endpoint: Option<&mut AgentEndpoint>) -> WebProtocol {
     let written = Written {
         name: section.text("protocol", |text| one_of(text, "a protocol", &Name::ALL)),
         rate: rate(section),
@@ -91,7 +93,10 @@ pub(super) fn read(section: &mut Section<'_>, endpoint: Option<&AgentEndpoint>) 
             one_of(text, "a form of control messages", &CONTROLS)
         }),
     };
-    check(section, endpoint, &written);
+    if let (Some(AgentEndpoint::AudioSocket { rate, .. }), Some(read)) = (endpoint.as_deref_mut(), &written.rate) {
+        *rate = read.value;
+    }
+    check(section, endpoint.as_deref(), &written);
     let rate = written.rate.map_or(Rate::Khz8, |rate| rate.value);
     match written.name.map_or(Name::Twilio, |name| name.value) {
         Name::Twilio => WebProtocol::Twilio,
@@ -102,6 +107,7 @@ pub(super) fn read(section: &mut Section<'_>, endpoint: Option<&AgentEndpoint>) 
             control: written.control.map_or_else(ControlMessages::default, |read| read.value),
         },
         Name::Pcm16 => WebProtocol::Pcm16(rate),
+        Name::OpenAiRealtime => WebProtocol::OpenAiRealtime,
     }
 }
 
@@ -119,7 +125,12 @@ fn check(section: &Section<'_>, endpoint: Option<&AgentEndpoint>, written: &Writ
             let why = "a built-in agent speaks no protocol; write url = \"ws://…\" or \"wss://…\", or leave this out";
             section.report(name.line, "protocol", why);
         }
-        (Some(AgentEndpoint::Echo | AgentEndpoint::Tone { .. } | AgentEndpoint::Web { .. }) | None, _) => {}
+        (Some(AgentEndpoint::AudioSocket { .. }), Some(name)) => {
+            let why = "an AudioSocket server speaks no other protocol; write url = \"ws://…\" or \"wss://…\", or leave this out";
+            section.report(name.line, "protocol", why);
+        }
+        (Some(AgentEndpoint::Web { .. }) | None, _)
+        | (Some(AgentEndpoint::Echo | AgentEndpoint::Tone { .. } | AgentEndpoint::AudioSocket { .. }), None) => {}
     }
     let spoken = name.as_ref().map_or(Name::Twilio, |name| name.value);
     let lines = [
@@ -128,8 +139,10 @@ fn check(section: &Section<'_>, endpoint: Option<&AgentEndpoint>, written: &Writ
         (FORMAT, format.as_ref().map(|read| read.line)),
         (CONTROL_MESSAGES, control.as_ref().map(|read| read.line)),
     ];
+    let is_audiosocket = matches!(endpoint, Some(AgentEndpoint::AudioSocket { .. }));
     for (key, line) in lines {
-        if let Some(line) = line.filter(|_| !spoken.keys().contains(&key)) {
+        let fits = spoken.keys().contains(&key) || is_audiosocket && key == SAMPLE_RATE;
+        if let Some(line) = line.filter(|_| !fits) {
             let of = Name::ALL.iter().filter(|(_, name)| name.keys().contains(&key));
             let of: Vec<&str> = of.map(|(name, _)| *name).collect();
             section.report(line, key, format!("goes with protocol = {}", quoted(&of)));

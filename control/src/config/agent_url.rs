@@ -1,9 +1,11 @@
-//! Agent URLs: `builtin:echo`, `builtin:tone?hz=440`, `ws://…`, `wss://…`.
+//! Agent URLs: `builtin:echo`, `builtin:tone?hz=440`, `ws://…`, `wss://…`, `audiosocket://…`.
+
+use voxlane_dataplane::codec::resample::Rate;
 
 use super::model::{AgentEndpoint, HostPort};
 use super::value;
 
-const EXPECTED: &str = "write \"ws://HOST[:PORT]/PATH\", \"wss://…\", \"builtin:echo\" or \"builtin:tone?hz=440\"";
+const EXPECTED: &str = "write \"ws://HOST[:PORT]/PATH\", \"wss://…\", \"audiosocket://HOST:PORT\", \"builtin:echo\" or \"builtin:tone?hz=440\"";
 
 /// Frequencies that G.711 carries well, Hz.
 const FREQUENCIES: std::ops::RangeInclusive<u16> = 20..=3800;
@@ -17,6 +19,7 @@ pub(super) fn parse(url: &str) -> Result<AgentEndpoint, String> {
         Some(("builtin", name)) => builtin(name),
         Some(("ws", rest)) => web_socket(url, rest, 80),
         Some(("wss", rest)) => web_socket(url, rest, 443),
+        Some(("audiosocket", rest)) => audiosocket(url, rest),
         _ => Err(format!("{url:?} is not an agent URL; {EXPECTED}")),
     }
 }
@@ -34,6 +37,22 @@ fn builtin(name: &str) -> Result<AgentEndpoint, String> {
             )),
         },
         _ => Err(format!("there is no built-in agent {name:?}; {EXPECTED}")),
+    }
+}
+
+/// AudioSocket has no port of its own, nor anything behind it.
+fn audiosocket(url: &str, rest: &str) -> Result<AgentEndpoint, String> {
+    let authority = rest
+        .strip_prefix("//")
+        .map(|rest| rest.strip_suffix('/').unwrap_or(rest));
+    match authority.and_then(value::split_host_port) {
+        Some((host, Some(port))) => Ok(AgentEndpoint::AudioSocket {
+            host: HostPort { host, port },
+            rate: Rate::Khz8,
+        }),
+        Some(_) | None => Err(format!(
+            "{url:?} is not an AudioSocket server; write \"audiosocket://HOST:PORT\""
+        )),
     }
 }
 
@@ -92,6 +111,14 @@ mod tests {
         ] {
             assert_eq!(parse(url), Ok(web(url, host, port)));
         }
+        let audiosocket = AgentEndpoint::AudioSocket {
+            host: HostPort {
+                host: "2001:db8::1".into(),
+                port: 9019,
+            },
+            rate: Rate::Khz8,
+        };
+        assert_eq!(parse("audiosocket://[2001:db8::1]:9019"), Ok(audiosocket));
     }
 
     #[test]
@@ -108,6 +135,9 @@ mod tests {
             "ws://u:p@a/",
             "ws://a/#f",
             "ws://a b/",
+            "audiosocket://bot.example",
+            "audiosocket:bot.example:9019",
+            "audiosocket://bot.example:9019/path",
             "builtin:",
             "builtin:fax",
             "builtin:tone?hz=0",

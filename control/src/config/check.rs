@@ -8,9 +8,9 @@ use super::media::WrittenMedia;
 use super::model::{Agent, Config, Did, Listen, Media, Routing, Sip, Target, Tenant, Transport, Trunk, Xdp};
 use super::reader::{Located, Reader, quoted};
 use super::route::WrittenRoute;
-use super::sections::{Written, WrittenDid, WrittenSip, WrittenTenant, WrittenTrunk};
+use super::sections::{Written, WrittenAgent, WrittenDid, WrittenSip, WrittenTenant, WrittenTrunk};
 use super::suggest::nearest;
-use super::{gateways, login, transfer};
+use super::{fallback, gateways, login, transfer};
 
 /// Makes the model of what was written. If a mistake was reported, then or before, the model is not to be used.
 pub(super) fn config(reader: &Reader<'_>, written: Written) -> Config {
@@ -34,7 +34,7 @@ pub(super) fn config(reader: &Reader<'_>, written: Written) -> Config {
     let tenants = self::tenants(reader, tenants);
     let route = self::route(reader, route, &tenants);
     let transfer = transfer::check(reader, transfer, &agents, &trunks);
-    let agents = self::agents(reader, agents.into_iter().map(|(agent, _)| agent).collect());
+    let agents = self::agents(reader, agents, &trunks);
     let names = Names {
         trunks: &trunks,
         tenants: &tenants,
@@ -192,12 +192,14 @@ fn route(reader: &Reader<'_>, written: WrittenRoute, tenants: &[Tenant]) -> Rout
     }
 }
 
-fn agents(reader: &Reader<'_>, written: Vec<Located<Agent>>) -> Vec<Agent> {
+fn agents(reader: &Reader<'_>, written: Vec<WrittenAgent>, trunks: &[Trunk]) -> Vec<Agent> {
     let mut taken = Taken::new("agent.name", "agent");
-    for agent in &written {
+    let names: Vec<&str> = written.iter().map(|one| one.agent.value.name.as_str()).collect();
+    for WrittenAgent { agent, fallbacks, .. } in &written {
         taken.check(reader, &agent.value.name, agent.line);
+        fallback::check(reader, &agent.value.name, fallbacks, &names, trunks);
     }
-    written.into_iter().map(|agent| agent.value).collect()
+    written.into_iter().map(|one| one.agent.value).collect()
 }
 
 /// Names that must differ, and the lines they stand on.

@@ -3,7 +3,7 @@
 //! 1. [`Config::load`], [`Config::embedded`] or [`Config::parse`] take the text;
 //! 2. `reader` walks the TOML tree: every value keeps its line, `${NAME}` is replaced (`expand`), a key nobody asked for is
 //!    an error with the nearest known one (`suggest`);
-//! 3. `sections` reads each section, one function a section, each value by a parser of `value`, `media`, `login`, `account`, `route`, `transfer`, `overload`, `cores`, `dscp` or
+//! 3. `sections` reads each section, one function a section, each value by a parser of `value`, `media`, `login`, `account`, `fallback`, `route`, `transfer`, `overload`, `cores`, `dscp` or
 //!    `agent_url`, `agent_protocol`;
 //! 4. `check` holds the sections against each other: names, references, DIDs that overlap, ports that are taken twice.
 //!
@@ -11,6 +11,7 @@
 //! ([`ConfigErrors`]). The tree is walked by hand rather than through serde derives, which end at the first error.
 
 mod account;
+mod agent_limits;
 mod agent_protocol;
 mod agent_url;
 mod carrier;
@@ -21,12 +22,14 @@ mod dscp;
 pub mod duration;
 mod error;
 mod expand;
+mod fallback;
 mod gateways;
 mod login;
 mod media;
 pub mod model;
 mod overload;
 mod reader;
+mod realtime;
 mod route;
 mod sections;
 mod suggest;

@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+use voxlane_dataplane::agent::openai;
 use voxlane_dataplane::codec::Codec;
-use voxlane_dataplane::media_plane::{LatchMode, Pacing, Unallocated, WebProtocol};
+use voxlane_dataplane::codec::resample::Rate;
+use voxlane_dataplane::media_plane::{AgentLimits, FailureKind, LatchMode, Pacing, Unallocated, WebProtocol};
 use voxlane_dataplane::plane::{IoChoice, Policing};
 use voxlane_dataplane::reception::Limits;
 
@@ -525,10 +527,14 @@ pub struct Agent {
     pub endpoint: AgentEndpoint,
     /// What it speaks, if it is behind a WebSocket.
     pub protocol: WebProtocol,
+    /// Which model answers and how, if it is one of the Realtime API.
+    pub realtime: Option<Box<Realtime>>,
     /// Connect, TLS and WebSocket handshake together may take this long.
     pub connect_timeout: Duration,
     /// An agent from which nothing (not even a pong) was heard for this long is taken for dead.
     pub silence_timeout: Duration,
+    /// How much it may take up.
+    pub limits: AgentLimits,
     /// Twilio `customParameters`, in the order written.
     pub parameters: Vec<(String, String)>,
     /// Extra headers of the WebSocket handshake.
@@ -541,6 +547,119 @@ pub struct Agent {
     pub identity: Option<Identity>,
     /// Trunks that it may have its calls transferred to.
     pub transfer_trunks: Vec<String>,
+    /// What becomes of its calls when it fails.
+    pub fallbacks: Fallbacks,
+}
+
+/// A model of OpenAI's Realtime API.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Realtime {
+    /// What it is asked with.
+    pub api_key: Option<Secret>,
+    /// Its name; `None`: the URL has it.
+    pub model: Option<String>,
+    /// The voice that it speaks with.
+    pub voice: Option<String>,
+    /// What it is to do.
+    pub instructions: Option<String>,
+    /// What it is to say first; `None`: it waits for the caller.
+    pub greeting: Option<String>,
+    /// Functions that it may call; `None`: those that work.
+    pub tools: Option<Vec<RealtimeTool>>,
+    /// More of its session: a JSON object.
+    pub session: Option<serde_json::Value>,
+}
+
+/// A function that a model may call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RealtimeTool {
+    /// Ends the call.
+    HangUp,
+    /// Transfers it.
+    Transfer,
+}
+
+impl RealtimeTool {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::HangUp, Self::Transfer];
+
+    /// As the model knows it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::HangUp => openai::HANG_UP,
+            Self::Transfer => openai::TRANSFER,
+        }
+    }
+}
+
+impl std::fmt::Display for RealtimeTool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What becomes of an agent's calls when it fails.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fallbacks {
+    /// In whatever way, but for these.
+    pub otherwise: Fallback,
+    /// In this way.
+    pub by_kind: Vec<(FailureKind, Fallback)>,
+}
+
+/// What becomes of a call whose agent fails.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fallback {
+    /// It ends.
+    HangUp {
+        /// SIP status for a caller who is not answered; `None`: what fits the failure.
+        status: Option<u16>,
+        /// Q.850 cause that is told; `None`: the usual.
+        cause: Option<u8>,
+    },
+    /// It gets this agent.
+    Agent(String),
+    /// Somebody is called.
+    Call {
+        /// By the rules of this trunk.
+        trunk: String,
+        /// Whom.
+        to: Callee,
+        /// How long it may take until they answer, of a call that is answered already; `None`: as transfers.
+        timeout: Option<Duration>,
+    },
+}
+
+impl Default for Fallback {
+    fn default() -> Self {
+        Self::HangUp {
+            status: None,
+            cause: None,
+        }
+    }
+}
+
+impl std::fmt::Display for Callee {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Number(number) => f.write_str(number),
+            Self::Uri { user, place } => write!(f, "sip:{user}@{place}"),
+        }
+    }
+}
+
+/// Who is called when an agent has failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Callee {
+    /// A number, by the trunk's gateways.
+    Number(String),
+    /// `sip:USER@HOST`, wherever that is.
+    Uri {
+        /// User part.
+        user: String,
+        /// Host, and what is said of port and transport.
+        place: Place,
+    },
 }
 
 /// How an agent is reached.
@@ -560,13 +679,28 @@ pub enum AgentEndpoint {
         /// Its host.
         host: HostPort,
     },
+    /// `audiosocket://…`
+    AudioSocket {
+        /// Where.
+        host: HostPort,
+        /// What it hears.
+        rate: Rate,
+    },
 }
 
 impl AgentEndpoint {
+    /// The host that it is to be found at; `None` for a built-in one.
+    pub fn host(&self) -> Option<&HostPort> {
+        match self {
+            Self::Echo | Self::Tone { .. } => None,
+            Self::Web { host, .. } | Self::AudioSocket { host, .. } => Some(host),
+        }
+    }
+
     /// Whether TLS is spoken with it.
     pub fn is_tls(&self) -> bool {
         match self {
-            Self::Echo | Self::Tone { .. } => false,
+            Self::Echo | Self::Tone { .. } | Self::AudioSocket { .. } => false,
             Self::Web { url, .. } => url.starts_with("wss:"),
         }
     }

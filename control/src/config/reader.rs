@@ -242,19 +242,20 @@ impl<'r> Section<'r> {
 
     /// A table of its own: `[key]`. An empty one if it is not there.
     pub(super) fn section(&mut self, key: &'static str) -> Self {
-        let (line, table) = match self.take(key) {
-            Some(Entry {
-                line,
-                value: DeValue::Table(table),
-                ..
-            }) => (line, table),
-            Some(Entry { line, value, .. }) => {
-                self.wrong_type(key, line, &value, &format!("a section; write [{key}] once"));
-                (line, DeTable::new())
+        let table = self.table(key, &format!("a section; write [{key}] once"));
+        table.unwrap_or_else(|| Section::new(self.reader, self.key(key), self.line, DeTable::new()))
+    }
+
+    /// A table within a section; `expected` is what to write where it is none.
+    pub(super) fn table(&mut self, key: &'static str, expected: &str) -> Option<Self> {
+        let Entry { line, value, .. } = self.take(key)?;
+        match value {
+            DeValue::Table(table) => Some(Section::new(self.reader, self.key(key), line, table)),
+            value => {
+                self.wrong_type(key, line, &value, expected);
+                None
             }
-            None => (self.line, DeTable::new()),
-        };
-        Section::new(self.reader, self.key(key), line, table)
+        }
     }
 
     /// Tables of one kind: `[[key]]`, as often as written.

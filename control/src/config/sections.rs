@@ -12,6 +12,7 @@ use voxlane_dataplane::media_plane::{LatchMode, Pacing};
 
 use super::carrier::Gateways;
 use super::dscp::{self, Dscp};
+use super::fallback::{self, WrittenFallback};
 use super::media::{self, WrittenMedia};
 use super::model::{
     Account, Agent, AgentEndpoint, ClientCertificates, Connections, Dial, Identity, KeysInClear, Large, LegMedia,
@@ -21,7 +22,9 @@ use super::model::{
 use super::reader::{Located, Section, quoted};
 use super::route::{self, WrittenRoute};
 use super::transfer::{self, WrittenTransfer};
-use super::{account, agent_protocol, agent_url, carrier, dialogs, gateways, login, overload, value};
+use super::{
+    account, agent_limits, agent_protocol, agent_url, carrier, dialogs, gateways, login, overload, realtime, value,
+};
 use crate::sip::digest::Auth;
 
 /// What a file says.
@@ -35,8 +38,7 @@ pub(super) struct Written {
     pub(super) sdp: SdpIdentity,
     pub(super) trunks: Vec<Located<WrittenTrunk>>,
     pub(super) tenants: Vec<Located<WrittenTenant>>,
-    /// With the trunks that each may have calls transferred to.
-    pub(super) agents: Vec<(Located<Agent>, Vec<Located<String>>)>,
+    pub(super) agents: Vec<WrittenAgent>,
     pub(super) transfer: WrittenTransfer,
     pub(super) dids: Vec<Located<WrittenDid>>,
 }
@@ -53,6 +55,14 @@ pub(super) struct WrittenTrunk {
     pub(super) media_address_line: usize,
     /// Line of each gateway's transport.
     pub(super) gateway_lines: Vec<usize>,
+}
+
+pub(super) struct WrittenAgent {
+    pub(super) agent: Located<Agent>,
+    /// Trunks that it may have calls transferred to.
+    pub(super) transfer_trunks: Vec<Located<String>>,
+    /// Every fallback that is written, so that its names can be checked.
+    pub(super) fallbacks: Vec<WrittenFallback>,
 }
 
 pub(super) struct WrittenTenant {
@@ -368,14 +378,16 @@ fn tenant(mut section: Section<'_>, template: &str) -> Located<WrittenTenant> {
     }
 }
 
-fn agent(mut section: Section<'_>) -> (Located<Agent>, Vec<Located<String>>) {
+fn agent(mut section: Section<'_>) -> WrittenAgent {
     const TIMEOUT: Duration = Duration::from_secs(4);
     let line = section.line;
     let name = or(section.required("name", "\"…\"", value::name), String::new);
-    let endpoint = section.required("url", "\"wss://HOST/PATH\" or \"builtin:echo\"", agent_url::parse);
-    let protocol = agent_protocol::read(&mut section, endpoint.as_ref().map(|endpoint| &endpoint.value));
+    let mut endpoint = section.required("url", "\"wss://HOST/PATH\" or \"builtin:echo\"", agent_url::parse);
+    let protocol = agent_protocol::read(&mut section, endpoint.as_mut().map(|endpoint| &mut endpoint.value));
+    let realtime = realtime::read(&mut section, protocol);
     let connect_timeout = or(section.text("connect_timeout", value::timeout), || TIMEOUT);
     let silence_timeout = or(section.text("silence_timeout", value::timeout), || TIMEOUT);
+    let limits = agent_limits::read(&mut section, silence_timeout);
     let parameters = section
         .pairs("parameters")
         .into_iter()
@@ -385,22 +397,31 @@ fn agent(mut section: Section<'_>) -> (Located<Agent>, Vec<Located<String>>) {
     let auth_token = account::auth_token(&mut section);
     let (ca, identity) = agent_certificates(&mut section, endpoint.as_ref());
     let transfer_trunks = transfer::of_agent(&mut section);
+    let (fallbacks, written_fallbacks) = fallback::read(&mut section);
     section.finish();
     let endpoint = or(endpoint, || AgentEndpoint::Echo);
     let agent = Agent {
         name,
         endpoint,
         protocol,
+        realtime,
         connect_timeout,
         silence_timeout,
+        limits,
         parameters,
         headers,
         auth_token,
         ca,
         identity,
         transfer_trunks: transfer_trunks.iter().map(|trunk| trunk.value.clone()).collect(),
+        fallbacks,
     };
-    (Located { value: agent, line }, transfer_trunks)
+    let agent = Located { value: agent, line };
+    WrittenAgent {
+        agent,
+        transfer_trunks,
+        fallbacks: written_fallbacks,
+    }
 }
 
 /// Who vouches for an agent, and what it is shown: both only where TLS is spoken.

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::model::{Agent, Transfer, TransferCallerId, Trunk, TrunkTransfers};
+use super::model::{Transfer, TransferCallerId, Trunk, TrunkTransfers};
 use super::reader::{Located, Reader, Section, quoted};
-use super::sections::{distinct_located, or};
+use super::sections::{WrittenAgent, distinct_located, or};
 use super::value;
 use crate::call::transfer::{Progress, Ringing, Unreported, Way};
 
@@ -46,13 +46,13 @@ pub(super) fn of_agent(section: &mut Section<'_>) -> Vec<Located<String>> {
 pub(super) fn check(
     reader: &Reader<'_>,
     written: WrittenTransfer,
-    agents: &[(Located<Agent>, Vec<Located<String>>)],
+    agents: &[WrittenAgent],
     trunks: &[Trunk],
 ) -> Transfer {
     if let Some(trunk) = &written.trunk {
         reached(reader, "transfer.trunk", trunk, trunks, Way::Bridge);
     }
-    for trunk in agents.iter().flat_map(|(_, trunks)| trunks) {
+    for trunk in agents.iter().flat_map(|agent| &agent.transfer_trunks) {
         reached(reader, "agent.transfer_trunks", trunk, trunks, written.transfer.by);
     }
     written.transfer

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use voxlane_dataplane::media_plane::{AgentNotice, AgentSpec, CallDirection, WebSpec};
+use voxlane_dataplane::media_plane::{AgentNotice, AgentSpec, AudioSocketSpec, CallDirection, WebSpec};
 
 use super::live::Live;
-use crate::config::model::{AgentEndpoint, Config};
+use super::realtime;
+use crate::campaign::Placing;
+use crate::config::model::{Agent, AgentEndpoint, Config};
 use crate::signature::{self, signature};
 use crate::sip::digest::Secret;
 use crate::sip::transport::tls::ClientConfigs;
@@ -27,15 +29,24 @@ pub(super) fn spec(
     Some(match &agent.endpoint {
         AgentEndpoint::Echo => AgentSpec::Echo,
         AgentEndpoint::Tone { frequency } => AgentSpec::Tone { frequency: *frequency },
+        AgentEndpoint::AudioSocket { rate, .. } => AgentSpec::AudioSocket(AudioSocketSpec {
+            addresses,
+            uuid: u128::from(live.id().0).to_be_bytes(),
+            rate: *rate,
+            connect_timeout: agent.connect_timeout,
+            limits: agent.limits,
+        }),
         AgentEndpoint::Web { url, .. } => AgentSpec::Web(Box::new(WebSpec {
             protocol: agent.protocol,
-            url: url.clone(),
+            url: agent
+                .realtime
+                .as_ref()
+                .map_or_else(|| url.clone(), |realtime| realtime::url(url, realtime)),
             addresses,
-            headers: signed(
-                with(&agent.headers, placing.map(|placing| &placing.headers)),
-                url,
-                token,
-            ),
+            headers: headers(agent, placing, url, token),
+            opening: agent.realtime.as_ref().map_or_else(Vec::new, |realtime| {
+                realtime::opening(realtime, !agent.transfer_trunks.is_empty())
+            }),
             tls: certificates.get(name).cloned(),
             account_sid: account.sid,
             call_sid: sid("CA", u128::from(live.id().0)),
@@ -49,6 +60,7 @@ pub(super) fn spec(
             parameters: with(&agent.parameters, placing.map(|placing| &placing.parameters)),
             connect_timeout: agent.connect_timeout,
             silence_timeout: agent.silence_timeout,
+            limits: agent.limits,
         })),
     })
 }
@@ -74,13 +86,22 @@ pub(super) fn told(spec: AgentSpec, notice: &AgentNotice) -> AgentSpec {
         | AgentSpec::Echo
         | AgentSpec::Tone { .. }
         | AgentSpec::Ringback
+        | AgentSpec::AudioSocket(_)
         | AgentSpec::Phone(_)) => other,
     }
 }
 
 /// The headers of a handshake, signed if there is what signs it.
-fn signed(mut headers: Vec<(String, String)>, url: &str, token: Option<&Secret>) -> Vec<(String, String)> {
-    headers.extend(token.map(|token| (signature::HEADER.to_owned(), signature(token, url, &[]))));
+fn headers(agent: &Agent, placing: Option<&Placing>, url: &str, token: Option<&Secret>) -> Vec<(String, String)> {
+    let mut headers = with(&agent.headers, placing.map(|placing| &placing.headers));
+    let key = agent.realtime.as_ref().map(|realtime| &realtime.api_key);
+    headers.extend(match key {
+        // Whoever has a model has no account with us.
+        Some(key) => key
+            .as_ref()
+            .map(|key| ("Authorization".to_owned(), format!("Bearer {}", key.expose()))),
+        None => token.map(|token| (signature::HEADER.to_owned(), signature(token, url, &[]))),
+    });
     headers
 }
 

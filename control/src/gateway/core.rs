@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tracing::{debug, error, info};
-use voxlane_dataplane::media_plane::{EndpointId, MediaEvent, MediaPlane};
+use voxlane_dataplane::media_plane::{EndpointId, FailureKind, MediaEvent, MediaPlane};
 
 use super::live::{Live, Record};
 use super::overload::Guard;
@@ -72,6 +72,10 @@ pub struct Totals {
     pub failed: u64,
     /// Agents that failed.
     pub agents_failed: u64,
+    /// Of those, by kind.
+    pub agent_failures: [u64; FailureKind::ALL.len()],
+    /// Calls whose agent failed, and that got another or were sent elsewhere.
+    pub agent_fallbacks: u64,
     /// Calls that ended because nothing came from a leg.
     pub media_timeouts: u64,
     /// Transfers.
@@ -201,7 +205,7 @@ impl Core {
         let (endpoint, event) = match event {
             MediaEvent::AgentReady(endpoint) => (endpoint, Event::AgentReady),
             MediaEvent::AgentFailed(endpoint, failure) => {
-                self.totals.agents_failed += 1;
+                self.count_failure(failure.kind());
                 (endpoint, Event::AgentFailed(failure))
             }
             MediaEvent::AgentEnded(endpoint) => (endpoint, Event::AgentEnded),
@@ -247,7 +251,10 @@ impl Core {
     pub fn resolved(&mut self, now: Time, call: CallId, result: Result<Vec<SocketAddr>, String>) {
         let event = match result {
             Ok(addresses) => Event::Resolved(addresses),
-            Err(why) => Event::Unresolved(why),
+            Err(why) => {
+                self.count_failure(FailureKind::Unreachable);
+                Event::Unresolved(why)
+            }
         };
         self.feed(now, call, event);
         self.drain(now);
@@ -262,7 +269,7 @@ impl Core {
                         let destinations = self.reachable(destinations);
                         Event::Located(self.best_first(now, call, destinations))
                     }
-                    Err(why) => Event::Unresolved(why),
+                    Err(why) => Event::NotLocated(why),
                 };
                 self.feed(now, call, event);
             }

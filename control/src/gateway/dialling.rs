@@ -13,7 +13,6 @@ use crate::call::{Call, CallId, Cause, Event, Origin, Plan, Setup};
 use crate::campaign::{
     CallRequest, CallResult, CampaignId, CampaignReport, CampaignRequest, Ending, Order, PlaceError, Placing,
 };
-use crate::config::model::AgentEndpoint;
 use crate::route::{self, Route};
 use crate::sip::Transport;
 use crate::time::Time;
@@ -196,10 +195,7 @@ impl Core {
         if let Plan::Trunk(outbound) = &mut plan {
             self.order_ways(now, &trunk.name, &mut outbound.ways);
         }
-        let host = match &agent.endpoint {
-            AgentEndpoint::Echo | AgentEndpoint::Tone { .. } => None,
-            AgentEndpoint::Web { host, .. } => Some(host.clone()),
-        };
+        let host = agent.endpoint.host().cloned();
         info!(call = %id, trunk = trunk.name, tenant = placing.tenant, from, to, agent = agent.name, "call out");
         let setup = Setup {
             id,

@@ -4,18 +4,19 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use tokio::sync::Notify;
+use voxlane_dataplane::media_plane::FailureKind;
 
 use super::core::Core;
 use super::live::{Live, Record};
 use super::lock;
 use super::transfer;
 use super::watch::Measure;
-use crate::call::Side;
 use crate::call::targets::Attempt;
+use crate::call::{Side, fallback};
 use crate::ops::Inspect;
 use crate::ops::report::{
-    AgentCounts, AttemptRow, CallCounts, CallReport, CallsReport, FlowRow, FlowsReport, LegRow, QualityCounts,
-    StatusReport,
+    AgentCounts, AgentFailureRow, AttemptRow, CallCounts, CallReport, CallsReport, FlowRow, FlowsReport, LegRow,
+    QualityCounts, StatusReport,
 };
 use crate::sip::transport::Transports;
 use crate::time::{Clock, Time};
@@ -73,6 +74,12 @@ impl Inspect for Inspector {
             agents: AgentCounts {
                 active: agents as u64,
                 failed: core.totals.agents_failed,
+                failures: FailureKind::ALL
+                    .into_iter()
+                    .zip(core.totals.agent_failures)
+                    .map(|(kind, count)| (kind.word().to_owned(), count))
+                    .collect(),
+                fallbacks: core.totals.agent_fallbacks,
             },
             transfers: core.totals.transfers,
             refers: core.totals.refers,
@@ -146,10 +153,26 @@ fn report(live: &Live, core: &Core) -> CallReport {
             .filter_map(|(side, _)| leg(live, side, core))
             .collect(),
         attempts: live.call.tried().iter().map(attempt).collect(),
+        agent_failures: live.call.failures().iter().map(agent_failure).collect(),
         digits: live
             .call
             .digits(live.call.agent().map_or(Side::A, |(_, side)| side))
             .to_owned(),
+    }
+}
+
+fn agent_failure(record: &fallback::Record) -> AgentFailureRow {
+    let fallback::Record {
+        agent,
+        kind,
+        reason,
+        then,
+    } = record.clone();
+    AgentFailureRow {
+        agent,
+        kind,
+        reason,
+        then,
     }
 }
 

@@ -10,7 +10,7 @@ use crate::call::targets::Target;
 use crate::call::{Call, CallId, Cause, Plan, Side};
 use crate::campaign::Placing;
 use crate::route::Route;
-use crate::sip::{DialogId, Incoming, RequestId};
+use crate::sip::{DialogId, Incoming, MAX_FORWARDS, RequestId};
 
 /// A call that lives.
 #[derive(Debug)]
@@ -25,6 +25,8 @@ pub(super) struct Live {
     /// The status that refused the INVITE of a call that an agent placed.
     pub refused_with: Option<u16>,
     pub answered: Option<SystemTime>,
+    /// How many hops it may still take.
+    pub hops_left: u8,
     /// The agent that took the call, if one did.
     pub agent: Option<String>,
     a: LiveLeg,
@@ -93,6 +95,7 @@ impl Live {
             placing: None,
             refused_with: None,
             answered: None,
+            hops_left: incoming.max_forwards.min(MAX_FORWARDS).saturating_sub(1),
             agent,
             a: LiveLeg {
                 trunk: route.trunk.clone(),
@@ -116,6 +119,7 @@ impl Live {
             started: SystemTime::now(),
             refused_with: None,
             answered: None,
+            hops_left: MAX_FORWARDS,
             agent: Some(placing.agent.clone()),
             a: LiveLeg::default(),
             b: LiveLeg::on(&route.target),

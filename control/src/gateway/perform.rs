@@ -74,6 +74,7 @@ impl Core {
                     .err()
                     .map(|error| media_failed(side, &error))
             }
+            Action::FallBack(kind) => self.fall_back(now, id, kind),
             Action::CloseMedia { side } => {
                 self.close_media(id, side);
                 None

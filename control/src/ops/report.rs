@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 use voxlane_dataplane::codec::Codec;
 use voxlane_dataplane::lane::{Lane, Reason};
-use voxlane_dataplane::media_plane::{FlowReport, PlaneStatus};
+use voxlane_dataplane::media_plane::{FailureKind, FlowReport, PlaneStatus};
 
 use super::timestamp::Timestamp;
 use crate::call::Side;
@@ -243,12 +243,31 @@ pub struct CallCounts {
 }
 
 /// Agent sessions, counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AgentCounts {
     /// Alive now.
     pub active: u64,
     /// Ended by a failure of the agent since start.
     pub failed: u64,
+    /// Of those, by kind.
+    #[serde(default)]
+    pub failures: Vec<(String, u64)>,
+    /// Calls that got another agent, or were sent elsewhere, when theirs failed.
+    #[serde(default)]
+    pub fallbacks: u64,
+}
+
+/// An agent that failed in a call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentFailureRow {
+    /// Its name.
+    pub agent: String,
+    /// What kind of failure it was.
+    pub kind: FailureKind,
+    /// In words.
+    pub reason: String,
+    /// What the call did then: `agent NAME`, `NUMBER on trunk NAME`, `hang up`.
+    pub then: String,
 }
 
 /// `GET /v1/calls`.
@@ -295,6 +314,9 @@ pub struct CallReport {
     /// Its transfers, the first first.
     #[serde(default)]
     pub transfers: Vec<TransferRow>,
+    /// Agents that failed in it, the first first.
+    #[serde(default)]
+    pub agent_failures: Vec<AgentFailureRow>,
     /// Keys pressed by the caller so far.
     pub digits: String,
 }

@@ -12,7 +12,7 @@ mod tenant;
 
 use crate::call::targets::Way;
 use crate::call::{Outbound, Plan};
-use crate::config::model::{AgentEndpoint, Config, Did, Gateway, Target, Trunk};
+use crate::config::model::{Callee, Config, Did, Gateway, Target, Trunk};
 use crate::sip::digest::{Auth, Entrance, Logins};
 use crate::sip::{Address, Incoming, MAX_FORWARDS, Policies, Transport};
 use identity::{Caller, Identity};
@@ -139,10 +139,7 @@ fn plan(config: &Config, did: &Did, number: &str, caller: &Caller, call: &Incomi
                 .iter()
                 .find(|a| &a.name == name)
                 .ok_or_else(|| missing("agent", name))?;
-            let host = match &agent.endpoint {
-                AgentEndpoint::Echo | AgentEndpoint::Tone { .. } => None,
-                AgentEndpoint::Web { host, .. } => Some(host.clone()),
-            };
+            let host = agent.endpoint.host().cloned();
             Ok((
                 Plan::Agent {
                     name: name.clone(),
@@ -183,6 +180,37 @@ pub fn transfer(config: &Config, name: &str, number: &str, caller_id: &str) -> R
     let shown = identity::on_trunk(trunk, &Caller::known(caller_id), None).map_err(|refusal| refusal.text)?;
     outbound(trunk, number, shown, MAX_FORWARDS)
         .ok_or_else(|| format!("trunk {name} has no proxy to send calls to; name another"))
+}
+
+/// The leg to who is called because an agent has failed: by this trunk's rules, from this number where it may show it.
+///
+/// # Errors
+/// Why that cannot be.
+pub fn fallback(config: &Config, name: &str, to: &Callee, caller_id: &str, hops_left: u8) -> Result<Outbound, String> {
+    let trunk = config.trunks.iter().find(|trunk| trunk.name == name);
+    let trunk = trunk.ok_or_else(|| format!("there is no trunk {name:?}"))?;
+    if hops_left == 0 {
+        return Err("the call has been passed on too often to be sent elsewhere".to_owned());
+    }
+    let shown = identity::on_trunk(trunk, &Caller::known(caller_id), None).map_err(|refusal| refusal.text)?;
+    match to {
+        Callee::Number(number) => outbound(trunk, number, shown, hops_left)
+            .ok_or_else(|| format!("trunk {name} has no proxy to send calls to")),
+        Callee::Uri { user, place } => {
+            let callee = Address {
+                display: String::new(),
+                user: user.clone(),
+                host: place.host.clone(),
+                port: place.port,
+            };
+            let way = Way {
+                place: place.clone(),
+                gateway: None,
+                request_uri: None,
+            };
+            Ok(leg(trunk, callee, vec![way], shown, hops_left))
+        }
+    }
 }
 
 /// Whom the carrier of a trunk is asked to call: this number at its own domain, or where we send no calls to it at
@@ -275,12 +303,17 @@ pub fn outbound(trunk: &Trunk, number: &str, identity: Identity, max_forwards: u
         user: number.to_owned(),
         ..domain(trunk)
     };
+    Some(leg(trunk, callee, ways(trunk), identity, max_forwards))
+}
+
+/// A leg by the rules of a trunk.
+fn leg(trunk: &Trunk, callee: Address, ways: Vec<Way>, identity: Identity, max_forwards: u8) -> Outbound {
     let to = Address {
         port: None,
         ..callee.clone()
     };
-    Some(Outbound {
-        ways: ways(trunk),
+    Outbound {
+        ways,
         patience: trunk.gateway_timeout,
         redirects: trunk.redirects,
         request_uri: callee,
@@ -290,7 +323,7 @@ pub fn outbound(trunk: &Trunk, number: &str, identity: Identity, max_forwards: u
         max_forwards,
         codecs: trunk.codecs.clone(),
         media: trunk.media,
-    })
+    }
 }
 
 /// The domain of a trunk's carrier, without a user part: `trunk.domain`, else the first gateway, with its port unless that is

@@ -71,6 +71,55 @@ fn one_mistake_one_line() {
             "[[agent]]\nname = \"a\"\nurl = \"wss://bot.example/\"\nkey = \"key.pem\"",
             ":4: agent.key: has no certificate; write certificate = \"FILE\"",
         ),
+        // fallbacks of agents
+        (
+            "[[agent]]\nname = \"a\"\nurl = \"builtin:echo\"\non_failure = { agent = \"b\", status = 480 }",
+            ":4: agent.on_failure.agent: or another way is to be named, and one only; write agent = \"NAME\"; trunk = \"NAME\" and to = \"+15550100\"; or status = 480, cause = 41",
+        ),
+        (
+            "[[agent]]\nname = \"a\"\nurl = \"builtin:echo\"\non_silent = { agent = \"a\" }",
+            ":4: agent.on_silent.agent: is the agent that has failed; name another",
+        ),
+        (
+            "[[agent]]\nname = \"a\"\nurl = \"builtin:echo\"\non_lost = { trunk = \"x\" }",
+            ":4: agent.on_lost.to: is missing; write to = \"+15550100\" or to = \"sip:USER@HOST\"",
+        ),
+        (
+            "[[agent]]\nname = \"a\"\nurl = \"builtin:echo\"\non_lost = \"backup\"",
+            ":4: agent.on_lost: is text, must be a table; write { agent = \"NAME\" }",
+        ),
+        (
+            "[[agent]]\nname = \"a\"\nurl = \"builtin:echo\"\non_refused = { status = 200 }",
+            ":4: agent.on_refused.status: 200 is out of range; write 400 to 699",
+        ),
+        (
+            "[[agent]]\nname = \"a\"\nurl = \"builtin:echo\"\non_failure = { trunk = \"far\", to = \"+15550100\" }",
+            ":4: agent.on_failure.trunk: there is no trunk \"far\"; write a [[trunk]] of that name",
+        ),
+        (
+            "[[agent]]\nname = \"a\"\nurl = \"builtin:echo\"\nsilence_timeout = \"2s\"\nping_interval = \"2s\"",
+            ":5: agent.ping_interval: is no shorter than silence_timeout, 2s: an agent would be dead before it is asked",
+        ),
+        (
+            "[[agent]]\nname = \"a\"\nurl = \"builtin:echo\"\nqueue_limit = \"2h\"",
+            ":4: agent.queue_limit: \"2h\" is too long; write at most \"1h\"",
+        ),
+        (
+            "[[agent]]\nname = \"a\"\nurl = \"audiosocket://bot.example:9019\"\nsample_rate = 11025",
+            ":4: agent.sample_rate: 11025 is not a sample rate that is known; write one of 8000, 16000, 24000, 48000 (Hz)",
+        ),
+        (
+            "[[agent]]\nname = \"a\"\nurl = \"audiosocket://bot.example:9019\"\nprotocol = \"twilio\"",
+            ":4: agent.protocol: an AudioSocket server speaks no other protocol; write url = \"ws://…\" or \"wss://…\", or leave this out",
+        ),
+        (
+            "[[agent]]\nname = \"a\"\nurl = \"ws://bot.example/\"\nvoice = \"marin\"",
+            ":1: agent.voice: is for the Realtime API; write protocol = \"openai-realtime\", or remove it",
+        ),
+        (
+            "[[agent]]\nname = \"a\"\nurl = \"ws://bot.example/\"\nprotocol = \"openai-realtime\"\nsession = \"[]\"",
+            ":5: agent.session: is not a JSON object; write \"{ … }\"",
+        ),
         // overload
         (
             "[overload]\ncpu = \"90\"",
@@ -540,7 +589,7 @@ fn one_mistake_one_line() {
         ),
         (
             "[[agent]]\nname = \"a\"\nurl = \"http://bot\"",
-            ":3: agent.url: \"http://bot\" is not an agent URL; write \"ws://HOST[:PORT]/PATH\", \"wss://…\", \
+            ":3: agent.url: \"http://bot\" is not an agent URL; write \"ws://HOST[:PORT]/PATH\", \"wss://…\", \"audiosocket://HOST:PORT\", \
              \"builtin:echo\" or \"builtin:tone?hz=440\"",
         ),
         (
@@ -554,7 +603,7 @@ fn one_mistake_one_line() {
         (
             "[[agent]]\nname = \"a\"\nurl = \"ws://bot\"\nprotocol = \"twillio\"",
             ":4: agent.protocol: \"twillio\" is not a protocol; write one of \"twilio\", \"telnyx\", \"jambonz\", \
-             \"asterisk-websocket\", \"pcm16\"",
+             \"asterisk-websocket\", \"pcm16\", \"openai-realtime\"",
         ),
         (
             "[[agent]]\nname = \"a\"\nurl = \"builtin:echo\"\nprotocol = \"pcm16\"",
@@ -710,7 +759,7 @@ fn every_mistake_of_a_file_is_told_in_order_of_lines() {
          voxlane.toml:5: sip.listen: \"udp:x\" is not an address; write \"udp:IP:PORT\"\n\
          voxlane.toml:6: sip.max_cals: unknown key; did you mean \"max_calls\"?\n\
          voxlane.toml:8: node.name: environment variable NODE is not set; set it, or write \"${NODE:-default}\"\n\
-         voxlane.toml:11: agent.url: \"\" is not an agent URL; write \"ws://HOST[:PORT]/PATH\", \"wss://…\", \
+         voxlane.toml:11: agent.url: \"\" is not an agent URL; write \"ws://HOST[:PORT]/PATH\", \"wss://…\", \"audiosocket://HOST:PORT\", \
          \"builtin:echo\" or \"builtin:tone?hz=440\""
     );
 }

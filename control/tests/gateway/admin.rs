@@ -130,7 +130,12 @@ impl Inspect for Gateway {
                 answered: 5,
                 failed: 1,
             },
-            agents: AgentCounts { active: 1, failed: 2 },
+            agents: AgentCounts {
+                active: 1,
+                failed: 2,
+                failures: vec![("refused".into(), 2), ("silent".into(), 0)],
+                fallbacks: 1,
+            },
             refers: ReferCounts {
                 received: 4,
                 refused: 2,
@@ -190,6 +195,7 @@ impl Inspect for Gateway {
             cause: None,
             legs: vec![leg],
             attempts: vec![],
+            agent_failures: vec![],
             transfers: vec![transferred().transfer],
             digits: "12".into(),
         };
@@ -423,7 +429,7 @@ async fn the_json_has_the_shape_that_is_promised() {
         call["active"][0],
         serde_json::json!({
             "id": "c1", "state": "ringing", "from": "+15550100", "to": "+15550001", "did": null, "tenant": "demo",
-            "trunk": "lab", "agent": "echo", "started": "2026-11-23T07:05:09.042Z", "answered": null, "ended": null,
+            "trunk": "lab", "agent": "echo", "agent_failures": [], "started": "2026-11-23T07:05:09.042Z", "answered": null, "ended": null,
             "cause": null, "digits": "12",
             "attempts": [],
             "legs": [{
@@ -468,6 +474,8 @@ async fn metrics_are_computed_from_the_reports() {
         "voxlane_calls_failed_total 1",
         "voxlane_agents_active 1",
         "voxlane_agents_failed_total 2",
+        "voxlane_agent_failures_total{kind=\"refused\"} 2",
+        "voxlane_agent_fallbacks_total 1",
         "voxlane_sip_requests_total 3",
         "voxlane_sip_dialogs 1",
         "voxlane_sip_connections{transport=\"tls\"} 2",

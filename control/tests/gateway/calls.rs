@@ -696,7 +696,7 @@ fn a_call_that_is_placed_gets_its_agent_when_it_is_answered() {
     world.peer(CALLEE).answer(now, invite.dialog, SDP.into());
     world.settle();
     let agent = EndpointId(1);
-    world.media(MediaEvent::AgentFailed(agent, AgentFailure::Timeout("connecting")));
+    world.media(MediaEvent::AgentFailed(agent, AgentFailure::ConnectTimeout));
     assert!(matches!(world.heard(CALLEE).last(), Some(Event::Bye { .. })));
     assert_eq!(world.state(call), (State::Ended, None));
     world.assert_nothing_left();

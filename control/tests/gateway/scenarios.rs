@@ -57,11 +57,22 @@ timeout = "20s"
 name = "echo"
 url = "builtin:echo"
 transfer_trunks = ["third"]
+on_failure = { trunk = "third", to = "+15550300" }
 
 [[agent]]
 name = "bot"
 url = "ws://bot.example:8080/"
 transfer_trunks = ["third"]
+on_failure = { agent = "second" }
+on_lost = { status = 503, cause = 27 }
+on_connect_timeout = { status = 486 }
+
+[[agent]]
+name = "second"
+url = "builtin:tone"
+transfer_trunks = ["third"]
+on_failure = { trunk = "third", to = "sip:+15550300@192.0.2.30" }
+on_silent = { agent = "bot" }
 
 [[did]]
 number = "+15550001"
@@ -177,6 +188,15 @@ fn tell(name: &str, seed: u64, config: &Arc<Config>, happened: &mut Happened) {
         } = transfer;
         format!("transfer by {by} for {asked_by:?}: {state}")
     }));
+    for record in &report.recent {
+        let outcome = if record.answered.is_some() {
+            "answered"
+        } else {
+            "not answered"
+        };
+        let failures = record.agent_failures.iter();
+        happened.extend(failures.map(|failure| format!("a fallback to {}, {outcome}", failure.then)));
+    }
     let placed: BTreeSet<String> = world.placed.iter().map(ToString::to_string).collect();
     let given_away = |record: &CallReport| {
         let completed = record
@@ -282,6 +302,14 @@ fn stories(name: &str) {
         "transfer by refer for Operator: failed",
         "transfer by bridge for Carrier: completed",
         "transfer by bridge for Carrier: failed",
+        "transfer by bridge for Fallback: completed",
+        "transfer by bridge for Fallback: failed",
+        "a fallback to agent second, answered",
+        "a fallback to agent second, not answered",
+        "a fallback to +15550300 on trunk third, answered",
+        "a fallback to sip:+15550300@192.0.2.30 on trunk third, answered",
+        "a fallback to hang up, answered",
+        "a fallback to hang up, not answered",
         "a leg replaced",
         "a placed call given away",
         "placed ended",

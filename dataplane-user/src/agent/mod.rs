@@ -8,9 +8,12 @@
 //! [`web::protocol::Protocol`], which is less: all of them share the rest. Audio is 8 kHz µ-law throughout.
 
 mod asterisk;
+mod audiosocket;
 mod awaited;
 mod echo;
 mod jambonz;
+pub mod openai;
+mod patience;
 mod pcm16;
 mod phone;
 mod ringback;
@@ -25,6 +28,7 @@ use std::time::Duration;
 use self::asterisk::Asterisk;
 pub use self::asterisk::ControlMessages;
 use self::jambonz::Jambonz;
+use self::openai::OpenAi;
 use self::pcm16::Pcm16;
 pub use self::telnyx::Encoding;
 use self::telnyx::Telnyx;
@@ -128,7 +132,12 @@ pub struct Agent(Box<dyn Session>);
 pub fn prepare(spec: &AgentSpec) {
     match spec {
         AgentSpec::Web(spec) => web::prepare(spec),
-        AgentSpec::Awaited | AgentSpec::Echo | AgentSpec::Tone { .. } | AgentSpec::Ringback | AgentSpec::Phone(_) => {}
+        AgentSpec::Awaited
+        | AgentSpec::Echo
+        | AgentSpec::Tone { .. }
+        | AgentSpec::Ringback
+        | AgentSpec::AudioSocket(_)
+        | AgentSpec::Phone(_) => {}
     }
 }
 
@@ -142,6 +151,7 @@ fn start_web(spec: &WebSpec, now: Duration) -> Box<dyn Session> {
             Box::new(Web::start(spec, Asterisk::new(spec, format, control), now))
         }
         WebProtocol::Pcm16(rate) => Box::new(Web::start(spec, Pcm16::new(spec, rate), now)),
+        WebProtocol::OpenAiRealtime => Box::new(Web::start(spec, OpenAi::new(spec), now)),
     }
 }
 
@@ -154,6 +164,7 @@ impl Agent {
             AgentSpec::Tone { frequency } => Box::new(tone::Tone::new(frequency)),
             AgentSpec::Ringback => Box::new(ringback::Ringback::default()),
             AgentSpec::Phone(phone) => Box::new(phone::Phone::new(phone)),
+            AgentSpec::AudioSocket(spec) => Box::new(audiosocket::AudioSocket::start(spec, now)),
             AgentSpec::Web(spec) => start_web(&spec, now),
         })
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use tungstenite::protocol::frame::Frame;
 use tungstenite::protocol::frame::coding::{Data, OpCode};
 use tungstenite::{Message, WebSocket};
-use voxlane_dataplane::media_plane::{AgentSpec, CallDirection, WebProtocol, WebSpec};
+use voxlane_dataplane::media_plane::{AgentLimits, AgentSpec, CallDirection, WebProtocol, WebSpec};
 
 use super::PATIENCE;
 
@@ -61,6 +61,8 @@ pub fn spec_of(address: SocketAddr) -> AgentSpec {
         parameters: Vec::new(),
         connect_timeout: PATIENCE,
         silence_timeout: PATIENCE,
+        limits: AgentLimits::default(),
+        opening: Vec::new(),
     }))
 }
 

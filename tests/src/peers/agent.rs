@@ -21,6 +21,10 @@ pub enum Misbehaviour {
     Silent,
     /// Completes the handshake, then neither reads nor answers pings.
     Frozen,
+    /// Completes the handshake, then sends what cannot be understood.
+    Garbage,
+    /// Completes the handshake, then sends a message that is too long.
+    Long,
 }
 
 /// What an agent speaks, if it is not Twilio Media Streams.
@@ -118,6 +122,26 @@ impl Agent {
         Self::start(place, protocol.script(), &[], Recording::Kept)
     }
 
+    /// An AudioSocket server that plays a tone of `frequency` Hz for `seconds`, records what it hears, and hangs up when "#" is
+    /// pressed.
+    ///
+    /// # Errors
+    /// As [`Self::tone`].
+    pub fn audiosocket(place: &Place, frequency: u32, seconds: u32) -> Result<Self> {
+        let tone = ["--tone", &frequency.to_string(), "--seconds", &seconds.to_string()];
+        Self::start(place, "audiosocket_agent.py", &tone, Recording::Kept)
+    }
+
+    /// A model of the Realtime API, which lets clients in that know `key`, and transfers calls to `number` if it is asked for as
+    /// "transfers".
+    ///
+    /// # Errors
+    /// As [`Self::tone`].
+    pub fn realtime(place: &Place, key: &str, number: &str) -> Result<Self> {
+        let arguments = ["--key", key, "--transfer", number];
+        Self::start(place, "realtime_model.py", &arguments, Recording::Kept)
+    }
+
     /// One that does not do as it should.
     ///
     /// # Errors
@@ -127,6 +151,8 @@ impl Agent {
             Misbehaviour::Refuse => "refuse",
             Misbehaviour::Silent => "silent",
             Misbehaviour::Frozen => "frozen",
+            Misbehaviour::Garbage => "garbage",
+            Misbehaviour::Long => "long",
         };
         Self::start(place, "bad_agent.py", &[behaviour], Recording::None)
     }
@@ -168,6 +194,16 @@ impl Agent {
         format!("wss://127.0.0.1:{}/media?from=voxlane", self.port)
     }
 
+    /// The URL of one that speaks AudioSocket.
+    pub fn audiosocket_url(&self) -> String {
+        format!("audiosocket://127.0.0.1:{}", self.port)
+    }
+
+    /// The URL of a model of the Realtime API.
+    pub fn realtime_url(&self) -> String {
+        format!("ws://127.0.0.1:{}/v1/realtime", self.port)
+    }
+
     /// Every message but media that it has received, and what it reports of itself.
     pub fn events(&self) -> Vec<Value> {
         events(&self.process).collect()
@@ -186,6 +222,13 @@ impl Agent {
     pub fn heard(&self) -> Vec<i16> {
         let bytes = std::fs::read(recorded(&self.directory)).unwrap_or_default();
         bytes.into_iter().map(from_ulaw).collect()
+    }
+
+    /// What one has heard so far that keeps 16-bit samples.
+    pub fn heard_linear(&self) -> Vec<i16> {
+        let bytes = std::fs::read(recorded(&self.directory)).unwrap_or_default();
+        let (samples, _) = bytes.as_chunks::<2>();
+        samples.iter().map(|bytes| i16::from_le_bytes(*bytes)).collect()
     }
 
     /// Kills it, as a crash would.

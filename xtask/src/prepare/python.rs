@@ -9,8 +9,8 @@ use super::debian;
 use crate::steps;
 use crate::workspace::{Workspace, is_root};
 
-/// For the test agents: a WebSocket library that is not ours, and what checks Twilio's signatures.
-const AGENTS: &[&str] = &["websockets==15.0.1", "twilio==9.13.0"];
+/// For the test agents: a WebSocket library that is not ours, what checks Twilio's signatures, and the types of OpenAI's API.
+const AGENTS: &[&str] = &["websockets==15.0.1", "twilio==9.13.0", "openai==3.57.0"];
 
 /// For the bot in `docs/agents`: pipecat with what its WebSocket transport is served by. Its core alone takes half a gigabyte.
 const PIPECAT: &[&str] = &[

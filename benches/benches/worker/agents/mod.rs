@@ -25,8 +25,8 @@ use voxlane_benches::report::{Goal, Report, Row};
 use voxlane_benches::witness::Witness;
 use voxlane_dataplane::codec::Codec;
 use voxlane_dataplane::media_plane::{
-    AgentSpec, CallDirection, Direction, LatchMode, MediaEvent, MediaPlane as _, Pacing, RtcpPort, Session,
-    WebProtocol, WebSpec,
+    AgentLimits, AgentSpec, CallDirection, Direction, LatchMode, MediaEvent, MediaPlane as _, Pacing, RtcpPort,
+    Session, WebProtocol, WebSpec,
 };
 use voxlane_dataplane::plane::IoChoice;
 
@@ -198,6 +198,8 @@ fn agent(address: SocketAddr) -> AgentSpec {
         parameters: Vec::new(),
         connect_timeout: PATIENCE,
         silence_timeout: 6 * PATIENCE,
+        limits: AgentLimits::default(),
+        opening: Vec::new(),
     }))
 }
 

@@ -151,7 +151,8 @@ impl Call {
         }
     }
 
-    fn asked(&mut self, order: Order, now: Time, actions: &mut Vec<call::Action>) {
+    /// Begins one.
+    pub(in crate::call) fn asked(&mut self, order: Order, now: Time, actions: &mut Vec<call::Action>) {
         let deadline = now + order.timeout;
         let refused = self.may_transfer(order.leaves).err();
         let ringing = order.ringing;
@@ -363,6 +364,10 @@ impl Call {
         };
         self.end_leg(Side::C, status, why, actions);
         actions.extend(transfer.report(sip::Progress::of(status)));
+        if transfer.order.asked_by == Asker::Fallback {
+            let text = format!("the agent failed, and so did its fallback: {why}");
+            return self.end(Party::Agent, 480, &text, actions);
+        }
         let notice = AgentNotice {
             state: TransferState::Failed,
             to: transfer.order.to,
@@ -388,6 +393,11 @@ impl Call {
         let reason = why.to_owned();
         self.keep_record(transfer.record(Outcome::Failed { status, reason }));
         Some(transfer)
+    }
+
+    /// Whether who is to leave by the transfer that is under way has left already.
+    pub(in crate::call) fn has_left(&self) -> bool {
+        self.transfer.as_ref().is_some_and(|transfer| transfer.left)
     }
 
     /// The agent has gone, for whatever reason. Whether the call goes on without it, because it is being transferred, or it
@@ -468,7 +478,7 @@ impl Transfer {
         let Order { asked_by, leaves, .. } = self.order;
         match asked_by {
             Asker::Carrier => Some(call::Action::Transfer(Action::Report { side: leaves, progress })),
-            Asker::Operator | Asker::Agent => None,
+            Asker::Operator | Asker::Agent | Asker::Fallback => None,
         }
     }
 

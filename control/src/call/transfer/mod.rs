@@ -148,6 +148,8 @@ pub enum Asker {
     Agent,
     /// The carrier of the leg that leaves, by REFER.
     Carrier,
+    /// The gateway, because the agent has failed.
+    Fallback,
 }
 
 /// What the leg that stays hears until the other party answers.

@@ -114,21 +114,25 @@ impl Core {
         let settings = &self.config.transfer;
         let own = live.trunk_of(stays);
         let name = asked.trunk.as_deref().or(settings.trunk.as_deref()).unwrap_or(own);
-        let caller_id = match (&asked.caller_id, settings.caller_id) {
-            (Some(number), _) => number.clone(),
-            // Of a call that an agent has placed our number is the one it shows.
-            (None, TransferCallerId::Did) if live.call.is_placed() => live.from.clone(),
-            (None, TransferCallerId::Did) => live.route.number.clone(),
-            (None, TransferCallerId::Caller) => match stays {
-                Side::A | Side::C => live.from.clone(),
-                Side::B => live.route.number.clone(),
-            },
-        };
+        let caller_id = asked.caller_id.clone().unwrap_or_else(|| self.caller_id(live, stays));
         Ok(Target {
             trunk: name.to_owned(),
             outbound: route::transfer(&self.config, name, number, &caller_id)?,
             referred_by: None,
         })
+    }
+
+    /// The number that the other party is shown, unless another is asked for.
+    pub(in crate::gateway) fn caller_id(&self, live: &Live, stays: Side) -> String {
+        match self.config.transfer.caller_id {
+            // Of a call that an agent has placed our number is the one it shows.
+            TransferCallerId::Did if live.call.is_placed() => live.from.clone(),
+            TransferCallerId::Did => live.route.number.clone(),
+            TransferCallerId::Caller => match stays {
+                Side::A | Side::C => live.from.clone(),
+                Side::B => live.route.number.clone(),
+            },
+        }
     }
 
     /// What the carrier of the leg that stays is told: to call this number.

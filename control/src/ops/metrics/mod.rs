@@ -78,6 +78,18 @@ fn gateway(metrics: &mut Metrics, status: &StatusReport) {
         "Agent sessions ended by a failure of the agent",
         status.agents.failed,
     );
+    metrics.counter(
+        "agent_fallbacks",
+        "Calls that got another agent, or were sent elsewhere, when theirs failed",
+        status.agents.fallbacks,
+    );
+    let by_kind = Family::<Failure, Counter>::default();
+    for (kind, count) in &status.agents.failures {
+        by_kind.get_or_create(&Failure { kind: kind.clone() }).inc_by(*count);
+    }
+    metrics
+        .0
+        .register("agent_failures", "Failures of agents, by kind", by_kind);
 }
 
 fn refers(metrics: &mut Metrics, counts: ReferCounts) {
@@ -262,6 +274,11 @@ struct AuthFailure {
     whose: String,
     trunk: String,
     reason: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Failure {
+    kind: String,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]

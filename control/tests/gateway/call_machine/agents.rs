@@ -64,10 +64,7 @@ fn an_agent_that_cannot_be_reached_refuses_the_call() {
     let mut call = call(agent_plan(false), Some(OFFER));
     on(&mut call, Event::Start);
     on(&mut call, opened(Side::A));
-    let actions = on(
-        &mut call,
-        Event::AgentFailed(AgentFailure::Refused("403 Forbidden".into())),
-    );
+    let actions = fails(&mut call, AgentFailure::Refused("403 Forbidden".into()));
     assert!(
         matches!(
             &actions[..],
@@ -94,7 +91,7 @@ fn an_agent_that_dies_hangs_up() {
             sdp: None,
         },
     );
-    let actions = on(&mut call, Event::AgentFailed(AgentFailure::Lost("reset".into())));
+    let actions = fails(&mut call, AgentFailure::Lost("reset".into()));
     assert!(
         matches!(
             &actions[..],
@@ -166,7 +163,9 @@ fn an_agent_that_places_a_call_is_connected_once_it_is_answered() {
         sdp: Some(ANSWER.into()),
     };
     programmed(&on(&mut call, answer), Side::B);
-    let actions = on(&mut call, Event::Unresolved("no such host".into()));
+    let unknown = on(&mut call, Event::Unresolved("no such host".into()));
+    assert_eq!(unknown, [Action::FallBack(FailureKind::Unreachable)]);
+    let actions = on(&mut call, Event::FallBack(hang_up()));
     assert!(matches!(
         &actions[..],
         [

@@ -3,6 +3,7 @@
 mod agents;
 mod changes;
 mod ends;
+mod fallbacks;
 mod keys;
 mod offers;
 mod refers;
@@ -14,6 +15,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use proptest::prelude::*;
+use voxlane::call::fallback::Fallback;
 use voxlane::call::targets::Way;
 use voxlane::call::transfer::{self, Asker, By, Order, Outcome, Ringing, Target};
 use voxlane::call::{Action, Call, CallId, Cause, Event, Origin, Outbound, Party, Phase, Plan, Setup, Side};
@@ -24,7 +26,9 @@ use voxlane::sip::locate::{Destination, Place};
 use voxlane::sip::{Address, Failure, Privacy, Termination, Transport, UserPhone};
 use voxlane::time::Time;
 use voxlane_dataplane::codec::Codec;
-use voxlane_dataplane::media_plane::{AgentFailure, Endpoint, EndpointId, LatchMode, Pacing, RtcpPort, Session};
+use voxlane_dataplane::media_plane::{
+    AgentFailure, Endpoint, EndpointId, FailureKind, LatchMode, Pacing, RtcpPort, Session,
+};
 use voxlane_dataplane::srtp::{Keying, SrtpKeys, Suite};
 
 const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n\
@@ -142,6 +146,21 @@ fn secured_call(plan: Plan, offer: &str, in_clear: KeysInClear) -> Call {
 
 fn on(call: &mut Call, event: Event) -> Vec<Action> {
     call.on(event, Time::ZERO)
+}
+
+/// The agent fails, and nothing is configured for that.
+fn fails(call: &mut Call, failure: AgentFailure) -> Vec<Action> {
+    let kind = failure.kind();
+    assert_eq!(on(call, Event::AgentFailed(failure)), [Action::FallBack(kind)]);
+    on(call, Event::FallBack(hang_up()))
+}
+
+fn hang_up() -> Fallback {
+    Fallback::HangUp {
+        status: None,
+        cause: None,
+        why: None,
+    }
 }
 
 fn opened(side: Side) -> Event {

@@ -214,7 +214,7 @@ fn a_target_of_the_other_ip_version_gets_other_ports() {
 fn when_everything_has_failed_the_caller_hears_of_the_last() {
     let mut call = dialled_by_two(&["192.0.2.2:5060"]);
     on(&mut call, failed(503, Failure::refused()));
-    let actions = on(&mut call, Event::Unresolved("no such name".into()));
+    let actions = on(&mut call, Event::NotLocated("no such name".into()));
     let Some(Action::Finish(cause)) = actions.last() else {
         panic!("{actions:?}")
     };

@@ -3,7 +3,6 @@
 use super::*;
 
 /// The world around a call, for random walks: what is open, which dialogs are alive.
-#[derive(Default)]
 struct World {
     media: [bool; 3],
     dialogs: [bool; 3],
@@ -11,6 +10,29 @@ struct World {
     answered: bool,
     finished: usize,
     replies: Vec<Event>,
+    /// What is configured for an agent that fails.
+    fallback: Fallback,
+}
+
+impl World {
+    fn new(dialogs: [bool; 3], fallback: Fallback) -> Self {
+        Self {
+            media: [false; 3],
+            dialogs,
+            answered: false,
+            finished: 0,
+            replies: Vec::new(),
+            fallback,
+        }
+    }
+}
+
+fn any_fallback() -> impl Strategy<Value = Fallback> {
+    prop_oneof![
+        Just(hang_up()),
+        any::<bool>().prop_map(fallbacks::other_agent),
+        Just(fallbacks::somebody()),
+    ]
 }
 
 impl World {
@@ -52,8 +74,8 @@ impl World {
                 Action::Transfer(transfer::Action::RingBack { side }) => {
                     assert!(self.media[side as usize], "a tone for closed media");
                 }
-                Action::Transfer(transfer::Action::Reattach { .. }) => {
-                    assert!(self.media[0], "an agent for closed media");
+                Action::Transfer(transfer::Action::Reattach { side, .. }) => {
+                    assert!(self.media[side as usize], "an agent again for closed media");
                 }
                 Action::Transfer(transfer::Action::Refer { side }) => {
                     assert!(self.dialogs[side as usize], "referred a dialog that is gone");
@@ -64,11 +86,9 @@ impl World {
                 Action::Offer { side, .. } => assert!(self.dialogs[side as usize], "offered to a dialog that is gone"),
                 Action::LetSpeak { .. } => assert!(self.answered, "an agent is heard before the answer"),
                 Action::AnswerUpdate { .. } | Action::RejectUpdate { .. } => {}
-                Action::Reject { .. }
-                | Action::Resolve(_)
-                | Action::Locate(_)
-                | Action::Attach { .. }
-                | Action::Ring { .. } => {}
+                Action::FallBack(_) => self.replies.push(Event::FallBack(self.fallback.clone())),
+                Action::Reject { .. } | Action::Resolve(_) | Action::Locate(_) | Action::Ring { .. } => {}
+                Action::Attach { .. } => assert!(self.media[0] || self.media[1], "an agent for closed media"),
             }
         }
     }
@@ -88,7 +108,10 @@ fn any_event() -> impl Strategy<Value = Event> {
         Just(Event::Unresolved("no".into())),
         Just(Event::AgentReady),
         Just(Event::AgentEnded),
-        Just(Event::AgentFailed(AgentFailure::Timeout("connecting"))),
+        Just(Event::AgentFailed(AgentFailure::ConnectTimeout)),
+        Just(Event::AgentFailed(AgentFailure::Silent)),
+        Just(Event::Resolved(vec![address("192.0.2.9:80")])),
+        Just(Event::NotLocated("no".into())),
         sdp.clone().prop_map(|sdp| Event::Progress { status: 183, sdp }),
         sdp.clone().prop_map(|sdp| Event::Answered { sdp }),
         Just(Event::Failed {
@@ -180,10 +203,11 @@ proptest! {
         placed: bool,
         events in prop::collection::vec(any_event(), 0..20),
         up: bool,
+        fallback in any_fallback(),
     ) {
         let plan = if trunk { trunk_plan() } else { agent_plan(true) };
         let mut call = if placed { placed_call() } else { call(plan, offer.then_some(OFFER)) };
-        let mut world = World { dialogs: [!placed, false, false], ..World::default() };
+        let mut world = World::new([!placed, false, false], fallback);
         world.perform(call.on(Event::Start, Time::ZERO));
         // Transfers begin with a call that is up, which chance seldom comes to.
         let sdp = || Some(ANSWER.into());

@@ -296,6 +296,7 @@ pub fn attend(world: &mut World) {
         let after = world.while_of(5_000);
         let event = match world.random.random_range(0..8) {
             0 => MediaEvent::AgentFailed(endpoint, AgentFailure::Refused("503".into())),
+            1 => MediaEvent::AgentFailed(endpoint, AgentFailure::ConnectTimeout),
             _ => MediaEvent::AgentReady(endpoint),
         };
         world.plan(after, Deed::Media(event));
@@ -310,7 +311,8 @@ pub fn attend(world: &mut World) {
         }
         let after = after + world.while_of(120_000);
         let event = match world.random.random_range(0..8) {
-            0 => MediaEvent::AgentFailed(endpoint, AgentFailure::Refused("gone".into())),
+            0 => MediaEvent::AgentFailed(endpoint, AgentFailure::Lost("gone".into())),
+            4 => MediaEvent::AgentFailed(endpoint, AgentFailure::Silent),
             1 => MediaEvent::AgentEnded(endpoint),
             2 => MediaEvent::Lost(endpoint),
             3 => MediaEvent::Digit {

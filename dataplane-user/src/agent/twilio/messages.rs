@@ -150,6 +150,8 @@ mod tests {
             parameters: Vec::new(),
             connect_timeout: Duration::ZERO,
             silence_timeout: Duration::ZERO,
+            limits: crate::media_plane::AgentLimits::default(),
+            opening: Vec::new(),
         })
     }
 

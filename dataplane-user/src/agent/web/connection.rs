@@ -16,7 +16,7 @@ use tungstenite::handshake::client::Request;
 use super::socket::Socket;
 use super::stream::Stream;
 use super::upgrade::{self, Step, Upgrade};
-use crate::media_plane::AgentFailure;
+use crate::media_plane::{AgentFailure, AgentLimits, WebSpec};
 
 /// The connection, as far as it has come.
 pub struct Connection {
@@ -27,6 +27,7 @@ pub struct Connection {
     /// Why the last address was no good.
     refused: Option<String>,
     generation: u32,
+    limits: AgentLimits,
     state: State,
 }
 
@@ -44,13 +45,11 @@ impl Connection {
     /// # Errors
     /// The URL or a header is no good, TLS has no trusted certificates, or no address can be tried.
     pub fn start(
-        url: &str,
-        headers: &[(String, String)],
-        addresses: &[SocketAddr],
+        spec: &WebSpec,
         subprotocols: Option<&'static str>,
         trust: impl FnOnce() -> Result<Arc<ClientConfig>, AgentFailure>,
     ) -> Result<Self, AgentFailure> {
-        let request = upgrade::request(url, headers, subprotocols)?;
+        let request = upgrade::request(&spec.url, &spec.headers, subprotocols)?;
         let tls = match request.uri().scheme_str() {
             Some("wss") => {
                 let host = request
@@ -64,13 +63,14 @@ impl Connection {
             }
             _ => None,
         };
-        let addresses = addresses.iter().rev().copied().collect();
+        let addresses = spec.addresses.iter().rev().copied().collect();
         let mut connection = Self {
             request,
             tls,
             addresses,
             refused: None,
             generation: 0,
+            limits: spec.limits,
             state: State::Gone,
         };
         connection.try_next_address()?;
@@ -118,7 +118,7 @@ impl Connection {
                 State::Gone => return Ok(false),
             };
             match step {
-                Step::Done(stream, came) => self.state = State::Open(Socket::new(stream, &came)),
+                Step::Done(stream, came) => self.state = State::Open(Socket::new(stream, &came, &self.limits)),
                 Step::Waits(upgrade) => {
                     self.state = State::Upgrading(upgrade);
                     return Ok(false);

@@ -6,9 +6,6 @@
 
 use std::ops::Range;
 
-/// Longest message read: 2 MiB, some three minutes of audio.
-pub const MESSAGE_LIMIT: usize = 2 << 20;
-
 /// Room of an inbox at first: 300 ms of audio.
 const ROOM: usize = 4 << 10;
 
@@ -92,9 +89,9 @@ pub enum Fault {
     /// Section 8.1.
     #[error("a text that is not UTF-8")]
     Text,
-    /// More than [`MESSAGE_LIMIT`].
-    #[error("a message of more than {MESSAGE_LIMIT} bytes")]
-    TooLong,
+    /// More than this, bytes.
+    #[error("a message of more than {0} bytes")]
+    TooLong(usize),
 }
 
 impl Fault {
@@ -103,7 +100,7 @@ impl Fault {
         match self {
             Self::Reserved | Self::Masked | Self::Control | Self::OutOfTurn | Self::Close => 1002,
             Self::Text => 1007,
-            Self::TooLong => 1009,
+            Self::TooLong(_) => 1009,
         }
     }
 }
@@ -137,11 +134,13 @@ pub struct Inbox {
     unread: Range<usize>,
     /// How long that has to be for the next frame, as far as is known.
     wanted: usize,
+    /// Longest message that is read.
+    limit: usize,
 }
 
 impl Inbox {
-    /// An inbox into which these bytes have come.
-    pub fn new(bytes: &[u8]) -> Self {
+    /// An inbox into which these bytes have come, for messages of up to `limit` bytes.
+    pub fn new(bytes: &[u8], limit: usize) -> Self {
         let mut buffer = vec![0; ROOM.max(bytes.len())];
         buffer[..bytes.len()].copy_from_slice(bytes);
         Self {
@@ -150,6 +149,7 @@ impl Inbox {
             kind: None,
             unread: 0..bytes.len(),
             wanted: LONGEST_HEADER,
+            limit,
         }
     }
 
@@ -167,7 +167,7 @@ impl Inbox {
         }
         // By what has come, not by what a header promises; and no frame that was let in needs more than the limit.
         if self.buffer.len() == self.unread.end {
-            let longer = (2 * self.buffer.len()).min(MESSAGE_LIMIT + ROOM);
+            let longer = (2 * self.buffer.len()).min(self.limit + ROOM);
             self.buffer.resize(longer.max(self.unread.end + 1), 0);
         }
         &mut self.buffer[self.unread.end..]
@@ -184,7 +184,7 @@ impl Inbox {
     /// The other side breaks the protocol. Nothing after that can be read.
     pub fn next(&mut self) -> Result<Option<Received<'_>>, Fault> {
         loop {
-            let Some(header) = Header::read(&self.buffer[self.unread.clone()])? else {
+            let Some(header) = Header::read(&self.buffer[self.unread.clone()], self.limit)? else {
                 self.wanted = LONGEST_HEADER;
                 return Ok(None);
             };
@@ -236,8 +236,8 @@ impl Inbox {
             Opcode::Text | Opcode::Binary if self.kind.is_some() => return Err(Fault::OutOfTurn),
             Opcode::Continuation | Opcode::Text | Opcode::Binary => {}
         }
-        if self.message.len() + header.payload > MESSAGE_LIMIT {
-            return Err(Fault::TooLong);
+        if self.message.len() + header.payload > self.limit {
+            return Err(Fault::TooLong(self.limit));
         }
         Ok(())
     }
@@ -252,8 +252,8 @@ impl Inbox {
 }
 
 impl Header {
-    /// Reads the header at the beginning of `bytes`, if it is all there. Its payload is no longer than [`MESSAGE_LIMIT`].
-    fn read(bytes: &[u8]) -> Result<Option<Self>, Fault> {
+    /// Reads the header at the beginning of `bytes`, if it is all there. Its payload is no longer than `limit`.
+    fn read(bytes: &[u8], limit: usize) -> Result<Option<Self>, Fault> {
         let &[first, second, ref rest @ ..] = bytes else {
             return Ok(None);
         };
@@ -277,8 +277,8 @@ impl Header {
             payload => (2, u64::from(payload)),
         };
         let payload = usize::try_from(payload).unwrap_or(usize::MAX);
-        if payload > MESSAGE_LIMIT {
-            return Err(Fault::TooLong);
+        if payload > limit {
+            return Err(Fault::TooLong(limit));
         }
         Ok(Some(Self {
             opcode,

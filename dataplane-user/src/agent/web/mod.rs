@@ -31,11 +31,12 @@ use rustls::ClientConfig;
 use tracing::debug;
 
 use self::connection::Connection;
-use self::protocol::{End, Protocol, Said, Sent, Wishes};
+use self::protocol::{End, Protocol, Said, Sent, Unusable, When, Wishes};
 use self::socket::{Heard, Incoming, Socket};
+use super::patience::Patience;
 use super::{AgentEvent, Session, Watch};
 use crate::dtmf::{self, Press};
-use crate::media_plane::{AgentFailure, AgentNotice, WebSpec};
+use crate::media_plane::{AgentFailure, AgentLimits, AgentNotice, WebSpec};
 use crate::playout::Playout;
 
 /// Bytes read before other calls get their turn, 24 s of audio; the rest is read at the next tick.
@@ -53,6 +54,8 @@ pub struct Web<P> {
     silence_timeout: Duration,
     last_heard: Duration,
     last_ping: Duration,
+    limits: AgentLimits,
+    patience: Patience,
     wishes: Wishes,
     /// Messages that were no use; told in the log at the end.
     unusable: u64,
@@ -113,10 +116,12 @@ impl<P: Protocol> Web<P> {
             silence_timeout: spec.silence_timeout,
             last_heard: now,
             last_ping: now,
+            limits: spec.limits,
+            patience: Patience::new(spec.stream_sid.clone(), spec.limits.malformed),
             wishes: Wishes::default(),
             unusable: 0,
         };
-        match Connection::start(&spec.url, &spec.headers, &spec.addresses, P::SUBPROTOCOLS, trust) {
+        match Connection::start(spec, P::SUBPROTOCOLS, trust) {
             Ok(connection) => {
                 web.connection = Some(connection);
                 web.share_time(now);
@@ -157,7 +162,9 @@ impl<P: Protocol> Web<P> {
             self.connection = None;
             if self.unusable > 0 || self.wishes.refused_bytes > 0 {
                 debug!(
+                    stream = self.patience.stream(),
                     unusable_messages = self.unusable,
+                    malformed_messages = self.patience.malformed(),
                     refused_bytes = self.wishes.refused_bytes,
                     "the agent sent what could not be used"
                 );
@@ -234,7 +241,12 @@ impl<P: Protocol> Web<P> {
                         return Ok(());
                     }
                 };
-                self.unusable += u64::from(understood.is_err());
+                if let Err(unusable) = understood {
+                    self.unusable += 1;
+                    if unusable == Unusable::Malformed {
+                        self.patience.misunderstood().inspect_err(|_| socket.refuse())?;
+                    }
+                }
             }
             if is_all || taken >= READ_BATCH {
                 return Ok(());
@@ -248,7 +260,12 @@ impl<P: Protocol> Web<P> {
 
     /// Answers what the bot has said, after telling it which of its marks were reached.
     fn answer(&mut self, playout: &mut Playout) -> Result<(), AgentFailure> {
-        self.events.extend(self.wishes.transfer.take().map(AgentEvent::Asks));
+        if let Some(failure) = self.wishes.failure.take() {
+            return Err(failure);
+        }
+        if self.wishes.transfer_when == When::Now || playout.queued() == 0 {
+            self.events.extend(self.wishes.transfer.take().map(AgentEvent::Asks));
+        }
         self.return_marks(playout)?;
         self.say(|protocol, socket| protocol.tick(playout, socket))
     }
@@ -295,9 +312,9 @@ impl<P: Protocol> Web<P> {
     /// Asks for a sign of life, and notices when none comes.
     fn watch_life(&mut self, now: Duration) -> Result<(), AgentFailure> {
         if now.saturating_sub(self.last_heard) >= self.silence_timeout {
-            return Err(AgentFailure::Timeout("waiting for a sign of life"));
+            return Err(AgentFailure::Silent);
         }
-        if now.saturating_sub(self.last_ping) >= self.silence_timeout / 2 {
+        if now.saturating_sub(self.last_ping) >= self.limits.ping_interval {
             self.last_ping = now;
             self.say(|_, socket| socket.ping())?;
         }
@@ -351,7 +368,7 @@ impl<P: Protocol> Session for Web<P> {
     fn on_tick(&mut self, playout: &mut Playout, dtmf: &mut dtmf::Sender, now: Duration) {
         match self.phase {
             Phase::Connecting if now >= self.connect_by => {
-                self.end(AgentEvent::Failed(AgentFailure::Timeout("connecting")));
+                self.end(AgentEvent::Failed(AgentFailure::ConnectTimeout));
             }
             Phase::Connecting => {
                 self.attempt(|web| web.try_next_address(now));

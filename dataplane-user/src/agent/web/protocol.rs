@@ -106,10 +106,24 @@ impl Said<'_> {
 pub struct Wishes {
     /// A transfer: one at a time is all there can be.
     pub transfer: Option<TransferRequest>,
+    /// When that is asked for.
+    pub transfer_when: When,
+    /// It has failed, as it says itself.
+    pub failure: Option<AgentFailure>,
     /// Whether it is to end.
     pub end: End,
     /// Audio beyond the queue's limit, bytes.
     pub refused_bytes: u64,
+}
+
+/// When something that a bot wants is to happen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum When {
+    /// Now.
+    #[default]
+    Now,
+    /// When all that is queued has been played.
+    Played,
 }
 
 /// When a bot wants its call to end.

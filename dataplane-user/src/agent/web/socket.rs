@@ -4,19 +4,18 @@ use std::io::{self, Read as _, Write as _};
 
 use mio::net::TcpStream;
 
-use super::frames::{self, Inbox, KEPT, Opcode, Reason, Received};
+use super::frames::{self, Fault, Inbox, KEPT, Opcode, Reason, Received};
 use super::stream::Stream;
-use crate::media_plane::AgentFailure;
-
-/// Bytes that may wait to be written before the other side is taken for stalled: 1 MiB, some two minutes of audio.
-const WRITE_LIMIT: usize = 1 << 20;
+use crate::media_plane::{AgentFailure, AgentLimits};
 
 /// Room for what waits at first: a few messages.
 const ROOM: usize = 2 << 10;
 
-/// Closed in good order, and because of going away (RFC 6455 section 7.4.1).
+/// Closed in good order, because of going away, and because the other side does not keep to what was agreed (RFC 6455 section
+/// 7.4.1).
 const NORMAL: u16 = 1000;
 const AWAY: u16 = 1001;
+const POLICY: u16 = 1008;
 
 /// See the [module](self).
 pub struct Socket {
@@ -30,6 +29,8 @@ struct Outbox {
     bytes: Vec<u8>,
     /// So many of them have been.
     written: usize,
+    /// So many may wait before the other side is taken for stalled.
+    limit: usize,
     /// Our last frame is among them, or has left.
     closing: bool,
 }
@@ -58,13 +59,14 @@ pub enum Heard {
 
 impl Socket {
     /// A socket whose upgrade is done, and what has come behind that.
-    pub fn new(stream: Stream, came: &[u8]) -> Self {
+    pub fn new(stream: Stream, came: &[u8], limits: &AgentLimits) -> Self {
         Self {
             stream,
-            inbox: Inbox::new(came),
+            inbox: Inbox::new(came, limits.message),
             outbox: Outbox {
                 bytes: Vec::with_capacity(ROOM),
                 written: 0,
+                limit: limits.write,
                 closing: false,
             },
         }
@@ -113,6 +115,12 @@ impl Socket {
         self.outbox.close(Some(reason), &mut self.stream);
     }
 
+    /// Says that the other side does not keep to what was agreed. What cannot be written now need not be.
+    pub fn refuse(&mut self) {
+        let reason = Reason { code: POLICY, text: "" };
+        self.outbox.close(Some(reason), &mut self.stream);
+    }
+
     /// Reads once.
     ///
     /// # Errors
@@ -152,7 +160,10 @@ impl Socket {
             Err(fault) => {
                 let code = fault.code();
                 self.outbox.close(Some(Reason { code, text: "" }), &mut self.stream);
-                Err(AgentFailure::Lost(fault.to_string()))
+                Err(match fault {
+                    Fault::TooLong(limit) => AgentFailure::Oversized(limit),
+                    fault => AgentFailure::Lost(fault.to_string()),
+                })
             }
         }
     }
@@ -164,8 +175,8 @@ impl Outbox {
         if self.closing {
             return Ok(());
         }
-        if self.bytes.len() - self.written + payload.len() > WRITE_LIMIT {
-            return Err(AgentFailure::Stalled(WRITE_LIMIT));
+        if self.bytes.len() - self.written + payload.len() > self.limit {
+            return Err(AgentFailure::Stalled(self.limit));
         }
         frames::write(&mut self.bytes, opcode, payload, rand::random());
         Ok(())

@@ -10,7 +10,7 @@ use super::protocol::{Protocol, Said, Unusable, Wishes};
 use super::socket::Socket;
 use super::stream::Stream;
 use crate::dtmf::{self, Press};
-use crate::media_plane::{CallDirection, WebProtocol, WebSpec};
+use crate::media_plane::{AgentLimits, CallDirection, WebProtocol, WebSpec};
 use crate::playout::Playout;
 
 /// Longest wait for a message.
@@ -43,6 +43,8 @@ pub fn spec() -> WebSpec {
         parameters: vec![("lang".to_owned(), "e\"n".to_owned())],
         connect_timeout: PATIENCE,
         silence_timeout: PATIENCE,
+        limits: AgentLimits::default(),
+        opening: Vec::new(),
     }
 }
 
@@ -59,7 +61,11 @@ impl<P: Protocol> Conversation<P> {
             playout: Playout::new(limit),
             keys: dtmf::Sender::new(160),
             wishes: Wishes::default(),
-            socket: Socket::new(Stream::Plain(mio::net::TcpStream::from_std(ours)), &[]),
+            socket: Socket::new(
+                Stream::Plain(mio::net::TcpStream::from_std(ours)),
+                &[],
+                &AgentLimits::default(),
+            ),
             bot: WebSocket::from_raw_socket(theirs, Role::Server, None),
         };
         conversation.protocol.start(&mut conversation.socket).unwrap();

@@ -18,7 +18,7 @@ use tungstenite::{Message, WebSocket};
 
 use super::*;
 use crate::agent::twilio::Twilio;
-use crate::media_plane::{CallDirection, WebProtocol};
+use crate::media_plane::{AgentLimits, CallDirection, WebProtocol};
 use crate::playout::DEFAULT_LIMIT;
 
 /// Longest wait for something that must happen.
@@ -40,6 +40,10 @@ impl Call {
         let spec = WebSpec {
             connect_timeout,
             silence_timeout,
+            limits: AgentLimits {
+                ping_interval: silence_timeout / 2,
+                ..AgentLimits::default()
+            },
             ..spec("ws", addresses)
         };
         Self::of(Web::start(&spec, Twilio::new(&spec), Duration::ZERO))
@@ -99,6 +103,8 @@ fn spec(scheme: &str, addresses: &[SocketAddr]) -> WebSpec {
         parameters: vec![("lang".into(), "en".into())],
         connect_timeout: PATIENCE,
         silence_timeout: PATIENCE,
+        limits: AgentLimits::default(),
+        opening: Vec::new(),
     }
 }
 
@@ -375,7 +381,7 @@ fn an_agent_that_says_nothing_is_given_up() {
     // Before the handshake: the connection is accepted by the listener's backlog, and that is all.
     let (silent, address) = listener();
     let mut call = Call::with_timeouts(&[address], Duration::from_millis(50), PATIENCE);
-    assert_eq!(call.event(), AgentEvent::Failed(AgentFailure::Timeout("connecting")));
+    assert_eq!(call.event(), AgentEvent::Failed(AgentFailure::ConnectTimeout));
     drop(silent);
 
     // After it: pings are not answered.
@@ -387,10 +393,7 @@ fn an_agent_that_says_nothing_is_given_up() {
     });
     let mut call = Call::with_timeouts(&[address], PATIENCE, Duration::from_millis(200));
     assert_eq!(call.event(), AgentEvent::Ready);
-    assert_eq!(
-        call.event(),
-        AgentEvent::Failed(AgentFailure::Timeout("waiting for a sign of life"))
-    );
+    assert_eq!(call.event(), AgentEvent::Failed(AgentFailure::Silent));
     assert!(thread.join().unwrap());
     drop(kept);
 }
@@ -483,4 +486,65 @@ fn garbage_instead_of_http_is_refused() {
     let mut call = Call::to(&[address]);
     assert!(matches!(call.event(), AgentEvent::Failed(AgentFailure::Refused(_))));
     thread.join().unwrap();
+}
+
+/// A call with a bot that sends this after `start`, and what the gateway closes with.
+fn breaks_off(messages: &'static [&'static str], limits: AgentLimits) -> (AgentFailure, Option<CloseCode>) {
+    let (told, closed) = mpsc::channel();
+    let (address, _heard, thread) = bot(move |message, socket| {
+        if message["event"] != "start" {
+            return true;
+        }
+        for message in messages {
+            say(socket, message);
+        }
+        let code = loop {
+            match socket.read() {
+                Ok(Message::Close(frame)) => break frame.map(|frame| frame.code),
+                Ok(_) => {}
+                Err(_) => break None,
+            }
+        };
+        told.send(code).unwrap();
+        false
+    });
+    let spec = WebSpec {
+        limits,
+        ..spec("ws", &[address])
+    };
+    let mut call = Call::of(Web::start(&spec, Twilio::new(&spec), Duration::ZERO));
+    assert_eq!(call.event(), AgentEvent::Ready);
+    let AgentEvent::Failed(failure) = call.event() else {
+        panic!("it has not failed")
+    };
+    thread.join().unwrap();
+    (failure, closed.recv().unwrap())
+}
+
+#[test]
+fn a_bot_that_cannot_be_understood_is_endured_up_to_a_limit() {
+    let limits = AgentLimits {
+        malformed: 2,
+        ..AgentLimits::default()
+    };
+    // What is merely not known does not count.
+    let messages = &["{", r#"{"event":"dance"}"#, r#"{"event":"media"}"#, "nonsense"];
+    let (failure, code) = breaks_off(messages, limits);
+    assert_eq!(failure, AgentFailure::Malformed(3));
+    assert_eq!(code, Some(CloseCode::Policy));
+}
+
+#[test]
+fn a_message_longer_than_the_limit_breaks_off() {
+    let limits = AgentLimits {
+        message: 40,
+        ..AgentLimits::default()
+    };
+    let messages = &[
+        r#"{"event":"clear"}"#,
+        r#"{"event":"clear","but":"longer than forty bytes"}"#,
+    ];
+    let (failure, code) = breaks_off(messages, limits);
+    assert_eq!(failure, AgentFailure::Oversized(40));
+    assert_eq!(code, Some(CloseCode::Size));
 }

@@ -10,7 +10,7 @@ use crate::agent::{Agent, AgentEvent, Watch};
 use crate::codec::g711::BYTES_A_MILLISECOND;
 use crate::dtmf::{self, Press};
 use crate::media_plane::{AgentFailure, AgentNotice, AgentSpec, EndpointId, MediaEvent, Recording};
-use crate::playout::{DEFAULT_LIMIT, Playout};
+use crate::playout::Playout;
 use crate::worker::Settings;
 
 /// An agent that has not closed its connection after this long is dropped.
@@ -57,9 +57,9 @@ impl Voice {
     ) -> Self {
         Self {
             endpoint,
+            playout: Playout::new(spec.queue_limit()),
             agent: Agent::start(spec, now),
             hearing: Hearing::Awaited(first_words(settings)),
-            playout: Playout::new(DEFAULT_LIMIT),
             keys: dtmf::Sender::new(u16::from(settings.ptime) * 8),
             events,
             registered: None,

@@ -10,6 +10,8 @@ use tungstenite::{Message, WebSocket};
 
 use super::*;
 
+const MESSAGE_LIMIT: usize = 2 << 20;
+
 /// A server's connection: what it reads, and what it has written.
 struct Pipe {
     input: Cursor<Vec<u8>>,
@@ -142,7 +144,7 @@ fn cut(bytes: &[u8], pieces: usize) -> Vec<&[u8]> {
 
 /// What the inbox makes of bytes that come in pieces of these lengths, again and again.
 fn received(bytes: &[u8], lengths: &[usize]) -> Result<Vec<Sent>, Fault> {
-    let mut inbox = Inbox::new(&[]);
+    let mut inbox = Inbox::new(&[], MESSAGE_LIMIT);
     let mut all = Vec::new();
     let mut rest = bytes;
     for length in lengths.iter().cycle() {
@@ -263,9 +265,13 @@ fn what_no_server_may_send_is_a_fault_with_its_code() {
         (&[0x88, 2, 0, 0], Fault::Close, 1002),
         (&[0x88, 3, 3, 0xe8, 0xff], Fault::Text, 1007),
         (&[0x81, 1, 0xff], Fault::Text, 1007),
-        (&long(0x81), Fault::TooLong, 1009),
-        (&[0x81, 127, 0xff, 0, 0, 0, 0, 0, 0, 0], Fault::TooLong, 1009),
-        (&[half(0x01), half(0x80)].concat(), Fault::TooLong, 1009),
+        (&long(0x81), Fault::TooLong(MESSAGE_LIMIT), 1009),
+        (
+            &[0x81, 127, 0xff, 0, 0, 0, 0, 0, 0, 0],
+            Fault::TooLong(MESSAGE_LIMIT),
+            1009,
+        ),
+        (&[half(0x01), half(0x80)].concat(), Fault::TooLong(MESSAGE_LIMIT), 1009),
     ];
     for (bytes, fault, code) in cases {
         let begin = &bytes[..bytes.len().min(16)];
@@ -283,7 +289,7 @@ fn a_character_may_be_in_two_fragments() {
 
 #[test]
 fn messages_of_usual_length_need_no_more_room_and_long_ones_give_it_back() {
-    let mut inbox = Inbox::new(&[]);
+    let mut inbox = Inbox::new(&[], MESSAGE_LIMIT);
     let frame = [&[0x81, 126, 1, 44][..], &[b'x'; 300]].concat();
     let address = inbox.buffer.as_ptr();
     let put = |inbox: &mut Inbox, mut bytes: &[u8]| {
