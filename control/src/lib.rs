@@ -17,3 +17,5 @@ pub mod signature;
 pub mod sip;
 pub mod softphone;
 pub mod time;
+pub mod twiml;
+pub mod web;

@@ -125,6 +125,10 @@ pub enum AgentSpec {
     },
     /// Plays a ring-back tone.
     Ringback,
+    /// Says nothing, and never ends.
+    Quiet,
+    /// Plays samples and ends.
+    Play(PlaySpec),
     /// A bot behind a WebSocket.
     Web(Box<WebSpec>),
     /// An agent that speaks Asterisk's AudioSocket.
@@ -139,7 +143,13 @@ impl AgentSpec {
         match self {
             Self::Web(spec) => spec.limits.queue,
             Self::AudioSocket(spec) => spec.limits.queue,
-            Self::Awaited | Self::Echo | Self::Tone { .. } | Self::Ringback | Self::Phone(_) => DEFAULT_LIMIT,
+            Self::Awaited
+            | Self::Echo
+            | Self::Tone { .. }
+            | Self::Ringback
+            | Self::Quiet
+            | Self::Play(_)
+            | Self::Phone(_) => DEFAULT_LIMIT,
         }
     }
 }
@@ -264,6 +274,15 @@ impl Default for AgentLimits {
             ping_interval: Duration::from_secs(2),
         }
     }
+}
+
+/// What is played to a leg.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PlaySpec {
+    /// 8 kHz µ-law.
+    pub audio: Arc<[u8]>,
+    /// How often; `None`: over and over.
+    pub times: Option<u32>,
 }
 
 /// What a softphone plays and how it dials.

@@ -49,6 +49,14 @@ impl Gateway {
         Self::launch(binary, place, Some(config), &[])
     }
 
+    /// The same, with these environment variables.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_within(binary: &Path, place: &Place, config: &str, environment: &[(&str, &str)]) -> Result<Self> {
+        Self::launch(binary, place, Some(config), environment)
+    }
+
     fn launch(binary: &Path, place: &Place, config: Option<&str>, environment: &[(&str, &str)]) -> Result<Self> {
         let directory = tempfile::tempdir()?;
         if let Some(config) = config {
@@ -229,6 +237,19 @@ impl Gateway {
             .args(options)
             .output()?;
         serde_json::from_slice(&output.stdout).with_context(|| format!("voxlane transfer {call}: {output:?}"))
+    }
+
+    /// `voxlane update`
+    ///
+    /// # Errors
+    /// If the gateway refuses.
+    pub fn update(&self, call: &str, options: &[&str]) -> Result<()> {
+        let output = asking(&self.binary, self.directory.path(), "update")
+            .arg(call)
+            .args(options)
+            .output()?;
+        ensure!(output.status.success(), "voxlane update {call}: {output:?}");
+        Ok(())
     }
 
     /// `voxlane dial --json`: the results, and whether it says that all is well.

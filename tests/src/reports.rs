@@ -419,6 +419,9 @@ pub struct Call {
     /// Its transfers.
     #[serde(default)]
     pub transfers: Vec<Transfer>,
+    /// What was wrong with its application.
+    #[serde(default)]
+    pub problems: Vec<String>,
 }
 
 /// A transfer of a call, and what `voxlane transfer --json` prints of it.

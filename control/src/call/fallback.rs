@@ -176,6 +176,8 @@ impl Call {
                     host: host.clone(),
                 }
             }
+            // Its agents are its own matter.
+            Origin::Application { .. } => return,
         }
         let is_placed = self.is_placed();
         match (self.phase, host) {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use voxlane_dataplane::codec::Codec;
 use voxlane_dataplane::media_plane::Session;
 
+use super::application::{self, Controlled};
 use super::fallback::{self, Failing};
 use super::negotiation::{Negotiation, NegotiationError};
 use super::placing::Placing;
@@ -47,6 +48,12 @@ pub struct Call {
     /// Whether the host of another agent is being looked up, of a call that is answered.
     #[serde(default)]
     pub(super) awaits_agent: bool,
+    /// Whether the caller was given an early answer, in a 183.
+    #[serde(default)]
+    pub(super) has_early_media: bool,
+    /// The application that the call is given to.
+    #[serde(default)]
+    pub(super) controlled: Option<Controlled>,
     started: Time,
     pub(super) answered: Option<Time>,
     ended: Option<Cause>,
@@ -122,19 +129,22 @@ impl Call {
     /// A call that has just come in; [`Event::Start`] sets it going.
     pub fn new(setup: Setup, now: Time) -> Self {
         let media = match &setup.plan {
-            Plan::Agent { .. } => LegMedia::default(),
+            Plan::Agent { .. } | Plan::Application { .. } => LegMedia::default(),
             Plan::Trunk(outbound) => outbound.media,
         };
         let dialog = match setup.origin {
             Origin::Caller => Dialog::Trying,
-            Origin::Agent { .. } => Dialog::Gone,
+            Origin::Agent { .. } | Origin::Application { .. } => Dialog::Gone,
         };
         Self {
+            controlled: application::script(&setup.origin, &setup.plan)
+                .map(|script| Controlled::of(script, &setup.plan)),
             placing: Placing::of(&setup.plan),
             a: Leg::new(dialog, setup.media, setup.transport),
             // Each target says which transport it is.
             b: Leg::new(Dialog::Gone, media, Transport::Udp),
             c: Leg::new(Dialog::Gone, LegMedia::default(), Transport::Udp),
+            has_early_media: false,
             transfer: None,
             transfers: Vec::new(),
             looking_up: false,
@@ -184,33 +194,37 @@ impl Call {
     /// Takes an event; returns what is to be done, in order.
     pub fn on(&mut self, event: Event, now: Time) -> Vec<Action> {
         let mut actions = Vec::new();
-        let event = match transfer::Event::of_third(event) {
-            Ok(event) => {
-                self.on_transfer(event, now, &mut actions);
-                return actions;
-            }
-            Err(event) => event,
-        };
+        match transfer::Event::of_third(event) {
+            Ok(event) => self.on_transfer(event, now, &mut actions),
+            Err(event) => self.take(event, now, &mut actions),
+        }
+        self.settle_application(now, &mut actions);
+        actions
+    }
+
+    fn take(&mut self, event: Event, now: Time, actions: &mut Vec<Action>) {
         match event {
-            Event::Start => self.start(&mut actions),
-            Event::Resolved(addresses) => self.resolved(addresses, &mut actions),
-            Event::Located(found) if self.looking_up => self.target_located(Ok(found), &mut actions),
-            Event::NotLocated(why) if self.looking_up => self.target_located(Err(why), &mut actions),
-            Event::Unresolved(why) => self.agent_not_found(&why, &mut actions),
-            Event::NotLocated(why) => self.not_located(&why, &mut actions),
-            Event::Located(destinations) => self.located(destinations, &mut actions),
+            Event::Start => self.start(actions),
+            Event::Resolved(addresses) if self.application_found(Ok(&addresses), actions) => {}
+            Event::Unresolved(why) if self.application_found(Err(&why), actions) => {}
+            Event::Resolved(addresses) => self.resolved(addresses, actions),
+            Event::Located(found) if self.looking_up => self.target_located(Ok(found), actions),
+            Event::NotLocated(why) if self.looking_up => self.target_located(Err(why), actions),
+            Event::Unresolved(why) => self.agent_not_found(&why, actions),
+            Event::NotLocated(why) => self.not_located(&why, actions),
+            Event::Located(destinations) => self.located(destinations, actions),
             Event::MediaOpened { side, endpoint } => {
                 self.leg_mut(side).media.endpoint = Some(endpoint);
                 match (self.phase, side) {
-                    (Phase::Preparing, Side::A) => self.prepare(&mut actions),
-                    (Phase::Preparing, Side::B) => self.invite(&mut actions),
+                    (Phase::Preparing, Side::A) => self.prepare(now, actions),
+                    (Phase::Preparing, Side::B) => self.invite(actions),
                     // The call ended while its ports were being opened.
-                    _ => self.close_media(side, &mut actions),
+                    _ => self.close_media(side, actions),
                 }
             }
             Event::MediaFailed { side, status, error } => {
                 let text = format!("media of leg {side}: {error}");
-                self.end(Party::Gateway, status, &text, &mut actions);
+                self.end(Party::Gateway, status, &text, actions);
             }
             Event::AnswerWithheld => {
                 if self.phase == Phase::Answering {
@@ -219,64 +233,74 @@ impl Call {
                     self.a.dialog = Dialog::Trying;
                 }
             }
-            Event::AgentReady => self.agent_ready(now, &mut actions),
-            Event::AgentFailed(_) | Event::AgentEnded if self.goes_on_without_agent(&mut actions) => {}
-            Event::AgentFailed(failure) => self.agent_failed(&failure, &mut actions),
-            Event::FallBack(fallback) => self.fall_back(fallback, now, &mut actions),
-            Event::AgentEnded => self.end(Party::Agent, 480, "agent ended the call", &mut actions),
+            Event::AgentReady if self.application_ready(now, actions) => {}
+            Event::AgentReady => self.agent_ready(now, actions),
+            Event::AgentFailed(_) | Event::AgentEnded if self.goes_on_without_agent(actions) => {}
+            Event::AgentFailed(failure) if self.application_agent_failed(&failure, actions) => {}
+            Event::AgentEnded if self.application_agent_ended(actions) => {}
+            Event::AgentFailed(failure) => self.agent_failed(&failure, actions),
+            Event::FallBack(fallback) => self.fall_back(fallback, now, actions),
+            Event::AgentEnded => self.end(Party::Agent, 480, "agent ended the call", actions),
             Event::Digit { side, digit, .. } => {
                 let digits = &mut self.leg_mut(side).digits;
                 if digits.len() == DIGITS_KEPT {
                     digits.remove(0);
                 }
                 digits.push(digit);
+                self.left_by_key(side, digit, now, actions);
             }
-            Event::Progress { status, sdp } => self.progress(status, sdp.as_deref(), &mut actions),
-            Event::Answered { sdp } => self.callee_answered(sdp.as_deref(), now, &mut actions),
+            Event::Progress { status, sdp } => self.progress(status, sdp.as_deref(), actions),
+            Event::Answered { sdp } => self.callee_answered(sdp.as_deref(), now, actions),
+            Event::Failed { .. } if self.was_left(Side::B, actions) => {}
             Event::Failed {
                 status,
                 reason,
                 failure,
-            } => self.callee_failed(status, &reason, &failure, &mut actions),
-            Event::Confirmed { side, sdp } => self.confirmed(side, sdp.as_deref(), &mut actions),
+            } => self.callee_failed(status, &reason, &failure, actions),
+            Event::Confirmed { side, sdp } => self.confirmed(side, sdp.as_deref(), actions),
             Event::Cancelled => {
                 self.a.dialog = Dialog::Gone;
-                self.end(Party::Caller, 487, "caller gave up", &mut actions);
+                self.end(Party::Caller, 487, "caller gave up", actions);
             }
-            Event::Reinvite { side, sdp } => self.reinvite(side, sdp.as_deref(), &mut actions),
-            Event::Replaced { side, transport, sdp } => self.replaced(side, transport, sdp.as_deref(), &mut actions),
-            Event::Update { side, sdp } => self.update(side, &sdp, &mut actions),
-            Event::OfferAnswered { side, sdp } => self.offer_answered(side, sdp.as_deref(), &mut actions),
+            Event::Reinvite { side, sdp } => self.reinvite(side, sdp.as_deref(), actions),
+            Event::Replaced { side, transport, sdp } => self.replaced(side, transport, sdp.as_deref(), actions),
+            Event::Update { side, sdp } => self.update(side, &sdp, actions),
+            Event::OfferAnswered { side, sdp } => self.offer_answered(side, sdp.as_deref(), actions),
             Event::OfferRefused { side } => self.offer_refused(side),
+            Event::Bye { side, .. } | Event::Terminated { side, .. } if self.was_left(side, actions) => {}
             Event::Bye { side, reason } => {
                 self.leg_mut(side).dialog = Dialog::Gone;
-                if !self.is_taken_over(side, &mut actions) && !self.goes_on_without(side, &mut actions) {
+                let goes_on = self.is_taken_over(side, actions)
+                    || self.goes_on_without(side, actions)
+                    || self.dialled_is_gone(side, now, actions);
+                if !goes_on {
                     let text = reason.as_deref().unwrap_or("hung up");
-                    self.end(party(side), 480, text, &mut actions);
+                    self.end(party(side), 480, text, actions);
                 }
             }
             Event::Terminated { side, cause } => {
                 self.leg_mut(side).dialog = Dialog::Gone;
-                if !self.goes_on_without(side, &mut actions) {
-                    self.end(Party::Gateway, 480, &format!("leg {side}: {cause}"), &mut actions);
+                if !self.goes_on_without(side, actions) && !self.dialled_is_gone(side, now, actions) {
+                    self.end(Party::Gateway, 480, &format!("leg {side}: {cause}"), actions);
                 }
             }
+            Event::MediaTimeout { side, .. } if self.dialled_is_gone(side, now, actions) => {}
             Event::MediaTimeout { side, quiet } => {
                 let text = format!("no media from leg {side} for {} s", quiet.as_secs_f64().round());
                 // Q.850: recovery on timer expiry.
                 let reason = format!("Q.850;cause=102;text=\"{text}\"");
-                self.end_for(Party::Gateway, 480, &text, &reason, &mut actions);
+                self.end_for(Party::Gateway, 480, &text, &reason, actions);
             }
-            Event::Stop { text } => self.end(Party::Gateway, 503, &text, &mut actions),
-            // Taken above.
+            Event::Stop { text } => self.end(Party::Gateway, 503, &text, actions),
+            Event::Application(event) => self.on_application(event, now, actions),
+            // Taken before.
             Event::Transfer(_) => {}
         }
-        actions
     }
 
     pub(super) fn start(&mut self, actions: &mut Vec<Action>) {
         if self.is_placed() {
-            return self.prepare(actions);
+            return self.place(actions);
         }
         let towards = match self.setup.offer.as_deref().map(Description::parse).transpose() {
             Ok(offer) => media_of_caller(self.setup.remote, offer.as_ref()),
@@ -289,7 +313,7 @@ impl Call {
     }
 
     /// Finds out where the call goes.
-    fn prepare(&mut self, actions: &mut Vec<Action>) {
+    fn prepare(&mut self, now: Time, actions: &mut Vec<Action>) {
         match self.setup.plan.clone() {
             Plan::Agent { host, .. } => {
                 // Whether the caller's codecs will do is found out before the agent is troubled.
@@ -302,10 +326,18 @@ impl Call {
                 }
             }
             Plan::Trunk(_) => self.place(actions),
+            Plan::Application { .. } => {
+                if let Err(error) = self.negotiate_for_agent() {
+                    return self.end(Party::Gateway, error.status(), &error.to_string(), actions);
+                }
+                self.phase = Phase::Connecting;
+                actions.push(Action::Ring { status: 180, sdp: None });
+                self.start_application(now, actions);
+            }
         }
     }
 
-    fn negotiate_for_agent(&mut self) -> Result<(), NegotiationError> {
+    pub(super) fn negotiate_for_agent(&mut self) -> Result<(), NegotiationError> {
         let codecs = self.setup.codecs.clone();
         match &self.setup.offer {
             Some(offer) => {
@@ -371,6 +403,7 @@ impl Call {
             _ => None,
         };
         let status = if early.is_some() { 183 } else { status };
+        self.has_early_media |= early.is_some();
         actions.push(Action::Ring { status, sdp: early });
     }
 
@@ -383,7 +416,10 @@ impl Call {
         }
         self.b.dialog = Dialog::Up;
         match self.join(sdp, actions) {
-            Ok(()) => self.answer_caller(now, actions),
+            Ok(()) => {
+                self.answer_caller(now, actions);
+                self.application_bridged(now, actions);
+            }
             Err(error) => self.end(Party::Callee, 502, &error.to_string(), actions),
         }
     }
@@ -416,7 +452,7 @@ impl Call {
         Ok(())
     }
 
-    fn answer_caller(&mut self, now: Time, actions: &mut Vec<Action>) {
+    pub(super) fn answer_caller(&mut self, now: Time, actions: &mut Vec<Action>) {
         let Some(sdp) = self.a.media.ours.clone() else {
             return self.end(Party::Gateway, 500, "no SDP was negotiated with the caller", actions);
         };
@@ -433,7 +469,7 @@ impl Call {
         if self.phase == Phase::Answering && side == Side::A {
             self.phase = Phase::Up;
             match self.setup.plan {
-                Plan::Agent { .. } => actions.push(Action::LetSpeak { side }),
+                Plan::Agent { .. } | Plan::Application { .. } => actions.push(Action::LetSpeak { side }),
                 Plan::Trunk(_) => {}
             }
         }
@@ -462,11 +498,11 @@ impl Call {
     /// Codecs that a leg may be given in order of preference, if what is beside it speaks `codec`: that one first.
     pub(super) fn codecs_beside(&self, side: Side, codec: Codec) -> Vec<Codec> {
         let allowed = match (side, &self.setup.plan) {
-            (Side::A, _) | (Side::B | Side::C, Plan::Agent { .. }) => &self.setup.codecs,
+            (Side::A, _) | (Side::B | Side::C, Plan::Agent { .. } | Plan::Application { .. }) => &self.setup.codecs,
             (Side::B | Side::C, Plan::Trunk(outbound)) => &outbound.codecs,
         };
         let may_differ = match &self.setup.plan {
-            Plan::Agent { .. } => Transcode::Auto,
+            Plan::Agent { .. } | Plan::Application { .. } => Transcode::Auto,
             Plan::Trunk(_) => self.transcode(),
         };
         let mut codecs: Vec<Codec> = allowed.iter().copied().filter(|allowed| *allowed == codec).collect();
@@ -491,6 +527,7 @@ impl Call {
                 text: text.to_owned(),
             });
             self.phase = Phase::Ending;
+            self.leave_application(actions);
             self.drop_transfer(status, "the call ended");
             for side in [Side::A, Side::B, Side::C] {
                 self.end_leg(side, status, reason, actions);

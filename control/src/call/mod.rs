@@ -11,7 +11,8 @@
 //!                    CANCEL, BYE, failure, agent gone:  Ending ──► (both legs gone) ──► Ended
 //! ```
 //!
-//! An agent may place a call, too ([`placed`]): then leg A is the agent, who has no dialog.
+//! An agent may place a call, too ([`placed`]): then leg A is the agent, who has no dialog. A call may be given to a TwiML
+//! application instead of an agent ([`application`]): its documents say what becomes of it.
 //!
 //! What may not happen: a call with one leg gone and the other up. Every path that loses a leg ends in `Ending`, which
 //! hangs up the other and closes the media.
@@ -21,6 +22,7 @@
 //! A call that is up can be transferred ([`transfer`]): a third leg, C, is set up beside the two and takes the place of the
 //! one that leaves. What leaves is leg C from then on, until its dialog is gone.
 
+mod application;
 pub mod fallback;
 mod machine;
 mod negotiation;
@@ -38,6 +40,7 @@ use serde::{Deserialize, Serialize};
 use voxlane_dataplane::codec::Codec;
 use voxlane_dataplane::media_plane::{AgentFailure, Endpoint, FailureKind, Session};
 
+pub use self::application::{Action as ApplicationAction, Event as ApplicationEvent, StreamState};
 use self::fallback::Fallback;
 pub use self::machine::{Call, Phase};
 pub use self::placed::Origin;
@@ -46,6 +49,7 @@ use crate::config::model::{HostPort, LegMedia, Redirects, SdpIdentity};
 use crate::route::identity::Identity;
 use crate::sip::locate::{Destination, Place};
 use crate::sip::{Address, Failure, Termination, Transport, UserPhone};
+use crate::twiml::application::Script;
 
 /// Names one call for as long as its record is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -130,6 +134,13 @@ pub enum Plan {
     },
     /// To a second SIP leg.
     Trunk(Box<Outbound>),
+    /// To an application, which says what becomes of it.
+    Application {
+        /// What it is called in logs and reports.
+        name: String,
+        /// Where it begins.
+        script: Box<Script>,
+    },
 }
 
 /// A second SIP leg to be placed.
@@ -298,6 +309,8 @@ pub enum Event {
     },
     /// Something about a transfer.
     Transfer(transfer::Event),
+    /// Something about the application that the call is given to.
+    Application(application::Event),
 }
 
 /// What is to be done for a call.
@@ -405,6 +418,8 @@ pub enum Action {
     },
     /// What a transfer needs.
     Transfer(transfer::Action),
+    /// What the application of the call needs.
+    Application(application::Action),
     /// The call is over: write its record and forget it. The last action of every call.
     Finish(Cause),
 }
@@ -430,6 +445,8 @@ pub enum Party {
     Callee,
     /// The agent.
     Agent,
+    /// The application that the call was given to.
+    Application,
     /// This gateway.
     Gateway,
 }
@@ -440,6 +457,7 @@ impl std::fmt::Display for Cause {
             Party::Caller => "caller",
             Party::Callee => "callee",
             Party::Agent => "agent",
+            Party::Application => "application",
             Party::Gateway => "gateway",
         };
         match self.status {

@@ -17,6 +17,7 @@ use super::machine::{Call, Dialog, Phase};
 use super::{Action, Party, Plan, Side};
 use crate::config::model::HostPort;
 use crate::time::Time;
+use crate::twiml::application::Script;
 
 /// Who begins a call.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,24 +32,31 @@ pub enum Origin {
         /// The host to resolve before it can be attached; `None` for a built-in one.
         host: Option<HostPort>,
     },
+    /// An application.
+    Application {
+        /// What it is called in logs and reports.
+        name: String,
+        /// Where it begins.
+        script: Box<Script>,
+    },
 }
 
 impl Call {
-    /// Whether an agent has placed it.
+    /// Whether an agent or an application has placed it.
     pub fn is_placed(&self) -> bool {
         match self.setup.origin {
             Origin::Caller => false,
-            Origin::Agent { .. } => true,
+            Origin::Agent { .. } | Origin::Application { .. } => true,
         }
     }
 
-    /// The agent of the call, and the leg whose far end talks with it. `None` also once it has given the call to another
-    /// party.
+    /// The agent of the call, or the application in its place, and the leg whose far end talks with it. `None` also once it has
+    /// given the call to another party.
     pub fn agent(&self) -> Option<(&str, Side)> {
         match (&self.setup.origin, &self.setup.plan) {
-            (Origin::Agent { .. }, _) if self.given_away => None,
-            (Origin::Agent { name, .. }, _) => Some((name, Side::B)),
-            (Origin::Caller, Plan::Agent { name, .. }) => Some((name, Side::A)),
+            (Origin::Agent { .. } | Origin::Application { .. }, _) if self.given_away => None,
+            (Origin::Agent { name, .. } | Origin::Application { name, .. }, _) => Some((name, Side::B)),
+            (Origin::Caller, Plan::Agent { name, .. } | Plan::Application { name, .. }) => Some((name, Side::A)),
             (Origin::Caller, Plan::Trunk(_)) => None,
         }
     }
@@ -76,9 +84,16 @@ impl Call {
         }
         self.phase = Phase::Answering;
         self.answered = Some(now);
+        if self.is_controlled() {
+            self.phase = Phase::Up;
+            actions.push(Action::Application(super::application::Action::Quiet { side: Side::B }));
+            return self.start_application(now, actions);
+        }
         match &self.setup.origin {
             Origin::Agent { host: Some(host), .. } => actions.push(Action::Resolve(host.clone())),
-            Origin::Agent { host: None, .. } | Origin::Caller => actions.push(Action::Attach { addresses: Vec::new() }),
+            Origin::Agent { host: None, .. } | Origin::Application { .. } | Origin::Caller => {
+                actions.push(Action::Attach { addresses: Vec::new() });
+            }
         }
     }
 

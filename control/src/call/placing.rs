@@ -25,7 +25,7 @@ impl Placing {
     /// Of a call's plan.
     pub(super) fn of(plan: &Plan) -> Self {
         let targets = match plan {
-            Plan::Agent { .. } => None,
+            Plan::Agent { .. } | Plan::Application { .. } => None,
             Plan::Trunk(outbound) => Some(Targets::new(
                 outbound.ways.clone(),
                 outbound.request_uri.clone(),
@@ -68,6 +68,13 @@ impl Call {
         }
     }
 
+    /// Leg B cannot be placed: the call ends, unless an application goes on with it.
+    fn not_placed(&mut self, by: Party, status: u16, text: &str, actions: &mut Vec<Action>) {
+        if !self.application_not_placed(status, actions) {
+            self.end(by, status, text, actions);
+        }
+    }
+
     /// Everything has failed.
     fn give_up(&mut self, actions: &mut Vec<Action>) {
         let (party, status, text) = match self.placing.last.take() {
@@ -78,7 +85,7 @@ impl Call {
             0 | 1 => text,
             tried => format!("{text} (the last of {tried} tried)"),
         };
-        self.end(party, status, &text, actions);
+        self.not_placed(party, status, &text, actions);
     }
 
     /// A place is not found.
@@ -89,7 +96,7 @@ impl Call {
                 // What a gateway has said tells more than that another is not found.
                 let none = self.placing.last.is_none();
                 if none && !targets.has_more() {
-                    return self.end(Party::Gateway, 503, why, actions);
+                    return self.not_placed(Party::Gateway, 503, why, actions);
                 }
                 self.place(actions);
             }
@@ -138,7 +145,7 @@ impl Call {
                 self.b.dialog = Dialog::Trying;
                 actions.push(Action::Invite { target, patience, sdp });
             }
-            Err(error) => self.end(Party::Gateway, error.status(), &error.to_string(), actions),
+            Err(error) => self.not_placed(Party::Gateway, error.status(), &error.to_string(), actions),
         }
     }
 
@@ -172,7 +179,9 @@ impl Call {
                 self.phase = Phase::Preparing;
                 self.place(actions);
             }
-            Some(Then::Next | Then::End) | None => self.end(Party::Callee, status_for_caller(status), &text, actions),
+            Some(Then::Next | Then::End) | None => {
+                self.not_placed(Party::Callee, status_for_caller(status), &text, actions);
+            }
         }
     }
 }

@@ -82,7 +82,7 @@ impl Campaign {
             rate: self.rate,
             concurrency: self.concurrency,
             trunk: self.placing.trunk.clone(),
-            agent: self.placing.agent.clone(),
+            agent: self.placing.talks(),
             asked: self.asked.into(),
             ended: self.ended.map(Into::into),
             calls,

@@ -85,7 +85,7 @@ impl Entered {
             to: to.clone(),
             from: from.clone(),
             trunk: placing.trunk.clone(),
-            agent: placing.agent.clone(),
+            agent: placing.talks(),
             state: self.state,
             status: self.ending.as_ref().and_then(|ending| ending.status),
             cause: self.ending.as_ref().map(|ending| ending.cause.clone()),

@@ -23,8 +23,12 @@ use crate::ops::timestamp::Timestamp;
 pub struct Placing {
     /// The trunk it goes out on.
     pub trunk: String,
-    /// The agent that talks once it is answered.
+    /// The agent that talks once it is answered; empty: an application says what becomes of it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub agent: String,
+    /// The application, where no agent is named.
+    #[serde(flatten)]
+    pub application: PlacedApplication,
     /// The number it shows, one of the trunk's `caller_ids`; the first of them unless written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub caller_id: Option<String>,
@@ -40,6 +44,47 @@ pub struct Placing {
     /// Headers of the agent's WebSocket handshake, likewise.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
+}
+
+/// The application that a placed call is given to once it is answered: by URL, or by its first document.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlacedApplication {
+    /// Asked, by POST, for the first document.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub voice_url: Option<String>,
+    /// The first document itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub twiml: Option<String>,
+    /// Asked for a document when another cannot be had or carried out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub voice_fallback_url: Option<String>,
+    /// Told how the call goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status_callback: Option<String>,
+    /// What of; its end, unless written.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub status_callback_event: Vec<String>,
+}
+
+/// `POST /v1/calls/{call}`: what is to become of a call that an application controls.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallUpdate {
+    /// Asked, by POST, for the document that takes the place of what is being done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub voice_url: Option<String>,
+    /// That document itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub twiml: Option<String>,
+    /// Whether the call is ended instead.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hang_up: bool,
+}
+
+/// What `POST /v1/calls/{call}` answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Updated {
+    /// The call's whole name.
+    pub call: String,
 }
 
 /// `POST /v1/calls`: a call to be placed.
@@ -159,7 +204,7 @@ pub struct CallResult {
     pub from: String,
     /// Trunk.
     pub trunk: String,
-    /// Agent.
+    /// Agent, or application.
     pub agent: String,
     /// How far it has come, or how it ended.
     pub state: State,
@@ -220,6 +265,15 @@ pub struct Order {
 }
 
 impl Placing {
+    /// Who talks once it is answered, for people: the agent's name, or the application's.
+    pub fn talks(&self) -> String {
+        match &self.application.voice_url {
+            _ if !self.agent.is_empty() => self.agent.clone(),
+            Some(url) => url.split('?').next().unwrap_or_default().to_owned(),
+            None => "twiml".to_owned(),
+        }
+    }
+
     /// How long it may ring, where it says.
     pub fn ring_timeout(&self) -> Option<Duration> {
         self.ring_timeout_s.map(|seconds| Duration::from_secs(seconds.into()))

@@ -40,7 +40,13 @@ fn alive(calls: &[CallReport]) -> Table<9> {
     for call in calls {
         table.row([
             call.id.clone(),
-            [call.state.clone(), agent_failures(call), transfers(call)].concat(),
+            [
+                call.state.clone(),
+                agent_failures(call),
+                transfers(call),
+                problems(call),
+            ]
+            .concat(),
             call.from.clone(),
             call.to.clone(),
             call.tenant.clone().unwrap_or_default(),
@@ -77,6 +83,7 @@ fn ended(calls: &[CallReport]) -> Table<8> {
                 call.cause.clone().unwrap_or_default(),
                 agent_failures(call),
                 transfers(call),
+                problems(call),
             ]
             .concat(),
         ]);
@@ -103,6 +110,11 @@ fn transfers(call: &CallReport) -> String {
         format!("; transfer to {to}: {state}{why}")
     };
     call.transfers.iter().map(one).collect()
+}
+
+/// What was wrong with its application: `; https://app.example/voice: answered with 500 (11200)`.
+fn problems(call: &CallReport) -> String {
+    call.problems.iter().map(|problem| format!("; {problem}")).collect()
 }
 
 /// Codec, lane and score of each leg, how many keys were pressed on it, its session timer and who refreshes, and which
@@ -207,6 +219,7 @@ mod tests {
             transfers: vec![transfer],
             agent_failures: vec![],
             digits: String::new(),
+            problems: vec![],
         }
     }
 
@@ -228,6 +241,21 @@ mod tests {
              CALL  FROM       TO         AGENT  STARTED                   ANSWERED  ENDED  CAUSE\n\
              c11   +15550100  +15550001  echo   1970-01-01T00:00:01.000Z  -         -      the caller hung up; transfer to +15550200: failed (486 Busy Here)\n"
         );
+    }
+
+    #[test]
+    fn problems_of_applications() {
+        let recent = vec![CallReport {
+            transfers: vec![],
+            problems: vec![
+                "http://app/voice: answered with 500 (11200)".into(),
+                "line 1: <Say> (12200)".into(),
+            ],
+            ..call("c1")
+        }];
+        let text = text(&CallsReport { active: vec![], recent });
+        let expected = "the caller hung up; http://app/voice: answered with 500 (11200); line 1: <Say> (12200)\n";
+        assert!(text.ends_with(expected), "{text}");
     }
 
     #[test]

@@ -1,14 +1,16 @@
 //! `voxlane dial` and `voxlane campaign`
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 
 use super::ask::{self, OTHER_VERSION, print};
-use crate::campaign::{CallRequest, CallResult, CampaignReport, CampaignRequest, Entry, Placing, State};
+use crate::campaign::{
+    CallRequest, CallResult, CampaignReport, CampaignRequest, Entry, PlacedApplication, Placing, State,
+};
 use crate::ops::client;
 
 /// How often the gateway is asked how it goes.
@@ -20,6 +22,8 @@ const POLL: Duration = Duration::from_millis(200);
 #[command(after_help = "Examples:
   Call a number on trunk \"carrier\" and let agent \"reminder\" talk:
     voxlane dial +15550100 --trunk carrier --agent reminder --parameter name=Ann
+  Call a number, and let a web application say by TwiML what becomes of the call:
+    voxlane dial +15550100 --trunk carrier --voice-url https://app.example/voice
   Call the numbers of a file, five a second, at most 20 at once, and keep the results:
     voxlane dial --file numbers.txt --rate 5 --concurrency 20 --trunk carrier --agent reminder --json > results.jsonl
 
@@ -35,8 +39,17 @@ pub(super) struct Args {
     #[arg(long)]
     trunk: String,
     /// The agent that talks once a call is answered
-    #[arg(long)]
-    agent: String,
+    #[arg(long, required_unless_present_any = ["voice_url", "twiml"])]
+    agent: Option<String>,
+    /// Instead: the web application that says by TwiML what becomes of a call once it is answered
+    #[arg(long, value_name = "URL", conflicts_with = "agent")]
+    voice_url: Option<String>,
+    /// Instead: a file with its first document
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["agent", "voice_url"])]
+    twiml: Option<PathBuf>,
+    /// Told how a call goes, where an application controls it
+    #[arg(long, value_name = "URL", conflicts_with = "agent")]
+    status_callback: Option<String>,
     /// The number to show, one of the trunk's caller_ids [default: the first of them]
     #[arg(long, value_name = "NUMBER")]
     caller_id: Option<String>,
@@ -90,7 +103,13 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let placing = Placing {
         trunk: args.trunk.clone(),
-        agent: args.agent.clone(),
+        agent: args.agent.clone().unwrap_or_default(),
+        application: PlacedApplication {
+            voice_url: args.voice_url.clone(),
+            twiml: args.twiml.as_deref().map(document).transpose()?,
+            status_callback: args.status_callback.clone(),
+            ..PlacedApplication::default()
+        },
         caller_id: args.caller_id.clone(),
         tenant: args.tenant.clone(),
         ring_timeout_s: args.ring_timeout,
@@ -117,6 +136,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             runtime.block_on(several(args, &request))
         }
     }
+}
+
+/// The document in a file.
+pub(super) fn document(file: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(file).with_context(|| file.display().to_string())
 }
 
 /// Shows, lists or stops campaigns.

@@ -4,7 +4,7 @@
 //! - [`check_config`]: reads a configuration and says what is wrong with it;
 //! - [`status`], [`calls`], [`flows`]: ask a running gateway over its admin socket ([`ask`]) and print tables ([`table`],
 //!   [`kernel`]);
-//! - [`lane`], [`transfer`], [`capture`]: tell a running gateway what to do with a call, over the same socket;
+//! - [`lane`], [`transfer`], [`update`], [`capture`]: tell a running gateway what to do with a call, over the same socket;
 //! - [`dial`]: lets a running gateway place calls, and follows campaigns of them;
 //! - [`detach`]: removes what a gateway that is down has left in the kernel;
 //! - [`phone`]: the softphone, `call` and `answer`; what it does is in [`crate::softphone`].
@@ -24,6 +24,7 @@ mod serve;
 mod status;
 mod table;
 mod transfer;
+mod update;
 
 use std::process::ExitCode;
 
@@ -80,9 +81,11 @@ enum Command {
     Lane(lane::Args),
     /// Transfer a call to another number
     Transfer(transfer::Args),
+    /// Give a call that an application controls another document, or end it
+    Update(update::Args),
     /// Write the packets of a call to a file, for tshark and its like
     Capture(capture::Args),
-    /// Let a running gateway place calls, with an agent that talks, and say what became of each
+    /// Let a running gateway place calls, with an agent or an application that talks, and say what became of each
     Dial(dial::Args),
     /// Show or stop campaigns of calls that a running gateway places
     Campaign(dial::CampaignArgs),
@@ -123,6 +126,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Flows(args) => ask::run(&args, "/v1/flows", flows::text)?,
         Command::Lane(args) => return lane::run(&args),
         Command::Transfer(args) => return transfer::run(&args),
+        Command::Update(args) => update::run(&args)?,
         Command::Capture(args) => capture::run(&args)?,
         Command::Dial(args) => return dial::run(&args),
         Command::Campaign(args) => dial::campaign(&args)?,

@@ -4,7 +4,7 @@ use voxlane_dataplane::media_plane::{InterfaceStatus, IoMode, IoStatus, PlaneSta
 
 use super::kernel;
 use crate::ops::report::{
-    AgentCounts, GatewayRow, OverloadReport, ReferCounts, StatusReport, TransferCounts, TrunkRow,
+    AgentCounts, ApplicationCounts, GatewayRow, OverloadReport, ReferCounts, StatusReport, TransferCounts, TrunkRow,
 };
 use crate::ops::words;
 use crate::sip::AuthFailures;
@@ -22,6 +22,7 @@ pub(super) fn text(report: &StatusReport) -> String {
         connections,
         calls,
         agents,
+        applications,
         transfers,
         refers,
         quality,
@@ -74,6 +75,18 @@ pub(super) fn text(report: &StatusReport) -> String {
         };
         let line =
             format!("        transfers: {asked} begun{by_refer}, {completed} completed, {failed} failed{replaced}");
+        lines.insert(2, line);
+    }
+    if applications.documents + applications.problems > 0 {
+        let ApplicationCounts {
+            documents,
+            problems,
+            callbacks,
+            callbacks_failed,
+        } = applications;
+        let line = format!(
+            "        applications: {documents} documents, {problems} problems; {callbacks} callbacks, {callbacks_failed} not taken"
+        );
         lines.insert(2, line);
     }
     if refers.received > 0 {

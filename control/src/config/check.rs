@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use voxlane_dataplane::media_plane::Unallocated;
 
+use super::application::WrittenApplication;
 use super::media::WrittenMedia;
 use super::model::{Agent, Config, Did, Listen, Media, Routing, Sip, Target, Tenant, Transport, Trunk, Xdp};
 use super::reader::{Located, Reader, quoted};
@@ -31,6 +32,10 @@ pub(super) fn config(reader: &Reader<'_>, written: Written) -> Config {
     let sip = self::sip(reader, sip, &media);
     let media = media.media;
     let trunks = self::trunks(reader, trunks, &media, &sip);
+    let applications = tenants
+        .iter()
+        .map(|tenant| (tenant.value.name.clone(), tenant.value.application.clone()))
+        .collect();
     let tenants = self::tenants(reader, tenants);
     let route = self::route(reader, route, &tenants);
     let transfer = transfer::check(reader, transfer, &agents, &trunks);
@@ -39,7 +44,11 @@ pub(super) fn config(reader: &Reader<'_>, written: Written) -> Config {
         trunks: &trunks,
         tenants: &tenants,
         agents: &agents,
+        applications: &applications,
     };
+    for application in applications.values() {
+        application.check(reader, "tenant", &trunks);
+    }
     let dids = self::dids(reader, dids, &names);
     Config {
         node,
@@ -113,6 +122,8 @@ struct Names<'a> {
     trunks: &'a [Trunk],
     tenants: &'a [Tenant],
     agents: &'a [Agent],
+    /// What tenants say of applications.
+    applications: &'a HashMap<String, WrittenApplication>,
 }
 
 fn trunks(reader: &Reader<'_>, written: Vec<Located<WrittenTrunk>>, media: &Media, sip: &Sip) -> Vec<Trunk> {
@@ -156,6 +167,7 @@ fn tenants(reader: &Reader<'_>, written: Vec<Located<WrittenTenant>>) -> Vec<Ten
             domains,
             identity,
             account,
+            application: _,
         } = value;
         // The default domain of a name that is taken would only say the same again.
         if taken.check(reader, &name, line) {
@@ -242,8 +254,8 @@ impl Taken {
 fn dids(reader: &Reader<'_>, written: Vec<Located<WrittenDid>>, names: &Names<'_>) -> Vec<Did> {
     let mut dids: Vec<Located<Did>> = written
         .into_iter()
-        .filter_map(|Located { value, .. }| {
-            let target = target(reader, &value, names);
+        .filter_map(|Located { value, line }| {
+            let target = target(reader, &value, line, names);
             let tenants = names.tenants.iter().map(|tenant| tenant.name.as_str());
             if let Some(tenant) = &value.tenant {
                 resolve(reader, "tenant", tenant, tenants);
@@ -310,7 +322,8 @@ fn numbers(did: &Did) -> String {
 }
 
 /// Where calls to a DID go; `None` if that was not said properly.
-fn target(reader: &Reader<'_>, did: &WrittenDid, names: &Names<'_>) -> Option<Target> {
+fn target(reader: &Reader<'_>, did: &WrittenDid, line: usize, names: &Names<'_>) -> Option<Target> {
+    did.application.check(reader, "did", names.trunks);
     if let Some(agent) = &did.agent {
         resolve(
             reader,
@@ -320,7 +333,18 @@ fn target(reader: &Reader<'_>, did: &WrittenDid, names: &Names<'_>) -> Option<Ta
         )?;
         return Some(Target::Agent(agent.value.clone()));
     }
-    let name = did.trunk.as_ref()?;
+    let Some(name) = &did.trunk else {
+        let tenant = did
+            .tenant
+            .as_ref()
+            .and_then(|tenant| names.applications.get(&tenant.value));
+        let application = did.application.over(tenant);
+        if application.is_none() && did.says_nothing {
+            let message = "is missing; write agent = \"NAME\", trunk = \"NAME\" or voice_url = \"https://…\"";
+            reader.report(line, "did.agent", message);
+        }
+        return application.map(|application| Target::Application(Box::new(application)));
+    };
     resolve(
         reader,
         "trunk",

@@ -14,6 +14,7 @@ mod account;
 mod agent_limits;
 mod agent_protocol;
 mod agent_url;
+mod application;
 mod carrier;
 mod check;
 mod cores;
@@ -43,7 +44,7 @@ pub use error::{ConfigError, ConfigErrors};
 pub(crate) use media::pin;
 pub use model::Config;
 pub(crate) use suggest::nearest;
-pub(crate) use value::header_name;
+pub(crate) use value::{header_name, split_host_port};
 
 use crate::sip::transport::tls::{Peer, Plan};
 use crate::sip::{Domains, PeerId};

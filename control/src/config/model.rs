@@ -23,6 +23,8 @@ use crate::sip::digest::{Auth, Login, Secret};
 pub use crate::sip::locate::{Place, Weighed};
 pub use crate::sip::transport::tls::{ClientCertificates, Identity};
 pub use crate::sip::{Large, Listen, Policy, Transport, UnknownTenant, UserPhone};
+use crate::twiml::Link;
+use crate::twiml::application::Script;
 
 /// A whole `voxlane.toml`.
 #[derive(Clone, Debug, PartialEq)]
@@ -719,11 +721,67 @@ pub struct Did {
     pub target: Target,
 }
 
+/// A TwiML application, and what its calls may do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Application {
+    /// Where it begins.
+    pub script: Script,
+    /// Who is told of its calls.
+    pub status_callback: Option<StatusCallback>,
+    /// Trunks that it may dial by; a number goes by the first.
+    pub dial_trunks: Vec<String>,
+}
+
+/// Who is told how calls go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatusCallback {
+    /// Whom.
+    pub link: Link,
+    /// Of what.
+    pub events: Vec<CallEvent>,
+}
+
+/// What calls are told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CallEvent {
+    /// It has begun.
+    Initiated,
+    /// It rings.
+    Ringing,
+    /// It is answered.
+    Answered,
+    /// It is over, answered or not.
+    Completed,
+}
+
+impl CallEvent {
+    /// All of them, in the order in which they happen.
+    pub const ALL: [Self; 4] = [Self::Initiated, Self::Ringing, Self::Answered, Self::Completed];
+
+    /// Its name at Twilio.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Initiated => "initiated",
+            Self::Ringing => "ringing",
+            Self::Answered => "answered",
+            Self::Completed => "completed",
+        }
+    }
+}
+
+impl std::fmt::Display for CallEvent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 /// Where calls to a DID go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
     /// To this agent.
     Agent(String),
+    /// To this application.
+    Application(Box<Application>),
     /// Out on a trunk.
     Trunk {
         /// Trunk name.

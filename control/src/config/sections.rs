@@ -10,6 +10,7 @@ use std::time::Duration;
 use voxlane_dataplane::codec::Codec;
 use voxlane_dataplane::media_plane::{LatchMode, Pacing};
 
+use super::application::{self, WrittenApplication};
 use super::carrier::Gateways;
 use super::dscp::{self, Dscp};
 use super::fallback::{self, WrittenFallback};
@@ -71,10 +72,14 @@ pub(super) struct WrittenTenant {
     pub(super) identity: Option<Identity>,
     /// With the line of its SID.
     pub(super) account: Located<Account>,
+    pub(super) application: WrittenApplication,
 }
 
 /// A DID as written; `None` where nothing or something wrong was written.
 pub(super) struct WrittenDid {
+    /// Whether it does not say where its calls go.
+    pub(super) says_nothing: bool,
+    pub(super) application: WrittenApplication,
     pub(super) numbers: Option<Located<(String, String)>>,
     pub(super) tenant: Option<Located<String>>,
     pub(super) agent: Option<Located<String>>,
@@ -357,6 +362,7 @@ fn tenant(mut section: Section<'_>, template: &str) -> Located<WrittenTenant> {
     let domains = section.list("domains", route::domain);
     let identity = identity(&mut section, "certificate", "key");
     let account = account::read(&mut section, &name);
+    let application = application::read(&mut section);
     section.finish();
     let domains = domains.map_or_else(
         || {
@@ -373,6 +379,7 @@ fn tenant(mut section: Section<'_>, template: &str) -> Located<WrittenTenant> {
             domains,
             identity,
             account,
+            application,
         },
         line,
     }
@@ -457,29 +464,38 @@ fn headers(section: &mut Section<'_>) -> Vec<(String, String)> {
     headers
 }
 
+/// The keys that say where calls to a number go; one of them is to be written.
+const TARGETS: [&str; 3] = ["agent", "trunk", "voice_url"];
+/// Keys that go with one of them only, and what that is for.
+const GO_WITH: [(&str, &str, &[&str]); 2] = [
+    ("trunk", "a trunk", &["to", "caller_id"]),
+    (
+        "voice_url",
+        "an application",
+        &[
+            "voice_fallback_url",
+            "status_callback",
+            "status_callback_event",
+            "dial_trunks",
+        ],
+    ),
+];
+
 fn did(mut section: Section<'_>) -> Located<WrittenDid> {
     let line = section.line;
-    match (section.has("agent"), section.has("trunk")) {
-        (true, true) => section.report(
-            line,
-            "agent",
-            "and did.trunk are both written; keep the one calls are to go to",
-        ),
-        (false, false) => section.report(line, "agent", "is missing; write agent = \"NAME\" or trunk = \"NAME\""),
-        (true, false) => {
-            for key in ["to", "caller_id"] {
-                if section.has(key) {
-                    section.report(
-                        line,
-                        key,
-                        "is for calls to a trunk; remove it, or write trunk instead of agent",
-                    );
-                }
-            }
+    let written: Vec<&str> = TARGETS.into_iter().filter(|key| section.has(key)).collect();
+    match written.as_slice() {
+        [first, second, ..] => {
+            let message = format!("and did.{second} are both written; keep the one calls are to go to");
+            section.report(line, first, message);
         }
-        (false, true) => {}
+        [target] => report_strays(&section, target),
+        // The tenant may have an application.
+        [] => report_strays(&section, "voice_url"),
     }
     let did = WrittenDid {
+        says_nothing: written.is_empty(),
+        application: application::read(&mut section),
         numbers: section.required("number", "\"+15550100\" or \"+15550100..+15550199\"", value::numbers),
         tenant: section.text("tenant", value::name),
         agent: section.text("agent", value::name),
@@ -489,6 +505,16 @@ fn did(mut section: Section<'_>) -> Located<WrittenDid> {
     };
     section.finish();
     Located { value: did, line }
+}
+
+/// Reports keys that go with another target than this.
+fn report_strays(section: &Section<'_>, target: &str) {
+    for (with, what, keys) in GO_WITH.iter().filter(|(with, ..)| *with != target) {
+        for key in keys.iter().filter(|key| section.has(key)) {
+            let message = format!("is for calls to {what}; remove it, or write {with} instead of {target}");
+            section.report(section.line, key, message);
+        }
+    }
 }
 
 pub(super) fn or<T>(written: Option<Located<T>>, default: impl FnOnce() -> T) -> T {

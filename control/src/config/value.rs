@@ -209,7 +209,7 @@ pub(super) fn host_port(text: &str) -> Result<(String, Option<u16>), String> {
 }
 
 /// Splits `HOST`, `HOST:PORT`, `[IPV6]` or `[IPV6]:PORT`. `None` if it is none of them.
-pub(super) fn split_host_port(text: &str) -> Option<(String, Option<u16>)> {
+pub(crate) fn split_host_port(text: &str) -> Option<(String, Option<u16>)> {
     let (host, port) = match text.strip_prefix('[').map(|rest| rest.split_once(']')) {
         Some(bracketed) => {
             let (host, rest) = bracketed?;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use voxlane_dataplane::media_plane::{AgentNotice, AgentSpec, AudioSocketSpec, CallDirection, WebSpec};
 
+use super::application;
 use super::live::Live;
 use super::realtime;
 use crate::campaign::Placing;
@@ -21,6 +22,9 @@ pub(super) fn spec(
     live: &Live,
     addresses: Vec<SocketAddr>,
 ) -> Option<AgentSpec> {
+    if live.call.is_controlled() {
+        return application::spec(config, live, addresses);
+    }
     let (name, _) = live.call.agent()?;
     let agent = config.agents.iter().find(|agent| agent.name == name)?;
     let placing = live.placing.as_ref();
@@ -87,6 +91,8 @@ pub(super) fn told(spec: AgentSpec, notice: &AgentNotice) -> AgentSpec {
         | AgentSpec::Tone { .. }
         | AgentSpec::Ringback
         | AgentSpec::AudioSocket(_)
+        | AgentSpec::Quiet
+        | AgentSpec::Play(_)
         | AgentSpec::Phone(_)) => other,
     }
 }
@@ -100,9 +106,14 @@ fn headers(agent: &Agent, placing: Option<&Placing>, url: &str, token: Option<&S
         Some(key) => key
             .as_ref()
             .map(|key| ("Authorization".to_owned(), format!("Bearer {}", key.expose()))),
-        None => token.map(|token| (signature::HEADER.to_owned(), signature(token, url, &[]))),
+        None => signed(url, token),
     });
     headers
+}
+
+/// The header that signs a handshake, if there is what signs it.
+pub(super) fn signed(url: &str, token: Option<&Secret>) -> Option<(String, String)> {
+    token.map(|token| (signature::HEADER.to_owned(), signature(token, url, &[])))
 }
 
 /// What an agent is configured with, and what the call that it places brings in place of that.
@@ -117,7 +128,7 @@ fn with(configured: &[(String, String)], brought: Option<&BTreeMap<String, Strin
 }
 
 /// An identifier in Twilio's form: two letters and 32 hexadecimal digits.
-fn sid(prefix: &str, value: u128) -> String {
+pub(super) fn sid(prefix: &str, value: u128) -> String {
     format!("{prefix}{value:032x}")
 }
 

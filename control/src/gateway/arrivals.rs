@@ -5,6 +5,7 @@ use tracing::{debug, info, warn};
 use super::core::{Core, reason_header, unix_seconds};
 use super::live::Live;
 use crate::call::{Call, Event, Origin, Plan, Setup, Side, transfer};
+use crate::config::model::CallEvent;
 use crate::guard::Reason;
 use crate::route::{self, Route};
 use crate::sip::{self, Incoming};
@@ -172,7 +173,10 @@ impl Core {
         );
         self.dialogs.insert(incoming.dialog, (id, Side::A));
         self.count_trunks(&route);
-        self.calls.insert(id, Box::new(Live::new(call, route, incoming)));
+        let mut live = Live::new(call, route, incoming);
+        live.applied = self.application_of(&live.route);
+        self.calls.insert(id, Box::new(live));
+        self.tell_owner(id, CallEvent::Initiated);
         self.feed(now, id, Event::Start);
     }
 }

@@ -20,19 +20,21 @@ use voxlane_dataplane::media_plane::{EndpointId, FailureKind, MediaEvent, MediaP
 use super::live::{Live, Record};
 use super::overload::Guard;
 use super::registrar::Registrar;
+use super::requests::Requests;
 use super::trunks::Trunks;
 use super::watch::{Measure, Watched};
 use crate::call::{Action, CallId, Cause, Event, Side, transfer};
 use crate::campaign::Dialler;
 use crate::config::model::{Config, HostPort, Trunk};
 use crate::guard::intake::Intake;
-use crate::ops::report::{ReferCounts, TransferCounts};
+use crate::ops::report::{ApplicationCounts, ReferCounts, TransferCounts};
 use crate::route;
 use crate::sip::digest::NonceKey;
 use crate::sip::locate::{Destination, Place};
 use crate::sip::transport::tls::ClientConfigs;
 use crate::sip::{self, DialogId, Input, Listen, Output, Transmit, Transport};
 use crate::time::Time;
+use crate::web::{Request, RequestId};
 
 /// Ended calls that `voxlane calls` still shows.
 const RECENT: usize = 100;
@@ -44,6 +46,8 @@ pub struct Effects {
     pub transmits: Vec<Transmit>,
     /// Names of agents' hosts to look up; the answer goes to [`Core::resolved`].
     pub lookups: Vec<(CallId, HostPort)>,
+    /// What to ask of web servers; the answer goes to [`Core::responded`].
+    pub requests: Vec<(RequestId, Request)>,
     /// Places of SIP to find; the answer goes to [`Core::located`].
     pub places: Vec<(Asker, Place)>,
     /// When to call [`Core::timeout`].
@@ -82,6 +86,8 @@ pub struct Totals {
     pub transfers: TransferCounts,
     /// REFERs of carriers.
     pub refers: ReferCounts,
+    /// What applications have asked for.
+    pub applications: ApplicationCounts,
     /// Times that a limit was crossed, by measure.
     pub crossings: [u64; Measure::ALL.len()],
 }
@@ -113,6 +119,7 @@ pub struct Core {
     /// When calls want to be told that it is time.
     pub(super) wakes: BTreeSet<(Time, CallId)>,
     pub(super) effects: Effects,
+    pub(super) requests: Requests,
     pub(super) watched: HashMap<EndpointId, Watched>,
     /// Legs whose turn it is to be looked at.
     pub(super) to_watch: Vec<EndpointId>,
@@ -171,6 +178,7 @@ impl Core {
             names: StdRng::seed_from_u64(!seed),
             wakes: BTreeSet::new(),
             effects: Effects::default(),
+            requests: Requests::default(),
             watched: HashMap::new(),
             to_watch: Vec::new(),
             looks: 0,
@@ -193,6 +201,9 @@ impl Core {
         self.sip.handle_timeout(now);
         while let Some((_, call)) = self.wakes.first().copied().filter(|(at, _)| *at <= now) {
             self.wakes.pop_first();
+            if let Some(live) = self.calls.get_mut(&call) {
+                live.wakes.retain(|at| *at > now);
+            }
             self.feed(now, call, Event::Transfer(transfer::Event::Due));
         }
         self.dial(now);
@@ -313,10 +324,11 @@ impl Core {
         let Effects {
             transmits,
             lookups,
+            requests,
             places,
             wake: _,
         } = &self.effects;
-        transmits.is_empty() && lookups.is_empty() && places.is_empty()
+        transmits.is_empty() && lookups.is_empty() && requests.is_empty() && places.is_empty()
     }
 
     /// What the SIP core has seen.
@@ -329,9 +341,11 @@ impl Core {
         self.sip.auth_failures()
     }
 
-    /// Whether nothing is left of any call, nor of a registration that is being taken back.
+    /// Whether nothing is left of any call, nor of what is to be told of one, nor of a registration that is being taken back.
     pub fn is_idle(&self) -> bool {
-        self.calls.is_empty() && !self.trunks.registrars.iter().any(Registrar::is_leaving)
+        self.calls.is_empty()
+            && !self.requests.is_telling()
+            && !self.trunks.registrars.iter().any(Registrar::is_leaving)
     }
 
     /// Empties the SIP core's output: datagrams to the shell, events to their calls.
@@ -387,7 +401,11 @@ impl Core {
     }
 
     pub(super) fn finish(&mut self, id: CallId, cause: Cause) {
+        self.tell_owner_of_end(id, &cause);
         let Some(live) = self.calls.remove(&id) else { return };
+        for at in &live.wakes {
+            self.wakes.remove(&(*at, id));
+        }
         self.uncount_trunks(&live.route);
         self.placed_ended(&live, &cause);
         if live.answered.is_none() {

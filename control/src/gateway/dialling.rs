@@ -7,12 +7,15 @@ use std::time::{Duration, SystemTime};
 
 use tracing::{info, warn};
 
+use super::application::{Applied, placed_application};
 use super::core::Core;
 use super::live::Live;
 use crate::call::{Call, CallId, Cause, Event, Origin, Plan, Setup};
 use crate::campaign::{
-    CallRequest, CallResult, CampaignId, CampaignReport, CampaignRequest, Ending, Order, PlaceError, Placing,
+    CallRequest, CallResult, CampaignId, CampaignReport, CampaignRequest, Ending, Order, PlaceError, PlacedApplication,
+    Placing,
 };
+use crate::config::model::CallEvent;
 use crate::route::{self, Route};
 use crate::sip::Transport;
 use crate::time::Time;
@@ -108,8 +111,17 @@ impl Core {
         let wrong = |text: String| PlaceError::Request(text);
         let trunk = self.config.trunks.iter().find(|trunk| trunk.name == placing.trunk);
         let trunk = trunk.ok_or_else(|| wrong(format!("there is no trunk {:?}", placing.trunk)))?;
-        if !self.config.agents.iter().any(|agent| agent.name == placing.agent) {
-            return Err(wrong(format!("there is no agent {:?}", placing.agent)));
+        match placing.agent.as_str() {
+            "" => {
+                placed_application(&placing).map_err(wrong)?;
+            }
+            _ if placing.application != PlacedApplication::default() => {
+                return Err(wrong(
+                    "agent is written beside an application; keep one of them".to_owned(),
+                ));
+            }
+            name if self.config.agents.iter().any(|agent| agent.name == name) => {}
+            name => return Err(wrong(format!("there is no agent {name:?}"))),
         }
         if let Some(tenant) = &placing.tenant
             && !self.config.tenants.iter().any(|known| &known.name == tenant)
@@ -184,9 +196,12 @@ impl Core {
         } = order;
         let config = Arc::clone(&self.config);
         let trunk = config.trunks.iter().find(|trunk| trunk.name == placing.trunk);
-        let agent = config.agents.iter().find(|agent| agent.name == placing.agent);
-        let (Some(trunk), Some(agent)) = (trunk, agent) else {
-            return self.not_placed(id, "its trunk or agent is not configured any more");
+        let origin = match self.origin(&placing) {
+            Ok(origin) => origin,
+            Err(why) => return self.not_placed(id, &why),
+        };
+        let Some(trunk) = trunk else {
+            return self.not_placed(id, "its trunk is not configured any more");
         };
         let mut plan = match route::placed(trunk, &to, &from) {
             Ok(plan) => plan,
@@ -195,14 +210,10 @@ impl Core {
         if let Plan::Trunk(outbound) = &mut plan {
             self.order_ways(now, &trunk.name, &mut outbound.ways);
         }
-        let host = agent.endpoint.host().cloned();
-        info!(call = %id, trunk = trunk.name, tenant = placing.tenant, from, to, agent = agent.name, "call out");
+        info!(call = %id, trunk = trunk.name, tenant = placing.tenant, from, to, agent = placing.talks(), "call out");
         let setup = Setup {
             id,
-            origin: Origin::Agent {
-                name: agent.name.clone(),
-                host,
-            },
+            origin,
             offer: None,
             remote: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
             transport: Transport::Udp,
@@ -223,9 +234,30 @@ impl Core {
         };
         self.totals.calls += 1;
         self.count_trunks(&route);
-        let live = Live::placed(Call::new(setup, now), route, placing);
+        let applied = match placing.agent.is_empty() {
+            true => placed_application(&placing).ok().map(Applied::new),
+            false => None,
+        };
+        let mut live = Live::placed(Call::new(setup, now), route, placing);
+        live.applied = applied;
         self.calls.insert(id, Box::new(live));
+        self.tell_owner(id, CallEvent::Initiated);
         self.feed(now, id, Event::Start);
+    }
+
+    /// Who talks with the called party.
+    fn origin(&self, placing: &Placing) -> Result<Origin, String> {
+        if placing.agent.is_empty() {
+            let script = Box::new(placed_application(placing)?.script);
+            let name = script.name();
+            return Ok(Origin::Application { name, script });
+        }
+        let agent = self.config.agents.iter().find(|agent| agent.name == placing.agent);
+        let agent = agent.ok_or("its agent is not configured any more")?;
+        Ok(Origin::Agent {
+            name: agent.name.clone(),
+            host: agent.endpoint.host().cloned(),
+        })
     }
 
     fn not_placed(&mut self, id: CallId, why: &str) {
@@ -241,7 +273,10 @@ impl Core {
     pub(super) fn note_placed(&mut self, id: CallId, event: &Event) {
         let wall = SystemTime::now();
         match event {
-            Event::Progress { .. } => self.dialler.ringing(id, wall),
+            Event::Progress { .. } => {
+                self.dialler.ringing(id, wall);
+                self.tell_owner(id, CallEvent::Ringing);
+            }
             Event::Answered { .. } => {
                 if let Some(live) = self.calls.get_mut(&id)
                     && live.call.is_placed()
@@ -250,6 +285,7 @@ impl Core {
                     live.answered = Some(wall);
                     self.totals.answered += 1;
                     self.dialler.answered(id, wall);
+                    self.tell_owner(id, CallEvent::Answered);
                 }
             }
             Event::Failed { status, .. } => {

@@ -81,6 +81,7 @@ impl Inspect for Inspector {
                     .collect(),
                 fallbacks: core.totals.agent_fallbacks,
             },
+            applications: core.totals.applications,
             transfers: core.totals.transfers,
             refers: core.totals.refers,
             overload: core.overload_report(),
@@ -158,6 +159,12 @@ fn report(live: &Live, core: &Core) -> CallReport {
             .call
             .digits(live.call.agent().map_or(Side::A, |(_, side)| side))
             .to_owned(),
+        problems: live
+            .applied
+            .iter()
+            .flat_map(|applied| &applied.problems)
+            .map(ToString::to_string)
+            .collect(),
     }
 }
 

@@ -5,12 +5,14 @@ use std::time::SystemTime;
 
 use voxlane_dataplane::media_plane::{Endpoint, FlowReport};
 
+use super::application::Applied;
 use super::watch::Measure;
 use crate::call::targets::Target;
 use crate::call::{Call, CallId, Cause, Plan, Side};
 use crate::campaign::Placing;
 use crate::route::Route;
 use crate::sip::{DialogId, Incoming, MAX_FORWARDS, RequestId};
+use crate::time::Time;
 
 /// A call that lives.
 #[derive(Debug)]
@@ -22,6 +24,10 @@ pub(super) struct Live {
     pub started: SystemTime,
     /// How an agent places it.
     pub placing: Option<Placing>,
+    /// What the application may do that it is given to.
+    pub applied: Option<Applied>,
+    /// When it wants to be told that it is time.
+    pub wakes: Vec<Time>,
     /// The status that refused the INVITE of a call that an agent placed.
     pub refused_with: Option<u16>,
     pub answered: Option<SystemTime>,
@@ -85,7 +91,7 @@ pub(super) struct Record {
 impl Live {
     pub fn new(call: Call, route: Route, incoming: Incoming) -> Self {
         let (agent, callee) = match &call.setup().plan {
-            Plan::Agent { name, .. } => (Some(name.clone()), route.trunk.clone()),
+            Plan::Agent { name, .. } | Plan::Application { name, .. } => (Some(name.clone()), route.trunk.clone()),
             Plan::Trunk(_) => (None, route.target.clone()),
         };
         Self {
@@ -93,6 +99,8 @@ impl Live {
             from: route.caller.clone(),
             started: SystemTime::now(),
             placing: None,
+            applied: None,
+            wakes: Vec::new(),
             refused_with: None,
             answered: None,
             hops_left: incoming.max_forwards.min(MAX_FORWARDS).saturating_sub(1),
@@ -118,6 +126,8 @@ impl Live {
             from: route.caller.clone(),
             started: SystemTime::now(),
             refused_with: None,
+            applied: None,
+            wakes: Vec::new(),
             answered: None,
             hops_left: MAX_FORWARDS,
             agent: Some(placing.agent.clone()),

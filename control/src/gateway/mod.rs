@@ -7,6 +7,7 @@
 //! across an `await`.
 
 mod agents;
+mod application;
 mod arrivals;
 pub mod core;
 mod dialling;
@@ -23,6 +24,7 @@ mod perform;
 mod placing;
 mod realtime;
 mod registrar;
+mod requests;
 mod supervision;
 mod transfer;
 mod trunks;
@@ -50,6 +52,8 @@ use crate::sip::transport::udp::is_unreachable;
 use crate::sip::transport::{Received, Settings, StreamEvent, Transports};
 use crate::sip::{ConnectionId, Input, Transport};
 use crate::time::{Clock, Time};
+use crate::web::client::Client;
+use crate::web::{Answered, RequestId};
 
 /// A name that takes longer to look up than this is taken for unknown.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(3);
@@ -70,6 +74,7 @@ const LOOK: Duration = Duration::from_millis(500);
 enum Lookup {
     Host(CallId, Result<Vec<SocketAddr>, String>),
     Place(Asker, Result<Vec<Destination>, String>),
+    Web(RequestId, Answered),
 }
 
 /// Runs the gateway until SIGINT or SIGTERM; then hangs up what calls there are and returns.
@@ -80,6 +85,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let (sender, events) = crossbeam_channel::unbounded();
     ephemeral::check(&config.media);
     let dns = Dns::new(&config);
+    let web = Arc::new(Client::new(config.sip.user_agent.clone(), tls::system_client()?));
     let plane = crate::plane::start(&config, sender)?;
     let media = bridge(events);
     let clock = Clock::start();
@@ -105,6 +111,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         config: Arc::clone(&config),
         core,
         transport,
+        web,
         clock,
         dns,
         acted,
@@ -164,6 +171,7 @@ struct Gateway {
     config: Arc<Config>,
     core: Arc<Mutex<Core>>,
     transport: Arc<Transports>,
+    web: Arc<Client>,
     clock: Clock,
     dns: Dns,
     /// Told when something was done to the core from elsewhere.
@@ -208,6 +216,7 @@ impl Gateway {
                 Some(lookup) = self.lookups.1.recv() => self.with_core(|core, now| match lookup {
                     Lookup::Host(call, result) => core.resolved(now, call, result),
                     Lookup::Place(asker, result) => core.located(now, asker, result),
+                    Lookup::Web(request, answered) => core.responded(now, request, answered),
                 }),
                 _ = hang_up.recv() => {
                     self.reload();
@@ -379,6 +388,12 @@ impl Gateway {
                 let (answer, dns) = (self.lookups.0.clone(), self.dns.clone());
                 tokio::spawn(async move {
                     let _ = answer.send(Lookup::Place(asker, dns.locate(&place).await));
+                });
+            }
+            for (id, request) in effects.requests {
+                let (answer, web) = (self.lookups.0.clone(), Arc::clone(&self.web));
+                tokio::spawn(async move {
+                    let _ = answer.send(Lookup::Web(id, web.ask(request).await));
                 });
             }
             let mut unreachable = Vec::new();

@@ -10,7 +10,9 @@ use super::inspect::Inspector;
 use super::live::Live;
 use super::lock;
 use crate::call::{CallId, Side};
-use crate::campaign::{CallRequest, CallResult, CampaignId, CampaignReport, CampaignRequest, PlaceError};
+use crate::campaign::{
+    CallRequest, CallResult, CallUpdate, CampaignId, CampaignReport, CampaignRequest, PlaceError, Updated,
+};
 use crate::ops::dials::Dials;
 use crate::ops::report::{LaneReport, TransferOrder, TransferReport};
 use crate::ops::{Operate, OperateError};
@@ -51,6 +53,10 @@ impl Dials for Inspector {
 
     fn placed(&self, call: &str) -> Result<CallResult, PlaceError> {
         lock(&self.core).placed(call_id(call)?)
+    }
+
+    fn update(&self, call: &str, update: CallUpdate) -> Result<Updated, PlaceError> {
+        self.act(|core, now| core.update_call(now, call, update))
     }
 
     fn cancel(&self, call: &str) -> Result<CallResult, PlaceError> {

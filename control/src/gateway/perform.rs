@@ -11,6 +11,7 @@ use super::agents;
 use super::core::{Asker, Core, reason_header};
 use super::placing::Invitation;
 use crate::call::{Action, CallId, Event, Plan, Side};
+use crate::config::model::CallEvent;
 use crate::sip::Transport;
 use crate::time::Time;
 
@@ -48,6 +49,7 @@ impl Core {
                 }
             }
             Action::Attach { addresses } => {
+                self.name_stream(id);
                 let live = self.calls.get(&id)?;
                 let (_, side) = live.call.agent()?;
                 let endpoint = self.endpoint(id, side)?;
@@ -90,12 +92,14 @@ impl Core {
                     };
                     self.invite(now, id, Side::B, invitation)
                 }
-                Plan::Agent { .. } => None,
+                Plan::Agent { .. } | Plan::Application { .. } => None,
             },
+            Action::Application(action) => self.perform_application(now, id, action),
             Action::Transfer(action) => self.perform_transfer(now, id, action),
             Action::Ring { status, sdp } => {
                 let dialog = self.dialog(id, Side::A)?;
                 self.sip.ring(now, dialog, status, sdp);
+                self.tell_owner(id, CallEvent::Ringing);
                 None
             }
             Action::Answer { side, sdp } => {
@@ -106,6 +110,7 @@ impl Core {
                     live.answered = Some(SystemTime::now());
                     self.totals.answered += 1;
                     info!(call = %id, "call answered");
+                    self.tell_owner(id, CallEvent::Answered);
                 }
                 None
             }

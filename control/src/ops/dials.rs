@@ -12,15 +12,20 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Operate;
-use crate::campaign::{CallRequest, CallResult, CampaignReport, CampaignRequest, PlaceError};
+use crate::campaign::{CallRequest, CallResult, CallUpdate, CampaignReport, CampaignRequest, PlaceError, Updated};
 use crate::config::nearest;
 
 /// Longest request: a campaign of some hundred thousand numbers.
 const MOST: usize = 16 << 20;
 /// Keys of how a call is placed.
-const PLACING: [&str; 7] = [
+const PLACING: [&str; 12] = [
     "trunk",
     "agent",
+    "voice_url",
+    "twiml",
+    "voice_fallback_url",
+    "status_callback",
+    "status_callback_event",
     "caller_id",
     "tenant",
     "ring_timeout_s",
@@ -41,6 +46,13 @@ pub trait Dials: Send + Sync {
     /// # Errors
     /// There is none of this name.
     fn placed(&self, call: &str) -> Result<CallResult, PlaceError>;
+
+    /// Gives a call that an application controls another document, or ends it. Any call alive can be named, by the first
+    /// characters of its name; gives the whole of it.
+    ///
+    /// # Errors
+    /// What is wrong with the document, or that there is no such call.
+    fn update(&self, call: &str, update: CallUpdate) -> Result<Updated, PlaceError>;
 
     /// Takes a call back, or hangs it up.
     ///
@@ -82,7 +94,7 @@ type Gateway = State<Arc<dyn Operate>>;
 pub(super) fn routes() -> Router<Arc<dyn Operate>> {
     Router::new()
         .route("/v1/calls", post(place))
-        .route("/v1/calls/{call}", get(placed).delete(cancel))
+        .route("/v1/calls/{call}", get(placed).post(update).delete(cancel))
         .route("/v1/campaigns", get(campaigns).post(start_campaign))
         .route("/v1/campaigns/{campaign}", get(campaign).delete(stop_campaign))
         .route("/v1/campaigns/{campaign}/results", get(results))
@@ -96,6 +108,11 @@ async fn place(State(gateway): Gateway, body: Bytes) -> Response {
 
 async fn placed(State(gateway): Gateway, Path(call): Path<String>) -> Response {
     answer(gateway.dials().placed(&call))
+}
+
+async fn update(State(gateway): Gateway, Path(call): Path<String>, body: Bytes) -> Response {
+    let known = ["voice_url", "twiml", "hang_up"];
+    answer(read(&body, &known).and_then(|update| gateway.dials().update(&call, update)))
 }
 
 async fn cancel(State(gateway): Gateway, Path(call): Path<String>) -> Response {

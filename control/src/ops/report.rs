@@ -42,6 +42,9 @@ pub struct StatusReport {
     pub calls: CallCounts,
     /// Agent sessions, since start.
     pub agents: AgentCounts,
+    /// What applications have asked for, since start.
+    #[serde(default)]
+    pub applications: ApplicationCounts,
     /// Transfers, since start.
     #[serde(default)]
     pub transfers: TransferCounts,
@@ -59,6 +62,19 @@ pub struct StatusReport {
     pub quality: QualityCounts,
     /// Tasks of the runtime alive now.
     pub tasks: u64,
+}
+
+/// What applications have asked for, counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApplicationCounts {
+    /// Documents that were asked for.
+    pub documents: u64,
+    /// Things that were wrong with applications and their documents.
+    pub problems: u64,
+    /// Callbacks that were made.
+    pub callbacks: u64,
+    /// Of those, the ones that nobody took.
+    pub callbacks_failed: u64,
 }
 
 /// Transfers, counted.
@@ -319,6 +335,9 @@ pub struct CallReport {
     pub agent_failures: Vec<AgentFailureRow>,
     /// Keys pressed by the caller so far.
     pub digits: String,
+    /// What was wrong with its application, the first first.
+    #[serde(default)]
+    pub problems: Vec<String>,
 }
 
 /// One try to place a call, that failed.

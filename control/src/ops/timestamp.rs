@@ -36,6 +36,22 @@ impl std::fmt::Display for Timestamp {
     }
 }
 
+/// The same as mail writes it (RFC 2822 section 3.3): `Mon, 16 Aug 2010 03:45:01 +0000`.
+pub fn rfc_2822(time: SystemTime) -> String {
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let (days, seconds) = (since / 86_400, since % 86_400);
+    let (year, month, day) = date(days);
+    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    // 1970 began on a Thursday.
+    let weekday = DAYS[(days % 7) as usize];
+    let month = MONTHS[(month.clamp(1, 12) - 1) as usize];
+    format!("{weekday}, {day:02} {month} {year} {hour:02}:{minute:02}:{second:02} +0000")
+}
+
 /// Year, month and day of a number of days since 1970-01-01, in the Gregorian calendar.
 ///
 /// Counts from 1 March of the year 0, so that the leap day is the last day of a year; an era is 400 years.
@@ -58,6 +74,12 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn as_mail_writes_it() {
+        let time = UNIX_EPOCH + Duration::from_secs(1_281_930_301);
+        assert_eq!(rfc_2822(time), "Mon, 16 Aug 2010 03:45:01 +0000");
+    }
 
     #[test]
     fn known_times() {

@@ -31,7 +31,7 @@ pub struct Route {
     pub tenant: Option<String>,
     /// Where it goes.
     pub plan: Plan,
-    /// Name of the agent or trunk it goes to.
+    /// Name of the agent, trunk or application it goes to.
     pub target: String,
 }
 
@@ -39,7 +39,7 @@ impl Route {
     /// The trunks that it takes, each once: the one it came in on, and the one it goes out on.
     pub fn trunks(&self) -> impl Iterator<Item = &String> {
         let out = match self.plan {
-            Plan::Agent { .. } => None,
+            Plan::Agent { .. } | Plan::Application { .. } => None,
             Plan::Trunk(_) => Some(&self.target).filter(|target| **target != self.trunk),
         };
         std::iter::once(&self.trunk).chain(out)
@@ -148,6 +148,15 @@ fn plan(config: &Config, did: &Did, number: &str, caller: &Caller, call: &Incomi
                 name.clone(),
             ))
         }
+        Target::Application(application) => {
+            let name = application.script.name();
+            let script = Box::new(application.script.clone());
+            let plan = Plan::Application {
+                name: name.clone(),
+                script,
+            };
+            Ok((plan, name))
+        }
         Target::Trunk {
             trunk: name,
             to,
@@ -177,8 +186,17 @@ pub fn transfer(config: &Config, name: &str, number: &str, caller_id: &str) -> R
     if !is_number(number) {
         return Err(not_a_number(number));
     }
+    dialled(trunk, number, caller_id)
+}
+
+/// The leg to a user of a trunk's carrier, from this number where the trunk may show it.
+///
+/// # Errors
+/// Why that cannot be.
+pub fn dialled(trunk: &Trunk, user: &str, caller_id: &str) -> Result<Outbound, String> {
     let shown = identity::on_trunk(trunk, &Caller::known(caller_id), None).map_err(|refusal| refusal.text)?;
-    outbound(trunk, number, shown, MAX_FORWARDS)
+    let name = &trunk.name;
+    outbound(trunk, user, shown, MAX_FORWARDS)
         .ok_or_else(|| format!("trunk {name} has no proxy to send calls to; name another"))
 }
 
@@ -255,6 +273,10 @@ pub fn refer(
         ),
         (Some(Target::Agent(name)), _) => {
             let why = format!("{number} is answered by agent {name}; calls are not transferred to agents");
+            return Err((603, why));
+        }
+        (Some(Target::Application(_)), _) => {
+            let why = format!("{number} is answered by an application; calls are not transferred to one");
             return Err((603, why));
         }
         (None, Some(otherwise)) => (otherwise, number, caller),

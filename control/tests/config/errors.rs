@@ -644,7 +644,7 @@ fn mistakes_in_dids() {
     for (text, expected) in [
         (
             "[[did]]\nnumber = \"+15550001\"",
-            ":13: did.agent: is missing; write agent = \"NAME\" or trunk = \"NAME\"",
+            ":13: did.agent: is missing; write agent = \"NAME\", trunk = \"NAME\" or voice_url = \"https://…\"",
         ),
         (
             "[[did]]\nagent = \"echo\"",

@@ -9,12 +9,12 @@ use crossbeam_channel::Receiver;
 use http_body_util::BodyExt;
 use voxlane::call::Side;
 use voxlane::call::transfer::{Asker, Way};
-use voxlane::campaign::{CallRequest, CallResult, CampaignReport, CampaignRequest, PlaceError};
+use voxlane::campaign::{CallRequest, CallResult, CallUpdate, CampaignReport, CampaignRequest, PlaceError, Updated};
 use voxlane::ops::dials::Dials;
 use voxlane::ops::report::{
-    AgentCounts, CallCounts, CallReport, CallsReport, FlowRow, FlowsReport, GatewayRow, GatewayState, LaneReport,
-    LegRow, OverloadReport, QualityCounts, ReferCounts, RegistrationRow, StatusReport, TransferCounts, TransferOrder,
-    TransferReport, TransferRow, TrunkRow,
+    AgentCounts, ApplicationCounts, CallCounts, CallReport, CallsReport, FlowRow, FlowsReport, GatewayRow,
+    GatewayState, LaneReport, LegRow, OverloadReport, QualityCounts, ReferCounts, RegistrationRow, StatusReport,
+    TransferCounts, TransferOrder, TransferReport, TransferRow, TrunkRow,
 };
 use voxlane::ops::server::AdminServer;
 use voxlane::ops::{Inspect, Operate, OperateError, client, pcap, socket};
@@ -136,6 +136,12 @@ impl Inspect for Gateway {
                 failures: vec![("refused".into(), 2), ("silent".into(), 0)],
                 fallbacks: 1,
             },
+            applications: ApplicationCounts {
+                documents: 31,
+                problems: 32,
+                callbacks: 33,
+                callbacks_failed: 34,
+            },
             refers: ReferCounts {
                 received: 4,
                 refused: 2,
@@ -198,6 +204,7 @@ impl Inspect for Gateway {
             agent_failures: vec![],
             transfers: vec![transferred().transfer],
             digits: "12".into(),
+            problems: vec![],
         };
         CallsReport {
             active: vec![call],
@@ -254,6 +261,13 @@ impl Dials for Gateway {
 
     fn placed(&self, call: &str) -> Result<CallResult, PlaceError> {
         Err(PlaceError::Unknown("call", call.to_owned()))
+    }
+
+    fn update(&self, call: &str, update: CallUpdate) -> Result<Updated, PlaceError> {
+        match update.hang_up {
+            true => Ok(Updated { call: call.to_owned() }),
+            false => Err(PlaceError::Unknown("call", call.to_owned())),
+        }
     }
 
     fn cancel(&self, call: &str) -> Result<CallResult, PlaceError> {
@@ -432,6 +446,7 @@ async fn the_json_has_the_shape_that_is_promised() {
             "trunk": "lab", "agent": "echo", "agent_failures": [], "started": "2026-11-23T07:05:09.042Z", "answered": null, "ended": null,
             "cause": null, "digits": "12",
             "attempts": [],
+            "problems": [],
             "legs": [{
                 "side": "a", "call_id": "x@y", "local": "203.0.113.50:10000", "remote": null, "codec": "PCMU",
                 "lane": "worker", "reason": "agent", "digits": "12",
@@ -469,6 +484,10 @@ async fn metrics_are_computed_from_the_reports() {
         "voxlane_legs_replaced_total 5",
         "voxlane_refers_total 4",
         "voxlane_refers_refused_total 2",
+        "voxlane_twiml_documents_total 31",
+        "voxlane_twiml_problems_total 32",
+        "voxlane_status_callbacks_total 33",
+        "voxlane_status_callbacks_failed_total 34",
         "voxlane_transfers_completed_total 2",
         "voxlane_transfers_failed_total 1",
         "voxlane_calls_failed_total 1",
@@ -571,7 +590,7 @@ async fn what_is_wrong_with_a_call_that_is_asked_for() {
             r#"{"to":"+1","trunk":"t","agent":"a"}"#,
             "there is no trunk \"t\"",
         ),
-        ("/v1/calls", r#"{"to":"+1","trunk":"t"}"#, "missing field `agent`"),
+        ("/v1/calls", r#"{"to":"+1","agent":"a"}"#, "missing field `trunk`"),
         (
             "/v1/calls",
             r#"{"to":"+1","trunck":"t","agent":"a"}"#,

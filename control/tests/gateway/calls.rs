@@ -1,6 +1,8 @@
 //! The gateway's core between two SIP user agents, in memory, without sockets or a clock: what callers and callees see,
 //! and that nothing is left when a call is over.
 
+#[path = "core_support/applications.rs"]
+mod applications;
 #[path = "core_support/refers.rs"]
 mod refers;
 #[path = "core_support/replaces.rs"]
@@ -26,6 +28,7 @@ use voxlane::sip::{
     Transport, UserPhone,
 };
 use voxlane::time::Time;
+use voxlane::web::{Request, RequestId};
 use voxlane_dataplane::lane::Lane;
 use voxlane_dataplane::media_plane::{AgentFailure, EndpointId, MediaEvent};
 
@@ -126,6 +129,8 @@ struct World {
     heard: HashMap<SocketAddr, Vec<Event>>,
     /// What the gateway has sent.
     sent: Vec<(SocketAddr, String)>,
+    /// What it has asked of web servers, and has no answer to.
+    web: Vec<(RequestId, Request)>,
 }
 
 impl World {
@@ -163,6 +168,7 @@ impl World {
             peers,
             heard: HashMap::new(),
             sent: Vec::new(),
+            web: Vec::new(),
         }
     }
 
@@ -225,6 +231,7 @@ impl World {
                 };
                 self.core.resolved(self.now, call, found);
             }
+            self.web.extend(effects.requests);
             for (asker, place) in effects.places {
                 let at = |text: &str| Destination {
                     remote: address(text),
@@ -622,6 +629,7 @@ fn asked(to: &str, ring_timeout_s: Option<u32>) -> CallRequest {
         placing: Placing {
             trunk: "carrier".into(),
             agent: "echo".into(),
+            application: Default::default(),
             caller_id: None,
             tenant: None,
             ring_timeout_s,

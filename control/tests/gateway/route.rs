@@ -235,7 +235,7 @@ fn what_names_a_tenant_must_agree() {
 fn an_agent_behind_a_host_is_looked_up_and_a_built_in_one_is_not() {
     let host = |to: &str| match routed("198.51.100.8:5060", to, "203.0.113.50").unwrap().plan {
         Plan::Agent { host, .. } => host.map(|host| (host.host, host.port)),
-        Plan::Trunk(_) => panic!("an agent was expected"),
+        Plan::Trunk(_) | Plan::Application { .. } => panic!("an agent was expected"),
     };
     assert_eq!(host("+15550001"), None);
     assert_eq!(host("+15550002"), Some(("bot.example".to_owned(), 443)));
@@ -245,7 +245,7 @@ fn an_agent_behind_a_host_is_looked_up_and_a_built_in_one_is_not() {
 fn calls_to_a_trunk_are_written_as_carriers_want_them() {
     let outbound = |to: &str| match routed("198.51.100.8:5060", to, "203.0.113.50").unwrap().plan {
         Plan::Trunk(outbound) => *outbound,
-        Plan::Agent { .. } => panic!("a trunk was expected"),
+        Plan::Agent { .. } | Plan::Application { .. } => panic!("a trunk was expected"),
     };
     // I12: Request-URI sip:+{number}@{carrier-domain}, From and To in E.164.
     let Outbound {

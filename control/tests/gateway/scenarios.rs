@@ -83,6 +83,14 @@ number = "+15550002"
 agent = "bot"
 
 [[did]]
+number = "+15550004"
+voice_url = "http://app.example/voice"
+voice_fallback_url = "http://app.example/fallback"
+status_callback = "http://app.example/status"
+status_callback_event = ["initiated", "ringing", "answered", "completed"]
+dial_trunks = ["third", "named"]
+
+[[did]]
 number = "+15551000..+15551999"
 trunk = "carrier"
 
@@ -310,6 +318,10 @@ fn stories(name: &str) {
         "a fallback to sip:+15550300@192.0.2.30 on trunk third, answered",
         "a fallback to hang up, answered",
         "a fallback to hang up, not answered",
+        "transfer by bridge for Application: completed",
+        "transfer by bridge for Application: failed",
+        "transfer by refer for Application: completed",
+        "transfer by refer for Application: failed",
         "a leg replaced",
         "a placed call given away",
         "placed ended",

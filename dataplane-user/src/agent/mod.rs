@@ -16,6 +16,8 @@ pub mod openai;
 mod patience;
 mod pcm16;
 mod phone;
+mod play;
+mod quiet;
 mod ringback;
 pub mod sound;
 mod telnyx;
@@ -137,6 +139,8 @@ pub fn prepare(spec: &AgentSpec) {
         | AgentSpec::Tone { .. }
         | AgentSpec::Ringback
         | AgentSpec::AudioSocket(_)
+        | AgentSpec::Quiet
+        | AgentSpec::Play(_)
         | AgentSpec::Phone(_) => {}
     }
 }
@@ -163,6 +167,8 @@ impl Agent {
             AgentSpec::Echo => Box::new(echo::Echo::default()),
             AgentSpec::Tone { frequency } => Box::new(tone::Tone::new(frequency)),
             AgentSpec::Ringback => Box::new(ringback::Ringback::default()),
+            AgentSpec::Quiet => Box::new(quiet::Quiet),
+            AgentSpec::Play(play) => Box::new(play::Play::new(play)),
             AgentSpec::Phone(phone) => Box::new(phone::Phone::new(phone)),
             AgentSpec::AudioSocket(spec) => Box::new(audiosocket::AudioSocket::start(spec, now)),
             AgentSpec::Web(spec) => start_web(&spec, now),

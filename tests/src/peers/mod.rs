@@ -12,6 +12,7 @@
 //! * [`documented`]: the agents of `docs/agents`
 
 pub mod agent;
+pub mod application;
 pub mod baresip;
 pub mod conversation;
 pub mod dnsmasq;

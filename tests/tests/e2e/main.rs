@@ -38,4 +38,5 @@ mod transcoding;
 mod transfer;
 mod transports;
 mod trunks;
+mod twiml;
 mod workers;

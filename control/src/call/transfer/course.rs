@@ -135,7 +135,7 @@ impl Call {
             Event::MediaOpened(endpoint) => self.target_media(endpoint, actions),
             Event::MediaFailed { status, error } => self.fail_transfer(status, &error, actions),
             Event::Progress => self.target_rings(actions),
-            Event::Answered { sdp } => self.target_answered(sdp.as_deref(), actions),
+            Event::Answered { sdp } => self.target_answered(sdp.as_deref(), now, actions),
             Event::Failed {
                 status,
                 reason,
@@ -155,6 +155,8 @@ impl Call {
     pub(in crate::call) fn asked(&mut self, order: Order, now: Time, actions: &mut Vec<call::Action>) {
         let deadline = now + order.timeout;
         let refused = self.may_transfer(order.leaves).err();
+        // It may dial as often as it likes.
+        let refused = refused.filter(|why| (*why, order.asked_by) != (Refusal::TooOften, Asker::Application));
         let ringing = order.ringing;
         let course = match &order.by {
             By::Bridge(target) => {
@@ -175,6 +177,7 @@ impl Call {
         };
         if let Some(refusal) = refused {
             let reason = refusal.to_string();
+            self.refuse_application(&transfer.order, 491);
             let record = transfer.record(Outcome::Failed { status: 491, reason });
             return self.keep_record(record);
         }
@@ -321,7 +324,7 @@ impl Call {
     }
 
     /// Leg C takes the place of who leaves.
-    fn target_answered(&mut self, sdp: Option<&[u8]>, actions: &mut Vec<call::Action>) {
+    fn target_answered(&mut self, sdp: Option<&[u8]>, now: Time, actions: &mut Vec<call::Action>) {
         self.c.dialog = Dialog::Up;
         let Some(transfer) = self.transfer.take_if(|transfer| transfer.order.by.way() == Way::Bridge) else {
             // It answered while it was being taken back: the SIP core hangs up such a one, unless it was never told.
@@ -337,7 +340,9 @@ impl Call {
         let record = transfer.record(Outcome::Completed);
         // Before the legs change places: it is the one that leaves which is told.
         actions.extend(transfer.report(sip::Progress::of(200)));
-        let Order { leaves, by, .. } = transfer.order;
+        let Order {
+            leaves, by, asked_by, ..
+        } = transfer.order;
         let By::Bridge(target) = by else { return };
         match leaves {
             Side::B => {
@@ -354,6 +359,11 @@ impl Call {
         actions.push(call::Action::Program { side: leaves, session });
         actions.push(call::Action::Relay);
         self.end_leg(Side::C, 480, "transferred", actions);
+        match asked_by {
+            Asker::Application => self.application_bridged(now, actions),
+            // The call is another's from now on.
+            Asker::Operator | Asker::Agent | Asker::Fallback | Asker::Carrier => self.leave_application(actions),
+        }
         self.keep_record(record);
     }
 
@@ -367,6 +377,12 @@ impl Call {
         if transfer.order.asked_by == Asker::Fallback {
             let text = format!("the agent failed, and so did its fallback: {why}");
             return self.end(Party::Agent, 480, &text, actions);
+        }
+        if transfer.order.asked_by == Asker::Application {
+            return self.refuse_application(&transfer.order, status);
+        }
+        if transfer.left && self.application_goes_on(actions) {
+            return;
         }
         let notice = AgentNotice {
             state: TransferState::Failed,
@@ -384,6 +400,13 @@ impl Call {
             (None, false) => {}
             // Nobody is left to talk with.
             (None, true) => self.end(Party::Gateway, 480, &format!("transfer failed: {why}"), actions),
+        }
+    }
+
+    /// The application is told that what it has asked for came to nothing, if it was that.
+    fn refuse_application(&mut self, order: &Order, status: u16) {
+        if order.asked_by == Asker::Application {
+            self.application_refused(status);
         }
     }
 
@@ -478,7 +501,7 @@ impl Transfer {
         let Order { asked_by, leaves, .. } = self.order;
         match asked_by {
             Asker::Carrier => Some(call::Action::Transfer(Action::Report { side: leaves, progress })),
-            Asker::Operator | Asker::Agent | Asker::Fallback => None,
+            Asker::Operator | Asker::Agent | Asker::Application | Asker::Fallback => None,
         }
     }
 

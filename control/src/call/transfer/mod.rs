@@ -146,6 +146,8 @@ pub enum Asker {
     Operator,
     /// The agent of the call.
     Agent,
+    /// The application that the call is given to: whom it dials.
+    Application,
     /// The carrier of the leg that leaves, by REFER.
     Carrier,
     /// The gateway, because the agent has failed.

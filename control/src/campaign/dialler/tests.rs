@@ -9,6 +9,7 @@ fn placing() -> Placing {
     Placing {
         trunk: "t".into(),
         agent: "a".into(),
+        application: Default::default(),
         caller_id: None,
         tenant: None,
         ring_timeout_s: Some(20),

@@ -124,7 +124,13 @@ impl Core {
         self.drain(now);
     }
 
-    fn begin_transfer(&mut self, now: Time, id: CallId, mut order: Order) {
+    fn begin_transfer(&mut self, now: Time, id: CallId, order: Order) {
+        let asked = self.prepare_transfer(now, id, order);
+        self.feed(now, id, asked);
+    }
+
+    /// Gets ready for a transfer; the event begins it.
+    pub(super) fn prepare_transfer(&mut self, now: Time, id: CallId, mut order: Order) -> Event {
         self.totals.transfers.asked += 1;
         match &mut order.by {
             By::Bridge(target) => {
@@ -136,7 +142,7 @@ impl Core {
             }
             By::Refer(_) => self.totals.transfers.referred += 1,
         }
-        self.feed(now, id, Event::Transfer(transfer::Event::Asked(Box::new(order))));
+        Event::Transfer(transfer::Event::Asked(Box::new(order)))
     }
 
     /// Does what a transfer needs.
@@ -144,6 +150,7 @@ impl Core {
         match action {
             Action::Wake(at) => {
                 self.wakes.insert((at, id));
+                self.calls.get_mut(&id)?.wakes.push(at);
                 None
             }
             Action::Invite { target, patience, sdp } => {

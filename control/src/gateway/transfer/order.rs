@@ -145,7 +145,12 @@ impl Core {
     }
 
     /// The same, with another Refer-To. The carrier knows us by the number that it has called, or that we show.
-    fn referral_to(&self, live: &Live, stays: Side, refer_to: String) -> Result<Referral, String> {
+    pub(in crate::gateway) fn referral_to(
+        &self,
+        live: &Live,
+        stays: Side,
+        refer_to: String,
+    ) -> Result<Referral, String> {
         let own = live.trunk_of(stays);
         let trunk = self.trunk(own).ok_or_else(|| format!("there is no trunk {own:?}"))?;
         let ours = live.leg(stays).local.map(|local| local.ip().to_string());

@@ -16,7 +16,7 @@ use prometheus_client::registry::Registry;
 use voxlane_dataplane::lane::Lane;
 use voxlane_dataplane::media_plane::PlaneStatus;
 
-use super::report::{FlowRow, FlowsReport, ReferCounts, StatusReport, TransferCounts};
+use super::report::{ApplicationCounts, FlowRow, FlowsReport, ReferCounts, StatusReport, TransferCounts};
 use super::words;
 use crate::sip::{AuthFailures, Counters};
 
@@ -72,6 +72,7 @@ fn gateway(metrics: &mut Metrics, status: &StatusReport) {
     );
     transfers(metrics, status.transfers);
     refers(metrics, status.refers);
+    applications(metrics, status.applications);
     metrics.gauge("agents_active", "Agent sessions alive now", status.agents.active);
     metrics.counter(
         "agents_failed",
@@ -90,6 +91,31 @@ fn gateway(metrics: &mut Metrics, status: &StatusReport) {
     metrics
         .0
         .register("agent_failures", "Failures of agents, by kind", by_kind);
+}
+
+fn applications(metrics: &mut Metrics, counts: ApplicationCounts) {
+    let ApplicationCounts {
+        documents,
+        problems,
+        callbacks,
+        callbacks_failed,
+    } = counts;
+    metrics.counter(
+        "twiml_documents",
+        "Documents that applications were asked for",
+        documents,
+    );
+    metrics.counter(
+        "twiml_problems",
+        "Things wrong with applications and their documents",
+        problems,
+    );
+    metrics.counter("status_callbacks", "Status callbacks made", callbacks);
+    metrics.counter(
+        "status_callbacks_failed",
+        "Status callbacks that nobody took",
+        callbacks_failed,
+    );
 }
 
 fn refers(metrics: &mut Metrics, counts: ReferCounts) {

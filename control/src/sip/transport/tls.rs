@@ -284,6 +284,20 @@ pub fn clients(peers: Vec<(String, Peer)>) -> Result<ClientConfigs, TlsErrors> {
     }
 }
 
+/// Settings of TLS towards whom the system trusts.
+///
+/// # Errors
+/// There is no cipher to speak it with.
+pub fn system_client() -> Result<Arc<ClientConfig>, TlsErrors> {
+    let anybody = Peer {
+        host: String::new(),
+        ca: None,
+        identity: None,
+    };
+    let configs = clients(vec![(String::new(), anybody)])?;
+    configs.into_values().next().ok_or_else(TlsErrors::default)
+}
+
 /// The certificate of the name that is asked for (RFC 6066 section 3), else the one for everybody.
 #[derive(Debug)]
 struct ByName {

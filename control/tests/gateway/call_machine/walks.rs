@@ -86,6 +86,8 @@ impl World {
                 Action::Offer { side, .. } => assert!(self.dialogs[side as usize], "offered to a dialog that is gone"),
                 Action::LetSpeak { .. } => assert!(self.answered, "an agent is heard before the answer"),
                 Action::AnswerUpdate { .. } | Action::RejectUpdate { .. } => {}
+                // These calls are given to no application; `scenarios` has some that are.
+                Action::Application(_) => panic!("{action:?}"),
                 Action::FallBack(_) => self.replies.push(Event::FallBack(self.fallback.clone())),
                 Action::Reject { .. } | Action::Resolve(_) | Action::Locate(_) | Action::Ring { .. } => {}
                 Action::Attach { .. } => assert!(self.media[0] || self.media[1], "an agent for closed media"),

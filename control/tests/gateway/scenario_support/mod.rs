@@ -227,9 +227,10 @@ impl World {
             transmits,
             lookups,
             places,
+            requests,
             ..
         } = self.core.take_effects();
-        let quiet = lookups.is_empty() && places.is_empty();
+        let quiet = lookups.is_empty() && places.is_empty() && requests.is_empty();
         if !transmits.is_empty() {
             let active = self.core.calls_report().active;
             self.begun.extend(active.into_iter().map(|call| call.id));
@@ -243,6 +244,9 @@ impl World {
         }
         for (asker, place) in places {
             people::locate(self, asker, &place);
+        }
+        for (id, request) in requests {
+            people::browse(self, id, &request);
         }
         people::attend(self);
         quiet

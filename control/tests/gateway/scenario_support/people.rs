@@ -5,9 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use rand::Rng;
+use url::Url;
 use voxlane::call::transfer::Ringing;
 use voxlane::call::{CallId, Side};
-use voxlane::campaign::{CallRequest, PlaceError, Placing};
+use voxlane::campaign::{CallRequest, CallUpdate, PlaceError, PlacedApplication, Placing};
 use voxlane::config::model::HostPort;
 use voxlane::gateway::core::Asker;
 use voxlane::ops::report::TransferOrder;
@@ -16,6 +17,9 @@ use voxlane::sip::{
     Address, Content, DialogId, Endpoint, Event, Large, MAX_FORWARDS, Outgoing, Progress, Transport, UserPhone, Within,
     WithinMethod,
 };
+use voxlane::twiml::application::Page;
+use voxlane::twiml::{Problem, code};
+use voxlane::web::{Answer, Answered, Request, RequestId, Wants};
 use voxlane_dataplane::media_plane::{AgentFailure, EndpointId, MediaEvent, TransferRequest};
 
 use super::{GATEWAY, TRUNK, World};
@@ -26,7 +30,29 @@ pub const CALLEE: ([u8; 4], u16) = ([192, 0, 2, 20], 5060);
 pub const THIRD: ([u8; 4], u16) = ([192, 0, 2, 30], 5060);
 
 /// Whom numbers belong to.
-pub const NUMBERS: [&str; 5] = ["+15550001", "+15550002", "+15551234", "+15552000", "+15559999"];
+pub const NUMBERS: [&str; 6] = [
+    "+15550001",
+    "+15550002",
+    "+15550004",
+    "+15551234",
+    "+15552000",
+    "+15559999",
+];
+
+/// What applications answer.
+const DOCUMENTS: [&str; 11] = [
+    "<Dial answerOnBridge=\"true\" timeout=\"20\">+15559000</Dial><Pause/><Reject/>",
+    "",
+    "<Reject/>",
+    "<Pause length=\"3\"/><Redirect>/voice</Redirect>",
+    "<Connect><Stream url=\"ws://bot.example/\"/></Connect><Dial>+15559000</Dial>",
+    "<Connect action=\"/next\"><Stream url=\"ws://bot.example/\"/></Connect>",
+    "<Dial timeout=\"20\" hangupOnStar=\"true\" action=\"/next\">+15559000</Dial>",
+    "<Dial timeLimit=\"10\"><Sip>sip:+15559000@192.0.2.30</Sip></Dial><Pause/>",
+    "<Play>/a.wav</Play><Dial>+15559000</Dial><Pause length=\"5\"/>",
+    "<Play loop=\"0\">/a.wav</Play>",
+    "<Refer><Sip>sip:+15559000@192.0.2.20</Sip></Refer><Pause/>",
+];
 
 /// How long it rings where nobody answers.
 const RINGS: Duration = Duration::from_secs(180);
@@ -68,6 +94,8 @@ pub enum Deed {
     Resolve(CallId, Result<Vec<SocketAddr>, String>),
     /// A place of SIP was found, or not.
     Locate(Asker, Result<Vec<Destination>, String>),
+    /// A web server answers, or does not.
+    Respond(RequestId, Answered),
     /// The gateway looks at the media of calls.
     Watch,
     /// The operator has a number called.
@@ -267,6 +295,31 @@ pub fn look_up(world: &mut World, call: CallId, host: &HostPort) {
     world.plan(after, Deed::Resolve(call, found));
 }
 
+/// A document of an application.
+fn document(world: &mut World, url: Url) -> Page {
+    let body = match world.random.random_range(0..=DOCUMENTS.len()) {
+        0 => "<Say>Hello</Say>",
+        n => DOCUMENTS[n - 1],
+    };
+    Page {
+        url,
+        content_type: Some("text/xml".into()),
+        text: format!("<Response>{body}</Response>"),
+    }
+}
+
+/// A web server is asked for something.
+pub fn browse(world: &mut World, id: RequestId, request: &Request) {
+    let answered = match (world.random.random_range(0..8), request.wants) {
+        (0, _) => Err(Problem::new(code::HTTP_RETRIEVAL, "answered with 500")),
+        (_, Wants::Document) => Ok(Answer::Document(document(world, request.link.url.clone()))),
+        (_, Wants::Audio) => Ok(Answer::Audio([0u8; 8].into())),
+        (_, Wants::Nothing) => Ok(Answer::Nothing),
+    };
+    let after = world.while_of(3_000);
+    world.plan(after, Deed::Respond(id, answered));
+}
+
 /// A place of SIP is looked for: nobody, or the callee, or first somebody who is not there.
 pub fn locate(world: &mut World, asker: Asker, _: &Place) {
     let at = |remote| Destination {
@@ -317,7 +370,7 @@ pub fn attend(world: &mut World) {
             2 => MediaEvent::Lost(endpoint),
             3 => MediaEvent::Digit {
                 endpoint,
-                digit: '1',
+                digit: '*',
                 duration: Duration::from_millis(100),
             },
             _ => continue,
@@ -403,11 +456,19 @@ pub fn act(world: &mut World, deed: Deed) {
         Deed::Media(event) => world.core.media(now, event),
         Deed::Resolve(call, found) => world.core.resolved(now, call, found),
         Deed::Locate(asker, found) => world.core.located(now, asker, found),
+        Deed::Respond(id, answered) => world.core.responded(now, id, answered),
         Deed::Watch => world.core.watch_media(now),
         Deed::Place => {
+            let agent = ["echo", "bot", ""][world.random.random_range(0..3)];
+            let mut application = PlacedApplication::default();
+            if agent.is_empty() {
+                application.voice_url = Some("http://app.example/voice".into());
+                application.status_callback = Some("http://app.example/status".into());
+            }
             let placing = Placing {
                 trunk: "carrier".into(),
-                agent: ["echo", "bot"][world.random.random_range(0..2)].into(),
+                agent: agent.into(),
+                application,
                 ring_timeout_s: [None, Some(5)][world.random.random_range(0..2)],
                 caller_id: None,
                 tenant: None,
@@ -439,6 +500,15 @@ fn operate(world: &mut World) {
         1 => {
             let placed = world.placed.last().copied();
             placed.map(|placed| world.core.cancel_call(placed, now).unwrap());
+            None
+        }
+        3 => {
+            let update = CallUpdate {
+                twiml: Some("<Response><Dial>+15559000</Dial></Response>".into()),
+                ..CallUpdate::default()
+            };
+            // Not every call is an application's.
+            drop(world.core.update_call(now, &call, update));
             None
         }
         2 => {

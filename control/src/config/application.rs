@@ -1,0 +1,107 @@
+//! `voice_url` and what goes with it, of a number or, for all its numbers that say nothing else, of a tenant.
+
+use super::model::{Application, CallEvent, StatusCallback, Trunk};
+use super::reader::{Located, Reader, Section, quoted};
+use super::sections::{distinct_list, distinct_located, or};
+use super::value;
+use crate::twiml::application::{Script, Source};
+use crate::twiml::{Link, Method, web_url};
+
+/// What is written of an application; a number's goes before its tenant's, key by key.
+#[derive(Clone, Default)]
+pub(super) struct WrittenApplication {
+    voice: Option<Link>,
+    fallback: Option<Link>,
+    status_callback: Option<Link>,
+    events: Option<Vec<CallEvent>>,
+    dial_trunks: Option<Vec<Located<String>>>,
+}
+
+/// The keys without which the others mean nothing, and those.
+const URLS: [[&str; 2]; 3] = [
+    ["voice_url", "voice_method"],
+    ["voice_fallback_url", "voice_fallback_method"],
+    ["status_callback", "status_callback_method"],
+];
+
+/// Reads the keys of a section.
+pub(super) fn read(section: &mut Section<'_>) -> WrittenApplication {
+    for [url, method] in URLS {
+        if section.has(method) && !section.has(url) {
+            section.report(
+                section.line,
+                method,
+                format!("is of no use without {url}; write that, too"),
+            );
+        }
+    }
+    let [voice, fallback, status_callback] = URLS.map(|[url, method]| link(section, url, method));
+    WrittenApplication {
+        voice,
+        fallback,
+        status_callback,
+        events: distinct_list(section, "status_callback_event", event),
+        dial_trunks: distinct_located(section, "dial_trunks", value::name),
+    }
+}
+
+fn link(section: &mut Section<'_>, url_key: &'static str, method_key: &'static str) -> Option<Link> {
+    let url = section.text(url_key, web_url);
+    let method = or(section.text(method_key, method), Method::default);
+    url.map(|url| Link { url: url.value, method })
+}
+
+impl WrittenApplication {
+    /// The application, if there is one: what is not written here is as `tenant` says.
+    pub(super) fn over(&self, tenant: Option<&Self>) -> Option<Application> {
+        let none = Self::default();
+        let tenant = tenant.unwrap_or(&none);
+        let voice = self.voice.as_ref().or(tenant.voice.as_ref())?;
+        let events = self.events.as_ref().or(tenant.events.as_ref());
+        let status_callback = self.status_callback.as_ref().or(tenant.status_callback.as_ref());
+        let dial_trunks = self.dial_trunks.as_ref().or(tenant.dial_trunks.as_ref());
+        Some(Application {
+            script: Script {
+                source: Source::Link(voice.clone()),
+                fallback: self.fallback.as_ref().or(tenant.fallback.as_ref()).cloned(),
+            },
+            status_callback: status_callback.map(|link| StatusCallback {
+                link: link.clone(),
+                // As at Twilio.
+                events: events.cloned().unwrap_or_else(|| vec![CallEvent::Completed]),
+            }),
+            dial_trunks: dial_trunks
+                .into_iter()
+                .flatten()
+                .map(|trunk| trunk.value.clone())
+                .collect(),
+        })
+    }
+
+    /// Reports trunks that nobody can be called by; `section` is what this stands in.
+    pub(super) fn check(&self, reader: &Reader<'_>, section: &str, trunks: &[Trunk]) {
+        for Located { value: name, line } in self.dial_trunks.iter().flatten() {
+            let message = match trunks.iter().find(|trunk| trunk.name == *name) {
+                Some(trunk) if !trunk.gateways.is_empty() => continue,
+                Some(_) => format!("trunk {name:?} has no proxy to send calls to; write proxy = \"HOST:PORT\" there"),
+                None => {
+                    let known: Vec<&str> = trunks.iter().map(|trunk| trunk.name.as_str()).collect();
+                    format!("there is no trunk {name:?}; there is {}", quoted(&known))
+                }
+            };
+            reader.report(*line, format!("{section}.dial_trunks"), message);
+        }
+    }
+}
+
+fn method(text: &str) -> Result<Method, String> {
+    Method::named(text).ok_or_else(|| format!("{text:?} is neither \"GET\" nor \"POST\""))
+}
+
+fn event(text: &str) -> Result<CallEvent, String> {
+    let named = CallEvent::ALL.into_iter().find(|event| event.name() == text);
+    named.ok_or_else(|| {
+        let names = CallEvent::ALL.map(CallEvent::name);
+        format!("{text:?} is not told of; there is {}", quoted(&names))
+    })
+}
