@@ -11,6 +11,7 @@ pub mod gateway;
 pub mod guard;
 pub mod ops;
 pub mod plane;
+pub mod rest;
 pub mod route;
 pub mod sdp;
 pub mod signature;

@@ -14,6 +14,8 @@ pub struct Status {
     pub plane: Plane,
     /// What the SIP core holds.
     pub sip: SipCounts,
+    /// The REST API.
+    pub api: ApiCounts,
     /// What is listened on for SIP.
     pub listen: Vec<String>,
     /// Connections of SIP.
@@ -89,6 +91,17 @@ pub struct AuthFailure {
     pub reason: String,
     /// How often.
     pub count: u64,
+}
+
+/// How often the REST API was asked, since start.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct ApiCounts {
+    /// Requests in all.
+    pub requests: u64,
+    /// Without the credentials of an account.
+    pub unauthorized: u64,
+    /// Refused otherwise.
+    pub refused: u64,
 }
 
 /// What the SIP core holds now.

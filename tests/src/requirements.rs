@@ -52,7 +52,7 @@ pub fn pipecat() -> PathBuf {
     tool("VOXLANE_PIPECAT", "pipecat/bin/python")
 }
 
-/// Where Node finds `ws`: the directory named by `VOXLANE_NODE_MODULES`, else the one xtask has made.
+/// Where Node finds `ws` and `twilio`: the directory named by `VOXLANE_NODE_MODULES`, else the one xtask has made.
 pub fn node_modules() -> PathBuf {
     tool("VOXLANE_NODE_MODULES", "node/node_modules")
 }

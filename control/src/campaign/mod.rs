@@ -49,18 +49,27 @@ pub struct Placing {
 /// The application that a placed call is given to once it is answered: by URL, or by its first document.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlacedApplication {
-    /// Asked, by POST, for the first document.
+    /// Asked for the first document.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub voice_url: Option<String>,
+    /// How it is asked: `POST` unless written, or `GET`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub voice_method: Option<String>,
     /// The first document itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub twiml: Option<String>,
     /// Asked for a document when another cannot be had or carried out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub voice_fallback_url: Option<String>,
+    /// How, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub voice_fallback_method: Option<String>,
     /// Told how the call goes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status_callback: Option<String>,
+    /// How, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status_callback_method: Option<String>,
     /// What of; its end, unless written.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub status_callback_event: Vec<String>,
@@ -69,9 +78,12 @@ pub struct PlacedApplication {
 /// `POST /v1/calls/{call}`: what is to become of a call that an application controls.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallUpdate {
-    /// Asked, by POST, for the document that takes the place of what is being done.
+    /// Asked for the document that takes the place of what is being done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub voice_url: Option<String>,
+    /// How it is asked: `POST` unless written, or `GET`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub voice_method: Option<String>,
     /// That document itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub twiml: Option<String>,

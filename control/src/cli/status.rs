@@ -7,6 +7,7 @@ use crate::ops::report::{
     AgentCounts, ApplicationCounts, GatewayRow, OverloadReport, ReferCounts, StatusReport, TransferCounts, TrunkRow,
 };
 use crate::ops::words;
+use crate::rest::server::ApiCounts;
 use crate::sip::AuthFailures;
 use crate::sip::transport::ConnectionCounts;
 
@@ -23,6 +24,7 @@ pub(super) fn text(report: &StatusReport) -> String {
         calls,
         agents,
         applications,
+        api,
         transfers,
         refers,
         quality,
@@ -87,6 +89,15 @@ pub(super) fn text(report: &StatusReport) -> String {
         let line = format!(
             "        applications: {documents} documents, {problems} problems; {callbacks} callbacks, {callbacks_failed} not taken"
         );
+        lines.insert(2, line);
+    }
+    if api.requests > 0 {
+        let ApiCounts {
+            requests,
+            unauthorized,
+            refused,
+        } = api;
+        let line = format!("        REST API: {requests} requests, {unauthorized} unauthorized, {refused} refused");
         lines.insert(2, line);
     }
     if refers.received > 0 {

@@ -40,6 +40,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let update = CallUpdate {
         voice_url: args.voice_url.clone(),
+        voice_method: None,
         twiml: args.twiml.as_deref().map(document).transpose()?,
         hang_up: args.hang_up,
     };

@@ -1,23 +1,52 @@
 //! Accounts as Twilio has them: `account_sid`, and the `auth_token` that proves what is sent in its name.
 
 use super::login::{secret, secret_file};
-use super::model::{Account, Config};
-use super::reader::{Located, Section};
+use super::model::{Account, Config, Trunk};
+use super::reader::{Located, Reader, Section};
+use super::sections::distinct_located;
+use super::value;
 use crate::sip::digest::Secret;
 
 /// The keys that name an auth token; one of them is to be written.
 const TOKENS: [&str; 2] = ["auth_token", "auth_token_file"];
 
-/// Reads the keys of an account, which is `name`'s; and the line of its SID.
-pub(super) fn read(section: &mut Section<'_>, name: &str) -> Located<Account> {
+/// Reads the keys of an account, which is `name`'s, and the trunks that it names; and the line of its SID.
+pub(super) fn read(section: &mut Section<'_>, name: &str) -> Located<(Account, Vec<Located<String>>)> {
     let line = section.line;
     let written = section.text("account_sid", account_sid);
     let line = written.as_ref().map_or(line, |sid| sid.line);
     let sid = written.map_or_else(|| derived_sid(name), |sid| sid.value);
     let auth_token = auth_token(section);
+    let trunks = distinct_located(section, "call_trunks", value::name).unwrap_or_default();
+    let account = Account {
+        sid,
+        auth_token,
+        call_trunks: trunks.iter().map(|trunk| trunk.value.clone()).collect(),
+    };
     Located {
-        value: Account { sid, auth_token },
+        value: (account, trunks),
         line,
+    }
+}
+
+/// Reports trunks by which no calls can be placed. `owner` is `node` or `tenant`.
+pub(super) fn check(reader: &Reader<'_>, owner: &str, call_trunks: &[Located<String>], trunks: &[Trunk]) {
+    for name in call_trunks {
+        let message = match trunks.iter().find(|trunk| trunk.name == name.value) {
+            Some(trunk) if trunk.gateways.is_empty() => {
+                "has no proxy to send calls to; write proxy = \"HOST:PORT\" there"
+            }
+            Some(trunk) if trunk.caller_ids.is_empty() => {
+                "has no caller_ids; write the numbers that calls may show there"
+            }
+            Some(_) => continue,
+            None => "is not there; write a [[trunk]] of that name",
+        };
+        reader.report(
+            name.line,
+            &format!("{owner}.call_trunks"),
+            format!("trunk {:?} {message}", name.value),
+        );
     }
 }
 
@@ -65,6 +94,7 @@ impl Config {
             None => Account {
                 sid: derived_sid(name),
                 auth_token: None,
+                call_trunks: Vec::new(),
             },
         }
     }

@@ -11,7 +11,7 @@ use super::reader::{Located, Reader, quoted};
 use super::route::WrittenRoute;
 use super::sections::{Written, WrittenAgent, WrittenDid, WrittenSip, WrittenTenant, WrittenTrunk};
 use super::suggest::nearest;
-use super::{fallback, gateways, login, transfer};
+use super::{account, fallback, gateways, login, transfer};
 
 /// Makes the model of what was written. If a mistake was reported, then or before, the model is not to be used.
 pub(super) fn config(reader: &Reader<'_>, written: Written) -> Config {
@@ -20,6 +20,7 @@ pub(super) fn config(reader: &Reader<'_>, written: Written) -> Config {
         sip,
         media,
         overload,
+        api,
         dial,
         route,
         sdp,
@@ -36,6 +37,10 @@ pub(super) fn config(reader: &Reader<'_>, written: Written) -> Config {
         .iter()
         .map(|tenant| (tenant.value.name.clone(), tenant.value.application.clone()))
         .collect();
+    account::check(reader, "node", &node.call_trunks, &trunks);
+    for tenant in &tenants {
+        account::check(reader, "tenant", &tenant.value.call_trunks, &trunks);
+    }
     let tenants = self::tenants(reader, tenants);
     let route = self::route(reader, route, &tenants);
     let transfer = transfer::check(reader, transfer, &agents, &trunks);
@@ -51,10 +56,11 @@ pub(super) fn config(reader: &Reader<'_>, written: Written) -> Config {
     }
     let dids = self::dids(reader, dids, &names);
     Config {
-        node,
+        node: node.node,
         sip,
         media,
         overload,
+        api,
         dial,
         route,
         sdp,
@@ -167,6 +173,7 @@ fn tenants(reader: &Reader<'_>, written: Vec<Located<WrittenTenant>>) -> Vec<Ten
             domains,
             identity,
             account,
+            call_trunks: _,
             application: _,
         } = value;
         // The default domain of a name that is taken would only say the same again.

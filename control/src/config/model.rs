@@ -37,6 +37,8 @@ pub struct Config {
     pub media: Media,
     /// `[overload]`
     pub overload: Overload,
+    /// `[api]`
+    pub api: Api,
     /// `[dial]`
     pub dial: Dial,
     /// `[route]`
@@ -73,8 +75,19 @@ pub struct Node {
 pub struct Account {
     /// `AC…`
     pub sid: String,
-    /// Signs what is sent in its name; `None`: nothing is signed.
+    /// Signs what is sent in its name, and lets it use the REST API; `None`: neither.
     pub auth_token: Option<Secret>,
+    /// Trunks that it may have calls placed by, through the REST API.
+    pub call_trunks: Vec<String>,
+}
+
+/// The REST API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Api {
+    /// Where it listens; `None`: there is none.
+    pub listen: Option<SocketAddr>,
+    /// Calls that have ended that it remembers.
+    pub history: usize,
 }
 
 /// Signalling.

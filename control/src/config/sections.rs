@@ -16,7 +16,7 @@ use super::dscp::{self, Dscp};
 use super::fallback::{self, WrittenFallback};
 use super::media::{self, WrittenMedia};
 use super::model::{
-    Account, Agent, AgentEndpoint, ClientCertificates, Connections, Dial, Identity, KeysInClear, Large, LegMedia,
+    Account, Agent, AgentEndpoint, Api, ClientCertificates, Connections, Dial, Identity, KeysInClear, Large, LegMedia,
     Listen, Node, Overload, Redirects, RtcpMux, SdpIdentity, Sip, SipTls, SrtpPolicy, Transcode, Transport, Trunk,
     UserPhone,
 };
@@ -30,10 +30,11 @@ use crate::sip::digest::Auth;
 
 /// What a file says.
 pub(super) struct Written {
-    pub(super) node: Node,
+    pub(super) node: WrittenNode,
     pub(super) sip: WrittenSip,
     pub(super) media: WrittenMedia,
     pub(super) overload: Overload,
+    pub(super) api: Api,
     pub(super) dial: Dial,
     pub(super) route: WrittenRoute,
     pub(super) sdp: SdpIdentity,
@@ -42,6 +43,12 @@ pub(super) struct Written {
     pub(super) agents: Vec<WrittenAgent>,
     pub(super) transfer: WrittenTransfer,
     pub(super) dids: Vec<Located<WrittenDid>>,
+}
+
+/// `[node]`, and the trunks that its account names.
+pub(super) struct WrittenNode {
+    pub(super) node: Node,
+    pub(super) call_trunks: Vec<Located<String>>,
 }
 
 pub(super) struct WrittenSip {
@@ -72,6 +79,7 @@ pub(super) struct WrittenTenant {
     pub(super) identity: Option<Identity>,
     /// With the line of its SID.
     pub(super) account: Located<Account>,
+    pub(super) call_trunks: Vec<Located<String>>,
     pub(super) application: WrittenApplication,
 }
 
@@ -92,8 +100,9 @@ pub(super) struct WrittenDid {
 pub(super) fn read(mut root: Section<'_>) -> Written {
     let node = node(root.section("node"));
     let sip = sip(root.section("sip"));
-    let media = media::read(root.section("media"), &node.name);
+    let media = media::read(root.section("media"), &node.node.name);
     let overload = overload::read(root.section("overload"));
+    let api = api(root.section("api"));
     let dial = dial(root.section("dial"));
     let route = route::read(root.section("route"));
     let template = route.domain_template.clone();
@@ -102,6 +111,7 @@ pub(super) fn read(mut root: Section<'_>) -> Written {
         sip,
         media,
         overload,
+        api,
         dial,
         route,
         sdp: sdp(root.section("sdp")),
@@ -119,10 +129,23 @@ pub(super) fn read(mut root: Section<'_>) -> Written {
     written
 }
 
-fn node(mut section: Section<'_>) -> Node {
+fn api(mut section: Section<'_>) -> Api {
+    let api = Api {
+        listen: section.text("listen", value::socket).map(|listen| listen.value),
+        history: count(&mut section, "history", 10_000),
+    };
+    section.finish();
+    api
+}
+
+fn node(mut section: Section<'_>) -> WrittenNode {
     let name = or(section.text("name", value::name), || "voxlane".into());
+    let Located {
+        value: (account, call_trunks),
+        ..
+    } = account::read(&mut section, &name);
     let node = Node {
-        account: account::read(&mut section, &name).value,
+        account,
         name,
         runtime_dir: or(section.text("runtime_dir", value::path), || {
             PathBuf::from("/run/voxlane")
@@ -130,7 +153,7 @@ fn node(mut section: Section<'_>) -> Node {
         metrics: section.text("metrics", value::socket).map(|metrics| metrics.value),
     };
     section.finish();
-    node
+    WrittenNode { node, call_trunks }
 }
 
 fn sip(mut section: Section<'_>) -> WrittenSip {
@@ -361,7 +384,10 @@ fn tenant(mut section: Section<'_>, template: &str) -> Located<WrittenTenant> {
     let name = or(section.required("name", "\"…\"", value::name), String::new);
     let domains = section.list("domains", route::domain);
     let identity = identity(&mut section, "certificate", "key");
-    let account = account::read(&mut section, &name);
+    let Located {
+        value: (account, call_trunks),
+        line: account_line,
+    } = account::read(&mut section, &name);
     let application = application::read(&mut section);
     section.finish();
     let domains = domains.map_or_else(
@@ -378,7 +404,11 @@ fn tenant(mut section: Section<'_>, template: &str) -> Located<WrittenTenant> {
             name,
             domains,
             identity,
-            account,
+            account: Located {
+                value: account,
+                line: account_line,
+            },
+            call_trunks,
             application,
         },
         line,

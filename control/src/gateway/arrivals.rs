@@ -176,6 +176,7 @@ impl Core {
         let mut live = Live::new(call, route, incoming);
         live.applied = self.application_of(&live.route);
         self.calls.insert(id, Box::new(live));
+        self.register_begin(id);
         self.tell_owner(id, CallEvent::Initiated);
         self.feed(now, id, Event::Start);
     }

@@ -28,6 +28,7 @@ use crate::campaign::Dialler;
 use crate::config::model::{Config, HostPort, Trunk};
 use crate::guard::intake::Intake;
 use crate::ops::report::{ApplicationCounts, ReferCounts, TransferCounts};
+use crate::rest::register::Register;
 use crate::route;
 use crate::sip::digest::NonceKey;
 use crate::sip::locate::{Destination, Place};
@@ -120,6 +121,8 @@ pub struct Core {
     pub(super) wakes: BTreeSet<(Time, CallId)>,
     pub(super) effects: Effects,
     pub(super) requests: Requests,
+    /// What the REST API tells of calls, if there is one.
+    pub(super) register: Option<Arc<Register>>,
     pub(super) watched: HashMap<EndpointId, Watched>,
     /// Legs whose turn it is to be looked at.
     pub(super) to_watch: Vec<EndpointId>,
@@ -179,6 +182,7 @@ impl Core {
             wakes: BTreeSet::new(),
             effects: Effects::default(),
             requests: Requests::default(),
+            register: None,
             watched: HashMap::new(),
             to_watch: Vec::new(),
             looks: 0,
@@ -401,13 +405,14 @@ impl Core {
     }
 
     pub(super) fn finish(&mut self, id: CallId, cause: Cause) {
+        self.placed_ended(id, &cause);
         self.tell_owner_of_end(id, &cause);
+        self.register_end(id, &cause);
         let Some(live) = self.calls.remove(&id) else { return };
         for at in &live.wakes {
             self.wakes.remove(&(*at, id));
         }
         self.uncount_trunks(&live.route);
-        self.placed_ended(&live, &cause);
         if live.answered.is_none() {
             self.totals.failed += 1;
         }

@@ -16,6 +16,7 @@ use crate::campaign::{
     Placing,
 };
 use crate::config::model::CallEvent;
+use crate::rest::Status;
 use crate::route::{self, Route};
 use crate::sip::Transport;
 use crate::time::Time;
@@ -38,6 +39,7 @@ impl Core {
         self.dialler.has_room(1)?;
         let order = self.placing_order(&request.to, request.placing)?;
         let call = order.call;
+        self.register_waiting(&order);
         self.dialler.call(order, SystemTime::now());
         self.dialler.result(call)
     }
@@ -90,6 +92,7 @@ impl Core {
         if self.dialler.cancel(call, SystemTime::now())? {
             self.stop_call(now, call, "hung up by an operator");
         }
+        self.register_result(call);
         self.dialler.result(call)
     }
 
@@ -241,6 +244,7 @@ impl Core {
         let mut live = Live::placed(Call::new(setup, now), route, placing);
         live.applied = applied;
         self.calls.insert(id, Box::new(live));
+        self.register_begin(id);
         self.tell_owner(id, CallEvent::Initiated);
         self.feed(now, id, Event::Start);
     }
@@ -267,6 +271,7 @@ impl Core {
             cause: why.to_owned(),
         };
         self.dialler.ended(id, ending, SystemTime::now());
+        self.register_result(id);
     }
 
     /// What becomes of a call that an agent has placed is entered in the book.
@@ -275,6 +280,7 @@ impl Core {
         match event {
             Event::Progress { .. } => {
                 self.dialler.ringing(id, wall);
+                self.register_reached(id, Status::Ringing);
                 self.tell_owner(id, CallEvent::Ringing);
             }
             Event::Answered { .. } => {
@@ -285,6 +291,7 @@ impl Core {
                     live.answered = Some(wall);
                     self.totals.answered += 1;
                     self.dialler.answered(id, wall);
+                    self.register_reached(id, Status::InProgress);
                     self.tell_owner(id, CallEvent::Answered);
                 }
             }
@@ -298,13 +305,14 @@ impl Core {
     }
 
     /// A call that was placed is over.
-    pub(super) fn placed_ended(&mut self, live: &Live, cause: &Cause) {
-        if live.call.is_placed() {
+    pub(super) fn placed_ended(&mut self, id: CallId, cause: &Cause) {
+        let live = self.calls.get(&id).filter(|live| live.call.is_placed());
+        if let Some(live) = live {
             let ending = Ending {
                 status: live.refused_with,
                 cause: cause.text.clone(),
             };
-            self.dialler.ended(live.id(), ending, SystemTime::now());
+            self.dialler.ended(id, ending, SystemTime::now());
         }
     }
 

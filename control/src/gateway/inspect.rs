@@ -18,6 +18,7 @@ use crate::ops::report::{
     AgentCounts, AgentFailureRow, AttemptRow, CallCounts, CallReport, CallsReport, FlowRow, FlowsReport, LegRow,
     QualityCounts, StatusReport,
 };
+use crate::rest::server::Counts;
 use crate::sip::transport::Transports;
 use crate::time::{Clock, Time};
 
@@ -29,16 +30,25 @@ pub(super) struct Inspector {
     clock: Clock,
     /// Wakes the gateway, which carries out what the core wants done.
     acted: Arc<Notify>,
+    /// How often the REST API was asked.
+    api: Arc<Counts>,
 }
 
 impl Inspector {
-    pub fn new(core: Arc<Mutex<Core>>, transport: Arc<Transports>, clock: Clock, acted: Arc<Notify>) -> Self {
+    pub fn new(
+        core: Arc<Mutex<Core>>,
+        transport: Arc<Transports>,
+        clock: Clock,
+        acted: Arc<Notify>,
+        api: Arc<Counts>,
+    ) -> Self {
         Self {
             core,
             transport,
             started: Instant::now(),
             clock,
             acted,
+            api,
         }
     }
 
@@ -82,6 +92,7 @@ impl Inspect for Inspector {
                 fallbacks: core.totals.agent_fallbacks,
             },
             applications: core.totals.applications,
+            api: self.api.now(),
             transfers: core.totals.transfers,
             refers: core.totals.refers,
             overload: core.overload_report(),

@@ -23,6 +23,7 @@ mod overload;
 mod perform;
 mod placing;
 mod realtime;
+mod registered;
 mod registrar;
 mod requests;
 mod supervision;
@@ -46,6 +47,8 @@ use self::load::{Load, Queue};
 use crate::call::CallId;
 use crate::config::model::{Config, Connections, HostPort};
 use crate::ops::server::AdminServer;
+use crate::rest::register::Register;
+use crate::rest::server::{Api, Counts};
 use crate::sip::locate::Destination;
 use crate::sip::transport::tls::{self, ClientConfigs, Tls, TlsErrors};
 use crate::sip::transport::udp::is_unreachable;
@@ -98,13 +101,25 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     core.set_agent_certificates(agent_certificates(&config).context("certificates of agents")?);
     let core = Arc::new(Mutex::new(core));
     let acted = Arc::new(Notify::new());
+    let counts = Arc::new(Counts::default());
     let inspect = Arc::new(inspect::Inspector::new(
         Arc::clone(&core),
         Arc::clone(&transport),
         clock,
         Arc::clone(&acted),
+        Arc::clone(&counts),
     ));
     let node = &config.node;
+    let _api = match config.api.listen {
+        Some(address) => {
+            let register = Arc::new(Register::new(config.api.history));
+            lock(&core).set_register(Arc::clone(&register));
+            let gateway = Arc::clone(&inspect);
+            let api = Api::start(address, Arc::clone(&config), gateway, register, counts).await;
+            Some(api.with_context(|| format!("api.listen: cannot listen on {address}"))?)
+        }
+        None => None,
+    };
     let admin = AdminServer::start(inspect, &node.runtime_dir, node.metrics).await?;
 
     let mut gateway = Gateway {

@@ -12,6 +12,7 @@ use super::core::{Asker, Core, reason_header};
 use super::placing::Invitation;
 use crate::call::{Action, CallId, Event, Plan, Side};
 use crate::config::model::CallEvent;
+use crate::rest::Status;
 use crate::sip::Transport;
 use crate::time::Time;
 
@@ -110,6 +111,7 @@ impl Core {
                     live.answered = Some(SystemTime::now());
                     self.totals.answered += 1;
                     info!(call = %id, "call answered");
+                    self.register_reached(id, Status::InProgress);
                     self.tell_owner(id, CallEvent::Answered);
                 }
                 None

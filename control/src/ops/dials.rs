@@ -18,13 +18,16 @@ use crate::config::nearest;
 /// Longest request: a campaign of some hundred thousand numbers.
 const MOST: usize = 16 << 20;
 /// Keys of how a call is placed.
-const PLACING: [&str; 12] = [
+const PLACING: [&str; 15] = [
     "trunk",
     "agent",
     "voice_url",
+    "voice_method",
     "twiml",
     "voice_fallback_url",
+    "voice_fallback_method",
     "status_callback",
+    "status_callback_method",
     "status_callback_event",
     "caller_id",
     "tenant",
@@ -111,7 +114,7 @@ async fn placed(State(gateway): Gateway, Path(call): Path<String>) -> Response {
 }
 
 async fn update(State(gateway): Gateway, Path(call): Path<String>, body: Bytes) -> Response {
-    let known = ["voice_url", "twiml", "hang_up"];
+    let known = ["voice_url", "voice_method", "twiml", "hang_up"];
     answer(read(&body, &known).and_then(|update| gateway.dials().update(&call, update)))
 }
 

@@ -10,6 +10,7 @@ use voxlane_dataplane::media_plane::{FailureKind, FlowReport, PlaneStatus};
 use super::timestamp::Timestamp;
 use crate::call::Side;
 use crate::call::transfer::{Asker, Ringing, Way};
+use crate::rest::server::ApiCounts;
 use crate::sip::transport::ConnectionCounts;
 use crate::sip::{AuthFailures, Counters, SessionTimer};
 
@@ -45,6 +46,9 @@ pub struct StatusReport {
     /// What applications have asked for, since start.
     #[serde(default)]
     pub applications: ApplicationCounts,
+    /// The REST API, since start.
+    #[serde(default)]
+    pub api: ApiCounts,
     /// Transfers, since start.
     #[serde(default)]
     pub transfers: TransferCounts,

@@ -1,5 +1,6 @@
 //! The configuration file, and what is said of mistakes in it. In one executable, which is linked once.
 
+mod api;
 mod applications;
 mod check_config;
 mod docs;

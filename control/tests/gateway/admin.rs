@@ -18,6 +18,7 @@ use voxlane::ops::report::{
 };
 use voxlane::ops::server::AdminServer;
 use voxlane::ops::{Inspect, Operate, OperateError, client, pcap, socket};
+use voxlane::rest::server::ApiCounts;
 use voxlane::sip::transport::ConnectionCounts;
 use voxlane::sip::{AuthFailures, Counters};
 use voxlane_dataplane::codec::Codec;
@@ -145,6 +146,11 @@ impl Inspect for Gateway {
             refers: ReferCounts {
                 received: 4,
                 refused: 2,
+            },
+            api: ApiCounts {
+                requests: 7,
+                unauthorized: 2,
+                refused: 1,
             },
             transfers: TransferCounts {
                 referred: 1,

@@ -73,10 +73,14 @@ fn a_pipecat_bot_answers_is_interrupted_and_hangs_up() {
         return;
     };
     let net = Lab::new().unwrap();
-    let mut rest = Agent::hang_up_recorder(&net.gateway).unwrap();
-    let base = format!("http://127.0.0.1:{}", rest.port());
-    let agent = Documented::pipecat(&net.gateway, &base, "s3cret").unwrap();
-    let gateway = Gateway::start_with(&binary, &net.gateway, &lab(Xdp::Auto, documented::URL)).unwrap();
+    let agent = Documented::pipecat(&net.gateway, &format!("http://{API}"), TOKEN).unwrap();
+    let config = below(
+        &lab(Xdp::Auto, documented::URL),
+        "name = \"demo\"",
+        &format!("auth_token = \"{TOKEN}\""),
+    );
+    let config = format!("{config}\n[api]\nlisten = \"{API}\"\n");
+    let gateway = Gateway::start_with(&binary, &net.gateway, &config).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("call.pcap");
     let capture = tshark::capture(&net.carrier, &file).unwrap();
@@ -113,17 +117,10 @@ fn a_pipecat_bot_answers_is_interrupted_and_hangs_up() {
         goodbye_ends - goodbye_begins
     );
 
-    rest.wait_for("the request to hang up", PATIENCE, |event| event["path"].is_string())
-        .unwrap();
-    let request = rest
-        .events()
-        .into_iter()
-        .find(|event| event["path"].is_string())
-        .unwrap();
-    assert_eq!(request["body"], "Status=completed");
-    let path = request["path"].as_str().unwrap();
-    assert!(
-        path.starts_with("/2010-04-01/Accounts/AC") && path.contains("/Calls/CA") && path.ends_with(".json"),
-        "{path}"
-    );
+    // It is the bot that has hung up, by a request to its base_url.
+    let api = gateway.status().unwrap().api;
+    assert_eq!((api.requests, api.unauthorized, api.refused), (1, 0, 0));
+    let calls = gateway.calls().unwrap();
+    let cause = calls.to(BOT).unwrap().cause.clone();
+    assert_eq!(cause.as_deref(), Some("gateway: hung up by an operator"));
 }

@@ -30,6 +30,7 @@ mod races;
 mod realtime;
 mod refer;
 mod relay;
+mod rest;
 mod routing;
 mod session_timers;
 mod silence;

@@ -8,8 +8,8 @@ use super::debian;
 use crate::steps;
 use crate::workspace::Workspace;
 
-/// The WebSocket library of the agent in `docs/agents`.
-const PACKAGES: &[&str] = &["ws@8.18.3"];
+/// The WebSocket library of the agent in `docs/agents`, and Twilio's SDK, which asks the REST API.
+const PACKAGES: &[&str] = &["ws@8.18.3", "twilio@5.9.0"];
 
 /// Installs them in [`Workspace::node_modules`], unless those that are there are the same.
 pub fn packages(workspace: &Workspace) -> Result<()> {

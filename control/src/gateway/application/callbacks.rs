@@ -66,12 +66,7 @@ impl Core {
     pub(in crate::gateway) fn tell_owner_of_end(&mut self, id: CallId, cause: &Cause) {
         let Some(live) = self.calls.get(&id) else { return };
         let refused_with = live.refused_with.or(cause.status);
-        let status = match (live.answered, refused_with) {
-            (Some(_), _) => "completed",
-            (None, Some(status)) => unanswered(status),
-            (None, None) => "failed",
-        };
-        let mut told = self.parameters(live, status);
+        let mut told = self.parameters(live, self.final_status(live, cause).name());
         let seconds = live.answered.and_then(|answered| answered.elapsed().ok());
         let seconds = seconds.map_or(0, |duration| duration.as_secs());
         told.push(("CallDuration".to_owned(), seconds.to_string()));
@@ -148,15 +143,5 @@ fn direction(call: &Call) -> &'static str {
     match call.is_placed() {
         true => "outbound-api",
         false => "inbound",
-    }
-}
-
-/// What became of a call that was not answered.
-fn unanswered(status: u16) -> &'static str {
-    match status {
-        486 | 600 => "busy",
-        408 | 480 | 603 => "no-answer",
-        487 => "canceled",
-        _ => "failed",
     }
 }

@@ -16,8 +16,11 @@ use crate::twiml::{Document, Link, Method, web_url};
 /// What is wrong with it.
 pub(in crate::gateway) fn placed_application(placing: &Placing) -> Result<Application, String> {
     let asked = &placing.application;
-    let source = source(asked.voice_url.as_deref(), asked.twiml.as_deref())?
-        .ok_or("nobody is to talk; write agent, voice_url or twiml")?;
+    let url = asked
+        .voice_url
+        .as_deref()
+        .map(|url| (url, asked.voice_method.as_deref()));
+    let source = source(url, asked.twiml.as_deref())?.ok_or("nobody is to talk; write agent, voice_url or twiml")?;
     let named = |name: &String| {
         let named = CallEvent::ALL.into_iter().find(|event| event.name() == name);
         named.ok_or_else(|| format!("status_callback_event {name:?} is not told of"))
@@ -27,11 +30,15 @@ pub(in crate::gateway) fn placed_application(placing: &Placing) -> Result<Applic
         .iter()
         .map(named)
         .collect::<Result<_, _>>()?;
-    let status_callback = asked.status_callback.as_deref().map(posted).transpose()?;
+    let link_of = |url: &Option<String>, method: &Option<String>| {
+        let url = url.as_deref().map(|url| link(url, method.as_deref()));
+        url.transpose()
+    };
+    let status_callback = link_of(&asked.status_callback, &asked.status_callback_method)?;
     Ok(Application {
         script: Script {
             source,
-            fallback: asked.voice_fallback_url.as_deref().map(posted).transpose()?,
+            fallback: link_of(&asked.voice_fallback_url, &asked.voice_fallback_method)?,
         },
         status_callback: status_callback.map(|link| StatusCallback {
             link,
@@ -44,10 +51,11 @@ pub(in crate::gateway) fn placed_application(placing: &Placing) -> Result<Applic
     })
 }
 
-fn source(voice_url: Option<&str>, twiml: Option<&str>) -> Result<Option<Source>, String> {
+/// The first document: of a URL, and how that is asked, or itself.
+fn source(voice_url: Option<(&str, Option<&str>)>, twiml: Option<&str>) -> Result<Option<Source>, String> {
     match (voice_url, twiml) {
         (Some(_), Some(_)) => Err("voice_url and twiml are both written; keep one of them".to_owned()),
-        (Some(url), None) => Ok(Some(Source::Link(posted(url)?))),
+        (Some((url, method)), None) => Ok(Some(Source::Link(link(url, method)?))),
         (None, Some(text)) => {
             Document::parse(text, None).map_err(|problem| problem.to_string())?;
             Ok(Some(Source::Text(text.to_owned())))
@@ -56,10 +64,14 @@ fn source(voice_url: Option<&str>, twiml: Option<&str>) -> Result<Option<Source>
     }
 }
 
-fn posted(url: &str) -> Result<Link, String> {
+fn link(url: &str, method: Option<&str>) -> Result<Link, String> {
     Ok(Link {
         url: web_url(url)?,
-        method: Method::Post,
+        method: match method {
+            None | Some("POST") => Method::Post,
+            Some("GET") => Method::Get,
+            Some(other) => return Err(format!("{other:?} is not a method; write \"POST\" or \"GET\"")),
+        },
     })
 }
 
@@ -75,10 +87,12 @@ impl Core {
         let (id, is_controlled) = (live.id(), live.call.is_controlled());
         let CallUpdate {
             voice_url,
+            voice_method,
             twiml,
             hang_up,
         } = update;
-        let source = source(voice_url.as_deref(), twiml.as_deref()).map_err(PlaceError::Request)?;
+        let url = voice_url.as_deref().map(|url| (url, voice_method.as_deref()));
+        let source = source(url, twiml.as_deref()).map_err(PlaceError::Request)?;
         let event = match (source, hang_up) {
             (None, true) => Event::Stop {
                 text: "hung up by an operator".to_owned(),

@@ -18,6 +18,7 @@ use voxlane_dataplane::media_plane::PlaneStatus;
 
 use super::report::{ApplicationCounts, FlowRow, FlowsReport, ReferCounts, StatusReport, TransferCounts};
 use super::words;
+use crate::rest::server::ApiCounts;
 use crate::sip::{AuthFailures, Counters};
 
 /// Content type of the text.
@@ -73,6 +74,7 @@ fn gateway(metrics: &mut Metrics, status: &StatusReport) {
     transfers(metrics, status.transfers);
     refers(metrics, status.refers);
     applications(metrics, status.applications);
+    api(metrics, status.api);
     metrics.gauge("agents_active", "Agent sessions alive now", status.agents.active);
     metrics.counter(
         "agents_failed",
@@ -122,6 +124,21 @@ fn refers(metrics: &mut Metrics, counts: ReferCounts) {
     let ReferCounts { received, refused } = counts;
     metrics.counter("refers", "Transfers that carriers have asked for by REFER", received);
     metrics.counter("refers_refused", "REFERs of carriers that were refused", refused);
+}
+
+fn api(metrics: &mut Metrics, counts: ApiCounts) {
+    let ApiCounts {
+        requests,
+        unauthorized,
+        refused,
+    } = counts;
+    metrics.counter("api_requests", "Requests to the REST API", requests);
+    metrics.counter(
+        "api_unauthorized",
+        "Requests to the REST API without the credentials of an account",
+        unauthorized,
+    );
+    metrics.counter("api_refused", "Requests to the REST API refused otherwise", refused);
 }
 
 fn transfers(metrics: &mut Metrics, counts: TransferCounts) {
