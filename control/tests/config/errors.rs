@@ -43,7 +43,7 @@ fn one_mistake_one_line() {
         ),
         (
             "zebra = 1",
-            ":1: zebra: unknown key; there is \"node\", \"sip\", \"media\", \"overload\", \"dial\", \"route\", \"sdp\", \"transfer\", \"trunk\", \"tenant\", \"agent\", \"did\"",
+            ":1: zebra: unknown key; there is \"node\", \"sip\", \"media\", \"overload\", \"api\", \"dial\", \"route\", \"sdp\", \"transfer\", \"trunk\", \"tenant\", \"agent\", \"did\"",
         ),
         (
             "[sip]\n\nlissten = []",
