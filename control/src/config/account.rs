@@ -44,7 +44,7 @@ pub(super) fn check(reader: &Reader<'_>, owner: &str, call_trunks: &[Located<Str
         };
         reader.report(
             name.line,
-            &format!("{owner}.call_trunks"),
+            format!("{owner}.call_trunks"),
             format!("trunk {:?} {message}", name.value),
         );
     }

@@ -106,14 +106,6 @@ impl Agent {
         Self::start(place, "timing_agent.py", &[], Recording::None)
     }
 
-    /// No agent, but a REST API that keeps the requests it gets: see `hang_up_recorder.py`.
-    ///
-    /// # Errors
-    /// If it does not listen.
-    pub fn hang_up_recorder(place: &Place) -> Result<Self> {
-        Self::start(place, "hang_up_recorder.py", &[], Recording::None)
-    }
-
     /// One that speaks this protocol, has itself interrupted by key 1 and hangs up at key 2; `conversation.py` says more.
     ///
     /// # Errors

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use voxlane_tests::audio::{from_ulaw, purity, tone};
-use voxlane_tests::config::{BOT, Xdp, lab};
+use voxlane_tests::config::{BOT, Xdp, below, lab};
 use voxlane_tests::gateway::Gateway;
 use voxlane_tests::netns::{CARRIER, GATEWAY_TO_CARRIER, Lab, Place};
-use voxlane_tests::peers::agent::Agent;
+use voxlane_tests::peers::application::TOKEN;
 use voxlane_tests::peers::documented::{self, Documented};
 use voxlane_tests::peers::sipp::{Scenario, Sipp};
 use voxlane_tests::peers::tshark::{self, Packet};
@@ -17,6 +17,7 @@ use voxlane_tests::requirements;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const GATEWAY: SocketAddr = SocketAddr::new(GATEWAY_TO_CARRIER, 5060);
+const API: &str = "127.0.0.1:8088";
 
 /// A caller hears itself.
 fn echoes(start: impl FnOnce(&Place) -> Result<Documented>) -> Result<()> {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use voxlane_tests::config::{ECHO, NO_BOT, Xdp, below, lab};
 use voxlane_tests::gateway::Gateway;
@@ -33,13 +34,13 @@ fn agents(script: &str) -> PathBuf {
 }
 
 /// What a client shows, a step a line.
-fn shown(client: &mut Command) -> Vec<Value> {
-    let output = client.output().unwrap();
+fn shown(client: &mut Command) -> Result<Vec<Value>> {
+    let output = client.output()?;
     let text = String::from_utf8_lossy(&output.stdout);
-    let shown: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let shown: Vec<Value> = text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{shown:#?}\n{errors}");
-    shown
+    ensure!(output.status.success(), "{shown:#?}\n{errors}");
+    Ok(shown)
 }
 
 /// What the client shows of a step.
@@ -63,10 +64,12 @@ fn the_official_sdk_creates_reads_changes_and_ends_calls() {
 
     let callback = application.url("/status");
     let mut client = net.gateway.command(requirements::python());
-    client.arg(agents("rest_client.py")).args(["--base", &format!("http://{API}")]);
+    client
+        .arg(agents("rest_client.py"))
+        .args(["--base", &format!("http://{API}")]);
     client.args(["--account", ACCOUNT, "--token", TOKEN, "--to", NUMBER, "--from", OWN]);
     client.args(["--stranger", "+15550177", "--callback", &callback]);
-    let shown = shown(&mut client);
+    let shown = shown(&mut client).unwrap();
     let step = |name: &str| step(&shown, name);
 
     let inbound = format!("CA{inbound:0>32}");
@@ -128,21 +131,30 @@ fn so_does_the_official_sdk_for_node() {
     let gateway = Gateway::start_with(&binary, &net.gateway, &config()).unwrap();
     let _far = Sipp::answerer(&net.far, FAR).unwrap().listen().unwrap();
     let mut client = net.gateway.command("node");
-    client.arg(agents("rest_client.js")).env("NODE_PATH", requirements::node_modules());
+    client
+        .arg(agents("rest_client.js"))
+        .env("NODE_PATH", requirements::node_modules());
     client.args([&format!("http://{API}"), ACCOUNT, TOKEN, NUMBER, OWN]);
-    let shown = shown(&mut client);
+    let shown = shown(&mut client).unwrap();
     let step = |name: &str| step(&shown, name);
     let sid = &step("created")["sid"];
     assert_eq!(step("created")["direction"], "outbound-api");
     assert_eq!(step("answered")["state"], "in-progress");
     assert_eq!(step("answered")["started"], true);
-    assert_eq!((&step("answered")["to"], &step("answered")["from"]), (&json!(NUMBER), &json!(OWN)));
+    assert_eq!(
+        (&step("answered")["to"], &step("answered")["from"]),
+        (&json!(NUMBER), &json!(OWN))
+    );
     assert_eq!(step("listed")["calls"], json!([sid]));
     assert_eq!(step("updated")["state"], "in-progress");
     assert_eq!(step("completed")["state"], "completed");
     for (name, status, code) in [("unknown", 404, 20404), ("token", 401, 20003)] {
         let refused = step(name);
-        assert_eq!((&refused["status"], &refused["code"]), (&json!(status), &json!(code)), "{refused}");
+        assert_eq!(
+            (&refused["status"], &refused["code"]),
+            (&json!(status), &json!(code)),
+            "{refused}"
+        );
     }
     gateway.wait_until_idle(PATIENCE).unwrap();
     let api = gateway.status().unwrap().api;
