@@ -140,7 +140,13 @@ fn check(protocol: Protocol, events: &[Value]) {
                 .into_iter()
                 .filter(|note| *note != "MEDIA_BUFFERING_COMPLETED")
                 .collect();
-            assert_eq!(flow, ["MEDIA_XOFF", "MEDIA_XON", "QUEUE_DRAINED"]);
+            // A bot that is slow to send may be asked to pause again.
+            let [pauses @ .., "QUEUE_DRAINED"] = flow.as_slice() else {
+                panic!("{flow:?}");
+            };
+            assert!(!pauses.is_empty(), "{flow:?}");
+            let alternate = pauses.chunks(2).all(|pair| pair == ["MEDIA_XOFF", "MEDIA_XON"]);
+            assert!(alternate, "{flow:?}");
         }
         Protocol::Pcm16 => {
             assert_eq!(
