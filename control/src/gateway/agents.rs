@@ -100,9 +100,14 @@ fn headers(agent: &Agent, placing: Option<&Placing>, url: &str, token: Option<&S
         Some(key) => key
             .as_ref()
             .map(|key| ("Authorization".to_owned(), format!("Bearer {}", key.expose()))),
-        None => token.map(|token| (signature::HEADER.to_owned(), signature(token, url, &[]))),
+        None => signed(url, token),
     });
     headers
+}
+
+/// The header that signs a handshake, if there is what signs it.
+pub(super) fn signed(url: &str, token: Option<&Secret>) -> Option<(String, String)> {
+    token.map(|token| (signature::HEADER.to_owned(), signature(token, url, &[])))
 }
 
 /// What an agent is configured with, and what the call that it places brings in place of that.
@@ -117,7 +122,7 @@ fn with(configured: &[(String, String)], brought: Option<&BTreeMap<String, Strin
 }
 
 /// An identifier in Twilio's form: two letters and 32 hexadecimal digits.
-fn sid(prefix: &str, value: u128) -> String {
+pub(super) fn sid(prefix: &str, value: u128) -> String {
     format!("{prefix}{value:032x}")
 }
 

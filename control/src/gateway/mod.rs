@@ -24,6 +24,7 @@ mod placing;
 mod realtime;
 mod registrar;
 mod supervision;
+mod tap;
 mod transfer;
 mod trunks;
 mod watch;
