@@ -46,8 +46,9 @@ fn capture_at(place: &Place, interface: &str, file: &Path, filter: &str) -> Resu
 /// Waits until a capture has begun.
 fn begun(command: &mut Command) -> Result<Process> {
     let mut process = Process::start("tshark", command)?;
+    // "Capturing on" comes before there is a socket.
     process.poll("tshark to capture", Duration::from_secs(20), |process| {
-        process.stderr().contains("Capturing on")
+        process.stderr().contains("Capture started")
     })?;
     Ok(process)
 }

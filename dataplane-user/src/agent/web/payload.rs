@@ -10,12 +10,23 @@ pub fn quoted(json: &str) -> Option<&str> {
     json.strip_prefix('"')?.strip_suffix('"')
 }
 
-/// Decodes media payloads, each in the same buffers.
-#[derive(Debug, Default)]
+/// Room for a packet of 40 ms in µ-law, base64 of it included: 428 bytes.
+const ROOM: usize = 512;
+
+/// Decodes media payloads, each in the same buffers. Both are there from the beginning, although bots seldom escape anything:
+/// one that does so once the call is up is not to make it allocate.
+#[derive(Debug)]
 pub struct Decoder {
     /// Base64 in which nothing is escaped.
     plain: Vec<u8>,
     audio: Vec<u8>,
+}
+
+impl Default for Decoder {
+    fn default() -> Self {
+        let [plain, audio] = [(); 2].map(|()| Vec::with_capacity(ROOM));
+        Self { plain, audio }
+    }
 }
 
 impl Decoder {
@@ -27,10 +38,12 @@ impl Decoder {
         for buffer in [&mut self.plain, &mut self.audio] {
             buffer.clear();
             if buffer.capacity() > KEPT {
-                *buffer = Vec::new();
+                *buffer = Vec::with_capacity(ROOM);
             }
         }
         let base64 = if payload.contains('\\') {
+            // It does not get longer.
+            self.plain.reserve(payload.len());
             unescape(payload, &mut self.plain)?;
             &self.plain
         } else {
