@@ -106,6 +106,14 @@ impl Agent {
         Self::start(place, "timing_agent.py", &[], Recording::None)
     }
 
+    /// One that takes hundreds of calls at once, and is deaf to the first: see `crowd_agent.py`.
+    ///
+    /// # Errors
+    /// As [`Self::tone`].
+    pub fn deaf_to_the_first(place: &Place) -> Result<Self> {
+        Self::start(place, "crowd_agent.py", &["--deaf"], Recording::None)
+    }
+
     /// One that speaks this protocol, has itself interrupted by key 1 and hangs up at key 2; `conversation.py` says more.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! tshark: what Wireshark makes of a capture.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -31,6 +32,42 @@ pub fn capture_sip(place: &Place, file: &Path) -> Result<Process> {
 /// As of [`capture`].
 pub fn capture_websocket(place: &Place, file: &Path, port: u16) -> Result<Process> {
     capture_at(place, "lo", file, &format!("tcp port {port}"))
+}
+
+/// The same of the headers of RTP to one port, for hundreds of calls; it ends by itself after so many seconds.
+///
+/// # Errors
+/// As of [`capture`].
+pub fn capture_headers(place: &Place, file: &Path, port: u16, seconds: u32) -> Result<Process> {
+    let mut command = place.command("tshark");
+    command.args([
+        "-i",
+        "eth0",
+        "-s",
+        "64",
+        "-B",
+        "64",
+        "-a",
+        &format!("duration:{seconds}"),
+    ]);
+    command.args(["-f", &format!("udp dst port {port}"), "-w"]).arg(file);
+    begun(&mut command)
+}
+
+/// When packets came from each port that has sent to this one, seconds since 1970.
+///
+/// # Errors
+/// If tshark fails, or prints what cannot be read.
+pub fn times(file: &Path, port: u16) -> Result<BTreeMap<u16, Vec<f64>>> {
+    let mut times: BTreeMap<u16, Vec<f64>> = BTreeMap::new();
+    let filter = format!("udp.dstport=={port}");
+    for row in table(file, &[], &filter, &["udp.srcport", "frame.time_epoch"])? {
+        match &row[..] {
+            [from, at] => times.entry(from.parse()?).or_default().push(at.parse()?),
+            _ => bail!("tshark says {row:?}"),
+        }
+    }
+    Ok(times)
 }
 
 fn capture_of(place: &Place, file: &Path, filter: &str) -> Result<Process> {

@@ -2,6 +2,7 @@
 
 mod accounting;
 mod agent;
+mod agent_crowd;
 mod agent_protocols;
 mod agent_timing;
 mod audiosocket;
