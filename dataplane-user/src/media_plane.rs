@@ -348,6 +348,39 @@ pub struct TransferRequest {
     pub by: Option<String>,
 }
 
+/// Which way a part of a call goes that is listened to, seen from the leg that it is listened to at: Twilio's tracks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TrackName {
+    /// What comes from the far end.
+    Inbound,
+    /// What is sent to it.
+    Outbound,
+}
+
+impl TrackName {
+    /// In a word.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Inbound => "inbound",
+            Self::Outbound => "outbound",
+        }
+    }
+}
+
+/// Who is to listen to a call, and to what of it.
+#[derive(Clone, Debug)]
+pub struct TapSpec {
+    /// How to reach the listener and what to tell it; always Twilio's protocol.
+    pub web: WebSpec,
+    /// What it hears, each once.
+    pub tracks: Vec<TrackName>,
+}
+
+/// Names a tap for as long as the process lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TapId(pub u64);
+
 /// When a far end hears what an agent says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Speech {
@@ -832,6 +865,13 @@ pub trait MediaPlane: Send + Sync {
     /// Sends copies of all that arrives at an endpoint in the kernel lane, until the receiver is dropped, or the endpoint is
     /// closed or leaves that lane; then the sender is dropped. Frames that are not taken in time are lost and counted.
     fn mirror(&self, endpoint: EndpointId, into: Sender<MirroredFrame>) -> Result<(), MediaError>;
+
+    /// Lets somebody listen to a relayed call at one of its endpoints, until [`Self::end_taps`], or the endpoint is closed or leaves
+    /// the kernel lane. The call does not notice, whatever becomes of the listener.
+    fn tap(&self, endpoint: EndpointId, spec: TapSpec) -> Result<TapId, MediaError>;
+
+    /// Ends what was begun with [`Self::tap`] at an endpoint; returns how many were listening.
+    fn end_taps(&self, endpoint: EndpointId) -> usize;
 
     /// Ends an endpoint and frees its ports. `None` if it was not open, or nothing ever carried it.
     fn close(&self, endpoint: EndpointId) -> Option<LegReport>;

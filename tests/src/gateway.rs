@@ -252,6 +252,18 @@ impl Gateway {
         Ok(())
     }
 
+    /// `voxlane tap CALL --json` with these options.
+    ///
+    /// # Errors
+    /// If the gateway refuses.
+    pub fn tap(&self, call: &str, options: &[&str]) -> Result<serde_json::Value> {
+        let output = asking(&self.binary, self.directory.path(), "tap")
+            .args([call, "--json"])
+            .args(options)
+            .output()?;
+        serde_json::from_slice(&output.stdout).with_context(|| format!("voxlane tap {call}: {output:?}"))
+    }
+
     /// `voxlane dial --json`: the results, and whether it says that all is well.
     ///
     /// # Errors

@@ -262,7 +262,7 @@ fn listed(text: &str) -> impl Iterator<Item = String> {
     lines.filter(|line| !line.is_empty()).map(str::to_owned)
 }
 
-fn pair(text: &str) -> Result<(String, String), String> {
+pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         Some(_) | None => Err("write NAME=VALUE".to_owned()),

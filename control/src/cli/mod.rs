@@ -4,7 +4,7 @@
 //! - [`check_config`]: reads a configuration and says what is wrong with it;
 //! - [`status`], [`calls`], [`flows`]: ask a running gateway over its admin socket ([`ask`]) and print tables ([`table`],
 //!   [`kernel`]);
-//! - [`lane`], [`transfer`], [`update`], [`capture`]: tell a running gateway what to do with a call, over the same socket;
+//! - [`lane`], [`transfer`], [`update`], [`capture`], [`tap`]: tell a running gateway what to do with a call, over the same socket;
 //! - [`dial`]: lets a running gateway place calls, and follows campaigns of them;
 //! - [`detach`]: removes what a gateway that is down has left in the kernel;
 //! - [`phone`]: the softphone, `call` and `answer`; what it does is in [`crate::softphone`].
@@ -23,6 +23,7 @@ pub mod phone;
 mod serve;
 mod status;
 mod table;
+mod tap;
 mod transfer;
 mod update;
 
@@ -85,6 +86,8 @@ enum Command {
     Update(update::Args),
     /// Write the packets of a call to a file, for tshark and its like
     Capture(capture::Args),
+    /// Let somebody listen to a call over a WebSocket
+    Tap(tap::Args),
     /// Let a running gateway place calls, with an agent or an application that talks, and say what became of each
     Dial(dial::Args),
     /// Show or stop campaigns of calls that a running gateway places
@@ -128,6 +131,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Transfer(args) => return transfer::run(&args),
         Command::Update(args) => update::run(&args)?,
         Command::Capture(args) => capture::run(&args)?,
+        Command::Tap(args) => tap::run(&args)?,
         Command::Dial(args) => return dial::run(&args),
         Command::Campaign(args) => dial::campaign(&args)?,
         Command::Detach(args) => detach::run(&args)?,

@@ -24,6 +24,19 @@ pub(super) fn parse(url: &str) -> Result<AgentEndpoint, String> {
     }
 }
 
+/// The host of a WebSocket URL.
+///
+/// # Errors
+/// A sentence saying what is wrong and what to write.
+pub fn web_socket_host(url: &str) -> Result<HostPort, String> {
+    match parse(url)? {
+        AgentEndpoint::Web { host, .. } => Ok(host),
+        AgentEndpoint::AudioSocket { .. } | AgentEndpoint::Echo | AgentEndpoint::Tone { .. } => Err(format!(
+            "{url:?} is not a WebSocket URL; write \"wss://HOST[:PORT]/PATH\""
+        )),
+    }
+}
+
 fn builtin(name: &str) -> Result<AgentEndpoint, String> {
     match name.split_once('?') {
         None if name == "echo" => Ok(AgentEndpoint::Echo),

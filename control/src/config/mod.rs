@@ -39,6 +39,7 @@ mod value;
 
 use std::path::Path;
 
+pub use agent_url::web_socket_host;
 pub use dscp::Dscp;
 pub use error::{ConfigError, ConfigErrors};
 pub(crate) use media::pin;

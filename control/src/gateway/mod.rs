@@ -27,6 +27,7 @@ mod registered;
 mod registrar;
 mod requests;
 mod supervision;
+mod tap;
 mod transfer;
 mod trunks;
 mod watch;

@@ -1,5 +1,7 @@
 //! What operators tell the gateway to do with a call: [`ops::Operate`](crate::ops::Operate) over the core.
 
+use std::net::SocketAddr;
+
 use crossbeam_channel::{Receiver, bounded};
 use tracing::info;
 use voxlane_dataplane::lane::Lane;
@@ -14,7 +16,7 @@ use crate::campaign::{
     CallRequest, CallResult, CallUpdate, CampaignId, CampaignReport, CampaignRequest, PlaceError, Updated,
 };
 use crate::ops::dials::Dials;
-use crate::ops::report::{LaneReport, TransferOrder, TransferReport};
+use crate::ops::report::{LaneReport, TapOrder, TapReport, TransferOrder, TransferReport};
 use crate::ops::{Operate, OperateError};
 
 /// Mirrored frames that wait for a reader; more are lost, and counted.
@@ -39,6 +41,14 @@ impl Operate for Inspector {
 
     fn transfer_of(&self, call: &str) -> Result<TransferReport, OperateError> {
         lock(&self.core).transfer_of(call)
+    }
+
+    fn tap(&self, call: &str, order: &TapOrder, addresses: Vec<SocketAddr>) -> Result<TapReport, OperateError> {
+        lock(&self.core).tap(call, order, addresses)
+    }
+
+    fn end_taps(&self, call: &str) -> Result<TapReport, OperateError> {
+        lock(&self.core).end_taps(call)
     }
 
     fn dials(&self) -> &dyn Dials {

@@ -7,6 +7,7 @@
 //! - [`metrics`]: the reports as Prometheus text, computed when they are asked for;
 //! - [`capture`], [`pcap`]: the packets of a call as a capture file;
 //! - [`dials`]: the routes of calls that are placed, and of campaigns;
+//! - [`taps`]: the routes of calls that are listened to;
 //! - [`client`]: asks the admin socket, for the command line;
 //! - [`socket`]: the life of the socket file;
 //! - [`words`]: lanes, reasons and modes as labels and as sentences.
@@ -19,12 +20,15 @@ pub mod pcap;
 pub mod report;
 pub mod server;
 pub mod socket;
+pub mod taps;
 pub mod timestamp;
 pub mod words;
 
+use std::net::SocketAddr;
+
 use crossbeam_channel::Receiver;
 use dials::Dials;
-use report::{CallsReport, FlowsReport, LaneReport, StatusReport, TransferOrder, TransferReport};
+use report::{CallsReport, FlowsReport, LaneReport, StatusReport, TapOrder, TapReport, TransferOrder, TransferReport};
 use voxlane_dataplane::lane::Lane;
 use voxlane_dataplane::media_plane::{MediaError, MirroredFrame};
 
@@ -73,6 +77,18 @@ pub trait Operate: Inspect {
     /// # Errors
     /// If there is no such call, or it was never transferred.
     fn transfer_of(&self, call: &str) -> Result<TransferReport, OperateError>;
+
+    /// Lets somebody listen to a relayed call, at these addresses of the order's host.
+    ///
+    /// # Errors
+    /// Why nobody can.
+    fn tap(&self, call: &str, order: &TapOrder, addresses: Vec<SocketAddr>) -> Result<TapReport, OperateError>;
+
+    /// Ends every stream of a call that [`Self::tap`] has begun.
+    ///
+    /// # Errors
+    /// If there is no such call.
+    fn end_taps(&self, call: &str) -> Result<TapReport, OperateError>;
 
     /// Calls that it can be asked to place.
     fn dials(&self) -> &dyn Dials;

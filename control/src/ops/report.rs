@@ -1,5 +1,6 @@
 //! What the admin API answers, as types: the server writes them as JSON, the command line reads them back.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
@@ -135,6 +136,44 @@ pub struct TransferOrder {
     /// Number that is shown; default: as `transfer.caller_id` says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub caller_id: Option<String>,
+}
+
+/// `POST /v1/calls/{call}/tap`: who is to listen to a call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TapOrder {
+    /// `ws://` or `wss://`
+    pub url: String,
+    /// What is heard.
+    #[serde(default)]
+    pub tracks: TapTracks,
+    /// `start.customParameters`
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub parameters: BTreeMap<String, String>,
+}
+
+/// What is heard of a call, seen from its caller: `inbound` is what the caller says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TapTracks {
+    /// What the caller says.
+    Inbound,
+    /// What the caller hears.
+    Outbound,
+    /// Both.
+    #[default]
+    Both,
+}
+
+/// What has become of that.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TapReport {
+    /// The call's id.
+    pub call: String,
+    /// The stream that has begun, `MZ…`.
+    pub stream: Option<String>,
+    /// Streams that have ended.
+    pub ended: usize,
 }
 
 /// `GET /v1/calls/{call}/transfer`: what has become of a call's last transfer.

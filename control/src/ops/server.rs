@@ -20,7 +20,7 @@ use voxlane_dataplane::lane::Lane;
 use super::capture::{self, Capture};
 use super::report::TransferOrder;
 use super::socket::{OpsError, SocketFile};
-use super::{Operate, OperateError, dials, metrics};
+use super::{Operate, OperateError, dials, metrics, taps};
 
 /// How long an answer that has begun may take to end when the server stops.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -116,7 +116,7 @@ where
     })
 }
 
-type Gateway = State<Arc<dyn Operate>>;
+pub(super) type Gateway = State<Arc<dyn Operate>>;
 
 fn router(gateway: Arc<dyn Operate>) -> Router {
     Router::new()
@@ -134,10 +134,11 @@ fn router(gateway: Arc<dyn Operate>) -> Router {
         )
         .route("/metrics", get(text))
         .merge(dials::routes())
+        .merge(taps::routes())
         .fallback(async || {
             (
                 StatusCode::NOT_FOUND,
-                "there is /v1/status, /v1/calls, /v1/flows, /metrics, /v1/campaigns, /v1/calls/CALL, /v1/calls/CALL/lane, /v1/calls/CALL/transfer and /v1/calls/CALL/capture\n",
+                "there is /v1/status, /v1/calls, /v1/flows, /metrics, /v1/campaigns, /v1/calls/CALL, /v1/calls/CALL/lane, /v1/calls/CALL/transfer, /v1/calls/CALL/tap and /v1/calls/CALL/capture\n",
             )
         })
         .with_state(gateway)
@@ -159,7 +160,7 @@ async fn cancel_transfer(State(gateway): Gateway, InPath(call): InPath<String>) 
     answer(gateway.cancel_transfer(&call))
 }
 
-fn answer<T: Serialize>(result: Result<T, OperateError>) -> Response {
+pub(super) fn answer<T: Serialize>(result: Result<T, OperateError>) -> Response {
     match result {
         Ok(report) => Json(report).into_response(),
         Err(error) => refused(&error),

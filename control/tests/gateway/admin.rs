@@ -1,5 +1,6 @@
 //! The admin server as its clients see it.
 
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -14,7 +15,7 @@ use voxlane::ops::dials::Dials;
 use voxlane::ops::report::{
     AgentCounts, ApplicationCounts, CallCounts, CallReport, CallsReport, FlowRow, FlowsReport, GatewayRow,
     GatewayState, LaneReport, LegRow, OverloadReport, QualityCounts, ReferCounts, RegistrationRow, StatusReport,
-    TransferCounts, TransferOrder, TransferReport, TransferRow, TrunkRow,
+    TapOrder, TapReport, TransferCounts, TransferOrder, TransferReport, TransferRow, TrunkRow,
 };
 use voxlane::ops::server::AdminServer;
 use voxlane::ops::{Inspect, Operate, OperateError, client, pcap, socket};
@@ -221,7 +222,7 @@ impl Inspect for Gateway {
     fn flows(&self) -> FlowsReport {
         let flow = FlowReport {
             endpoint: EndpointId(1),
-            local: std::net::SocketAddr::from(([203, 0, 113, 50], 10000)),
+            local: SocketAddr::from(([203, 0, 113, 50], 10000)),
             forwarded_to: None,
             lane: Lane::Worker,
             reason: Some(Reason::Agent),
@@ -334,6 +335,25 @@ impl Operate for Gateway {
             "c1" => Ok(transferred()),
             _ => Err(OperateError::NoCall(call.into())),
         }
+    }
+
+    fn tap(&self, call: &str, order: &TapOrder, addresses: Vec<SocketAddr>) -> Result<TapReport, OperateError> {
+        match call {
+            "c1" => Ok(TapReport {
+                call: format!("{call} {} {addresses:?}", order.url),
+                stream: Some("MZ1".into()),
+                ended: 0,
+            }),
+            _ => Err(OperateError::NoCall(call.into())),
+        }
+    }
+
+    fn end_taps(&self, call: &str) -> Result<TapReport, OperateError> {
+        Ok(TapReport {
+            call: call.into(),
+            stream: None,
+            ended: 1,
+        })
     }
 
     /// One frame, after which the channel is closed; that of `e0` stays open, but nothing more ever arrives.
@@ -558,7 +578,7 @@ async fn metrics_are_also_served_over_tcp_and_nothing_else_is() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     let directory = tempfile::tempdir().unwrap();
-    let any = Some(std::net::SocketAddr::from(([127, 0, 0, 1], 0)));
+    let any = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
     let server = AdminServer::start(Arc::new(Gateway), directory.path(), any)
         .await
         .unwrap();
@@ -581,7 +601,7 @@ async fn unknown_routes_name_the_known_ones() {
         .unwrap_err()
         .to_string();
     assert!(
-        error.ends_with("404 Not Found: there is /v1/status, /v1/calls, /v1/flows, /metrics, /v1/campaigns, /v1/calls/CALL, /v1/calls/CALL/lane, /v1/calls/CALL/transfer and /v1/calls/CALL/capture"),
+        error.ends_with("404 Not Found: there is /v1/status, /v1/calls, /v1/flows, /metrics, /v1/campaigns, /v1/calls/CALL, /v1/calls/CALL/lane, /v1/calls/CALL/transfer, /v1/calls/CALL/tap and /v1/calls/CALL/capture"),
         "{error}"
     );
 }

@@ -12,6 +12,7 @@ mod audiosocket;
 mod awaited;
 mod echo;
 mod jambonz;
+mod listener;
 pub mod openai;
 mod patience;
 mod pcm16;
@@ -27,6 +28,8 @@ mod web;
 
 use std::time::Duration;
 
+pub(crate) use self::listener::Listener;
+
 use self::asterisk::Asterisk;
 pub use self::asterisk::ControlMessages;
 use self::jambonz::Jambonz;
@@ -38,7 +41,9 @@ use self::twilio::Twilio;
 use self::web::Web;
 use crate::codec::Codec;
 use crate::dtmf::{self, Press};
-use crate::media_plane::{AgentFailure, AgentNotice, AgentSpec, Recording, TransferRequest, WebProtocol, WebSpec};
+use crate::media_plane::{
+    AgentFailure, AgentNotice, AgentSpec, Recording, TapSpec, TransferRequest, WebProtocol, WebSpec,
+};
 use crate::playout::Playout;
 
 /// What agents hear and speak.
@@ -143,6 +148,11 @@ pub fn prepare(spec: &AgentSpec) {
         | AgentSpec::Play(_)
         | AgentSpec::Phone(_) => {}
     }
+}
+
+/// The same for whoever is to listen to a call.
+pub fn prepare_listener(spec: &TapSpec) {
+    web::prepare(&spec.web);
 }
 
 /// One that speaks what it is said to.

@@ -3,6 +3,7 @@
 //! It decides nothing about packets. It keeps the book of open endpoints, and moves each between those who carry it:
 //! - `ports`: the pairs of ports an endpoint may have;
 //! - `endpoints`: the book, and what a row of `voxlane flows` says of an endpoint;
+//! - `taps`: who listens to calls;
 //! - `moves`: how an endpoint goes from one carrier to another while media flows;
 //! - `kernel`: the kernel lane, if there is one;
 //! - [`crate::worker`]: the worker lane.
@@ -14,6 +15,7 @@ mod endpoints;
 mod kernel;
 mod moves;
 mod ports;
+mod taps;
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -23,16 +25,17 @@ use std::time::Duration;
 use self::endpoints::{Carrier, Endpoints, Row};
 use self::kernel::Kernel;
 use self::ports::PortPool;
+use self::taps::Listened;
 use crate::agent;
 pub use crate::flows::{Policing, Rules};
 use crate::lane::{self, Lane, Reason};
 use crate::media_plane::{
     AgentNotice, AgentSpec, AttachPolicy, Endpoint, EndpointId, FlowReport, IoMode, IoStatus, LegReport, MediaError,
-    MediaEvent, MediaPlane, MirroredFrame, PlaneStatus, Session, Speech, Unallocated,
+    MediaEvent, MediaPlane, MirroredFrame, PlaneStatus, Session, Speech, TapId, TapSpec, Unallocated,
 };
 use crate::quality::Way;
 use crate::reception::Limits;
-use crate::worker::{self, Left, Settings, Sockets, Workers};
+use crate::worker::{self, Left, Settings, Sockets, Taps, Workers};
 use crossbeam_channel::Sender;
 use serde::{Deserialize, Serialize};
 
@@ -120,12 +123,14 @@ pub struct Plane {
     io: IoStatus,
     kernel: Kernel,
     workers: Workers,
+    taps: Taps,
     state: Arc<Mutex<State>>,
 }
 
 struct State {
     pool: PortPool,
     endpoints: Endpoints,
+    listened: Listened,
 }
 
 impl Plane {
@@ -145,9 +150,11 @@ impl Plane {
         };
         let workers = Workers::start(config.worker_cores.as_deref(), settings, events.clone())
             .map_err(|source| io("start the media workers", source))?;
+        let taps = Taps::start(settings).map_err(|source| io("start the thread of taps", source))?;
         let state = Arc::new(Mutex::new(State {
             pool: PortPool::new(config.first_port, config.last_port, &config.addresses),
             endpoints: Endpoints::default(),
+            listened: Listened::default(),
         }));
         let book = Arc::clone(&state);
         let endpoint_at = move |local| lock(&book).endpoints.at(local);
@@ -162,6 +169,7 @@ impl Plane {
             io,
             kernel,
             workers,
+            taps,
             state,
             rules: config.rules,
             addresses: config.addresses,
@@ -243,6 +251,9 @@ impl MediaPlane for Plane {
         let row = state.endpoints.get_mut(endpoint)?;
         row.session = Some(session.clone());
         let peer = row.peer;
+        for (tap, track) in state.listened.at(endpoint) {
+            self.taps.set_session(tap, track, session.clone());
+        }
         match row.carrier {
             Carrier::Nobody(_) => Ok(()),
             Carrier::Agent { resident, .. } => {
@@ -311,7 +322,19 @@ impl MediaPlane for Plane {
         }
     }
 
+    fn tap(&self, endpoint: EndpointId, spec: TapSpec) -> Result<TapId, MediaError> {
+        agent::prepare_listener(&spec);
+        self.listen(&mut self.state(), endpoint, spec)
+    }
+
+    fn end_taps(&self, endpoint: EndpointId) -> usize {
+        let ended = self.state().listened.end(endpoint);
+        ended.iter().for_each(|tap| self.taps.end(*tap));
+        ended.len()
+    }
+
     fn close(&self, endpoint: EndpointId) -> Option<LegReport> {
+        self.end_taps(endpoint);
         let mut state = self.state();
         let row = state.endpoints.get(endpoint).ok()?;
         let (pair, peer) = (row.side(), row.peer);

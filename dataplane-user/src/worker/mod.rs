@@ -18,6 +18,7 @@
 //! - `inlet`: what comes past the network stack, `owners`: whose it is, and `delivery`: to them.
 //! - `opening`: the way of all that comes to the residents, past SRTP.
 //! - `wire`: how packets leave, those of many legs together.
+//! - `tap`: who listens to calls, in a thread of its own.
 //! - `ports`, `clock`, `io`: the operating system. Only `io` has unsafe code.
 
 mod bridge;
@@ -39,6 +40,7 @@ mod run;
 #[cfg(test)]
 mod soak;
 mod stats;
+mod tap;
 mod token;
 mod wheel;
 mod wire;
@@ -83,3 +85,4 @@ pub use leg::Unheard;
 pub(crate) use pool::Guide;
 pub use pool::{Handle, Workers};
 pub use stats::LegStats;
+pub(crate) use tap::{NewTrack, Taps};

@@ -106,6 +106,14 @@ impl Agent {
         Self::start(place, "timing_agent.py", &[], Recording::None)
     }
 
+    /// No agent, but one who listens to calls of others: see `tap_listener.py`.
+    ///
+    /// # Errors
+    /// As [`Self::tone`].
+    pub fn listener(place: &Place) -> Result<Self> {
+        Self::start(place, "tap_listener.py", &[], Recording::None)
+    }
+
     /// One that takes hundreds of calls at once, and is deaf to the first: see `crowd_agent.py`.
     ///
     /// # Errors

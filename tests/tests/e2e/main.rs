@@ -36,6 +36,7 @@ mod routing;
 mod session_timers;
 mod silence;
 mod srtp;
+mod tap;
 mod transcoding;
 mod transfer;
 mod transports;

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use voxlane_dataplane::lane::Lane;
 use voxlane_dataplane::media_plane::{
     AgentNotice, AgentSpec, Endpoint as MediaEndpoint, EndpointId, FlowReport, LegReport, MediaError, MediaPlane,
-    MirroredFrame, PlaneStatus, Quality, Session, Speech, StreamStats,
+    MirroredFrame, PlaneStatus, Quality, Session, Speech, StreamStats, TapId, TapSpec,
 };
 
 /// A media plane that keeps books.
@@ -39,6 +39,8 @@ pub struct Books {
     pub mirrored: Mutex<Vec<EndpointId>>,
     /// Endpoints that were given to an agent, in order.
     pub agents: Mutex<Vec<EndpointId>>,
+    /// Who listens.
+    pub taps: Mutex<Vec<TapSpec>>,
     /// Whether there is media at all, and from whom there is none.
     pub heard: Mutex<Option<HashSet<IpAddr>>>,
     /// Packets that each endpoint has received.
@@ -121,6 +123,15 @@ impl MediaPlane for Books {
     fn mirror(&self, endpoint: EndpointId, _: crossbeam_channel::Sender<MirroredFrame>) -> Result<(), MediaError> {
         self.mirrored.lock().unwrap().push(endpoint);
         Ok(())
+    }
+
+    fn tap(&self, _: EndpointId, spec: TapSpec) -> Result<TapId, MediaError> {
+        self.taps.lock().unwrap().push(spec);
+        Ok(TapId(0))
+    }
+
+    fn end_taps(&self, _: EndpointId) -> usize {
+        std::mem::take(&mut *self.taps.lock().unwrap()).len()
     }
 
     fn flow(&self, endpoint: EndpointId) -> Option<FlowReport> {

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::super::web::json::{pairs, push, quote, string, transfer};
-use crate::media_plane::{AgentNotice, WebSpec};
+use crate::media_plane::{AgentNotice, TrackName, WebSpec};
 
 /// The first message: what is spoken here.
 pub const CONNECTED: &str = r#"{"event":"connected","protocol":"Call","version":"1.0.0"}"#;
@@ -19,7 +19,8 @@ pub struct Writer {
     account_sid: String,
     call_sid: String,
     sequence: u64,
-    chunk: u64,
+    /// Of each track.
+    chunks: [u64; 2],
     buffer: String,
 }
 
@@ -31,13 +32,13 @@ impl Writer {
             account_sid: spec.account_sid.clone(),
             call_sid: spec.call_sid.clone(),
             sequence: 0,
-            chunk: 0,
+            chunks: [0; 2],
             buffer: String::with_capacity(512),
         }
     }
 
     /// `start`, the first numbered message.
-    pub fn start(&mut self, parameters: &[(String, String)]) -> &str {
+    pub fn start(&mut self, parameters: &[(String, String)], tracks: &[TrackName]) -> &str {
         let (account, call, stream) = (self.account_sid.clone(), self.call_sid.clone(), self.stream_sid.clone());
         self.message("start", |buffer| {
             buffer.push_str(r#""start":{"accountSid":"#);
@@ -46,23 +47,29 @@ impl Writer {
             buffer.push_str(&stream);
             buffer.push_str(r#","callSid":"#);
             string(buffer, &call);
+            buffer.push_str(r#","tracks":["#);
+            for (place, track) in tracks.iter().enumerate() {
+                let comma = if place == 0 { "" } else { "," };
+                push(buffer, format_args!(r#"{comma}"{}""#, track.word()));
+            }
             buffer.push_str(
-                r#","tracks":["inbound"],"mediaFormat":{"encoding":"audio/x-mulaw","sampleRate":8000,"channels":1},"customParameters":{"#,
+                r#"],"mediaFormat":{"encoding":"audio/x-mulaw","sampleRate":8000,"channels":1},"customParameters":{"#,
             );
             pairs(buffer, parameters);
             buffer.push_str("}}");
         })
     }
 
-    /// `media`: audio the caller was heard saying; `milliseconds` since the start of the stream.
-    pub fn media(&mut self, ulaw: &[u8], milliseconds: u64) -> &str {
-        self.chunk += 1;
-        let chunk = self.chunk;
+    /// `media`: audio of a track; `milliseconds` since the start of the stream.
+    pub fn media(&mut self, track: TrackName, ulaw: &[u8], milliseconds: u64) -> &str {
+        let chunk = &mut self.chunks[track as usize];
+        *chunk += 1;
+        let (chunk, track) = (*chunk, track.word());
         self.message("media", |buffer| {
             push(
                 buffer,
                 format_args!(
-                    r#""media":{{"track":"inbound","chunk":"{chunk}","timestamp":"{milliseconds}","payload":""#
+                    r#""media":{{"track":"{track}","chunk":"{chunk}","timestamp":"{milliseconds}","payload":""#
                 ),
             );
             STANDARD.encode_string(ulaw, buffer);
@@ -70,12 +77,13 @@ impl Writer {
         })
     }
 
-    /// `dtmf`: a key the caller pressed.
-    pub fn dtmf(&mut self, digit: char) -> &str {
+    /// `dtmf`: a key that was pressed.
+    pub fn dtmf(&mut self, track: TrackName, digit: char) -> &str {
+        let track = track.word();
         self.message("dtmf", |buffer| {
             push(
                 buffer,
-                format_args!(r#""dtmf":{{"track":"inbound_track","digit":"{digit}"}}"#),
+                format_args!(r#""dtmf":{{"track":"{track}_track","digit":"{digit}"}}"#),
             );
         })
     }
@@ -168,7 +176,7 @@ mod tests {
         );
         let parameters = [("who".to_owned(), "Ann \"\u{1}\\".to_owned())];
         assert_eq!(
-            value(writer.start(&parameters)),
+            value(writer.start(&parameters, &[TrackName::Inbound])),
             json!({
                 "event": "start", "sequenceNumber": "1", "streamSid": "MZ1",
                 "start": {
@@ -179,14 +187,14 @@ mod tests {
             })
         );
         assert_eq!(
-            value(writer.media(&[0xff, 0x7f], 40)),
+            value(writer.media(TrackName::Inbound, &[0xff, 0x7f], 40)),
             json!({
                 "event": "media", "sequenceNumber": "2", "streamSid": "MZ1",
                 "media": {"track": "inbound", "chunk": "1", "timestamp": "40", "payload": "/38="},
             })
         );
         assert_eq!(
-            value(writer.dtmf('#')),
+            value(writer.dtmf(TrackName::Inbound, '#')),
             json!({
                 "event": "dtmf", "sequenceNumber": "3", "streamSid": "MZ1",
                 "dtmf": {"track": "inbound_track", "digit": "#"},

@@ -1,14 +1,16 @@
 //! Twilio Media Streams, both ways (`<Connect><Stream>`). [`messages`] are the messages, as text.
 
 mod messages;
+mod one_way;
 
 use self::messages::{CONNECTED, Writer};
+pub use self::one_way::OneWay;
 use super::web::from_bot::FromBot;
 use super::web::payload::Decoder;
 use super::web::protocol::{Protocol, Said, Sent, Unusable};
 use super::web::socket::Socket;
 use crate::dtmf::Press;
-use crate::media_plane::{AgentNotice, WebSpec};
+use crate::media_plane::{AgentNotice, TrackName, WebSpec};
 use crate::playout::Mark;
 
 /// µ-law bytes a millisecond.
@@ -38,17 +40,17 @@ impl Twilio {
 impl Protocol for Twilio {
     fn start(&mut self, socket: &mut Socket) -> Sent {
         socket.send(CONNECTED)?;
-        socket.send(self.writer.start(&self.parameters))
+        socket.send(self.writer.start(&self.parameters, &[TrackName::Inbound]))
     }
 
     fn audio(&mut self, ulaw: &[u8], socket: &mut Socket) -> Sent {
         let milliseconds = self.sent / BYTES_PER_MS;
         self.sent += ulaw.len() as u64;
-        socket.send(self.writer.media(ulaw, milliseconds))
+        socket.send(self.writer.media(TrackName::Inbound, ulaw, milliseconds))
     }
 
     fn digit(&mut self, press: &Press, socket: &mut Socket) -> Sent {
-        socket.send(self.writer.dtmf(press.digit))
+        socket.send(self.writer.dtmf(TrackName::Inbound, press.digit))
     }
 
     fn mark(&mut self, mark: &Mark, socket: &mut Socket) -> Sent {

@@ -210,7 +210,7 @@ impl<P: Protocol> Web<P> {
     }
 
     /// Says something in a conversation, which ends if that cannot be said.
-    fn tell(&mut self, what: impl FnOnce(&mut P, &mut Socket) -> Sent) {
+    pub fn tell(&mut self, what: impl FnOnce(&mut P, &mut Socket) -> Sent) {
         if self.phase == Phase::Talking {
             self.attempt(|web| web.say(what));
         }

@@ -20,7 +20,7 @@ const NEGATIVE_ZERO: (u8, i16) = (0x7f, -1);
 const BLOCK: usize = 160;
 
 /// The ear of one leg.
-pub(super) struct Ear {
+pub(in crate::worker) struct Ear {
     limits: Limits,
     ptime: u8,
     reception: Reception,
@@ -33,7 +33,7 @@ pub(super) struct Ear {
 
 /// Whether a codec is the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Codecs {
+pub(in crate::worker) enum Codecs {
     /// It is.
     Same,
     /// It is another.
@@ -48,7 +48,7 @@ struct Wide {
 
 impl Ear {
     /// An ear that hears frames of `ptime` milliseconds, of G.711 until it is told otherwise.
-    pub(super) fn new(limits: Limits, ptime: u8) -> Self {
+    pub(in crate::worker) fn new(limits: Limits, ptime: u8) -> Self {
         Self {
             limits,
             ptime,
@@ -61,7 +61,7 @@ impl Ear {
     }
 
     /// Goes on with a codec; what waits in another one is forgotten.
-    pub(super) fn set_codec(&mut self, codec: Codec) -> Codecs {
+    pub(in crate::worker) fn set_codec(&mut self, codec: Codec) -> Codecs {
         if codec == self.codec {
             return Codecs::Same;
         }
@@ -93,13 +93,19 @@ impl Ear {
     }
 
     /// Takes a packet.
-    pub(super) fn insert(&mut self, header: &RtpHeader, kind: Kind, payload: &[u8], now: Duration) -> Inserted {
+    pub(in crate::worker) fn insert(
+        &mut self,
+        header: &RtpHeader,
+        kind: Kind,
+        payload: &[u8],
+        now: Duration,
+    ) -> Inserted {
         self.reception.insert(header, kind, payload, now)
     }
 
     /// The frame that is due at `due`, in µ-law; `None` as long as nothing has come. Telephone events whose turn it is go
     /// to `event`.
-    pub(super) fn hear(&mut self, due: Duration, event: impl FnMut(&RtpHeader, &[u8])) -> Option<&[u8]> {
+    pub(in crate::worker) fn hear(&mut self, due: Duration, event: impl FnMut(&RtpHeader, &[u8])) -> Option<&[u8]> {
         let Self {
             reception,
             codec,

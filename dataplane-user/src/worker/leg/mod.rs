@@ -20,7 +20,8 @@ use std::time::Duration;
 
 use mio::{Registry, Token};
 
-use self::ear::{Codecs, Ear};
+use self::ear::Codecs;
+pub(super) use self::ear::Ear;
 use self::first_words::FirstWords;
 use self::grid::Grid;
 pub(super) use self::line::{Arrived, Content, Line, MAX_AUDIO};
