@@ -75,16 +75,24 @@ pub struct Register {
 
 #[derive(Debug, Default)]
 struct Book {
+    /// By tenant: what one of them does is no matter of the others'.
+    accounts: HashMap<Option<String>, Account>,
+    /// Whose each call is, and the number that it stands under there.
+    places: HashMap<CallId, (Option<String>, u64)>,
+}
+
+/// The calls of one account.
+#[derive(Debug, Default)]
+struct Account {
     /// By the order in which they came.
     entries: BTreeMap<u64, Entry>,
-    numbers: HashMap<CallId, u64>,
     /// Numbers of those that have ended, oldest first.
     ended: VecDeque<u64>,
     last: u64,
 }
 
 impl Register {
-    /// One that remembers so many calls that have ended.
+    /// One that remembers, of each account, so many calls that have ended.
     pub fn new(most_ended: usize) -> Self {
         Self {
             most_ended,
@@ -95,28 +103,23 @@ impl Register {
     /// A call begins, or waits to; one that is known already is not begun anew.
     pub fn begin(&self, entry: Entry) {
         let book = &mut *self.book();
-        if let Some(number) = book.numbers.get(&entry.id) {
-            let known = book.entries.get_mut(number);
-            if let Some(known) = known.filter(|known| !known.status.is_final()) {
+        if let Some(known) = book.entry(entry.id) {
+            if !known.status.is_final() {
                 (known.status, known.updated) = (entry.status, entry.updated);
             }
             return;
         }
-        book.last += 1;
-        book.numbers.insert(entry.id, book.last);
-        book.entries.insert(book.last, entry);
+        let account = book.accounts.entry(entry.tenant.clone()).or_default();
+        account.last += 1;
+        book.places.insert(entry.id, (entry.tenant.clone(), account.last));
+        account.entries.insert(account.last, entry);
     }
 
     /// A call has come so far; one that has ended stays as it is.
     pub fn reached(&self, id: CallId, status: Status, now: SystemTime) {
         let most = self.most_ended;
         let book = &mut *self.book();
-        let Some(number) = book.numbers.get(&id).copied() else {
-            return;
-        };
-        let Some(entry) = book.entries.get_mut(&number) else {
-            return;
-        };
+        let Some(entry) = book.entry(id) else { return };
         // What has been answered does not ring any more.
         let is_past = entry.status == Status::InProgress && !status.is_final();
         if entry.status.is_final() || is_past {
@@ -127,10 +130,7 @@ impl Register {
             Status::InProgress => entry.answered = Some(now),
             _ if status.is_final() => {
                 entry.ended = Some(now);
-                book.ended.push_back(number);
-                if book.ended.len() > most {
-                    book.forget();
-                }
+                book.ended(id, most);
             }
             _ => {}
         }
@@ -138,16 +138,17 @@ impl Register {
 
     /// A call of a tenant.
     pub fn find(&self, tenant: Option<&str>, id: CallId) -> Option<Entry> {
-        let book = self.book();
-        let entry = book.entries.get(book.numbers.get(&id)?)?;
+        let mut book = self.book();
+        let entry = book.entry(id)?;
         (entry.tenant.as_deref() == tenant).then(|| entry.clone())
     }
 
     /// So many calls of a tenant that `fits`, those first that came last; behind the one that stands under the number `after`.
     pub fn list(&self, tenant: Option<&str>, fits: impl Fn(&Entry) -> bool, after: Option<u64>, most: usize) -> Page {
         let book = self.book();
-        let before = book.entries.range(..after.unwrap_or(u64::MAX)).rev();
-        let mut fitting = before.filter(|(_, entry)| entry.tenant.as_deref() == tenant && fits(entry));
+        let account = book.accounts.get(&tenant.map(str::to_owned));
+        let before = account.map(|account| account.entries.range(..after.unwrap_or(u64::MAX)).rev());
+        let mut fitting = before.into_iter().flatten().filter(|(_, entry)| fits(entry));
         let entries = fitting.by_ref().take(most);
         let entries: Vec<(u64, Entry)> = entries.map(|(number, entry)| (*number, entry.clone())).collect();
         Page {
@@ -162,11 +163,28 @@ impl Register {
 }
 
 impl Book {
-    /// Forgets the one that ended first.
-    fn forget(&mut self) {
-        let oldest = self.ended.pop_front().and_then(|number| self.entries.remove(&number));
-        if let Some(entry) = oldest {
-            self.numbers.remove(&entry.id);
+    fn entry(&mut self, id: CallId) -> Option<&mut Entry> {
+        let (tenant, number) = self.places.get(&id)?;
+        self.accounts.get_mut(tenant)?.entries.get_mut(number)
+    }
+
+    /// A call has ended; of those of its account that have, the one that did first is forgotten, if they are more than `most`.
+    fn ended(&mut self, id: CallId, most: usize) {
+        let Some((tenant, number)) = self.places.get(&id) else {
+            return;
+        };
+        let Some(account) = self.accounts.get_mut(tenant) else {
+            return;
+        };
+        account.ended.push_back(*number);
+        if account.ended.len() > most {
+            let oldest = account
+                .ended
+                .pop_front()
+                .and_then(|number| account.entries.remove(&number));
+            if let Some(oldest) = oldest {
+                self.places.remove(&oldest.id);
+            }
         }
     }
 }
@@ -250,5 +268,20 @@ mod tests {
         }
         assert_eq!(ids(&register.list(Some("acme"), |_| true, None, 50)), [5, 3, 2, 1]);
         assert!(register.find(Some("acme"), CallId(4)).is_none());
+    }
+
+    #[test]
+    fn an_account_that_has_many_calls_makes_no_other_forget_its_own() {
+        let register = Register::new(2);
+        register.begin(entry(1, "quiet"));
+        register.reached(CallId(1), Status::Completed, NOW);
+        for id in 2..=100 {
+            register.begin(entry(id, "busy"));
+            register.reached(CallId(id), Status::Completed, NOW);
+        }
+        assert_eq!(ids(&register.list(Some("quiet"), |_| true, None, 50)), [1]);
+        assert!(register.find(Some("quiet"), CallId(1)).is_some());
+        assert_eq!(ids(&register.list(Some("busy"), |_| true, None, 50)), [100, 99]);
+        assert!(register.find(Some("busy"), CallId(2)).is_none());
     }
 }
