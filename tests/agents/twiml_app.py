@@ -44,7 +44,7 @@ def tone(hertz, seconds, rate=16000):
 HELLO = tone(440, 2)
 
 
-def document(path, arguments):
+def document(path, arguments, form):
     """The document of a path; None: there is none."""
     response = VoiceResponse()
     if path == "/greet":
@@ -70,10 +70,27 @@ def document(path, arguments):
         dial = Dial(action="/dialled", caller_id="+15550100", timeout=10)
         dial.number("+15551234")
         response.append(dial)
+    elif path == "/bridge":
+        response.dial("+15551234", answer_on_bridge=True, timeout=10, action="/bridged")
+    elif path == "/bridged":
+        if form["DialCallStatus"] == "busy":
+            response.reject(reason="busy")
+        else:
+            response.hangup()
+    elif path == "/star":
+        response.dial("+15551234", answer_on_bridge=True, hangup_on_star=True, action="/left")
+    elif path == "/limit":
+        response.dial("+15551234", time_limit=2, action="/left")
+    elif path in ("/sales", "/elsewhere"):
+        dial = Dial(action="/left")
+        dial.sip("sip:sales@10.200.2.2" if path == "/sales" else "sip:sales@elsewhere.example")
+        response.append(dial)
+    elif path in ("/left", "/referred"):
+        response.hangup()
     elif path == "/dialled":
         response.play("/hello.wav")
     elif path == "/refer":
-        refer = Refer(action="/bye")
+        refer = Refer(action="/referred")
         refer.sip("sip:+15550200@carrier.example")
         response.append(refer)
     elif path == "/hold":
@@ -112,7 +129,7 @@ class Application(BaseHTTPRequestHandler):
             return self.answer(200, "audio/wav", HELLO)
         if parts.path in ("/status", "/stream"):
             return self.answer(204, None, b"")
-        text = document(parts.path, arguments)
+        text = document(parts.path, arguments, form)
         if text is None:
             return self.answer(404, "text/plain", b"there is no such document")
         return self.answer(200, "text/xml", text.encode())

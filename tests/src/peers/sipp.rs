@@ -74,6 +74,8 @@ pub enum Scenario {
     Dialogs(&'static str),
     /// One of `tests/scenarios/transfers`, likewise.
     Transfers(&'static str),
+    /// One of `tests/scenarios/applications`, likewise.
+    Applications(&'static str),
     /// An answerer that is engaged.
     Engaged,
     /// An answerer that rings, and must see the call taken back.
@@ -157,6 +159,9 @@ impl Sipp {
             Scenario::Transfers(name) => command
                 .arg("-sf")
                 .arg(file("transfers").join(name).with_extension("xml")),
+            Scenario::Applications(name) => command
+                .arg("-sf")
+                .arg(file("applications").join(name).with_extension("xml")),
             Scenario::Engaged => command.arg("-sf").arg(file("engaged.xml")),
             Scenario::OnlyRings => command.arg("-sf").arg(file("only_rings.xml")),
             Scenario::Serves => command.arg("-sf").arg(file("serves.xml")),

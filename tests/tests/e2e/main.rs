@@ -42,4 +42,5 @@ mod transfer;
 mod transports;
 mod trunks;
 mod twiml;
+mod twiml_verbs;
 mod workers;
