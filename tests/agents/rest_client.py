@@ -94,4 +94,5 @@ def main():
     refused("token", lambda: stranger.calls(call.sid).fetch())
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -418,6 +418,9 @@ pub struct Call {
     pub to: String,
     /// Trunk it came on.
     pub trunk: Option<String>,
+    /// The agent or application that has it.
+    #[serde(default)]
+    pub agent: Option<String>,
     /// Its legs.
     pub legs: Vec<Leg>,
     /// Keys the caller pressed.

@@ -13,15 +13,15 @@
 
 mod agents;
 mod dial;
+mod updates;
 
 use serde::{Deserialize, Serialize};
 
-use self::agents::stream_action;
 use super::machine::{Call, Dialog, Phase};
 use super::{Action as CallAction, Origin, Outbound, Party, Plan, Side, transfer};
 use crate::config::model::HostPort;
 use crate::time::Time;
-use crate::twiml::application::{Outcome, Output, Page, Script, Source};
+use crate::twiml::application::{Outcome, Output, Page, Script};
 use crate::twiml::verbs::{Answer, Dial, Play, Refer, Stream, Verb};
 use crate::twiml::{Application, Problem};
 
@@ -48,8 +48,11 @@ pub enum Event {
     Refused(u16),
     /// Whom a Dial names is called before the caller is answered.
     Place(Box<Outbound>),
-    /// Another document takes the place of what is being done.
-    Updated(Source),
+    /// Another document takes the place of what is being done, whoever talks.
+    Updated {
+        /// Where the application begins, for a call that none controls; the document is the first of it.
+        script: Box<Script>,
+    },
 }
 
 /// What the application of a call wants done.
@@ -215,6 +218,12 @@ impl Call {
         if matches!(self.phase, Phase::Ending | Phase::Ended) {
             return;
         }
+        if let Event::Updated { script } = event {
+            return match self.is_controlled() {
+                true => self.update_application(script.source, now, actions),
+                false => self.take_over(*script, now, actions),
+            };
+        }
         let Some(controlled) = &mut self.controlled else { return };
         match event {
             Event::Fetched { request, page } => {
@@ -233,7 +242,8 @@ impl Call {
             }
             Event::Refused(status) => self.application_refused(status),
             Event::Place(outbound) => self.place_for_application(*outbound, now, actions),
-            Event::Updated(source) => self.update_application(source, now, actions),
+            // Taken before.
+            Event::Updated { .. } => {}
         }
     }
 
@@ -254,10 +264,11 @@ impl Call {
         }
     }
 
-    /// Whether the leg that hears the application can be joined with another.
+    /// Whether the leg that hears the application can be joined with another: nothing is left of a third that was called before.
     fn is_up(&self) -> bool {
         let leg = self.leg(self.heard_by());
-        self.phase == Phase::Up && leg.dialog == Dialog::Up && leg.media.session.is_some()
+        let third_is_free = self.c.dialog == Dialog::Gone && !self.looking_up;
+        self.phase == Phase::Up && leg.dialog == Dialog::Up && leg.media.session.is_some() && third_is_free
     }
 
     fn settle_times(&mut self, now: Time, actions: &mut Vec<CallAction>) {
@@ -350,27 +361,5 @@ impl Call {
             }
             self.answer_caller(now, actions);
         }
-    }
-
-    /// What is being done is given up for another document.
-    fn update_application(&mut self, source: Source, now: Time, actions: &mut Vec<CallAction>) {
-        self.leave_dialled("another document", now, actions);
-        self.stop_ringing(487, actions);
-        self.fail_transfer(487, "another document", actions);
-        let side = self.heard_by();
-        let is_answered = self.answered.is_some();
-        let Some(controlled) = &mut self.controlled else { return };
-        if controlled.step == Step::Running {
-            let stream = controlled.stream().cloned();
-            actions.extend(stream.map(|stream| stream_action(stream, StreamState::Stopped)));
-        }
-        controlled.step = Step::Idle;
-        controlled.outcome = None;
-        controlled.has_failed = false;
-        if is_answered {
-            actions.push(CallAction::Application(Action::Quiet { side }));
-        }
-        let outputs = controlled.application.update(source, now);
-        self.obey(outputs, now, actions);
     }
 }

@@ -3,6 +3,7 @@
 //! [`Dialler`] is the queue they wait in and the book of what became of them: plain data that is told the time. The gateway
 //! places what is [due](Dialler::due), and reports how each goes.
 
+mod change;
 mod course;
 mod dialler;
 mod entered;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use change::{CallUpdate, Change, Requester, Updated, WrittenDocument};
 pub use dialler::{Dialler, MOST_RESULTS};
 pub use entered::Ending;
 
@@ -46,18 +48,12 @@ pub struct Placing {
     pub headers: BTreeMap<String, String>,
 }
 
-/// The application that a placed call is given to once it is answered: by URL, or by its first document.
+/// The application that a placed call is given to once it is answered.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlacedApplication {
-    /// Asked for the first document.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub voice_url: Option<String>,
-    /// How it is asked: `POST` unless written, or `GET`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub voice_method: Option<String>,
-    /// The first document itself.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub twiml: Option<String>,
+    /// Its first document.
+    #[serde(flatten)]
+    pub document: WrittenDocument,
     /// Asked for a document when another cannot be had or carried out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub voice_fallback_url: Option<String>,
@@ -73,30 +69,6 @@ pub struct PlacedApplication {
     /// What of; its end, unless written.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub status_callback_event: Vec<String>,
-}
-
-/// `POST /v1/calls/{call}`: what is to become of a call that an application controls.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CallUpdate {
-    /// Asked for the document that takes the place of what is being done.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub voice_url: Option<String>,
-    /// How it is asked: `POST` unless written, or `GET`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub voice_method: Option<String>,
-    /// That document itself.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub twiml: Option<String>,
-    /// Whether the call is ended instead.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub hang_up: bool,
-}
-
-/// What `POST /v1/calls/{call}` answers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Updated {
-    /// The call's whole name.
-    pub call: String,
 }
 
 /// `POST /v1/calls`: a call to be placed.
@@ -279,7 +251,7 @@ pub struct Order {
 impl Placing {
     /// Who talks once it is answered, for people: the agent's name, or the application's.
     pub fn talks(&self) -> String {
-        match &self.application.voice_url {
+        match &self.application.document.voice_url {
             _ if !self.agent.is_empty() => self.agent.clone(),
             Some(url) => url.split('?').next().unwrap_or_default().to_owned(),
             None => "twiml".to_owned(),
@@ -292,7 +264,7 @@ impl Placing {
     }
 }
 
-/// Why nothing is placed.
+/// Why a call is not placed, or not changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlaceError {
     /// Something in the request is wrong.
@@ -312,6 +284,12 @@ pub enum PlaceError {
     /// No call or campaign of this name.
     #[error("no {0} that was placed is named {1:?}")]
     Unknown(&'static str, String),
+    /// No call that is alive has this name.
+    #[error("no call alive is named {0:?}; \"voxlane calls\" shows their names")]
+    NotAlive(String),
+    /// The call is over, or not so far, that this could be done with it.
+    #[error("{0}")]
+    NotNow(String),
 }
 
 impl Entry {

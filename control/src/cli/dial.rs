@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 
 use super::ask::{self, OTHER_VERSION, print};
 use crate::campaign::{
-    CallRequest, CallResult, CampaignReport, CampaignRequest, Entry, PlacedApplication, Placing, State,
+    CallRequest, CallResult, CampaignReport, CampaignRequest, Entry, PlacedApplication, Placing, State, WrittenDocument,
 };
 use crate::ops::client;
 
@@ -105,8 +105,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         trunk: args.trunk.clone(),
         agent: args.agent.clone().unwrap_or_default(),
         application: PlacedApplication {
-            voice_url: args.voice_url.clone(),
-            twiml: args.twiml.as_deref().map(document).transpose()?,
+            document: WrittenDocument {
+                voice_url: args.voice_url.clone(),
+                voice_method: None,
+                twiml: args.twiml.as_deref().map(document).transpose()?,
+            },
             status_callback: args.status_callback.clone(),
             ..PlacedApplication::default()
         },

@@ -6,14 +6,14 @@ use anyhow::Context;
 
 use super::ask::{self, OTHER_VERSION, print};
 use super::dial::document;
-use crate::campaign::{CallUpdate, Updated};
+use crate::campaign::{CallUpdate, Updated, WrittenDocument};
 use crate::ops::client;
 
 /// `voxlane update`
 #[derive(Debug, clap::Args)]
 #[group(skip)]
 #[command(after_help = "Examples:
-  Let an application go on with another document:
+  Give the call to an application, or the application another document:
     voxlane update 5be8dde9f1a3c204 --voice-url https://app.example/goodbye
   End the call:
     voxlane update 5be8 --hang-up
@@ -23,7 +23,7 @@ pub(super) struct Args {
     /// The call, as "voxlane calls" names it
     #[arg(value_parser = ask::call)]
     call: String,
-    /// Where its application is asked for the document that takes the place of what is being done
+    /// Where the document is asked for that takes the place of what is being done, or of the agent
     #[arg(long, value_name = "URL", required_unless_present_any = ["twiml", "hang_up"])]
     voice_url: Option<String>,
     /// A file with that document
@@ -39,9 +39,11 @@ pub(super) struct Args {
 /// Updates the call, and says so.
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let update = CallUpdate {
-        voice_url: args.voice_url.clone(),
-        voice_method: None,
-        twiml: args.twiml.as_deref().map(document).transpose()?,
+        document: WrittenDocument {
+            voice_url: args.voice_url.clone(),
+            voice_method: None,
+            twiml: args.twiml.as_deref().map(document).transpose()?,
+        },
         hang_up: args.hang_up,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -1,10 +1,10 @@
 //! `voice_url` and what goes with it, of a number or, for all its numbers that say nothing else, of a tenant.
 
-use super::model::{Application, CallEvent, StatusCallback, Trunk};
+use super::model::{ApplicationRules, CallEvent, StatusCallback, Trunk};
 use super::reader::{Located, Reader, Section, quoted};
 use super::sections::{distinct_list, distinct_located, or};
 use super::value;
-use crate::twiml::application::{Script, Source};
+use crate::twiml::application::Source;
 use crate::twiml::{Link, Method, web_url};
 
 /// What is written of an application; a number's goes before its tenant's, key by key.
@@ -47,35 +47,46 @@ pub(super) fn read(section: &mut Section<'_>) -> WrittenApplication {
 
 fn link(section: &mut Section<'_>, url_key: &'static str, method_key: &'static str) -> Option<Link> {
     let url = section.text(url_key, web_url);
-    let method = or(section.text(method_key, method), Method::default);
+    let method = or(section.text(method_key, Method::read), Method::default);
     url.map(|url| Link { url: url.value, method })
 }
 
 impl WrittenApplication {
-    /// The application, if there is one: what is not written here is as `tenant` says.
-    pub(super) fn over(&self, tenant: Option<&Self>) -> Option<Application> {
+    /// What is written here and, where that is nothing, what `tenant` says.
+    pub(super) fn over(&self, tenant: Option<&Self>) -> Self {
         let none = Self::default();
         let tenant = tenant.unwrap_or(&none);
-        let voice = self.voice.as_ref().or(tenant.voice.as_ref())?;
-        let events = self.events.as_ref().or(tenant.events.as_ref());
-        let status_callback = self.status_callback.as_ref().or(tenant.status_callback.as_ref());
-        let dial_trunks = self.dial_trunks.as_ref().or(tenant.dial_trunks.as_ref());
-        Some(Application {
-            script: Script {
-                source: Source::Link(voice.clone()),
-                fallback: self.fallback.as_ref().or(tenant.fallback.as_ref()).cloned(),
-            },
-            status_callback: status_callback.map(|link| StatusCallback {
-                link: link.clone(),
+        Self {
+            voice: self.voice.as_ref().or(tenant.voice.as_ref()).cloned(),
+            fallback: self.fallback.as_ref().or(tenant.fallback.as_ref()).cloned(),
+            status_callback: self
+                .status_callback
+                .as_ref()
+                .or(tenant.status_callback.as_ref())
+                .cloned(),
+            events: self.events.as_ref().or(tenant.events.as_ref()).cloned(),
+            dial_trunks: self.dial_trunks.as_ref().or(tenant.dial_trunks.as_ref()).cloned(),
+        }
+    }
+
+    /// Where the application begins, if there is one.
+    pub(super) fn source(&self) -> Option<Source> {
+        self.voice.clone().map(Source::Link)
+    }
+
+    /// What holds for its documents.
+    pub(super) fn rules(self) -> ApplicationRules {
+        let events = self.events;
+        let dial_trunks = self.dial_trunks.into_iter().flatten();
+        ApplicationRules {
+            fallback: self.fallback,
+            status_callback: self.status_callback.map(|link| StatusCallback {
+                link,
                 // As at Twilio.
-                events: events.cloned().unwrap_or_else(|| vec![CallEvent::Completed]),
+                events: events.unwrap_or_else(|| vec![CallEvent::Completed]),
             }),
-            dial_trunks: dial_trunks
-                .into_iter()
-                .flatten()
-                .map(|trunk| trunk.value.clone())
-                .collect(),
-        })
+            dial_trunks: dial_trunks.map(|trunk| trunk.value).collect(),
+        }
     }
 
     /// Reports trunks that nobody can be called by; `section` is what this stands in.
@@ -92,10 +103,6 @@ impl WrittenApplication {
             reader.report(*line, format!("{section}.dial_trunks"), message);
         }
     }
-}
-
-fn method(text: &str) -> Result<Method, String> {
-    Method::named(text).ok_or_else(|| format!("{text:?} is neither \"GET\" nor \"POST\""))
 }
 
 fn event(text: &str) -> Result<CallEvent, String> {

@@ -9,7 +9,7 @@ use super::media::WrittenMedia;
 use super::model::{Agent, Config, Did, Listen, Media, Routing, Sip, Target, Tenant, Transport, Trunk, Xdp};
 use super::reader::{Located, Reader, quoted};
 use super::route::WrittenRoute;
-use super::sections::{Written, WrittenAgent, WrittenDid, WrittenSip, WrittenTenant, WrittenTrunk};
+use super::sections::{NumberDefaults, Written, WrittenAgent, WrittenDid, WrittenSip, WrittenTenant, WrittenTrunk};
 use super::suggest::nearest;
 use super::{account, fallback, gateways, login, transfer};
 
@@ -33,15 +33,11 @@ pub(super) fn config(reader: &Reader<'_>, written: Written) -> Config {
     let sip = self::sip(reader, sip, &media);
     let media = media.media;
     let trunks = self::trunks(reader, trunks, &media, &sip);
-    let applications = tenants
-        .iter()
-        .map(|tenant| (tenant.value.name.clone(), tenant.value.application.clone()))
-        .collect();
     account::check(reader, "node", &node.call_trunks, &trunks);
     for tenant in &tenants {
         account::check(reader, "tenant", &tenant.value.call_trunks, &trunks);
     }
-    let tenants = self::tenants(reader, tenants);
+    let (tenants, defaults) = self::tenants(reader, tenants);
     let route = self::route(reader, route, &tenants);
     let transfer = transfer::check(reader, transfer, &agents, &trunks);
     let agents = self::agents(reader, agents, &trunks);
@@ -49,10 +45,14 @@ pub(super) fn config(reader: &Reader<'_>, written: Written) -> Config {
         trunks: &trunks,
         tenants: &tenants,
         agents: &agents,
-        applications: &applications,
+        defaults: &defaults,
     };
-    for application in applications.values() {
+    for NumberDefaults { agent, application } in defaults.values() {
         application.check(reader, "tenant", &trunks);
+        if let Some(agent) = agent {
+            let agents = agents.iter().map(|agent| agent.name.as_str());
+            resolve(reader, "tenant", "agent", agent, agents);
+        }
     }
     let dids = self::dids(reader, dids, &names);
     Config {
@@ -128,8 +128,8 @@ struct Names<'a> {
     trunks: &'a [Trunk],
     tenants: &'a [Tenant],
     agents: &'a [Agent],
-    /// What tenants say of applications.
-    applications: &'a HashMap<String, WrittenApplication>,
+    /// What tenants say for their numbers.
+    defaults: &'a HashMap<String, NumberDefaults>,
 }
 
 fn trunks(reader: &Reader<'_>, written: Vec<Located<WrittenTrunk>>, media: &Media, sip: &Sip) -> Vec<Trunk> {
@@ -162,11 +162,16 @@ fn trunks(reader: &Reader<'_>, written: Vec<Located<WrittenTrunk>>, media: &Medi
     trunks
 }
 
-fn tenants(reader: &Reader<'_>, written: Vec<Located<WrittenTenant>>) -> Vec<Tenant> {
+/// The tenants, and what they say for their numbers, by their names.
+fn tenants(
+    reader: &Reader<'_>,
+    written: Vec<Located<WrittenTenant>>,
+) -> (Vec<Tenant>, HashMap<String, NumberDefaults>) {
     let mut taken = Taken::new("tenant.name", "tenant");
     let mut domains_taken = Taken::new("tenant.domains", "domain");
     let mut accounts_taken = Taken::new("tenant.account_sid", "account");
     let mut tenants = Vec::with_capacity(written.len());
+    let mut defaults_of = HashMap::new();
     for Located { value, line } in written {
         let WrittenTenant {
             name,
@@ -174,7 +179,7 @@ fn tenants(reader: &Reader<'_>, written: Vec<Located<WrittenTenant>>) -> Vec<Ten
             identity,
             account,
             call_trunks: _,
-            application: _,
+            defaults,
         } = value;
         // The default domain of a name that is taken would only say the same again.
         if taken.check(reader, &name, line) {
@@ -183,6 +188,7 @@ fn tenants(reader: &Reader<'_>, written: Vec<Located<WrittenTenant>>) -> Vec<Ten
             }
             accounts_taken.check(reader, &account.value.sid, account.line);
         }
+        defaults_of.insert(name.clone(), defaults);
         tenants.push(Tenant {
             name,
             domains: domains.into_iter().map(|domain| domain.value).collect(),
@@ -190,7 +196,7 @@ fn tenants(reader: &Reader<'_>, written: Vec<Located<WrittenTenant>>) -> Vec<Ten
             account: account.value,
         });
     }
-    tenants
+    (tenants, defaults_of)
 }
 
 /// Reports names of the gateway that are tenants' domains.
@@ -262,10 +268,18 @@ fn dids(reader: &Reader<'_>, written: Vec<Located<WrittenDid>>, names: &Names<'_
     let mut dids: Vec<Located<Did>> = written
         .into_iter()
         .filter_map(|Located { value, line }| {
-            let target = target(reader, &value, line, names);
+            let tenant = value.tenant.as_ref().map(|tenant| tenant.value.as_str());
+            let defaults = tenant.and_then(|tenant| names.defaults.get(tenant));
+            let application = value.application.over(defaults.map(|defaults| &defaults.application));
+            let agent = defaults.and_then(|defaults| defaults.agent.as_ref());
+            value.application.check(reader, "did", names.trunks);
+            let target = match agent.filter(|_| value.says_nothing) {
+                Some(agent) => Some(Target::Agent(agent.value.clone())),
+                None => target(reader, &value, &application, line, names),
+            };
             let tenants = names.tenants.iter().map(|tenant| tenant.name.as_str());
             if let Some(tenant) = &value.tenant {
-                resolve(reader, "tenant", tenant, tenants);
+                resolve(reader, "did", "tenant", tenant, tenants);
             }
             let Located {
                 value: (first, last),
@@ -278,6 +292,7 @@ fn dids(reader: &Reader<'_>, written: Vec<Located<WrittenDid>>, names: &Names<'_
                     last,
                     tenant,
                     target: target?,
+                    rules: application.rules(),
                 },
                 line,
             })
@@ -329,11 +344,17 @@ fn numbers(did: &Did) -> String {
 }
 
 /// Where calls to a DID go; `None` if that was not said properly.
-fn target(reader: &Reader<'_>, did: &WrittenDid, line: usize, names: &Names<'_>) -> Option<Target> {
-    did.application.check(reader, "did", names.trunks);
+fn target(
+    reader: &Reader<'_>,
+    did: &WrittenDid,
+    application: &WrittenApplication,
+    line: usize,
+    names: &Names<'_>,
+) -> Option<Target> {
     if let Some(agent) = &did.agent {
         resolve(
             reader,
+            "did",
             "agent",
             agent,
             names.agents.iter().map(|agent| agent.name.as_str()),
@@ -341,19 +362,21 @@ fn target(reader: &Reader<'_>, did: &WrittenDid, line: usize, names: &Names<'_>)
         return Some(Target::Agent(agent.value.clone()));
     }
     let Some(name) = &did.trunk else {
-        let tenant = did
-            .tenant
-            .as_ref()
-            .and_then(|tenant| names.applications.get(&tenant.value));
-        let application = did.application.over(tenant);
-        if application.is_none() && did.says_nothing {
-            let message = "is missing; write agent = \"NAME\", trunk = \"NAME\" or voice_url = \"https://…\"";
+        let source = application.source();
+        if source.is_none() && did.says_nothing {
+            let or_tenant = match &did.tenant {
+                Some(tenant) => format!("; or agent or voice_url of tenant {:?}", tenant.value),
+                None => String::new(),
+            };
+            let message =
+                format!("is missing; write agent = \"NAME\", trunk = \"NAME\" or voice_url = \"https://…\"{or_tenant}");
             reader.report(line, "did.agent", message);
         }
-        return application.map(|application| Target::Application(Box::new(application)));
+        return source.map(|source| Target::Application(Box::new(source)));
     };
     resolve(
         reader,
+        "did",
         "trunk",
         name,
         names.trunks.iter().map(|trunk| trunk.name.as_str()),
@@ -385,9 +408,10 @@ fn target(reader: &Reader<'_>, did: &WrittenDid, line: usize, names: &Names<'_>)
     })
 }
 
-/// `Some` if there is something of that name; reports it if not.
+/// `Some` if there is something of that name, which `section` gives; reports it if not.
 fn resolve<'a>(
     reader: &Reader<'_>,
+    section: &str,
     what: &str,
     name: &Located<String>,
     known: impl Iterator<Item = &'a str> + Clone,
@@ -403,7 +427,7 @@ fn resolve<'a>(
     };
     reader.report(
         name.line,
-        format!("did.{what}"),
+        format!("{section}.{what}"),
         format!("there is no {what} {:?}; {advice}", name.value),
     );
     None

@@ -24,7 +24,7 @@ pub use crate::sip::locate::{Place, Weighed};
 pub use crate::sip::transport::tls::{ClientCertificates, Identity};
 pub use crate::sip::{Large, Listen, Policy, Transport, UnknownTenant, UserPhone};
 use crate::twiml::Link;
-use crate::twiml::application::Script;
+use crate::twiml::application::{Script, Source};
 
 /// A whole `voxlane.toml`.
 #[derive(Clone, Debug, PartialEq)]
@@ -732,17 +732,29 @@ pub struct Did {
     pub tenant: Option<String>,
     /// Where calls go.
     pub target: Target,
+    /// What holds for documents that its calls are given, at once or later.
+    pub rules: ApplicationRules,
 }
 
-/// A TwiML application, and what its calls may do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Application {
-    /// Where it begins.
-    pub script: Script,
-    /// Who is told of its calls.
+/// What holds for the TwiML documents of a call.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ApplicationRules {
+    /// Asked for a document when another cannot be had or carried out.
+    pub fallback: Option<Link>,
+    /// Who is told of the call.
     pub status_callback: Option<StatusCallback>,
-    /// Trunks that it may dial by; a number goes by the first.
+    /// Trunks that they may dial by; a number goes by the first.
     pub dial_trunks: Vec<String>,
+}
+
+impl ApplicationRules {
+    /// What a call is given to that begins with this document.
+    pub fn script(&self, source: Source) -> Script {
+        Script {
+            source,
+            fallback: self.fallback.clone(),
+        }
+    }
 }
 
 /// Who is told how calls go.
@@ -793,8 +805,8 @@ impl std::fmt::Display for CallEvent {
 pub enum Target {
     /// To this agent.
     Agent(String),
-    /// To this application.
-    Application(Box<Application>),
+    /// To the application that begins with this document.
+    Application(Box<Source>),
     /// Out on a trunk.
     Trunk {
         /// Trunk name.

@@ -80,6 +80,12 @@ pub(super) struct WrittenTenant {
     /// With the line of its SID.
     pub(super) account: Located<Account>,
     pub(super) call_trunks: Vec<Located<String>>,
+    pub(super) defaults: NumberDefaults,
+}
+
+/// What a tenant says for those of its numbers that do not say it themselves.
+pub(super) struct NumberDefaults {
+    pub(super) agent: Option<Located<String>>,
     pub(super) application: WrittenApplication,
 }
 
@@ -388,7 +394,14 @@ fn tenant(mut section: Section<'_>, template: &str) -> Located<WrittenTenant> {
         value: (account, call_trunks),
         line: account_line,
     } = account::read(&mut section, &name);
-    let application = application::read(&mut section);
+    if section.has("agent") && section.has("voice_url") {
+        let message = "and tenant.voice_url are both written; keep the one that its numbers' calls are to go to";
+        section.report(line, "agent", message);
+    }
+    let defaults = NumberDefaults {
+        agent: section.text("agent", value::name),
+        application: application::read(&mut section),
+    };
     section.finish();
     let domains = domains.map_or_else(
         || {
@@ -409,7 +422,7 @@ fn tenant(mut section: Section<'_>, template: &str) -> Located<WrittenTenant> {
                 line: account_line,
             },
             call_trunks,
-            application,
+            defaults,
         },
         line,
     }
@@ -502,12 +515,7 @@ const GO_WITH: [(&str, &str, &[&str]); 2] = [
     (
         "voice_url",
         "an application",
-        &[
-            "voice_fallback_url",
-            "status_callback",
-            "status_callback_event",
-            "dial_trunks",
-        ],
+        &["status_callback", "status_callback_event"],
     ),
 ];
 
@@ -520,7 +528,7 @@ fn did(mut section: Section<'_>) -> Located<WrittenDid> {
             section.report(line, first, message);
         }
         [target] => report_strays(&section, target),
-        // The tenant may have an application.
+        // The tenant may have an agent or an application.
         [] => report_strays(&section, "voice_url"),
     }
     let did = WrittenDid {

@@ -10,6 +10,7 @@ use super::live::Live;
 use super::realtime;
 use crate::campaign::Placing;
 use crate::config::model::{Agent, AgentEndpoint, Config};
+use crate::rest::resource::call_sid;
 use crate::signature::{self, signature};
 use crate::sip::digest::Secret;
 use crate::sip::transport::tls::ClientConfigs;
@@ -53,7 +54,7 @@ pub(super) fn spec(
             }),
             tls: certificates.get(name).cloned(),
             account_sid: account.sid,
-            call_sid: sid("CA", u128::from(live.id().0)),
+            call_sid: call_sid(live.id()),
             stream_sid: sid("MZ", rand::random()),
             from: live.route.caller.clone(),
             to: live.route.number.clone(),
@@ -138,6 +139,6 @@ mod tests {
 
     #[test]
     fn identifiers_have_twilios_form() {
-        assert_eq!(sid("CA", 0xabc), "CA00000000000000000000000000000abc");
+        assert_eq!(sid("MZ", 0xabc), "MZ00000000000000000000000000000abc");
     }
 }

@@ -14,7 +14,8 @@ use super::live::Live;
 use super::perform::media_failed;
 use super::requests::Purpose;
 use crate::call::{ApplicationAction as Action, ApplicationEvent, CallId, Event, Side};
-use crate::config::model::{Application, CallEvent, Config, Target};
+use crate::config::model::{ApplicationRules, CallEvent, Config, Target};
+use crate::rest::resource::call_sid;
 use crate::route::Route;
 use crate::time::Time;
 use crate::twiml::application::Fetch;
@@ -31,8 +32,8 @@ const AGENT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(4);
 /// What the gateway knows of a call's application.
 #[derive(Debug)]
 pub(super) struct Applied {
-    /// What its calls may do.
-    pub settings: Application,
+    /// What holds for its documents.
+    pub rules: ApplicationRules,
     /// What has gone wrong, the first first.
     pub problems: Vec<Problem>,
     /// The stream of its agent.
@@ -44,9 +45,9 @@ pub(super) struct Applied {
 }
 
 impl Applied {
-    pub fn new(settings: Application) -> Self {
+    pub fn new(rules: ApplicationRules) -> Self {
         Self {
-            settings,
+            rules,
             problems: Vec::new(),
             stream_sid: String::new(),
             told: 0,
@@ -108,8 +109,9 @@ impl Core {
 
     /// The application that a call is routed to.
     pub(super) fn application_of(&self, route: &Route) -> Option<Applied> {
-        match &self.config.did(&route.number)?.target {
-            Target::Application(application) => Some(Applied::new((**application).clone())),
+        let did = self.config.did(&route.number)?;
+        match &did.target {
+            Target::Application(_) => Some(Applied::new(did.rules.clone())),
             Target::Agent(_) | Target::Trunk { .. } => None,
         }
     }
@@ -225,11 +227,6 @@ pub(super) fn spec(config: &Config, live: &Live, addresses: Vec<std::net::Socket
         silence_timeout: AGENT_TIMEOUT,
         limits: AgentLimits::default(),
     })))
-}
-
-/// What Twilio's protocols call a call.
-pub(super) fn call_sid(id: CallId) -> String {
-    sid("CA", u128::from(id.0))
 }
 
 fn not_played(request: u32, problem: Problem) -> Event {

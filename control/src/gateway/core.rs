@@ -262,8 +262,13 @@ impl Core {
         }
     }
 
-    /// A lookup asked for in [`Effects::lookups`] is done.
-    pub fn resolved(&mut self, now: Time, call: CallId, result: Result<Vec<SocketAddr>, String>) {
+    /// A lookup asked for in [`Effects::lookups`] is done. One that the call does not wait for any more is passed over: another
+    /// agent's address is not to be taken for that of the one that it looks for now.
+    pub fn resolved(&mut self, now: Time, call: CallId, host: &HostPort, result: Result<Vec<SocketAddr>, String>) {
+        let live = self.calls.get_mut(&call);
+        if live.and_then(|live| live.looks_for.take_if(|it| it == host)).is_none() {
+            return debug!(%call, host = host.host, "a lookup that nobody waits for");
+        }
         let event = match result {
             Ok(addresses) => Event::Resolved(addresses),
             Err(why) => {

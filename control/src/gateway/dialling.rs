@@ -13,7 +13,7 @@ use super::live::Live;
 use crate::call::{Call, CallId, Cause, Event, Origin, Plan, Setup};
 use crate::campaign::{
     CallRequest, CallResult, CampaignId, CampaignReport, CampaignRequest, Ending, Order, PlaceError, PlacedApplication,
-    Placing,
+    Placing, Requester,
 };
 use crate::config::model::CallEvent;
 use crate::rest::Status;
@@ -88,9 +88,9 @@ impl Core {
     ///
     /// # Errors
     /// There is none of this name.
-    pub fn cancel_call(&mut self, call: CallId, now: Time) -> Result<CallResult, PlaceError> {
+    pub fn cancel_call(&mut self, call: CallId, now: Time, by: Requester) -> Result<CallResult, PlaceError> {
         if self.dialler.cancel(call, SystemTime::now())? {
-            self.stop_call(now, call, "hung up by an operator");
+            self.stop_call(now, call, &format!("hung up by {by}"));
         }
         self.register_result(call);
         self.dialler.result(call)
@@ -238,7 +238,7 @@ impl Core {
         self.totals.calls += 1;
         self.count_trunks(&route);
         let applied = match placing.agent.is_empty() {
-            true => placed_application(&placing).ok().map(Applied::new),
+            true => placed_application(&placing).ok().map(|(_, rules)| Applied::new(rules)),
             false => None,
         };
         let mut live = Live::placed(Call::new(setup, now), route, placing);
@@ -252,7 +252,8 @@ impl Core {
     /// Who talks with the called party.
     fn origin(&self, placing: &Placing) -> Result<Origin, String> {
         if placing.agent.is_empty() {
-            let script = Box::new(placed_application(placing)?.script);
+            let (source, rules) = placed_application(placing)?;
+            let script = Box::new(rules.script(source));
             let name = script.name();
             return Ok(Origin::Application { name, script });
         }

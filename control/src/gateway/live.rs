@@ -10,6 +10,7 @@ use super::watch::Measure;
 use crate::call::targets::Target;
 use crate::call::{Call, CallId, Cause, Plan, Side};
 use crate::campaign::Placing;
+use crate::config::model::HostPort;
 use crate::route::Route;
 use crate::sip::{DialogId, Incoming, MAX_FORWARDS, RequestId};
 use crate::time::Time;
@@ -26,6 +27,8 @@ pub(super) struct Live {
     pub placing: Option<Placing>,
     /// What the application may do that it is given to.
     pub applied: Option<Applied>,
+    /// The host of an agent that it waits for to be looked up.
+    pub looks_for: Option<HostPort>,
     /// When it wants to be told that it is time.
     pub wakes: Vec<Time>,
     /// The status that refused the INVITE of a call that an agent placed.
@@ -100,6 +103,7 @@ impl Live {
             started: SystemTime::now(),
             placing: None,
             applied: None,
+            looks_for: None,
             wakes: Vec::new(),
             refused_with: None,
             answered: None,
@@ -127,6 +131,7 @@ impl Live {
             started: SystemTime::now(),
             refused_with: None,
             applied: None,
+            looks_for: None,
             wakes: Vec::new(),
             answered: None,
             hops_left: MAX_FORWARDS,

@@ -76,7 +76,7 @@ const LOOK: Duration = Duration::from_millis(500);
 
 /// What was looked up, for whom.
 enum Lookup {
-    Host(CallId, Result<Vec<SocketAddr>, String>),
+    Host(CallId, HostPort, Result<Vec<SocketAddr>, String>),
     Place(Asker, Result<Vec<Destination>, String>),
     Web(RequestId, Answered),
 }
@@ -230,7 +230,7 @@ impl Gateway {
                 () = ready(()), if self.watching => self.watch(|_| {}),
                 Some(event) = media.recv() => self.with_core(|core, now| core.media(now, event)),
                 Some(lookup) = self.lookups.1.recv() => self.with_core(|core, now| match lookup {
-                    Lookup::Host(call, result) => core.resolved(now, call, result),
+                    Lookup::Host(call, host, result) => core.resolved(now, call, &host, result),
                     Lookup::Place(asker, result) => core.located(now, asker, result),
                     Lookup::Web(request, answered) => core.responded(now, request, answered),
                 }),
@@ -397,7 +397,8 @@ impl Gateway {
                 let answer = self.lookups.0.clone();
                 tokio::spawn(async move {
                     // The receiver lives as long as the gateway.
-                    let _ = answer.send(Lookup::Host(call, resolve(&host).await));
+                    let found = resolve(&host).await;
+                    let _ = answer.send(Lookup::Host(call, host, found));
                 });
             }
             for (asker, place) in effects.places {

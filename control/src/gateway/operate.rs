@@ -13,7 +13,7 @@ use super::live::Live;
 use super::lock;
 use crate::call::{CallId, Side};
 use crate::campaign::{
-    CallRequest, CallResult, CallUpdate, CampaignId, CampaignReport, CampaignRequest, PlaceError, Updated,
+    CallRequest, CallResult, CampaignId, CampaignReport, CampaignRequest, Change, PlaceError, Requester, Updated,
 };
 use crate::ops::dials::Dials;
 use crate::ops::report::{LaneReport, TapOrder, TapReport, TransferOrder, TransferReport};
@@ -65,13 +65,13 @@ impl Dials for Inspector {
         lock(&self.core).placed(call_id(call)?)
     }
 
-    fn update(&self, call: &str, update: CallUpdate) -> Result<Updated, PlaceError> {
-        self.act(|core, now| core.update_call(now, call, update))
+    fn change(&self, call: &str, change: Change, by: Requester) -> Result<Updated, PlaceError> {
+        self.act(|core, now| core.change_call(now, call, change, by))
     }
 
     fn cancel(&self, call: &str) -> Result<CallResult, PlaceError> {
         let call = call_id(call)?;
-        self.act(|core, now| core.cancel_call(call, now))
+        self.act(|core, now| core.cancel_call(call, now, Requester::Operator))
     }
 
     fn start_campaign(&self, request: CampaignRequest) -> Result<CampaignReport, PlaceError> {

@@ -20,6 +20,7 @@ impl Core {
     pub(super) fn perform(&mut self, now: Time, id: CallId, action: Action) -> Option<Event> {
         match action {
             Action::Resolve(host) => {
+                self.calls.get_mut(&id)?.looks_for = Some(host.clone());
                 self.effects.lookups.push((id, host));
                 self.await_agent(id)
             }

@@ -12,7 +12,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Operate;
-use crate::campaign::{CallRequest, CallResult, CallUpdate, CampaignReport, CampaignRequest, PlaceError, Updated};
+use crate::campaign::{
+    CallRequest, CallResult, CallUpdate, CampaignReport, CampaignRequest, Change, PlaceError, Requester, Updated,
+};
 use crate::config::nearest;
 
 /// Longest request: a campaign of some hundred thousand numbers.
@@ -50,12 +52,12 @@ pub trait Dials: Send + Sync {
     /// There is none of this name.
     fn placed(&self, call: &str) -> Result<CallResult, PlaceError>;
 
-    /// Gives a call that an application controls another document, or ends it. Any call alive can be named, by the first
-    /// characters of its name; gives the whole of it.
+    /// Changes what becomes of a call. Any call alive can be named, by the first characters of its name, and one that waits for
+    /// its turn, by the whole; gives the whole of it.
     ///
     /// # Errors
-    /// What is wrong with the document, or that there is no such call.
-    fn update(&self, call: &str, update: CallUpdate) -> Result<Updated, PlaceError>;
+    /// There is no such call, or it is not so far, or over.
+    fn change(&self, call: &str, change: Change, by: Requester) -> Result<Updated, PlaceError>;
 
     /// Takes a call back, or hangs it up.
     ///
@@ -115,7 +117,8 @@ async fn placed(State(gateway): Gateway, Path(call): Path<String>) -> Response {
 
 async fn update(State(gateway): Gateway, Path(call): Path<String>, body: Bytes) -> Response {
     let known = ["voice_url", "voice_method", "twiml", "hang_up"];
-    answer(read(&body, &known).and_then(|update| gateway.dials().update(&call, update)))
+    let change = read(&body, &known).and_then(|update: CallUpdate| update.read());
+    answer(change.and_then(|change| gateway.dials().change(&call, change, Requester::Operator)))
 }
 
 async fn cancel(State(gateway): Gateway, Path(call): Path<String>) -> Response {
@@ -185,7 +188,8 @@ fn refused(error: &PlaceError) -> Response {
     let status = match error {
         PlaceError::Request(_) => StatusCode::BAD_REQUEST,
         PlaceError::Full { .. } | PlaceError::Stopping => StatusCode::SERVICE_UNAVAILABLE,
-        PlaceError::Unknown(..) => StatusCode::NOT_FOUND,
+        PlaceError::Unknown(..) | PlaceError::NotAlive(_) => StatusCode::NOT_FOUND,
+        PlaceError::NotNow(_) => StatusCode::CONFLICT,
     };
     (status, format!("{error}\n")).into_response()
 }

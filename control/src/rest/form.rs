@@ -1,7 +1,7 @@
 //! What is asked for, from the parameters of a request. One that is not known is refused rather than passed over: whoever asks
 //! for a recording is not to wait for it in vain.
 
-use crate::campaign::{CallUpdate, PlacedApplication};
+use crate::campaign::{Change, PlacedApplication, WrittenDocument};
 use crate::ops::timestamp::Timestamp;
 use crate::rest::Status;
 use crate::rest::problem::Problem;
@@ -39,17 +39,6 @@ pub struct Create {
     pub application: PlacedApplication,
     /// How long it may ring, seconds.
     pub ring_timeout_s: u32,
-}
-
-/// What is to become of a call.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Update {
-    /// It ends, answered or not.
-    Complete,
-    /// It is taken back, if it is not answered.
-    Cancel,
-    /// It goes on with another document.
-    Document(CallUpdate),
 }
 
 /// Which calls are to be told of.
@@ -117,8 +106,8 @@ impl Create {
                 return Err(Problem::Parameter(code, text));
             }
         }
-        let (voice_url, twiml) = (url(parameters, "Url")?, text(parameters, "Twiml"));
-        if voice_url.is_some() == twiml.is_some() {
+        let document = document(parameters)?;
+        if document.voice_url.is_some() == document.twiml.is_some() {
             let text = "Write Url or Twiml, one of them: what is to become of the call when it is answered";
             return Err(Problem::Parameter(WRONG_URL, text.to_owned()));
         }
@@ -127,9 +116,7 @@ impl Create {
             to,
             from,
             application: PlacedApplication {
-                voice_url,
-                voice_method: method(parameters, "Method")?,
-                twiml,
+                document,
                 voice_fallback_url: url(parameters, "FallbackUrl")?,
                 voice_fallback_method: method(parameters, "FallbackMethod")?,
                 status_callback: url(parameters, "StatusCallback")?,
@@ -151,32 +138,25 @@ impl Create {
     }
 }
 
-impl Update {
-    /// Reads the parameters of a change.
-    ///
-    /// # Errors
-    /// What is wrong with them.
-    pub fn read(parameters: &Parameters) -> Result<Self, Problem> {
-        only(parameters, &["Status", "Url", "Method", "Twiml"])?;
-        let (voice_url, twiml) = (url(parameters, "Url")?, text(parameters, "Twiml"));
-        let wrong = |text: String| Problem::Parameter(WRONG, text);
-        match (text(parameters, "Status").as_deref(), voice_url, twiml) {
-            (Some("completed"), None, None) => Ok(Self::Complete),
-            (Some("canceled"), None, None) => Ok(Self::Cancel),
-            (Some(other), None, None) => Err(wrong(format!(
-                "Status {other:?} cannot be asked for; write \"completed\" or \"canceled\""
-            ))),
-            (None, None, None) => Err(wrong("Nothing is asked for; write Status, Url or Twiml".to_owned())),
-            (None, Some(_), Some(_)) | (Some(_), ..) => Err(wrong(
-                "Status, Url and Twiml exclude one another; write one of them".to_owned(),
-            )),
-            (None, voice_url, twiml) => Ok(Self::Document(CallUpdate {
-                voice_url,
-                voice_method: method(parameters, "Method")?,
-                twiml,
-                hang_up: false,
-            })),
-        }
+/// Reads the parameters of a change.
+///
+/// # Errors
+/// What is wrong with them.
+pub fn change(parameters: &Parameters) -> Result<Change, Problem> {
+    only(parameters, &["Status", "Url", "Method", "Twiml"])?;
+    let wrong = |text: String| Problem::Parameter(WRONG, text);
+    let document = document(parameters)?;
+    match (text(parameters, "Status").as_deref(), document.source().map_err(wrong)?) {
+        (Some("completed"), None) => Ok(Change::HangUp),
+        (Some("canceled"), None) => Ok(Change::TakeBack),
+        (Some(other), None) => Err(wrong(format!(
+            "Status {other:?} cannot be asked for; write \"completed\" or \"canceled\""
+        ))),
+        (None, None) => Err(wrong("Nothing is asked for; write Status, Url or Twiml".to_owned())),
+        (Some(_), Some(_)) => Err(wrong(
+            "Status, Url and Twiml exclude one another; write one of them".to_owned(),
+        )),
+        (None, Some(source)) => Ok(Change::Document(source)),
     }
 }
 
@@ -298,6 +278,15 @@ fn required(parameters: &Parameters, name: &str, code: u16) -> Result<String, Pr
     text(parameters, name).ok_or_else(missing)
 }
 
+/// The document that `Url` or `Twiml` has, or both have.
+fn document(parameters: &Parameters) -> Result<WrittenDocument, Problem> {
+    Ok(WrittenDocument {
+        voice_url: url(parameters, "Url")?,
+        voice_method: method(parameters, "Method")?,
+        twiml: text(parameters, "Twiml"),
+    })
+}
+
 fn url(parameters: &Parameters, name: &str) -> Result<Option<String>, Problem> {
     let written = text(parameters, name);
     if let Some(url) = &written {
@@ -334,7 +323,7 @@ mod tests {
             &StatusCallbackEvent=ringing&StatusCallbackEvent=completed";
         let create = Create::read(&parameters(written)).unwrap();
         assert_eq!((create.to.as_str(), create.ring_timeout_s), ("+15550100", 20));
-        assert_eq!(create.application.voice_method.as_deref(), Some("GET"));
+        assert_eq!(create.application.document.voice_method.as_deref(), Some("GET"));
         assert_eq!(create.application.status_callback_event, ["ringing", "completed"]);
     }
 
@@ -362,11 +351,11 @@ mod tests {
 
     #[test]
     fn a_change_is_one_thing() {
-        assert_eq!(Update::read(&parameters("Status=completed")), Ok(Update::Complete));
-        assert_eq!(Update::read(&parameters("Status=canceled")), Ok(Update::Cancel));
+        assert_eq!(change(&parameters("Status=completed")), Ok(Change::HangUp));
+        assert_eq!(change(&parameters("Status=canceled")), Ok(Change::TakeBack));
         assert!(matches!(
-            Update::read(&parameters("Url=http%3A%2F%2Fx")),
-            Ok(Update::Document(_))
+            change(&parameters("Url=http%3A%2F%2Fx")),
+            Ok(Change::Document(_))
         ));
         for written in [
             "",
@@ -375,7 +364,7 @@ mod tests {
             "Url=http%3A%2F%2Fx&Twiml=x",
             "TimeLimit=3",
         ] {
-            assert!(Update::read(&parameters(written)).is_err(), "{written}");
+            assert!(change(&parameters(written)).is_err(), "{written}");
         }
     }
 

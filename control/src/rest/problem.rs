@@ -58,7 +58,9 @@ impl From<PlaceError> for Problem {
             PlaceError::Request(_) => Self::Parameter(20001, text),
             PlaceError::Full { .. } => Self::TooMany(text),
             PlaceError::Stopping => Self::Unavailable(text),
-            PlaceError::Unknown(..) => Self::NotInProgress(text),
+            PlaceError::NotNow(_) => Self::NotInProgress(text),
+            // Requests name calls that were there a moment ago.
+            PlaceError::NotAlive(_) | PlaceError::Unknown(..) => Self::NotInProgress("It is over".to_owned()),
         }
     }
 }

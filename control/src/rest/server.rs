@@ -20,11 +20,11 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tracing::info;
 
-use super::form::{Create, List, Parameters, Update};
+use super::form::{self, Create, List, Parameters};
 use super::problem::Problem;
 use super::register::{Entry, Register};
-use super::{Status, resource};
-use crate::campaign::{CallRequest, CallUpdate, Placing};
+use super::resource;
+use crate::campaign::{CallRequest, Placing, Requester};
 use crate::config::model::{Account, Config, Trunk};
 use crate::ops::Operate;
 
@@ -209,34 +209,13 @@ async fn update(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let entry = shared.named(&whose, &path.1)?;
-    let asked = Update::read(&parameters(&body))?;
-    let name = entry.id.to_string();
-    let dials = shared.gateway.dials();
-    match (asked, entry.status) {
-        (_, status) if status.is_final() => {
-            return Err(Problem::NotInProgress(format!("It is {}", status.name())));
-        }
-        (Update::Cancel, Status::InProgress) => {
-            let text = "It is answered; ask for Status \"completed\"".to_owned();
-            return Err(Problem::NotInProgress(text));
-        }
-        (Update::Complete | Update::Cancel, Status::Queued) => {
-            dials.cancel(&name)?;
-        }
-        (Update::Complete | Update::Cancel, _) => {
-            let hang_up = CallUpdate {
-                hang_up: true,
-                ..CallUpdate::default()
-            };
-            dials.update(&name, hang_up)?;
-        }
-        (Update::Document(document), Status::InProgress) => {
-            dials.update(&name, document)?;
-        }
-        (Update::Document(_), status) => {
-            return Err(Problem::NotInProgress(format!("It is {}", status.name())));
-        }
+    let change = form::change(&parameters(&body))?;
+    // One that is over is not to be confused with one that there never was.
+    if entry.status.is_final() {
+        return Err(Problem::NotInProgress(format!("It is {}", entry.status.name())));
     }
+    let name = entry.id.to_string();
+    shared.gateway.dials().change(&name, change, Requester::RestApi)?;
     let entry = shared.of_name(&whose, &name)?;
     Ok(Json(resource::call(&whose.account.sid, &entry)).into_response())
 }

@@ -148,9 +148,9 @@ fn plan(config: &Config, did: &Did, number: &str, caller: &Caller, call: &Incomi
                 name.clone(),
             ))
         }
-        Target::Application(application) => {
-            let name = application.script.name();
-            let script = Box::new(application.script.clone());
+        Target::Application(source) => {
+            let script = Box::new(did.rules.script((**source).clone()));
+            let name = script.name();
             let plan = Plan::Application {
                 name: name.clone(),
                 script,

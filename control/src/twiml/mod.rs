@@ -87,6 +87,14 @@ impl Method {
             _ => None,
         }
     }
+
+    /// Reads it where somebody has written it for us.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong.
+    pub fn read(text: &str) -> Result<Self, String> {
+        Self::named(text).ok_or_else(|| format!("{text:?} is neither \"GET\" nor \"POST\""))
+    }
 }
 
 /// A URL, and how it is asked for.
@@ -96,6 +104,19 @@ pub struct Link {
     pub url: Url,
     /// How.
     pub method: Method,
+}
+
+impl Link {
+    /// Reads a URL and how it is asked for: by `POST`, unless that is written.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong.
+    pub fn read(url: &str, method: Option<&str>) -> Result<Self, String> {
+        Ok(Self {
+            url: web_url(url)?,
+            method: method.map(Method::read).transpose()?.unwrap_or_default(),
+        })
+    }
 }
 
 /// Reads an absolute `http` or `https` URL.

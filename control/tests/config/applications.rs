@@ -1,6 +1,6 @@
 //! Numbers and tenants with a `voice_url`.
 
-use voxlane::config::model::{Application, CallEvent, Config, Target};
+use voxlane::config::model::{ApplicationRules, CallEvent, Config, Target};
 use voxlane::twiml::Method;
 use voxlane::twiml::application::Source;
 
@@ -20,6 +20,23 @@ voice_url = "https://app.example/acme"
 status_callback = "https://app.example/status"
 status_callback_event = ["answered", "completed"]
 dial_trunks = ["carrier"]
+
+[[tenant]]
+name = "talks"
+agent = "bot"
+dial_trunks = ["carrier"]
+
+[[tenant]]
+name = "quiet"
+
+[[agent]]
+name = "bot"
+url = "ws://192.0.2.40/media"
+protocol = "pcm16"
+
+[[agent]]
+name = "other"
+url = "builtin:echo"
 "#;
 
 fn parse(lines: &str) -> Result<Config, String> {
@@ -27,9 +44,11 @@ fn parse(lines: &str) -> Result<Config, String> {
     Config::parse(&text, "", &|_| None).map_err(|errors| errors.to_string())
 }
 
-fn application(lines: &str) -> Result<Application, String> {
-    match parse(lines)?.dids.remove(0).target {
-        Target::Application(application) => Ok(*application),
+/// Where the application of a number begins, and what holds for its documents.
+fn application(lines: &str) -> Result<(Source, ApplicationRules), String> {
+    let did = parse(lines)?.dids.remove(0);
+    match did.target {
+        Target::Application(source) => Ok((*source, did.rules)),
         other => Err(format!("{other:?}")),
     }
 }
@@ -43,20 +62,17 @@ fn asked(source: &Source) -> (&str, Method) {
 
 #[test]
 fn a_number_that_says_nothing_has_its_tenants_application() {
-    let application = application("tenant = \"acme\"").unwrap();
-    assert_eq!(
-        asked(&application.script.source),
-        ("https://app.example/acme", Method::Post)
-    );
-    assert_eq!(application.script.fallback, None);
-    assert_eq!(application.dial_trunks, ["carrier"]);
-    let callback = application.status_callback.unwrap();
+    let (source, rules) = application("tenant = \"acme\"").unwrap();
+    assert_eq!(asked(&source), ("https://app.example/acme", Method::Post));
+    assert_eq!(rules.fallback, None);
+    assert_eq!(rules.dial_trunks, ["carrier"]);
+    let callback = rules.status_callback.unwrap();
     assert_eq!(callback.events, [CallEvent::Answered, CallEvent::Completed]);
 }
 
 #[test]
 fn what_a_number_says_goes_before_its_tenant() {
-    let application = application(
+    let (source, rules) = application(
         r#"
 tenant = "acme"
 voice_url = "http://127.0.0.1:8080/voice"
@@ -66,14 +82,47 @@ status_callback_event = ["completed"]
 "#,
     )
     .unwrap();
-    assert_eq!(
-        asked(&application.script.source),
-        ("http://127.0.0.1:8080/voice", Method::Get)
-    );
-    assert_eq!(application.script.fallback.unwrap().url.path(), "/fallback");
-    let callback = application.status_callback.unwrap();
+    assert_eq!(asked(&source), ("http://127.0.0.1:8080/voice", Method::Get));
+    assert_eq!(rules.fallback.unwrap().url.path(), "/fallback");
+    let callback = rules.status_callback.unwrap();
     assert_eq!(callback.link.url.as_str(), "https://app.example/status");
     assert_eq!(callback.events, [CallEvent::Completed]);
+}
+
+#[test]
+fn a_number_that_says_nothing_has_its_tenants_agent() {
+    let did = parse("tenant = \"talks\"").unwrap().dids.remove(0);
+    assert_eq!(did.target, Target::Agent("bot".into()));
+    // For documents that its calls are given later.
+    assert_eq!(did.rules.dial_trunks, ["carrier"]);
+    let of = |lines: &str| {
+        parse(&format!("tenant = \"talks\"\n{lines}"))
+            .unwrap()
+            .dids
+            .remove(0)
+            .target
+    };
+    assert_eq!(of("agent = \"other\""), Target::Agent("other".into()));
+    assert!(matches!(of("trunk = \"carrier\""), Target::Trunk { .. }));
+    assert!(matches!(of("voice_url = \"https://a/\""), Target::Application(_)));
+}
+
+#[test]
+fn a_tenants_agent_is_one_that_there_is_and_alone() {
+    let tenant = |line: &str| {
+        let text = format!("{TRUNK}\n[[tenant]]\nname = \"last\"\n{line}");
+        Config::parse(&text, "", &|_| None).unwrap_err().to_string()
+    };
+    let said = tenant("agent = \"bott\"");
+    assert!(
+        said.contains("tenant.agent: there is no agent \"bott\"; did you mean \"bot\"?"),
+        "{said}"
+    );
+    let said = tenant("agent = \"bot\"\nvoice_url = \"https://a/\"");
+    assert!(
+        said.contains("tenant.agent: and tenant.voice_url are both written; "),
+        "{said}"
+    );
 }
 
 #[test]
@@ -109,8 +158,16 @@ fn mistakes_are_told() {
             "did.trunk: and did.voice_url are both written; ",
         ),
         (
-            "trunk = \"carrier\"\ndial_trunks = [\"carrier\"]",
-            "did.dial_trunks: is for calls to an application; remove it, or write voice_url instead of trunk",
+            "trunk = \"carrier\"\nstatus_callback = \"https://a/\"",
+            "did.status_callback: is for calls to an application; remove it, or write voice_url instead of trunk",
+        ),
+        (
+            "trunk = \"carrier\"\ndial_trunks = [\"nobody\"]",
+            "did.dial_trunks: there is no trunk \"nobody\"; there is \"carrier\", \"inbound\"",
+        ),
+        (
+            "tenant = \"quiet\"",
+            "or voice_url = \"https://…\"; or agent or voice_url of tenant \"quiet\"",
         ),
         (
             "",

@@ -10,7 +10,9 @@ use crossbeam_channel::Receiver;
 use http_body_util::BodyExt;
 use voxlane::call::Side;
 use voxlane::call::transfer::{Asker, Way};
-use voxlane::campaign::{CallRequest, CallResult, CallUpdate, CampaignReport, CampaignRequest, PlaceError, Updated};
+use voxlane::campaign::{
+    CallRequest, CallResult, CampaignReport, CampaignRequest, Change, PlaceError, Requester, Updated,
+};
 use voxlane::ops::dials::Dials;
 use voxlane::ops::report::{
     AgentCounts, ApplicationCounts, CallCounts, CallReport, CallsReport, FlowRow, FlowsReport, GatewayRow,
@@ -270,10 +272,11 @@ impl Dials for Gateway {
         Err(PlaceError::Unknown("call", call.to_owned()))
     }
 
-    fn update(&self, call: &str, update: CallUpdate) -> Result<Updated, PlaceError> {
-        match update.hang_up {
-            true => Ok(Updated { call: call.to_owned() }),
-            false => Err(PlaceError::Unknown("call", call.to_owned())),
+    fn change(&self, call: &str, change: Change, by: Requester) -> Result<Updated, PlaceError> {
+        assert_eq!(by, Requester::Operator);
+        match change {
+            Change::HangUp | Change::TakeBack => Ok(Updated { call: call.to_owned() }),
+            Change::Document(_) => Err(PlaceError::NotAlive(call.to_owned())),
         }
     }
 

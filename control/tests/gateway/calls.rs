@@ -3,6 +3,8 @@
 
 #[path = "core_support/applications.rs"]
 mod applications;
+#[path = "core_support/handed_over.rs"]
+mod handed_over;
 #[path = "core_support/refers.rs"]
 mod refers;
 #[path = "core_support/replaces.rs"]
@@ -18,7 +20,7 @@ use std::time::Duration;
 
 use crate::core_support::Books;
 use voxlane::call::CallId;
-use voxlane::campaign::{CallRequest, Placing, State};
+use voxlane::campaign::{CallRequest, Placing, Requester, State};
 use voxlane::config::model::Config;
 use voxlane::gateway::core::Core;
 use voxlane::guard::overload::Measured;
@@ -229,7 +231,7 @@ impl World {
                     Ok(ip) => Ok(vec![SocketAddr::new(ip, host.port)]),
                     Err(_) => Err("no".to_owned()),
                 };
-                self.core.resolved(self.now, call, found);
+                self.core.resolved(self.now, call, &host, found);
             }
             self.web.extend(effects.requests);
             for (asker, place) in effects.places {
@@ -733,7 +735,7 @@ fn what_becomes_of_calls_that_nobody_takes() {
     // Somebody takes it back.
     let (call, _) = world.place(None);
     let now = world.now;
-    world.core.cancel_call(call, now).unwrap();
+    world.core.cancel_call(call, now, Requester::Operator).unwrap();
     world.settle();
     assert_eq!(world.state(call).0, State::Cancelled);
     world.assert_nothing_left();

@@ -14,7 +14,7 @@ use std::time::Duration;
 use crate::scenario_support::people::{CALLEE, CALLER, Deed, NUMBERS, Person, THIRD};
 use crate::scenario_support::{Network, World};
 use rand::Rng;
-use voxlane::call::transfer::Way;
+use voxlane::call::transfer::{Asker, Way};
 use voxlane::config::model::Config;
 use voxlane::ops::report::{CallReport, TransferRow};
 
@@ -77,10 +77,12 @@ on_silent = { agent = "bot" }
 [[did]]
 number = "+15550001"
 agent = "echo"
+dial_trunks = ["third"]
 
 [[did]]
 number = "+15550002"
 agent = "bot"
+dial_trunks = ["third"]
 
 [[did]]
 number = "+15550004"
@@ -93,6 +95,7 @@ dial_trunks = ["third", "named"]
 [[did]]
 number = "+15551000..+15551999"
 trunk = "carrier"
+dial_trunks = ["third"]
 
 [[did]]
 number = "+15552000"
@@ -216,6 +219,21 @@ fn tell(name: &str, seed: u64, config: &Arc<Config>, happened: &mut Happened) {
     if report.recent.iter().any(given_away) {
         happened.insert("a placed call given away".into());
     }
+    // No number's application is called so: it took the call over.
+    let taken_over = |record: &&CallReport| record.agent.as_deref() == Some("twiml");
+    let dialled = |record: &CallReport| {
+        let transfers = &record.transfers;
+        let completed = |row: &TransferRow| row.asked_by == Asker::Application && row.state == "completed";
+        transfers.iter().any(completed)
+    };
+    for record in report.recent.iter().filter(taken_over).filter(|record| dialled(record)) {
+        let whose = match record.to.as_str() {
+            "+15550001" | "+15550002" => "an agent's caller",
+            _ if placed.contains(&record.id) => "whom an agent has called",
+            _ => "a relayed caller",
+        };
+        happened.insert(format!("{whose} taken over and connected"));
+    }
     if world.replaced > 0 {
         happened.insert("a leg replaced".into());
     }
@@ -324,6 +342,8 @@ fn stories(name: &str) {
         "transfer by refer for Application: failed",
         "a leg replaced",
         "a placed call given away",
+        "an agent's caller taken over and connected",
+        "whom an agent has called taken over and connected",
         "placed ended",
         "placed busy",
         "placed no-answer",

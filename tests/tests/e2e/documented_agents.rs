@@ -123,5 +123,5 @@ fn a_pipecat_bot_answers_is_interrupted_and_hangs_up() {
     assert_eq!((api.requests, api.unauthorized, api.refused), (1, 0, 0));
     let calls = gateway.calls().unwrap();
     let cause = calls.to(BOT).unwrap().cause.clone();
-    assert_eq!(cause.as_deref(), Some("gateway: hung up by an operator"));
+    assert_eq!(cause.as_deref(), Some("gateway: hung up by the account's REST API"));
 }

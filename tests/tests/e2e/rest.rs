@@ -7,11 +7,15 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
-use voxlane_tests::config::{ECHO, NO_BOT, Xdp, below, lab};
+use voxlane_tests::audio::{RATE, purity, tone};
+use voxlane_tests::config::{BOT, ECHO, NO_BOT, Xdp, below, lab};
 use voxlane_tests::gateway::Gateway;
 use voxlane_tests::netns::{CARRIER, FAR, GATEWAY_TO_CARRIER, Lab};
+use voxlane_tests::peers::agent::Agent;
 use voxlane_tests::peers::application::{Application, TOKEN};
+use voxlane_tests::peers::baresip::Baresip;
 use voxlane_tests::peers::sipp::{Scenario, Sipp};
+use voxlane_tests::reports::Calls;
 use voxlane_tests::requirements;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -119,6 +123,105 @@ fn the_official_sdk_creates_reads_changes_and_ends_calls() {
             .all(|asked| asked.signed && asked.parameters["CallSid"] == *sid),
         "{told:?}"
     );
+    gateway.wait_until_idle(PATIENCE).unwrap();
+}
+
+/// A bot's call is handed over by its SDK; what it shows.
+fn hand_over(net: &Lab, more: &[&str]) -> Result<Vec<Value>> {
+    let mut client = net.gateway.command(requirements::python());
+    client.arg(agents("rest_hand_over.py"));
+    client.args([
+        "--base",
+        &format!("http://{API}"),
+        "--account",
+        ACCOUNT,
+        "--token",
+        TOKEN,
+    ]);
+    client.args(["--to", NUMBER]).args(more);
+    shown(&mut client)
+}
+
+/// [`config`] with the kernel lane and a bot, whose callers may be given to the far side.
+fn with_bot(url: &str) -> String {
+    let config = config().replace("xdp = \"off\"", "xdp = \"auto\"").replace(NO_BOT, url);
+    below(
+        &config,
+        &format!("account_sid = \"{ACCOUNT}\""),
+        "dial_trunks = [\"far\"]",
+    )
+}
+
+#[test]
+fn a_bot_hands_its_caller_over_and_is_gone() {
+    let Some(binary) = requirements::gateway_in_namespaces() else {
+        return;
+    };
+    let net = Lab::new().unwrap();
+    let mut bot = Agent::tone(&net.gateway, 600, 60).unwrap();
+    let gateway = Gateway::start_with(&binary, &net.gateway, &with_bot(&bot.url())).unwrap();
+    let far = Sipp::answerer(&net.far, FAR).unwrap();
+    let far = far.options(&["-rtp_echo", "-m", "1"]).listen().unwrap();
+    let uri = format!("sip:{BOT}@{GATEWAY_TO_CARRIER}");
+    let sound = tone(1000, 20_000);
+    let mut caller = Baresip::call(&net.carrier, CARRIER, &uri, &sound, Duration::from_secs(12)).unwrap();
+    caller.wait_established(PATIENCE).unwrap();
+    let call = gateway.wait_until_up(PATIENCE).unwrap();
+
+    let shown = hand_over(&net, &[]).unwrap();
+    let handed_over = step(&shown, "handed over");
+    assert_eq!(
+        (&handed_over["sid"], &handed_over["state"]),
+        (&json!(format!("CA{call:0>32}")), &json!("in-progress"))
+    );
+    // The bot is told, and its connection is closed, while the call goes on in the kernel.
+    let over = |event: &Value| event["heard"].is_number();
+    bot.wait_for("the end of its stream", PATIENCE, over).unwrap();
+    gateway.wait_until_relayed(PATIENCE, 100).unwrap();
+    let calls = gateway.calls().unwrap();
+    let up = calls.to(BOT).unwrap();
+    assert_eq!(
+        (up.state.as_str(), up.agent.as_deref()),
+        ("up", Some("twiml")),
+        "{up:?}"
+    );
+    assert_eq!(gateway.status().unwrap().agents.active, 0);
+
+    let outcome = caller.finish(PATIENCE).unwrap();
+    far.succeed(PATIENCE).unwrap();
+    gateway.wait_until_idle(PATIENCE).unwrap();
+    let events = bot.events();
+    let order: Vec<&str> = events.iter().filter_map(|event| event["event"].as_str()).collect();
+    assert_eq!(order.last(), Some(&"stop"), "{events:?}");
+    let before = purity(&outcome.heard, 600);
+    assert!(before.seconds > 0.5, "{before:?}\n{}", outcome.log);
+    // What the caller says has gone to the other party and come back.
+    let last_second = outcome.heard.len().saturating_sub(RATE as usize);
+    let after = purity(&outcome.heard[last_second..], 1000);
+    assert!(after.share > 0.9, "{after:?}\n{}", outcome.log);
+}
+
+#[test]
+fn a_bot_that_is_not_there_yet_has_nobody_to_hand_over() {
+    let Some(binary) = requirements::gateway_in_namespaces() else {
+        return;
+    };
+    let net = Lab::new().unwrap();
+    let bot = Agent::late(&net.gateway, 3.0, 1).unwrap();
+    let gateway = Gateway::start_with(&binary, &net.gateway, &with_bot(&bot.url())).unwrap();
+    let caller = Sipp::caller(&net.carrier, Scenario::Uac, CARRIER, GATEWAY, BOT).unwrap();
+    let caller = caller.options(&["-m", "1", "-d", "1000"]).start().unwrap();
+    let rings = |calls: &Calls| calls.to(BOT).is_some();
+    gateway.wait_until(PATIENCE, Gateway::calls, rings).unwrap();
+    let shown = hand_over(&net, &["--status", "ringing"]).unwrap();
+    let refused = step(&shown, "too early");
+    assert_eq!(
+        (&refused["status"], &refused["code"]),
+        (&json!(400), &json!(21220)),
+        "{refused}"
+    );
+    // It is the bot's as before.
+    caller.succeed(PATIENCE).unwrap();
     gateway.wait_until_idle(PATIENCE).unwrap();
 }
 

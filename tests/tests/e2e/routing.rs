@@ -10,6 +10,7 @@ use voxlane_tests::certificates::{Authority, Certificate};
 use voxlane_tests::config::{ECHO, NO_BOT, Xdp, below, lab};
 use voxlane_tests::gateway::Gateway;
 use voxlane_tests::netns::{CARRIER, GATEWAY_TO_CARRIER, Lab};
+use voxlane_tests::peers::agent::{Agent, Protocol};
 use voxlane_tests::peers::sipp::{Scenario, Sipp};
 use voxlane_tests::process::Process;
 use voxlane_tests::requirements;
@@ -25,6 +26,35 @@ fn config(route: &str) -> String {
     let rule = "number_rule = [{ prefix = \"9\", length = 5, prepend = \"+1555\" }]";
     let config = below(&config, "allow = [\"10.200.1.0/24\"]", rule);
     format!("{config}\n[route]\n{route}\n")
+}
+
+/// Answered by the agent of its tenant, since it says nothing else.
+const TENANTS: &str = "+15550077";
+
+#[test]
+fn a_number_that_names_nobody_is_answered_by_its_tenants_agent() {
+    let Some(binary) = requirements::gateway_in_namespaces() else {
+        return;
+    };
+    let net = Lab::new().unwrap();
+    // In another protocol than the tenant's other numbers have.
+    let bot = Agent::speaking(&net.gateway, Protocol::Pcm16).unwrap();
+    let url = bot.url();
+    let config = below(&config(""), "name = \"demo\"", "agent = \"house\"");
+    let more = format!(
+        "\n[[agent]]\nname = \"house\"\nurl = \"{url}\"\nprotocol = \"pcm16\"\n\n[[did]]\nnumber = \"{TENANTS}\"\ntenant = \"demo\"\n"
+    );
+    let gateway = Gateway::start_with(&binary, &net.gateway, &(config + &more)).unwrap();
+    for (number, agent) in [(TENANTS, "house"), (ECHO, "echo")] {
+        let caller = Sipp::caller(&net.carrier, Scenario::Uac, CARRIER, GATEWAY, number).unwrap();
+        let caller = caller.options(&["-m", "1", "-d", "500"]).start().unwrap();
+        caller.succeed(PATIENCE).unwrap();
+        gateway.wait_until_idle(PATIENCE).unwrap();
+        let calls = gateway.calls().unwrap();
+        assert_eq!(calls.to(number).unwrap().agent.as_deref(), Some(agent), "{calls:#?}");
+    }
+    let starts = bot.events().iter().filter(|event| event["asked"].is_object()).count();
+    assert_eq!(starts, 1, "{:?}", bot.events());
 }
 
 /// A call to a number at a domain that must be refused so.

@@ -369,11 +369,9 @@ impl Call {
 
     /// Ends a transfer that is under way, if one is; the call goes on as before.
     pub(in crate::call) fn fail_transfer(&mut self, status: u16, why: &str, actions: &mut Vec<call::Action>) {
-        let Some(transfer) = self.drop_transfer(status, why) else {
+        let Some(transfer) = self.abandon_transfer(status, why, actions) else {
             return;
         };
-        self.end_leg(Side::C, status, why, actions);
-        actions.extend(transfer.report(sip::Progress::of(status)));
         if transfer.order.asked_by == Asker::Fallback {
             let text = format!("the agent failed, and so did its fallback: {why}");
             return self.end(Party::Agent, 480, &text, actions);
@@ -401,6 +399,19 @@ impl Call {
             // Nobody is left to talk with.
             (None, true) => self.end(Party::Gateway, 480, &format!("transfer failed: {why}"), actions),
         }
+    }
+
+    /// Gives up a transfer that is under way, whatever is to become of the call; whoever has asked for it by REFER is told.
+    pub(in crate::call) fn abandon_transfer(
+        &mut self,
+        status: u16,
+        why: &str,
+        actions: &mut Vec<call::Action>,
+    ) -> Option<Transfer> {
+        let transfer = self.drop_transfer(status, why)?;
+        self.end_leg(Side::C, status, why, actions);
+        actions.extend(transfer.report(sip::Progress::of(status)));
+        Some(transfer)
     }
 
     /// The application is told that what it has asked for came to nothing, if it was that.

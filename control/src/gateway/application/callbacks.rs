@@ -2,11 +2,12 @@
 
 use std::time::SystemTime;
 
-use super::{Core, call_sid};
+use super::Core;
 use crate::call::{Call, CallId, Cause, StreamState};
 use crate::config::model::{CallEvent, StatusCallback};
 use crate::gateway::live::Live;
 use crate::ops::timestamp::rfc_2822;
+use crate::rest::resource::call_sid;
 use crate::sip::digest::Secret;
 use crate::twiml::verbs::Stream;
 use crate::web::{Request, Wants};
@@ -83,7 +84,7 @@ impl Core {
         let Some(applied) = applied else { return };
         let is_new = !applied.past.contains(&event);
         let wanted = |callback: &&StatusCallback| is_new && callback.events.contains(&event);
-        let Some(callback) = applied.settings.status_callback.as_ref().filter(wanted) else {
+        let Some(callback) = applied.rules.status_callback.as_ref().filter(wanted) else {
             return;
         };
         let extra = [

@@ -88,12 +88,12 @@ impl Core {
         let allowed = live
             .applied
             .as_ref()
-            .map_or(&[][..], |applied| &applied.settings.dial_trunks);
+            .map_or(&[][..], |applied| &applied.rules.dial_trunks);
         let mut trunks = allowed.iter().filter_map(|name| self.trunk(name));
         match to {
             Party::Number(_) => trunks
                 .next()
-                .ok_or_else(|| "it may dial nobody; write dial_trunks = [\"TRUNK\"] beside voice_url".to_owned()),
+                .ok_or_else(|| "it may dial nobody; write dial_trunks = [\"TRUNK\"] beside the number".to_owned()),
             Party::Sip(uri) => trunks
                 .find(|trunk| leads_to(trunk, uri))
                 .ok_or_else(|| format!("none of its dial_trunks leads to {}", uri.host)),

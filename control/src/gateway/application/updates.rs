@@ -2,25 +2,24 @@
 
 use tracing::info;
 
-use super::Core;
-use crate::call::{ApplicationEvent, Event};
-use crate::campaign::{CallUpdate, PlaceError, Placing, Updated};
-use crate::config::model::{Application, CallEvent, StatusCallback};
+use super::{Applied, Core};
+use crate::call::{ApplicationEvent, CallId, Event, Phase};
+use crate::campaign::{Change, PlaceError, Placing, Requester, State, Updated};
+use crate::config::model::{ApplicationRules, CallEvent, StatusCallback};
+use crate::gateway::live::Live;
+use crate::ops::OperateError;
 use crate::time::Time;
-use crate::twiml::application::{Script, Source};
-use crate::twiml::{Document, Link, Method, web_url};
+use crate::twiml::Link;
+use crate::twiml::application::Source;
 
-/// The application of a call that is placed; it may dial by the trunk that the call goes out on.
+/// The application of a call that is placed, and what holds for it; it may dial by the trunk that the call goes out on.
 ///
 /// # Errors
 /// What is wrong with it.
-pub(in crate::gateway) fn placed_application(placing: &Placing) -> Result<Application, String> {
+pub(in crate::gateway) fn placed_application(placing: &Placing) -> Result<(Source, ApplicationRules), String> {
     let asked = &placing.application;
-    let url = asked
-        .voice_url
-        .as_deref()
-        .map(|url| (url, asked.voice_method.as_deref()));
-    let source = source(url, asked.twiml.as_deref())?.ok_or("nobody is to talk; write agent, voice_url or twiml")?;
+    let source = asked.document.source()?;
+    let source = source.ok_or("nobody is to talk; write agent, voice_url or twiml")?;
     let named = |name: &String| {
         let named = CallEvent::ALL.into_iter().find(|event| event.name() == name);
         named.ok_or_else(|| format!("status_callback_event {name:?} is not told of"))
@@ -31,15 +30,12 @@ pub(in crate::gateway) fn placed_application(placing: &Placing) -> Result<Applic
         .map(named)
         .collect::<Result<_, _>>()?;
     let link_of = |url: &Option<String>, method: &Option<String>| {
-        let url = url.as_deref().map(|url| link(url, method.as_deref()));
+        let url = url.as_deref().map(|url| Link::read(url, method.as_deref()));
         url.transpose()
     };
     let status_callback = link_of(&asked.status_callback, &asked.status_callback_method)?;
-    Ok(Application {
-        script: Script {
-            source,
-            fallback: link_of(&asked.voice_fallback_url, &asked.voice_fallback_method)?,
-        },
+    let rules = ApplicationRules {
+        fallback: link_of(&asked.voice_fallback_url, &asked.voice_fallback_method)?,
         status_callback: status_callback.map(|link| StatusCallback {
             link,
             events: match events.is_empty() {
@@ -48,68 +44,86 @@ pub(in crate::gateway) fn placed_application(placing: &Placing) -> Result<Applic
             },
         }),
         dial_trunks: vec![placing.trunk.clone()],
-    })
-}
-
-/// The first document: of a URL, and how that is asked, or itself.
-fn source(voice_url: Option<(&str, Option<&str>)>, twiml: Option<&str>) -> Result<Option<Source>, String> {
-    match (voice_url, twiml) {
-        (Some(_), Some(_)) => Err("voice_url and twiml are both written; keep one of them".to_owned()),
-        (Some((url, method)), None) => Ok(Some(Source::Link(link(url, method)?))),
-        (None, Some(text)) => {
-            Document::parse(text, None).map_err(|problem| problem.to_string())?;
-            Ok(Some(Source::Text(text.to_owned())))
-        }
-        (None, None) => Ok(None),
-    }
-}
-
-fn link(url: &str, method: Option<&str>) -> Result<Link, String> {
-    Ok(Link {
-        url: web_url(url)?,
-        method: match method {
-            None | Some("POST") => Method::Post,
-            Some("GET") => Method::Get,
-            Some(other) => return Err(format!("{other:?} is not a method; write \"POST\" or \"GET\"")),
-        },
-    })
+    };
+    Ok((source, rules))
 }
 
 impl Core {
-    /// Gives a call that an application controls another document, or ends it.
+    /// Changes what becomes of a call: it gets another document, or ends.
     ///
     /// # Errors
-    /// What is wrong with the document, or that there is no such call.
-    pub fn update_call(&mut self, now: Time, name: &str, update: CallUpdate) -> Result<Updated, PlaceError> {
-        let live = self
-            .named(name)
-            .map_err(|error| PlaceError::Request(error.to_string()))?;
-        let (id, is_controlled) = (live.id(), live.call.is_controlled());
-        let CallUpdate {
-            voice_url,
-            voice_method,
-            twiml,
-            hang_up,
-        } = update;
-        let url = voice_url.as_deref().map(|url| (url, voice_method.as_deref()));
-        let source = source(url, twiml.as_deref()).map_err(PlaceError::Request)?;
-        let event = match (source, hang_up) {
-            (None, true) => Event::Stop {
-                text: "hung up by an operator".to_owned(),
-            },
-            (Some(source), false) if is_controlled => Event::Application(ApplicationEvent::Updated(source)),
-            (Some(_), false) => {
-                let text = format!("call {id} is not controlled by an application");
-                return Err(PlaceError::Request(text));
+    /// There is no such call, or it is not so far, or over.
+    pub fn change_call(&mut self, now: Time, name: &str, change: Change, by: Requester) -> Result<Updated, PlaceError> {
+        if let Some(id) = self.waits_for_its_turn(name) {
+            return match change {
+                Change::HangUp | Change::TakeBack => self.take_back(now, id, by),
+                Change::Document(_) => Err(PlaceError::NotNow("It waits for its turn".to_owned())),
+            };
+        }
+        let live = self.named(name).map_err(|error| match error {
+            OperateError::NoCall(name) => PlaceError::NotAlive(name),
+            other => PlaceError::Request(other.to_string()),
+        })?;
+        let id = live.id();
+        let is_answered = live.call.answered().is_some();
+        match change {
+            Change::TakeBack if is_answered => Err(PlaceError::NotNow("It is answered".to_owned())),
+            Change::HangUp | Change::TakeBack if live.placing.is_some() => self.take_back(now, id, by),
+            Change::HangUp | Change::TakeBack => {
+                let text = format!("hung up by {by}");
+                self.changed(now, id, Event::Stop { text })
             }
-            (None, false) | (Some(_), true) => {
-                let text = "write one of voice_url, twiml and hang_up".to_owned();
-                return Err(PlaceError::Request(text));
+            Change::Document(_) if matches!(live.call.phase(), Phase::Ending | Phase::Ended) => {
+                Err(PlaceError::NotNow("It is ending".to_owned()))
             }
-        };
-        info!(call = %id, "an operator updates the call");
+            Change::Document(_) if !is_answered && !live.call.is_controlled() => {
+                Err(PlaceError::NotNow("It is not answered".to_owned()))
+            }
+            Change::Document(source) => {
+                info!(call = %id, "{by} gives the call another document");
+                let rules = self.rules_of(live);
+                let script = Box::new(rules.script(source));
+                if let Some(live) = self.calls.get_mut(&id) {
+                    if !live.call.is_controlled() {
+                        live.agent = Some(script.name());
+                    }
+                    live.applied.get_or_insert_with(|| Applied::new(rules));
+                }
+                self.changed(now, id, Event::Application(ApplicationEvent::Updated { script }))
+            }
+        }
+    }
+
+    /// The call that waits to be placed, if this is the whole of its name.
+    fn waits_for_its_turn(&self, name: &str) -> Option<CallId> {
+        let id = u64::from_str_radix(name, 16).ok().map(CallId)?;
+        let result = self.dialler.result(id).ok()?;
+        (result.call == name && result.state == State::Waiting).then_some(id)
+    }
+
+    fn take_back(&mut self, now: Time, id: CallId, by: Requester) -> Result<Updated, PlaceError> {
+        self.cancel_call(id, now, by)?;
+        Ok(Updated { call: id.to_string() })
+    }
+
+    fn changed(&mut self, now: Time, id: CallId, event: Event) -> Result<Updated, PlaceError> {
         self.feed(now, id, event);
         self.drain(now);
         Ok(Updated { call: id.to_string() })
+    }
+
+    /// What holds for the documents of a call: what it was placed with, or what its number and that one's tenant say.
+    fn rules_of(&self, live: &Live) -> ApplicationRules {
+        match (&live.applied, &live.placing) {
+            (Some(applied), _) => applied.rules.clone(),
+            (None, Some(placing)) => ApplicationRules {
+                dial_trunks: vec![placing.trunk.clone()],
+                ..ApplicationRules::default()
+            },
+            (None, None) => {
+                let did = self.config.did(&live.route.number);
+                did.map(|did| did.rules.clone()).unwrap_or_default()
+            }
+        }
     }
 }

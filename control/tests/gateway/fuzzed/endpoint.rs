@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use voxlane::call::CallId;
-use voxlane::config::model::Config;
+use voxlane::config::model::{Config, HostPort};
 use voxlane::gateway::core::{Asker, Core};
 use voxlane::sip::locate::Destination;
 use voxlane::sip::syntax::{Framed, StartLine, frame};
@@ -124,7 +124,7 @@ struct Stage {
     now: Time,
     core: Core,
     books: Arc<Books>,
-    lookups: VecDeque<CallId>,
+    lookups: VecDeque<(CallId, HostPort)>,
     places: VecDeque<Asker>,
     /// What we have sent, and where, the last first.
     sent: VecDeque<(SocketAddr, String, Framed)>,
@@ -219,7 +219,7 @@ impl Stage {
     /// Takes what the core has to say: what it sends can be read.
     fn settle(&mut self) {
         let effects = self.core.take_effects();
-        self.lookups.extend(effects.lookups.into_iter().map(|(call, _)| call));
+        self.lookups.extend(effects.lookups);
         self.places.extend(effects.places.into_iter().map(|(asker, _)| asker));
         for transmit in effects.transmits {
             let text = String::from_utf8_lossy(&transmit.data).into_owned();
@@ -274,13 +274,13 @@ impl Stage {
     }
 
     fn resolve(&mut self, which: u8) {
-        while let Some(call) = self.lookups.pop_front() {
+        while let Some((call, host)) = self.lookups.pop_front() {
             let found = match which % 4 {
                 0 | 1 => Ok(vec![CALLEE.into()]),
                 2 => Ok(Vec::new()),
                 _ => Err("no such host".to_owned()),
             };
-            self.core.resolved(self.now, call, found);
+            self.core.resolved(self.now, call, &host, found);
             self.settle();
         }
         let at = |remote| Destination {

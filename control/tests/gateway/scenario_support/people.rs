@@ -8,7 +8,7 @@ use rand::Rng;
 use url::Url;
 use voxlane::call::transfer::Ringing;
 use voxlane::call::{CallId, Side};
-use voxlane::campaign::{CallRequest, CallUpdate, PlaceError, PlacedApplication, Placing};
+use voxlane::campaign::{CallRequest, Change, PlaceError, PlacedApplication, Placing, Requester};
 use voxlane::config::model::HostPort;
 use voxlane::gateway::core::Asker;
 use voxlane::ops::report::TransferOrder;
@@ -17,7 +17,7 @@ use voxlane::sip::{
     Address, Content, DialogId, Endpoint, Event, Large, MAX_FORWARDS, Outgoing, Progress, Transport, UserPhone, Within,
     WithinMethod,
 };
-use voxlane::twiml::application::Page;
+use voxlane::twiml::application::{Page, Source};
 use voxlane::twiml::{Problem, code};
 use voxlane::web::{Answer, Answered, Request, RequestId, Wants};
 use voxlane_dataplane::media_plane::{AgentFailure, EndpointId, MediaEvent, TransferRequest};
@@ -91,7 +91,7 @@ pub enum Deed {
     /// An agent, or the worker that has it.
     Media(MediaEvent),
     /// A name was looked up.
-    Resolve(CallId, Result<Vec<SocketAddr>, String>),
+    Resolve(CallId, HostPort, Result<Vec<SocketAddr>, String>),
     /// A place of SIP was found, or not.
     Locate(Asker, Result<Vec<Destination>, String>),
     /// A web server answers, or does not.
@@ -292,7 +292,7 @@ pub fn look_up(world: &mut World, call: CallId, host: &HostPort) {
         (Err(_), _) => Ok(vec![CALLEE.into()]),
     };
     let after = world.while_of(3_000);
-    world.plan(after, Deed::Resolve(call, found));
+    world.plan(after, Deed::Resolve(call, host.clone(), found));
 }
 
 /// A document of an application.
@@ -454,7 +454,7 @@ pub fn act(world: &mut World, deed: Deed) {
             }
         }
         Deed::Media(event) => world.core.media(now, event),
-        Deed::Resolve(call, found) => world.core.resolved(now, call, found),
+        Deed::Resolve(call, host, found) => world.core.resolved(now, call, &host, found),
         Deed::Locate(asker, found) => world.core.located(now, asker, found),
         Deed::Respond(id, answered) => world.core.responded(now, id, answered),
         Deed::Watch => world.core.watch_media(now),
@@ -462,7 +462,7 @@ pub fn act(world: &mut World, deed: Deed) {
             let agent = ["echo", "bot", ""][world.random.random_range(0..3)];
             let mut application = PlacedApplication::default();
             if agent.is_empty() {
-                application.voice_url = Some("http://app.example/voice".into());
+                application.document.voice_url = Some("http://app.example/voice".into());
                 application.status_callback = Some("http://app.example/status".into());
             }
             let placing = Placing {
@@ -499,16 +499,14 @@ fn operate(world: &mut World) {
         0 => world.core.cancel_transfer(now, &call).err(),
         1 => {
             let placed = world.placed.last().copied();
-            placed.map(|placed| world.core.cancel_call(placed, now).unwrap());
+            placed.map(|placed| world.core.cancel_call(placed, now, Requester::Operator).unwrap());
             None
         }
         3 => {
-            let update = CallUpdate {
-                twiml: Some("<Response><Dial>+15559000</Dial></Response>".into()),
-                ..CallUpdate::default()
-            };
-            // Not every call is an application's.
-            drop(world.core.update_call(now, &call, update));
+            let text = "<Response><Dial>+15559000</Dial></Response>".to_owned();
+            let change = Change::Document(Source::Text(text));
+            // Not every call is answered.
+            drop(world.core.change_call(now, &call, change, Requester::RestApi));
             None
         }
         2 => {
