@@ -377,6 +377,9 @@ pub struct TapSpec {
     pub tracks: Vec<TrackName>,
 }
 
+/// Tracks of a call that may be listened to at a time, as at Twilio.
+pub const MOST_TRACKS: usize = 4;
+
 /// Names a tap for as long as the process lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TapId(pub u64);
@@ -416,6 +419,19 @@ pub enum MediaEvent {
     PhoneDone(EndpointId),
     /// Whoever carried this endpoint is gone: its media has ended.
     Lost(EndpointId),
+    /// Something has become of a tap at this endpoint.
+    Tap(EndpointId, TapId, TapEvent),
+}
+
+/// What becomes of a tap that nobody has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TapEvent {
+    /// Its listener is connected, and has been told `start`.
+    Started,
+    /// Its listener has closed: it is over.
+    Closed,
+    /// Its listener could not be reached, broke, or does not read: it is over.
+    Failed(AgentFailure),
 }
 
 /// Why an agent failed.
@@ -823,6 +839,9 @@ pub enum MediaError {
         /// Why it is not.
         reason: String,
     },
+    /// More of a call is to be listened to than may be.
+    #[error("more than {MOST_TRACKS} tracks of a call cannot be listened to at a time: end another stream of it")]
+    TooManyTracks,
     /// A system call failed.
     #[error("cannot {what}: {source}")]
     Io {
@@ -866,12 +885,12 @@ pub trait MediaPlane: Send + Sync {
     /// closed or leaves that lane; then the sender is dropped. Frames that are not taken in time are lost and counted.
     fn mirror(&self, endpoint: EndpointId, into: Sender<MirroredFrame>) -> Result<(), MediaError>;
 
-    /// Lets somebody listen to a relayed call at one of its endpoints, until [`Self::end_taps`], or the endpoint is closed or leaves
-    /// the kernel lane. The call does not notice, whatever becomes of the listener.
+    /// Lets somebody listen to a call at one of its endpoints, whoever carries it, until [`Self::end_tap`], or the endpoint is closed.
+    /// While nobody carries it nothing new is heard. The call does not notice, whatever becomes of the listener.
     fn tap(&self, endpoint: EndpointId, spec: TapSpec) -> Result<TapId, MediaError>;
 
-    /// Ends what was begun with [`Self::tap`] at an endpoint; returns how many were listening.
-    fn end_taps(&self, endpoint: EndpointId) -> usize;
+    /// Ends what was begun with [`Self::tap`]; nothing if it has ended. No event follows.
+    fn end_tap(&self, tap: TapId);
 
     /// Ends an endpoint and frees its ports. `None` if it was not open, or nothing ever carried it.
     fn close(&self, endpoint: EndpointId) -> Option<LegReport>;

@@ -17,7 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl, urlsplit
 
 from twilio.request_validator import RequestValidator
-from twilio.twiml.voice_response import Connect, Dial, Refer, VoiceResponse
+from twilio.twiml.voice_response import Connect, Dial, Refer, Start, Stop, VoiceResponse
 
 
 # Requests are handled side by side; a line is one of theirs.
@@ -89,6 +89,22 @@ def document(path, arguments, form):
         response.hangup()
     elif path == "/dialled":
         response.play("/hello.wav")
+    elif path == "/listened":
+        start = Start()
+        stream = start.stream(url=arguments.bot, name="both", track="both_tracks", status_callback="/stream")
+        stream.parameter(name="who", value="Zoë & Co")
+        response.append(start)
+        start = Start()
+        start.stream(url=arguments.second, name="caller", status_callback="/stream")
+        response.append(start)
+        dial = Dial(time_limit=4)
+        dial.number("+15551234")
+        response.append(dial)
+        for name in ("never", "both"):
+            stop = Stop()
+            stop.stream(name=name)
+            response.append(stop)
+        response.play("/hello.wav")
     elif path == "/refer":
         refer = Refer(action="/referred")
         refer.sip("sip:+15550200@carrier.example")
@@ -150,7 +166,8 @@ class Application(BaseHTTPRequestHandler):
 def main():
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--token", required=True, help="auth token of the account")
-    arguments.add_argument("--bot", default="ws://127.0.0.1:9/media", help="URL of the agent that /greet connects")
+    arguments.add_argument("--bot", default="ws://127.0.0.1:9/media", help="URL of the agent that /greet connects, and of who listens to /listened")
+    arguments.add_argument("--second", default="ws://127.0.0.1:9/media", help="URL of who listens to /listened beside --bot")
     arguments.add_argument("--certificate", help="file with a certificate and its key: everything goes over TLS")
     arguments = arguments.parse_args()
     server = ThreadingHTTPServer(("127.0.0.1", 0), Application)

@@ -1,7 +1,7 @@
 """Writes documents with the official `twilio` package's VoiceResponse, a line each: the verbs that are expected to be read of
 it, or "refused", a tab, the document. Its output is control/src/twiml/document/twilio_documents.txt."""
 
-from twilio.twiml.voice_response import Connect, Dial, Refer, VoiceResponse
+from twilio.twiml.voice_response import Connect, Dial, Refer, Start, Stop, VoiceResponse
 
 
 def say(expected, build):
@@ -43,7 +43,19 @@ def greet_then_dial(response):
     response.redirect("/again", method="GET")
 
 
+def listen(response):
+    start = Start()
+    stream = start.stream(name="both", url="wss://listener.example/", track="both_tracks", status_callback="/stream")
+    stream.parameter(name="caller", value="Zoë")
+    response.append(start)
+    response.pause(length=5)
+    stop = Stop()
+    stop.stream(name="both")
+    response.append(stop)
+
+
 say("", lambda response: None)
+say("Start Pause Stop", listen)
 say("Connect", connect)
 say("Connect", lambda response: connect(response, action="/next", method="GET"))
 say("Dial", lambda response: response.dial("415-123-4567"))

@@ -30,8 +30,19 @@ pub struct Status {
     pub overload: Overload,
     /// Agent sessions since start.
     pub agents: AgentCounts,
+    /// Who listens to calls.
+    pub taps: TapCounts,
     /// Tasks of its runtime.
     pub tasks: u64,
+}
+
+/// Who listens to calls.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct TapCounts {
+    /// Now.
+    pub active: u64,
+    /// Could not, or not to the end.
+    pub failed: u64,
 }
 
 /// A trunk.

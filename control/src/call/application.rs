@@ -22,7 +22,7 @@ use super::{Action as CallAction, Origin, Outbound, Party, Plan, Side, transfer}
 use crate::config::model::HostPort;
 use crate::time::Time;
 use crate::twiml::application::{Outcome, Output, Page, Script};
-use crate::twiml::verbs::{Answer, Dial, Play, Refer, Stream, Verb};
+use crate::twiml::verbs::{Answer, Dial, Play, Refer, Start, Stream, Verb};
 use crate::twiml::{Application, Problem};
 
 /// What happens to the application of a call.
@@ -89,7 +89,11 @@ pub enum Action {
         /// Whom.
         refer: Box<Refer>,
     },
-    /// Tell whoever has asked for it how a stream goes.
+    /// Let somebody listen.
+    StartStream(Box<Start>),
+    /// End the stream of this name by which somebody listens.
+    StopStream(String),
+    /// Tell whoever has asked for it how the stream of an agent goes.
     Stream(Box<Stream>, StreamState),
     /// Tell whoever looks after the application what is wrong with it.
     Report(Problem),
@@ -295,6 +299,8 @@ impl Call {
             match output {
                 Output::Fetch(fetch) => actions.push(CallAction::Application(Action::Fetch(fetch))),
                 Output::Report(problem) => actions.push(CallAction::Application(Action::Report(problem))),
+                Output::Start(start) => actions.push(CallAction::Application(Action::StartStream(start))),
+                Output::Stop(name) => actions.push(CallAction::Application(Action::StopStream(name))),
                 Output::Do(verb) => self.begin(verb, now, actions),
                 Output::Reject(why) => self.end(Party::Application, why.status(), "rejected", actions),
                 Output::HangUp => self.hang_up_for_application(now, actions),
@@ -338,7 +344,7 @@ impl Call {
                 }
             }
             // Carried out by the application itself.
-            Verb::Redirect(_) | Verb::Reject(_) | Verb::HangUp => {}
+            Verb::Start(_) | Verb::Stop(_) | Verb::Redirect(_) | Verb::Reject(_) | Verb::HangUp => {}
         }
     }
 

@@ -4,7 +4,8 @@ use voxlane_dataplane::media_plane::{InterfaceStatus, IoMode, IoStatus, PlaneSta
 
 use super::kernel;
 use crate::ops::report::{
-    AgentCounts, ApplicationCounts, GatewayRow, OverloadReport, ReferCounts, StatusReport, TransferCounts, TrunkRow,
+    AgentCounts, ApplicationCounts, GatewayRow, OverloadReport, ReferCounts, StatusReport, TapCounts, TransferCounts,
+    TrunkRow,
 };
 use crate::ops::words;
 use crate::rest::server::ApiCounts;
@@ -24,6 +25,7 @@ pub(super) fn text(report: &StatusReport) -> String {
         calls,
         agents,
         applications,
+        taps,
         api,
         transfers,
         refers,
@@ -90,6 +92,13 @@ pub(super) fn text(report: &StatusReport) -> String {
             "        applications: {documents} documents, {problems} problems; {callbacks} callbacks, {callbacks_failed} not taken"
         );
         lines.insert(2, line);
+    }
+    if taps.begun > 0 {
+        let TapCounts { active, begun, failed } = taps;
+        lines.insert(
+            2,
+            format!("        listened to: {active} now, {begun} begun, {failed} failed"),
+        );
     }
     if api.requests > 0 {
         let ApiCounts {

@@ -1,5 +1,7 @@
 //! `voxlane tap`
 
+use std::path::PathBuf;
+
 use anyhow::Context;
 use clap::ValueEnum;
 
@@ -18,9 +20,9 @@ use crate::ops::report::{TapOrder, TapReport, TapTracks};
   Only what the caller says:
     voxlane tap 5be8 --url ws://127.0.0.1:9000/ --tracks inbound
 
-What arrives is copied; the packets themselves stay in the kernel lane. Only calls in that lane can be listened to, and the
-stream ends when its call leaves it. A listener that fails or does not read does not hurt the call. \"voxlane calls\" shows
-the names of calls; the first characters will do.")]
+What arrives is copied; the packets themselves stay where they are, in the kernel lane or in a worker, and the stream goes on
+when the call goes to another lane or another agent. A listener that fails or does not read does not hurt the call.
+\"voxlane calls\" shows the names of calls; the first characters will do.")]
 pub(super) struct Args {
     /// The call, as "voxlane calls" names it
     #[arg(value_parser = ask::call)]
@@ -34,8 +36,11 @@ pub(super) struct Args {
     /// Sent to it at the start, as customParameters
     #[arg(long = "parameter", value_name = "NAME=VALUE", value_parser = pair)]
     parameters: Vec<(String, String)>,
-    /// End every stream of the call instead
-    #[arg(long, conflicts_with_all = ["url", "parameters"])]
+    /// For wss://: PEM file of those who vouch for the listener; whom the system trusts if not
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// End every stream of the call instead, those that its documents have started, too
+    #[arg(long, conflicts_with_all = ["url", "parameters", "ca"])]
     stop: bool,
     #[command(flatten)]
     gateway: ask::Args,
@@ -76,6 +81,8 @@ async fn ask_for(args: &Args) -> anyhow::Result<Vec<u8>> {
             Tracks::Both => TapTracks::Both,
         },
         parameters: args.parameters.iter().cloned().collect(),
+        // The gateway's working directory is its own.
+        ca: args.ca.as_deref().map(std::path::absolute).transpose()?,
     };
     Ok(client::post_bytes(directory, &route, &order).await?.to_vec())
 }

@@ -96,8 +96,17 @@ impl Core {
                 let order = self.calls.get(&id).map(|live| self.refer_order(live, stays, &refer));
                 Some(self.ordered(now, id, order?))
             }
+            Action::StartStream(start) => {
+                self.start_stream(id, start);
+                None
+            }
+            Action::StopStream(name) => {
+                self.stop_stream(id, &name);
+                None
+            }
             Action::Stream(stream, state) => {
-                self.tell_of_stream(id, &stream, &state);
+                let sid = self.calls.get(&id)?.applied.as_ref()?.stream_sid.clone();
+                self.tell_of_stream(id, &stream, &sid, &state);
                 None
             }
             Action::Report(problem) => {
@@ -178,7 +187,7 @@ impl Core {
         attached.err().map(|error| media_failed(side, &error))
     }
 
-    fn report_problem(&mut self, id: CallId, problem: Problem) {
+    pub(super) fn report_problem(&mut self, id: CallId, problem: Problem) {
         self.totals.applications.problems += 1;
         warn!(call = %id, code = problem.code, "application: {}", problem.text);
         let applied = self.calls.get_mut(&id).and_then(|live| live.applied.as_mut());

@@ -47,6 +47,8 @@ pub struct Effects {
     pub transmits: Vec<Transmit>,
     /// Names of agents' hosts to look up; the answer goes to [`Core::resolved`].
     pub lookups: Vec<(CallId, HostPort)>,
+    /// Names of the hosts of who is to listen to calls, by streams; the answer goes to [`Core::listener_found`].
+    pub listeners: Vec<(CallId, String, HostPort)>,
     /// What to ask of web servers; the answer goes to [`Core::responded`].
     pub requests: Vec<(RequestId, Request)>,
     /// Places of SIP to find; the answer goes to [`Core::located`].
@@ -87,6 +89,10 @@ pub struct Totals {
     pub transfers: TransferCounts,
     /// REFERs of carriers.
     pub refers: ReferCounts,
+    /// Times that somebody was to listen to a call.
+    pub taps: u64,
+    /// Times that somebody could not, or not to the end.
+    pub taps_failed: u64,
     /// What applications have asked for.
     pub applications: ApplicationCounts,
     /// Times that a limit was crossed, by measure.
@@ -252,6 +258,10 @@ impl Core {
                 None => return,
             },
             MediaEvent::AgentAsks(endpoint, request) => return self.agent_asks(now, endpoint, request),
+            MediaEvent::Tap(endpoint, tap, event) => {
+                self.on_tap(endpoint, tap, &event);
+                return self.drain(now);
+            }
             // Softphones are no calls of the gateway.
             MediaEvent::PhoneDone(_) => return,
         };
@@ -333,11 +343,13 @@ impl Core {
         let Effects {
             transmits,
             lookups,
+            listeners,
             requests,
             places,
             wake: _,
         } = &self.effects;
-        transmits.is_empty() && lookups.is_empty() && requests.is_empty() && places.is_empty()
+        let asked = lookups.is_empty() && listeners.is_empty() && requests.is_empty() && places.is_empty();
+        transmits.is_empty() && asked
     }
 
     /// What the SIP core has seen.
@@ -411,6 +423,7 @@ impl Core {
 
     pub(super) fn finish(&mut self, id: CallId, cause: Cause) {
         self.placed_ended(id, &cause);
+        self.end_listening(id, |_| true, "the call is over");
         self.tell_owner_of_end(id, &cause);
         self.register_end(id, &cause);
         let Some(live) = self.calls.remove(&id) else { return };

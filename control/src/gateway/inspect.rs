@@ -16,7 +16,7 @@ use crate::call::{Side, fallback};
 use crate::ops::Inspect;
 use crate::ops::report::{
     AgentCounts, AgentFailureRow, AttemptRow, CallCounts, CallReport, CallsReport, FlowRow, FlowsReport, LegRow,
-    QualityCounts, StatusReport,
+    QualityCounts, StatusReport, TapCounts,
 };
 use crate::rest::server::Counts;
 use crate::sip::transport::Transports;
@@ -90,6 +90,11 @@ impl Inspect for Inspector {
                     .map(|(kind, count)| (kind.word().to_owned(), count))
                     .collect(),
                 fallbacks: core.totals.agent_fallbacks,
+            },
+            taps: TapCounts {
+                active: core.calls.values().map(|live| live.listening.len() as u64).sum(),
+                begun: core.totals.taps,
+                failed: core.totals.taps_failed,
             },
             applications: core.totals.applications,
             api: self.api.now(),

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use voxlane_dataplane::media_plane::{Endpoint, FlowReport};
 
 use super::application::Applied;
+use super::tap::Listening;
 use super::watch::Measure;
 use crate::call::targets::Target;
 use crate::call::{Call, CallId, Cause, Plan, Side};
@@ -29,6 +30,8 @@ pub(super) struct Live {
     pub applied: Option<Applied>,
     /// The host of an agent that it waits for to be looked up.
     pub looks_for: Option<HostPort>,
+    /// Who listens to it.
+    pub listening: Vec<Listening>,
     /// When it wants to be told that it is time.
     pub wakes: Vec<Time>,
     /// The status that refused the INVITE of a call that an agent placed.
@@ -104,6 +107,7 @@ impl Live {
             placing: None,
             applied: None,
             looks_for: None,
+            listening: Vec::new(),
             wakes: Vec::new(),
             refused_with: None,
             answered: None,
@@ -132,6 +136,7 @@ impl Live {
             refused_with: None,
             applied: None,
             looks_for: None,
+            listening: Vec::new(),
             wakes: Vec::new(),
             answered: None,
             hops_left: MAX_FORWARDS,

@@ -77,6 +77,7 @@ const LOOK: Duration = Duration::from_millis(500);
 /// What was looked up, for whom.
 enum Lookup {
     Host(CallId, HostPort, Result<Vec<SocketAddr>, String>),
+    Listener(CallId, String, Result<Vec<SocketAddr>, String>),
     Place(Asker, Result<Vec<Destination>, String>),
     Web(RequestId, Answered),
 }
@@ -231,6 +232,7 @@ impl Gateway {
                 Some(event) = media.recv() => self.with_core(|core, now| core.media(now, event)),
                 Some(lookup) = self.lookups.1.recv() => self.with_core(|core, now| match lookup {
                     Lookup::Host(call, host, result) => core.resolved(now, call, &host, result),
+                    Lookup::Listener(call, stream, result) => core.listener_found(now, call, &stream, result),
                     Lookup::Place(asker, result) => core.located(now, asker, result),
                     Lookup::Web(request, answered) => core.responded(now, request, answered),
                 }),
@@ -399,6 +401,12 @@ impl Gateway {
                     // The receiver lives as long as the gateway.
                     let found = resolve(&host).await;
                     let _ = answer.send(Lookup::Host(call, host, found));
+                });
+            }
+            for (call, stream, host) in effects.listeners {
+                let answer = self.lookups.0.clone();
+                tokio::spawn(async move {
+                    let _ = answer.send(Lookup::Listener(call, stream, resolve(&host).await));
                 });
             }
             for (asker, place) in effects.places {

@@ -1,8 +1,10 @@
 //! What operators tell the gateway to do with a call: [`ops::Operate`](crate::ops::Operate) over the core.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, bounded};
+use rustls::ClientConfig;
 use tracing::info;
 use voxlane_dataplane::lane::Lane;
 use voxlane_dataplane::media_plane::MirroredFrame;
@@ -43,12 +45,18 @@ impl Operate for Inspector {
         lock(&self.core).transfer_of(call)
     }
 
-    fn tap(&self, call: &str, order: &TapOrder, addresses: Vec<SocketAddr>) -> Result<TapReport, OperateError> {
-        lock(&self.core).tap(call, order, addresses)
+    fn tap(
+        &self,
+        call: &str,
+        order: &TapOrder,
+        addresses: Vec<SocketAddr>,
+        tls: Option<Arc<ClientConfig>>,
+    ) -> Result<TapReport, OperateError> {
+        self.act(|core, _| core.tap(call, order, addresses, tls))
     }
 
     fn end_taps(&self, call: &str) -> Result<TapReport, OperateError> {
-        lock(&self.core).end_taps(call)
+        self.act(|core, _| core.end_taps(call))
     }
 
     fn dials(&self) -> &dyn Dials {

@@ -240,6 +240,7 @@ impl Core {
         let Some(endpoint) = live.leg_mut(side).endpoint.take() else {
             return;
         };
+        self.leg_not_heard(id, endpoint.id);
         self.endpoints.remove(&endpoint.id);
         self.watched.remove(&endpoint.id);
         if let Some(report) = self.plane.close(endpoint.id) {
@@ -247,7 +248,9 @@ impl Core {
             info!(call = %id, leg = ?side, lane = ?flow.lane, reason = ?flow.reason,
                 received = flow.received.packets, lost = flow.received.lost, jitter_ms = flow.received.jitter_ms,
                 sent = flow.sent_packets, "media closed");
-            live.leg_mut(side).report = Some(report.flow);
+            if let Some(live) = self.calls.get_mut(&id) {
+                live.leg_mut(side).report = Some(report.flow);
+            }
         }
     }
 }
@@ -269,6 +272,7 @@ fn status_of(error: &MediaError) -> u16 {
         | MediaError::NoSession(_)
         | MediaError::NotRelayed(_)
         | MediaError::NotInKernel { .. }
+        | MediaError::TooManyTracks
         | MediaError::InUse(_)
         | MediaError::Io { .. } => 503,
     }

@@ -25,10 +25,12 @@ pub mod timestamp;
 pub mod words;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crossbeam_channel::Receiver;
 use dials::Dials;
 use report::{CallsReport, FlowsReport, LaneReport, StatusReport, TapOrder, TapReport, TransferOrder, TransferReport};
+use rustls::ClientConfig;
 use voxlane_dataplane::lane::Lane;
 use voxlane_dataplane::media_plane::{MediaError, MirroredFrame};
 
@@ -78,13 +80,19 @@ pub trait Operate: Inspect {
     /// If there is no such call, or it was never transferred.
     fn transfer_of(&self, call: &str) -> Result<TransferReport, OperateError>;
 
-    /// Lets somebody listen to a relayed call, at these addresses of the order's host.
+    /// Lets somebody listen to a call, at these addresses of the order's host, which over TLS is trusted by these settings.
     ///
     /// # Errors
     /// Why nobody can.
-    fn tap(&self, call: &str, order: &TapOrder, addresses: Vec<SocketAddr>) -> Result<TapReport, OperateError>;
+    fn tap(
+        &self,
+        call: &str,
+        order: &TapOrder,
+        addresses: Vec<SocketAddr>,
+        tls: Option<Arc<ClientConfig>>,
+    ) -> Result<TapReport, OperateError>;
 
-    /// Ends every stream of a call that [`Self::tap`] has begun.
+    /// Ends every stream by which a call is listened to, whoever has begun it.
     ///
     /// # Errors
     /// If there is no such call.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use voxlane_dataplane::codec::Codec;
@@ -44,6 +45,9 @@ pub struct StatusReport {
     pub calls: CallCounts,
     /// Agent sessions, since start.
     pub agents: AgentCounts,
+    /// Who listens to calls.
+    #[serde(default)]
+    pub taps: TapCounts,
     /// What applications have asked for, since start.
     #[serde(default)]
     pub applications: ApplicationCounts,
@@ -67,6 +71,17 @@ pub struct StatusReport {
     pub quality: QualityCounts,
     /// Tasks of the runtime alive now.
     pub tasks: u64,
+}
+
+/// Who listens to calls, counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TapCounts {
+    /// Listen now, or are about to.
+    pub active: u64,
+    /// Were to, since start.
+    pub begun: u64,
+    /// Could not, or not to the end.
+    pub failed: u64,
 }
 
 /// What applications have asked for, counted.
@@ -150,6 +165,9 @@ pub struct TapOrder {
     /// `start.customParameters`
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub parameters: BTreeMap<String, String>,
+    /// For `wss://`: PEM file, on the gateway's host, of those who vouch for the listener; whom the system trusts if not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
 }
 
 /// What is heard of a call, seen from its caller: `inbound` is what the caller says.

@@ -14,6 +14,7 @@ use super::Operate;
 use super::report::TapOrder;
 use super::server::{Gateway, answer};
 use crate::config;
+use crate::sip::transport::tls;
 
 /// What is below `/v1/calls/{call}/tap`.
 pub fn routes() -> Router<Arc<dyn Operate>> {
@@ -26,8 +27,15 @@ async fn tap(State(gateway): Gateway, InPath(call): InPath<String>, Json(order):
         Ok(host) => host,
         Err(error) => return (StatusCode::BAD_REQUEST, format!("url: {error}\n")).into_response(),
     };
+    let tls = match &order.ca {
+        None => None,
+        Some(ca) => match tls::trusting(ca) {
+            Ok(tls) => Some(tls),
+            Err(error) => return (StatusCode::BAD_REQUEST, format!("ca: {error}\n")).into_response(),
+        },
+    };
     match lookup_host((host.host.as_str(), host.port)).await {
-        Ok(addresses) => answer(gateway.tap(&call, &order, addresses.collect())),
+        Ok(addresses) => answer(gateway.tap(&call, &order, addresses.collect(), tls)),
         Err(error) => (StatusCode::BAD_GATEWAY, format!("url: {}: {error}\n", host.host)).into_response(),
     }
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::verbs::{Instruction, Rejection, Verb};
+use super::verbs::{Instruction, Rejection, Start, Verb};
 use super::{Document, Link, Problem, code};
 use crate::time::Time;
 
@@ -63,6 +63,10 @@ pub enum Output {
     Fetch(Fetch),
     /// Do this, which takes time; answer with [`Application::done`].
     Do(Verb),
+    /// Let somebody listen, and go on.
+    Start(Box<Start>),
+    /// End the stream of this name by which somebody listens, and go on.
+    Stop(String),
     /// Tell whoever looks after the application.
     Report(Problem),
     /// Refuse the call; if it is answered, end it.
@@ -264,8 +268,17 @@ impl Application {
     /// The next verb.
     fn go_on(&mut self, now: Time, outputs: &mut Vec<Output>) {
         self.state = State::Over;
-        match self.program.pop_front().map(|instruction| instruction.verb) {
+        let verb = loop {
+            match self.program.pop_front().map(|instruction| instruction.verb) {
+                Some(Verb::Start(start)) => outputs.push(Output::Start(start)),
+                Some(Verb::Stop(name)) => outputs.push(Output::Stop(name)),
+                other => break other,
+            }
+        };
+        match verb {
             None | Some(Verb::HangUp) => outputs.push(Output::HangUp),
+            // Taken above: they take no time.
+            Some(Verb::Start(_) | Verb::Stop(_)) => {}
             Some(Verb::Reject(why)) => outputs.push(Output::Reject(why)),
             Some(Verb::Redirect(link)) => self.fetch(link, Vec::new(), outputs),
             Some(verb @ (Verb::Connect(_) | Verb::Dial(_) | Verb::Refer(_) | Verb::Play(_) | Verb::Pause(_))) => {
@@ -317,7 +330,13 @@ fn action(verb: &Verb) -> Option<Link> {
         Verb::Connect(connect) => connect.action.clone(),
         Verb::Dial(dial) => dial.action.clone(),
         Verb::Refer(refer) => refer.action.clone(),
-        Verb::Play(_) | Verb::Pause(_) | Verb::Redirect(_) | Verb::Reject(_) | Verb::HangUp => None,
+        Verb::Start(_)
+        | Verb::Stop(_)
+        | Verb::Play(_)
+        | Verb::Pause(_)
+        | Verb::Redirect(_)
+        | Verb::Reject(_)
+        | Verb::HangUp => None,
     }
 }
 

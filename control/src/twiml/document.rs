@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use roxmltree::{Node, ParsingOptions};
 use url::Url;
+use voxlane_dataplane::media_plane::TrackName;
 
 use self::element::Element;
 use super::verbs::{
-    Answer, Connect, Dial, Instruction, OnStar, Party, Play, Refer, Rejection, SipUri, Stream, Verb, method,
+    Answer, Connect, Dial, Instruction, OnStar, Party, Play, Refer, Rejection, SipUri, Start, Stream, Verb, method,
 };
 use super::{Link, Method, Problem, code, url_from};
 
@@ -99,6 +100,8 @@ impl Reading<'_> {
     fn verb(&mut self, element: &mut Element<'_, '_>) -> Result<Verb, Problem> {
         match element.name() {
             "Connect" => self.connect(element),
+            "Start" => self.start(element),
+            "Stop" => self.stop(element),
             "Dial" => self.dial(element),
             "Refer" => self.refer(element),
             "Play" => self.play(element),
@@ -125,7 +128,7 @@ impl Reading<'_> {
                 Ok(Verb::HangUp)
             }
             other => Err(element.wrong(&format!(
-                "there is no verb <{other}>; there is Connect, Dial, Hangup, Pause, Play, Redirect, Refer and Reject"
+                "there is no verb <{other}>; there is Connect, Dial, Hangup, Pause, Play, Redirect, Refer, Reject, Start and Stop"
             ))),
         }
     }
@@ -133,19 +136,43 @@ impl Reading<'_> {
     fn connect(&mut self, element: &mut Element<'_, '_>) -> Result<Verb, Problem> {
         let action = self.action(element)?;
         let mut noun = element.only_noun("Stream")?;
+        match noun.attribute("track") {
+            None | Some("inbound_track") => {}
+            Some(other) => {
+                let text = format!("track {other:?}: an agent that is connected hears inbound_track");
+                return Err(noun.wrong(&text));
+            }
+        }
         let stream = self.stream(&mut noun)?;
         self.finish(&noun);
         Ok(Verb::Connect(Box::new(Connect { stream, action })))
     }
 
-    fn stream(&mut self, element: &mut Element<'_, '_>) -> Result<Stream, Problem> {
-        match element.attribute("track") {
-            None | Some("inbound_track") => {}
+    fn start(&mut self, element: &mut Element<'_, '_>) -> Result<Verb, Problem> {
+        let mut noun = element.only_noun("Stream")?;
+        let tracks = match noun.attribute("track") {
+            None | Some("inbound_track") => vec![TrackName::Inbound],
+            Some("outbound_track") => vec![TrackName::Outbound],
+            Some("both_tracks") => vec![TrackName::Inbound, TrackName::Outbound],
             Some(other) => {
-                let text = format!("track {other:?}: an agent that is connected hears inbound_track");
-                return Err(element.wrong(&text));
+                let text = format!("track {other:?} is none of inbound_track, outbound_track and both_tracks");
+                return Err(noun.wrong(&text));
             }
-        }
+        };
+        let stream = self.stream(&mut noun)?;
+        self.finish(&noun);
+        Ok(Verb::Start(Box::new(Start { stream, tracks })))
+    }
+
+    fn stop(&mut self, element: &mut Element<'_, '_>) -> Result<Verb, Problem> {
+        let mut noun = element.only_noun("Stream")?;
+        noun.has_no_children()?;
+        let name = noun.required("name")?.to_owned();
+        self.finish(&noun);
+        Ok(Verb::Stop(name))
+    }
+
+    fn stream(&mut self, element: &mut Element<'_, '_>) -> Result<Stream, Problem> {
         let url = element.required("url")?.trim().to_owned();
         let (host, port) = web_socket(&url).map_err(|why| element.wrong_as(code::STREAM_URL, &why))?;
         let status_callback = self.link(element, "statusCallback", "statusCallbackMethod")?;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use url::Url;
+use voxlane_dataplane::media_plane::TrackName;
 
 use super::{Link, Method};
 
@@ -21,6 +22,10 @@ pub struct Instruction {
 pub enum Verb {
     /// `<Connect><Stream>`: an agent talks with the far end until it ends that.
     Connect(Box<Connect>),
+    /// `<Start><Stream>`: somebody listens from now on, while the next verbs are done.
+    Start(Box<Start>),
+    /// `<Stop><Stream>`: whoever listens by the stream of this name does so no more.
+    Stop(String),
     /// `<Dial>`: somebody is called and joined with the far end.
     Dial(Box<Dial>),
     /// `<Refer>`: the carrier is asked to call somebody instead of us.
@@ -42,6 +47,8 @@ impl Verb {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Connect(_) => "Connect",
+            Self::Start(_) => "Start",
+            Self::Stop(_) => "Stop",
             Self::Dial(_) => "Dial",
             Self::Refer(_) => "Refer",
             Self::Play(_) => "Play",
@@ -60,6 +67,15 @@ pub struct Connect {
     pub stream: Stream,
     /// Asked for the next document once the stream has ended; `None`: this one goes on.
     pub action: Option<Link>,
+}
+
+/// `<Start>`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Start {
+    /// Who listens.
+    pub stream: Stream,
+    /// To what, each once.
+    pub tracks: Vec<TrackName>,
 }
 
 /// `<Stream>`

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::Receiver;
 use http_body_util::BodyExt;
+use rustls::ClientConfig;
 use voxlane::call::Side;
 use voxlane::call::transfer::{Asker, Way};
 use voxlane::campaign::{
@@ -17,7 +18,7 @@ use voxlane::ops::dials::Dials;
 use voxlane::ops::report::{
     AgentCounts, ApplicationCounts, CallCounts, CallReport, CallsReport, FlowRow, FlowsReport, GatewayRow,
     GatewayState, LaneReport, LegRow, OverloadReport, QualityCounts, ReferCounts, RegistrationRow, StatusReport,
-    TapOrder, TapReport, TransferCounts, TransferOrder, TransferReport, TransferRow, TrunkRow,
+    TapCounts, TapOrder, TapReport, TransferCounts, TransferOrder, TransferReport, TransferRow, TrunkRow,
 };
 use voxlane::ops::server::AdminServer;
 use voxlane::ops::{Inspect, Operate, OperateError, client, pcap, socket};
@@ -139,6 +140,11 @@ impl Inspect for Gateway {
                 failed: 2,
                 failures: vec![("refused".into(), 2), ("silent".into(), 0)],
                 fallbacks: 1,
+            },
+            taps: TapCounts {
+                active: 1,
+                begun: 3,
+                failed: 2,
             },
             applications: ApplicationCounts {
                 documents: 31,
@@ -340,7 +346,13 @@ impl Operate for Gateway {
         }
     }
 
-    fn tap(&self, call: &str, order: &TapOrder, addresses: Vec<SocketAddr>) -> Result<TapReport, OperateError> {
+    fn tap(
+        &self,
+        call: &str,
+        order: &TapOrder,
+        addresses: Vec<SocketAddr>,
+        _: Option<Arc<ClientConfig>>,
+    ) -> Result<TapReport, OperateError> {
         match call {
             "c1" => Ok(TapReport {
                 call: format!("{call} {} {addresses:?}", order.url),
@@ -513,6 +525,9 @@ async fn metrics_are_computed_from_the_reports() {
         "voxlane_legs_replaced_total 5",
         "voxlane_refers_total 4",
         "voxlane_refers_refused_total 2",
+        "voxlane_taps_active 1",
+        "voxlane_taps_total 3",
+        "voxlane_taps_failed_total 2",
         "voxlane_twiml_documents_total 31",
         "voxlane_twiml_problems_total 32",
         "voxlane_status_callbacks_total 33",

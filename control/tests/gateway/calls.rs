@@ -233,6 +233,13 @@ impl World {
                 };
                 self.core.resolved(self.now, call, &host, found);
             }
+            for (call, stream, host) in effects.listeners {
+                let found = match host.host.parse() {
+                    Ok(ip) => Ok(vec![SocketAddr::new(ip, host.port)]),
+                    Err(_) => Err("no".to_owned()),
+                };
+                self.core.listener_found(self.now, call, &stream, found);
+            }
             self.web.extend(effects.requests);
             for (asker, place) in effects.places {
                 let at = |text: &str| Destination {

@@ -60,3 +60,50 @@ impl Listener {
         self.web.is_done()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::super::web::testing::spec;
+    use super::*;
+    use crate::media_plane::{AgentFailure, AgentLimits};
+
+    /// Bytes that may wait.
+    const LIMIT: usize = 4096;
+
+    #[test]
+    fn what_waits_for_one_who_does_not_read_has_a_limit() {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut web = spec();
+        web.addresses = vec![socket.local_addr().unwrap()];
+        web.url = format!("ws://{}/", web.addresses[0]);
+        web.limits = AgentLimits {
+            write: LIMIT,
+            ..AgentLimits::default()
+        };
+        let accepted = std::thread::spawn(move || tungstenite::accept(socket.accept().unwrap().0).unwrap());
+        let tracks = vec![TrackName::Inbound];
+        let mut listener = Listener::start(&TapSpec { web, tracks }, Duration::ZERO);
+        while !matches!(listener.poll_event(), Some(AgentEvent::Ready)) {
+            listener.tick(Duration::ZERO);
+            std::thread::yield_now();
+        }
+        let _open = accepted.join().unwrap();
+        // Nothing is written between ticks: all of it waits.
+        let mut said = 0;
+        let failed = loop {
+            listener.audio(TrackName::Inbound, &[0xff; 160]);
+            said += 160;
+            assert!(said <= LIMIT, "{said} bytes of audio wait");
+            if let Some(event) = listener.poll_event() {
+                break event;
+            }
+        };
+        assert!(
+            matches!(failed, AgentEvent::Failed(AgentFailure::Stalled(LIMIT))),
+            "{failed:?}"
+        );
+        assert!(listener.is_done());
+    }
+}

@@ -150,7 +150,7 @@ impl Plane {
         };
         let workers = Workers::start(config.worker_cores.as_deref(), settings, events.clone())
             .map_err(|source| io("start the media workers", source))?;
-        let taps = Taps::start(settings).map_err(|source| io("start the thread of taps", source))?;
+        let taps = Taps::start(settings, events.clone()).map_err(|source| io("start the thread of taps", source))?;
         let state = Arc::new(Mutex::new(State {
             pool: PortPool::new(config.first_port, config.last_port, &config.addresses),
             endpoints: Endpoints::default(),
@@ -251,9 +251,6 @@ impl MediaPlane for Plane {
         let row = state.endpoints.get_mut(endpoint)?;
         row.session = Some(session.clone());
         let peer = row.peer;
-        for (tap, track) in state.listened.at(endpoint) {
-            self.taps.set_session(tap, track, session.clone());
-        }
         match row.carrier {
             Carrier::Nobody(_) => Ok(()),
             Carrier::Agent { resident, .. } => {
@@ -261,6 +258,7 @@ impl MediaPlane for Plane {
                 if let Some(handle) = state.endpoints.handle(resident) {
                     self.workers.set_session(handle, session);
                 }
+                self.follow(state, &[endpoint]);
                 Ok(())
             }
             Carrier::Kernel | Carrier::Pair { .. } => match peer {
@@ -327,15 +325,13 @@ impl MediaPlane for Plane {
         self.listen(&mut self.state(), endpoint, spec)
     }
 
-    fn end_taps(&self, endpoint: EndpointId) -> usize {
-        let ended = self.state().listened.end(endpoint);
-        ended.iter().for_each(|tap| self.taps.end(*tap));
-        ended.len()
+    fn end_tap(&self, tap: TapId) {
+        self.end_listening(&mut self.state(), tap);
     }
 
     fn close(&self, endpoint: EndpointId) -> Option<LegReport> {
-        self.end_taps(endpoint);
         let mut state = self.state();
+        self.end_listening_at(&mut state, endpoint);
         let row = state.endpoints.get(endpoint).ok()?;
         let (pair, peer) = (row.side(), row.peer);
         let handle = row.carrier.resident().and_then(|id| state.endpoints.take_handle(id));

@@ -97,6 +97,7 @@ impl Plane {
             (row.left, row.unheard) = (None, None);
         }
         state.endpoints.pair_up(a, b)?;
+        self.follow(state, &ids);
         Ok([lane; 2])
     }
 
@@ -107,6 +108,7 @@ impl Plane {
         endpoint: EndpointId,
         agent: AgentSpec,
     ) -> Result<(), MediaError> {
+        let peer = state.endpoints.get(endpoint)?.peer;
         let sockets = self.let_go(state, endpoint)?;
         let row = state.endpoints.get_mut(endpoint)?;
         let mut left = row.left.take();
@@ -127,7 +129,9 @@ impl Plane {
             unheard,
         });
         self.kernel.steer(state.endpoints.get(endpoint)?.local, handle.worker());
-        state.endpoints.insert_agent(endpoint, handle)
+        state.endpoints.insert_agent(endpoint, handle)?;
+        self.follow(state, &[Some(endpoint), peer].into_iter().flatten().collect::<Vec<_>>());
+        Ok(())
     }
 
     /// Ends what a worker carries: a pair, of which an endpoint is the `side` that is closed, or an agent's leg.

@@ -7,8 +7,10 @@ use crossbeam_channel::Sender;
 use voxlane_common::next_hop::NextHop;
 use voxlane_common::splice::{Continuity, SentStream};
 
+use super::copies::{Copied, Way};
 use super::io::Sockets;
 use super::leg::Unheard;
+use super::relay::Side;
 use super::stats::LegStats;
 use crate::flows::{LegState, Rules};
 use crate::media_plane::{AgentNotice, AgentSpec, EndpointId, Recording, Session, Speech};
@@ -185,6 +187,8 @@ pub(super) enum Command {
     Tell(ResidentId, Box<AgentNotice>),
     AddRelay(ResidentId, Box<NewRelay>, Arc<[LegStats]>),
     SetRelaySessions(ResidentId, Box<[Session; 2]>),
+    /// Sends copies of a leg's packets from now on.
+    Copy(ResidentId, Side, Way, Sender<Copied>),
     /// Stops a pair from taking packets, and answers with what is known of its legs; its sockets stay. `None` if there is
     /// no such pair.
     HandOver(ResidentId, Sender<Option<[LegState; 2]>>),
@@ -215,6 +219,7 @@ impl Command {
             | Self::SetSpeech(..)
             | Self::SetRelaySessions(..)
             | Self::Tell(..)
+            | Self::Copy(..)
             | Self::HandOver(..)
             | Self::Resume(..)
             | Self::Finish(..)

@@ -18,12 +18,13 @@
 //! - `inlet`: what comes past the network stack, `owners`: whose it is, and `delivery`: to them.
 //! - `opening`: the way of all that comes to the residents, past SRTP.
 //! - `wire`: how packets leave, those of many legs together.
-//! - `tap`: who listens to calls, in a thread of its own.
+//! - `tap`: who listens to calls, in a thread of its own; `copies`: what they are sent of a leg's packets.
 //! - `ports`, `clock`, `io`: the operating system. Only `io` has unsafe code.
 
 mod bridge;
 mod clock;
 mod command;
+mod copies;
 mod delivery;
 mod guard;
 mod inlet;
@@ -77,6 +78,7 @@ impl From<u8> for Settings {
 #[cfg(feature = "ebpf")]
 pub(crate) use command::{Ask, Express, Path};
 pub use command::{Left, NewLeg, NewRelay, Parted, Parting, RelayLeg, Released, Removed};
+pub(crate) use copies::{Way, channel};
 pub use io::Sockets;
 #[cfg(feature = "ebpf")]
 pub(crate) use io::monotonic_ns;
@@ -85,4 +87,4 @@ pub use leg::Unheard;
 pub(crate) use pool::Guide;
 pub use pool::{Handle, Workers};
 pub use stats::LegStats;
-pub(crate) use tap::{NewTrack, Taps};
+pub(crate) use tap::{Packets, Source, Taps};

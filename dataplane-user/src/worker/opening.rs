@@ -38,6 +38,13 @@ pub(super) struct Opened<'a> {
     pub(super) length: Result<usize, Refusal>,
 }
 
+impl Opened<'_> {
+    /// What has arrived, if it is to be used.
+    pub(super) fn datagram(&self) -> Option<&[u8]> {
+        self.buffer.get(..self.length.ok()?)
+    }
+}
+
 /// A packet that waits for another.
 struct Waiting {
     at: Place,

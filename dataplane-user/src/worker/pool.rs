@@ -16,8 +16,10 @@ use super::clock::Clock;
 use super::command::{Command, NewLeg, NewRelay, Parted, Parting, Released, Removed, ResidentId};
 #[cfg(feature = "ebpf")]
 use super::command::{Express, Path};
+use super::copies::{Copied, Way};
 use super::io::{pin_to, usable_cores};
 use super::pulse::{Pulse, Watchdog};
+use super::relay::Side;
 use super::run::Worker;
 use super::stats::LegStats;
 use crate::agent;
@@ -224,6 +226,12 @@ impl Workers {
         let released = self.ask(&handle, Command::Release);
         self.threads[handle.worker].residents.fetch_sub(1, Relaxed);
         released
+    }
+
+    /// Sends copies of the packets of a resident's leg, the first or the second, until nobody receives them.
+    pub(crate) fn copy(&self, handle: &Handle, leg: usize, way: Way, into: Sender<Copied>) {
+        let side = if leg == 0 { Side::A } else { Side::B };
+        self.threads[handle.worker].tell(Command::Copy(handle.id, side, way, into));
     }
 
     fn ask<A>(&self, handle: &Handle, command: impl FnOnce(ResidentId, Sender<Option<A>>) -> Command) -> Option<A> {

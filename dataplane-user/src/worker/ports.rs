@@ -6,10 +6,12 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use crossbeam_channel::Sender;
 use mio::net::UdpSocket;
 use mio::{Interest, Registry, Token};
 use voxlane_common::rtcp;
 
+use super::copies::{Copied, Copies, Way};
 use super::guard::{Guard, Manner};
 use super::io::Sockets;
 use super::wire::{Envelope, Unsent, Wire};
@@ -29,6 +31,8 @@ pub(super) struct Ports {
     departs: Option<u64>,
     /// RTP and RTCP that was taken and then not sent.
     unsent: [Unsent; 2],
+    /// Who listens.
+    copies: Copies,
 }
 
 impl Ports {
@@ -43,6 +47,7 @@ impl Ports {
             wire: wire.clone(),
             departs: None,
             unsent: Default::default(),
+            copies: Copies::default(),
         })
     }
 
@@ -123,8 +128,21 @@ impl Ports {
         Ok(self.wire.send(self.socket(by), &envelope, packet, unsent))
     }
 
+    /// Sends copies of RTP that arrives or leaves, until nobody receives them.
+    pub(super) fn copy_to(&self, way: Way, into: Sender<Copied>) {
+        self.copies.add(way, into);
+    }
+
+    /// RTP has arrived, rid of its protection.
+    pub(super) fn copy_arrived(&self, datagram: &[u8], from: SocketAddr) {
+        self.copies.copy(Way::Arrives, datagram, Some(from));
+    }
+
     /// Sends a packet by the socket of `by`, protected if this leg has SRTP; whether it was taken.
     pub(super) fn send(&self, kind: Kind, by: Kind, packet: &[u8], to: SocketAddr) -> bool {
+        if kind == Kind::Rtp {
+            self.copies.copy(Way::Leaves, packet, None);
+        }
         let unsent = counter(&self.unsent, kind);
         let envelope = self.envelope(by, to);
         let socket = self.socket(by);

@@ -86,6 +86,11 @@ impl Resident {
 
     /// Handles one datagram that arrived at one of its sockets.
     pub(super) fn on_datagram(&mut self, side: Side, kind: Kind, opened: Opened<'_>, from: SocketAddr, now: Duration) {
+        if kind == Kind::Rtp
+            && let (Some(ports), Some(datagram)) = (self.ports(side), opened.datagram())
+        {
+            ports.copy_arrived(datagram, from);
+        }
         match self {
             Self::Relay(pair) => pair.on_datagram(side, kind, opened, from, now),
             Self::Bridge(pair) => pair.on_datagram(side, kind, opened, from, now),

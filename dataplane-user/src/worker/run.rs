@@ -215,6 +215,11 @@ impl Worker {
                     self.add_pair(id, *pair, stats);
                 }
                 Command::SetRelaySessions(id, sessions) => self.set_relay_sessions(id, *sessions),
+                Command::Copy(id, side, way, into) => {
+                    if let Some(ports) = self.resident(id).and_then(|resident| resident.ports(side)) {
+                        ports.copy_to(way, into);
+                    }
+                }
                 Command::HandOver(id, answer) => {
                     self.work_off(id);
                     // Whoever asked may be gone.

@@ -46,7 +46,12 @@ impl Bot {
 
 /// What the gateway is to know of a bot that listens here.
 pub fn spec_of(address: SocketAddr) -> AgentSpec {
-    AgentSpec::Web(Box::new(WebSpec {
+    AgentSpec::Web(Box::new(web_of(address)))
+}
+
+/// The same of whoever speaks to us by a WebSocket.
+pub fn web_of(address: SocketAddr) -> WebSpec {
+    WebSpec {
         protocol: WebProtocol::Twilio,
         url: format!("ws://{address}/media"),
         addresses: vec![address],
@@ -63,7 +68,7 @@ pub fn spec_of(address: SocketAddr) -> AgentSpec {
         silence_timeout: PATIENCE,
         limits: AgentLimits::default(),
         opening: Vec::new(),
-    }))
+    }
 }
 
 /// Says what it hears, as bots may say it: more than one message at once, in fragments with a ping between them, with what JSON

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test crate uses a part")]
 
 pub mod bot;
+pub mod listener;
 pub mod secured;
 
 use std::io::ErrorKind;

@@ -111,7 +111,16 @@ impl Agent {
     /// # Errors
     /// As [`Self::tone`].
     pub fn listener(place: &Place) -> Result<Self> {
-        Self::start(place, "tap_listener.py", &[], Recording::None)
+        Self::start(place, "tap_listener.py", &[], Recording::Kept)
+    }
+
+    /// The same over TLS only, with the certificate and key in `both`.
+    ///
+    /// # Errors
+    /// As [`Self::tone`].
+    pub fn secure_listener(place: &Place, both: &Path) -> Result<Self> {
+        let both = both.to_string_lossy();
+        Self::start(place, "tap_listener.py", &["--certificate", &both], Recording::Kept)
     }
 
     /// One that takes hundreds of calls at once, and is deaf to the first: see `crowd_agent.py`.
@@ -230,6 +239,12 @@ impl Agent {
     pub fn heard(&self) -> Vec<i16> {
         let bytes = std::fs::read(recorded(&self.directory)).unwrap_or_default();
         bytes.into_iter().map(from_ulaw).collect()
+    }
+
+    /// What a listener has heard so far of a track, 8 kHz.
+    pub fn heard_of(&self, track: &str) -> Vec<i16> {
+        let bytes = std::fs::read(recorded(&self.directory).with_extension(format!("ulaw.{track}")));
+        bytes.unwrap_or_default().into_iter().map(from_ulaw).collect()
     }
 
     /// What one has heard so far that keeps 16-bit samples.

@@ -42,6 +42,14 @@ impl Application {
         Self::listening(place, &["--bot", bot], "http")
     }
 
+    /// One whose `/listened` has two listen.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn listened(place: &Place, [first, second]: [&str; 2]) -> Result<Self> {
+        Self::listening(place, &["--bot", first, "--second", second], "http")
+    }
+
     /// One that speaks TLS only.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ use voxlane_tests::netns::{CARRIER, FAR, GATEWAY_TO_CARRIER, Lab};
 use voxlane_tests::peers::agent::Agent;
 use voxlane_tests::peers::application::{Application, TOKEN};
 use voxlane_tests::peers::baresip::Baresip;
+use voxlane_tests::peers::sipp::{Scenario, Sipp};
 use voxlane_tests::phone::Phone;
 use voxlane_tests::requirements;
 
@@ -24,6 +25,7 @@ const BROKEN: &str = "+15550011";
 const SLOW: &str = "+15550012";
 const LOST: &str = "+15550013";
 const DIALS: &str = "+15550014";
+const LISTENED: &str = "+15550015";
 
 /// The lab, and a number for each of the application's documents.
 fn config(application: &Application) -> String {
@@ -46,6 +48,7 @@ fn config(application: &Application) -> String {
         number(SLOW, "/slow", ""),
         number(LOST, "/nowhere", ""),
         number(DIALS, "/dial", "dial_trunks = [\"far\"]"),
+        number(LISTENED, "/listened", "dial_trunks = [\"far\"]"),
     ]
     .concat()
 }
@@ -220,4 +223,101 @@ fn a_placed_call_is_given_to_an_application_and_then_another_document() {
     let first = asked.iter().find(|asked| asked.path == "/hold").unwrap();
     assert_eq!(first.parameters["Direction"], "outbound-api", "{first:?}");
     assert!(asked.iter().all(|asked| asked.signed), "{asked:?}");
+}
+
+/// Messages of one listener: numbered one after the other, the media of each track in chunks of 20 ms without a gap.
+fn assert_whole(listener: &Agent) {
+    let events = listener.events();
+    let mut next = [1, 1];
+    for event in &events {
+        let Some(track) = event["track"].as_str() else { continue };
+        let chunk = &mut next[usize::from(track == "outbound")];
+        assert_eq!(event["chunk"], *chunk, "{event}");
+        assert_eq!(event["timestamp"], (*chunk - 1) * 20, "{event}");
+        *chunk += 1;
+    }
+    let number = |event: &serde_json::Value| {
+        let named = event["sequenceNumber"]
+            .as_str()
+            .and_then(|number| number.parse::<u64>().ok());
+        event["sequence"].as_u64().or(named)
+    };
+    let numbers: Vec<u64> = events.iter().filter_map(number).collect();
+    assert!(numbers.iter().copied().eq(1..=numbers.len() as u64), "{numbers:?}");
+}
+
+#[test]
+fn two_listen_to_a_call_while_the_application_dials_and_one_is_stopped() {
+    let Some(binary) = requirements::gateway_in_namespaces() else {
+        return;
+    };
+    let net = Lab::new().unwrap();
+    let [mut both, mut of_caller] = [(); 2].map(|()| Agent::listener(&net.gateway).unwrap());
+    let mut application = Application::listened(&net.gateway, [&both.url(), &of_caller.url()]).unwrap();
+    let gateway = Gateway::start_with(&binary, &net.gateway, &config(&application)).unwrap();
+    let far = Sipp::answerer_as(&net.far, Scenario::AnswersAndPlays, FAR).unwrap();
+    far.sound(&tone(1000, 20_000)).unwrap();
+    let far = far.listen().unwrap();
+    let caller = Sipp::caller(&net.carrier, Scenario::PlaysUntilHungUpOn, CARRIER, GATEWAY, LISTENED).unwrap();
+    caller.sound(&tone(700, 20_000)).unwrap();
+    let caller = caller.options(&["-m", "1"]).start().unwrap();
+
+    both.wait_for("what the far end says", PATIENCE, |event| {
+        event["track"] == "outbound" && event["chunk"].as_u64() > Some(100)
+    })
+    .unwrap();
+    // Nobody who listens is in the way of the kernel.
+    let flows = gateway.flows().unwrap();
+    assert!(
+        flows.flows.len() == 2 && flows.flows.iter().all(|flow| flow.lane == "kernel"),
+        "{flows:?}"
+    );
+    for listener in [&mut both, &mut of_caller] {
+        listener
+            .wait_for("the end", PATIENCE, |event| event["event"] == "stop")
+            .unwrap();
+        assert_whole(listener);
+    }
+    caller.succeed(PATIENCE).unwrap();
+    drop(far);
+    gateway.wait_until_idle(PATIENCE).unwrap();
+
+    let start = |listener: &Agent| -> serde_json::Value {
+        let events = listener.events();
+        events.iter().find(|event| event["event"] == "start").unwrap()["start"].clone()
+    };
+    let (first, second) = (start(&both), start(&of_caller));
+    assert_eq!(first["tracks"], serde_json::json!(["inbound", "outbound"]));
+    assert_eq!(second["tracks"], serde_json::json!(["inbound"]));
+    assert_eq!(first["customParameters"]["who"], "Zoë & Co");
+    let said = |listener: &Agent, track: &str, hertz: u32| {
+        let sound = purity(&listener.heard_of(track), hertz);
+        sound.seconds * sound.share
+    };
+    assert!(said(&both, "inbound", 700) > 3.0);
+    assert!(said(&both, "outbound", 1000) > 2.0);
+    // It was stopped before the file was played; the other heard the caller to the end, and nobody else.
+    assert!(said(&both, "outbound", 440) < 1.0);
+    assert!(said(&of_caller, "inbound", 700) > said(&both, "inbound", 700) + 1.0);
+    assert_eq!(of_caller.heard_of("outbound"), Vec::<i16>::new());
+
+    let told = application.wait_for("/stream", 4, PATIENCE).unwrap();
+    let mut told: Vec<(String, String)> = told
+        .iter()
+        .map(|asked| {
+            let text = |key: &str| asked.parameters[key].as_str().unwrap().to_owned();
+            (text("StreamEvent"), text("StreamName"))
+        })
+        .collect();
+    // Who is there first is a matter of chance.
+    told[..2].sort();
+    let expected = [
+        ("stream-started", "both"),
+        ("stream-started", "caller"),
+        ("stream-stopped", "both"),
+        ("stream-stopped", "caller"),
+    ];
+    assert_eq!(told, expected.map(|(event, name)| (event.to_owned(), name.to_owned())));
+    let problems = gateway.calls().unwrap().to(LISTENED).unwrap().problems.join("\n");
+    assert!(problems.contains("never"), "{problems}");
 }

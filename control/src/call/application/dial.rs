@@ -27,6 +27,8 @@ impl Call {
         match self.controlled.as_ref()?.application.doing()? {
             Verb::Dial(dial) => Some(dial),
             Verb::Connect(_)
+            | Verb::Start(_)
+            | Verb::Stop(_)
             | Verb::Refer(_)
             | Verb::Play(_)
             | Verb::Pause(_)

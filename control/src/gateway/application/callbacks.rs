@@ -106,10 +106,9 @@ impl Core {
     }
 
     /// Whoever has asked for it is told how a stream goes.
-    pub(super) fn tell_of_stream(&mut self, id: CallId, stream: &Stream, state: &StreamState) {
+    pub(in crate::gateway) fn tell_of_stream(&mut self, id: CallId, stream: &Stream, sid: &str, state: &StreamState) {
         let Some(link) = &stream.status_callback else { return };
         let Some(live) = self.calls.get(&id) else { return };
-        let Some(applied) = &live.applied else { return };
         let (event, error) = match state {
             StreamState::Started => ("stream-started", None),
             StreamState::Stopped => ("stream-stopped", None),
@@ -120,7 +119,7 @@ impl Core {
         let mut told = vec![
             named("AccountSid", account.sid),
             named("CallSid", call_sid(id)),
-            named("StreamSid", applied.stream_sid.clone()),
+            named("StreamSid", sid.to_owned()),
             named("StreamEvent", event.to_owned()),
             named(
                 "Timestamp",

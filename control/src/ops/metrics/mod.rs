@@ -16,7 +16,7 @@ use prometheus_client::registry::Registry;
 use voxlane_dataplane::lane::Lane;
 use voxlane_dataplane::media_plane::PlaneStatus;
 
-use super::report::{ApplicationCounts, FlowRow, FlowsReport, ReferCounts, StatusReport, TransferCounts};
+use super::report::{ApplicationCounts, FlowRow, FlowsReport, ReferCounts, StatusReport, TapCounts, TransferCounts};
 use super::words;
 use crate::rest::server::ApiCounts;
 use crate::sip::{AuthFailures, Counters};
@@ -74,6 +74,7 @@ fn gateway(metrics: &mut Metrics, status: &StatusReport) {
     transfers(metrics, status.transfers);
     refers(metrics, status.refers);
     applications(metrics, status.applications);
+    taps(metrics, status.taps);
     api(metrics, status.api);
     metrics.gauge("agents_active", "Agent sessions alive now", status.agents.active);
     metrics.counter(
@@ -118,6 +119,13 @@ fn applications(metrics: &mut Metrics, counts: ApplicationCounts) {
         "Status callbacks that nobody took",
         callbacks_failed,
     );
+}
+
+fn taps(metrics: &mut Metrics, counts: TapCounts) {
+    let TapCounts { active, begun, failed } = counts;
+    metrics.gauge("taps_active", "Streams by which calls are listened to now", active);
+    metrics.counter("taps", "Streams by which calls were to be listened to", begun);
+    metrics.counter("taps_failed", "Of those, the ones that could not be, or broke", failed);
 }
 
 fn refers(metrics: &mut Metrics, counts: ReferCounts) {

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::pki_types::ServerName;
@@ -295,6 +295,20 @@ pub fn system_client() -> Result<Arc<ClientConfig>, TlsErrors> {
         identity: None,
     };
     let configs = clients(vec![(String::new(), anybody)])?;
+    configs.into_values().next().ok_or_else(TlsErrors::default)
+}
+
+/// Settings of TLS towards those for whom a file's certificates vouch.
+///
+/// # Errors
+/// What is wrong with the file.
+pub fn trusting(ca: &Path) -> Result<Arc<ClientConfig>, TlsErrors> {
+    let peer = Peer {
+        host: String::new(),
+        ca: Some(ca.to_owned()),
+        identity: None,
+    };
+    let configs = clients(vec![(String::new(), peer)])?;
     configs.into_values().next().ok_or_else(TlsErrors::default)
 }
 

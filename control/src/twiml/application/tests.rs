@@ -232,3 +232,33 @@ fn its_name_has_no_secrets() {
         "https://app.example:8443/voice"
     );
 }
+
+#[test]
+fn streams_are_started_and_stopped_on_the_way_to_the_next_verb() {
+    let (mut world, _) = World::new(None);
+    let outputs = world.answer(
+        "<Start><Stream url=\"wss://a.example/\" name=\"a\" track=\"both_tracks\"/></Start>\
+         <Start><Stream url=\"wss://b.example/\"/></Start><Pause/><Stop><Stream name=\"a\"/></Stop>",
+    );
+    let started: Vec<(Option<&str>, usize)> = outputs
+        .iter()
+        .filter_map(|output| match output {
+            Output::Start(start) => Some((start.stream.name.as_deref(), start.tracks.len())),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(started, [(Some("a"), 2), (None, 1)]);
+    assert_eq!(outputs[2..], [pause(1)]);
+    assert_eq!(world.over(SECOND), [Output::Stop("a".into()), Output::HangUp]);
+}
+
+#[test]
+fn documents_that_only_start_streams_do_not_follow_one_another_for_ever() {
+    let (mut world, _) = World::new(None);
+    let body = "<Start><Stream url=\"wss://a.example/\"/></Start><Redirect>/voice</Redirect>";
+    let mut documents = 0;
+    while asked(&world.answer(body)).len() == 1 {
+        documents += 1;
+    }
+    assert_eq!(documents, MOST_HASTY - 1);
+}

@@ -274,3 +274,32 @@ proptest::proptest! {
         let _ = parse(&text);
     }
 }
+
+#[test]
+fn streams_that_are_started_and_stopped() {
+    let tracks = |attribute: &str| match verbs(&format!("<Start><Stream url=\"ws://a.example/\"{attribute}/></Start>"))
+        .remove(0)
+    {
+        Verb::Start(start) => start.tracks,
+        other => panic!("{other:?}"),
+    };
+    let (inbound, outbound) = (TrackName::Inbound, TrackName::Outbound);
+    assert_eq!(tracks(""), [inbound]);
+    assert_eq!(tracks(" track=\"inbound_track\""), [inbound]);
+    assert_eq!(tracks(" track=\"outbound_track\""), [outbound]);
+    assert_eq!(tracks(" track=\"both_tracks\""), [inbound, outbound]);
+    assert_eq!(verbs("<Stop><Stream name=\"a b\"/></Stop>"), [Verb::Stop("a b".into())]);
+    for (body, expected) in [
+        ("<Start/>", "in it stands one <Stream>"),
+        ("<Start><Siprec/></Start>", "in <Start> stands <Stream>"),
+        ("<Start><Stream/></Start>", "has no url="),
+        (
+            "<Start><Stream url=\"ws://a.example/\" track=\"all\"/></Start>",
+            "track \"all\" is none of inbound_track, outbound_track and both_tracks",
+        ),
+        ("<Stop><Stream/></Stop>", "has no name="),
+    ] {
+        let problem = problem(body);
+        assert!(problem.contains(expected), "{body}: {problem}");
+    }
+}

@@ -6,7 +6,7 @@ use voxlane::campaign::{Change, PlaceError, Updated};
 use voxlane::twiml::application::{Page, Source};
 use voxlane::twiml::{Problem, code};
 use voxlane::web::{Answer, Answered, Wants};
-use voxlane_dataplane::media_plane::AgentSpec;
+use voxlane_dataplane::media_plane::{AgentSpec, TapEvent, TrackName};
 
 use super::*;
 
@@ -502,6 +502,167 @@ fn whom_a_caller_would_be_answered_for_is_engaged_and_the_next_verb_answers() {
     assert!(is_answered(&world.heard(CALLER)));
     world.media(MediaEvent::AgentEnded(EndpointId(0)));
     assert!(is_hung_up(&world.heard(CALLER)));
+    world.told("CallStatus");
+    world.assert_nothing_left();
+}
+
+/// What is told of streams, in order: events, names and errors.
+fn told_of_streams(world: &mut World) -> Vec<String> {
+    let mut told = Vec::new();
+    loop {
+        let request = world
+            .web
+            .iter()
+            .position(|(_, request)| request.wants == Wants::Nothing);
+        let Some(at) = request else { return told };
+        let (id, request) = world.web.remove(at);
+        if request.link.url.path() == "/stream" {
+            assert!(value(&request, "StreamSid").unwrap().starts_with("MZ"));
+            let said = ["StreamEvent", "StreamName", "StreamError"].map(|key| value(&request, key));
+            told.push(said.into_iter().flatten().collect::<Vec<_>>().join(" "));
+        }
+        world.respond(id, Ok(Answer::Nothing));
+    }
+}
+
+fn start(name: &str, more: &str) -> String {
+    format!("<Start><Stream url=\"ws://192.0.2.40/{name}\" name=\"{name}\" statusCallback=\"/stream\" {more}/></Start>")
+}
+
+impl World {
+    /// The tap by which a stream of this name listens, and what it was begun with.
+    fn listening(
+        &self,
+        name: &str,
+    ) -> (
+        voxlane_dataplane::media_plane::TapId,
+        voxlane_dataplane::media_plane::TapSpec,
+    ) {
+        let taps = self.books.taps.lock().unwrap();
+        let named = taps.iter().find(|(_, (_, spec))| spec.web.url.ends_with(name));
+        let (tap, (endpoint, spec)) = named.unwrap_or_else(|| panic!("nobody listens by {name}"));
+        assert_eq!(*endpoint, EndpointId(0));
+        (*tap, spec.clone())
+    }
+
+    fn listeners(&self) -> usize {
+        self.books.taps.lock().unwrap().len()
+    }
+}
+
+#[test]
+fn streams_go_on_while_the_next_verbs_are_done_and_end_when_they_are_stopped_or_the_call_ends() {
+    let mut world = world();
+    let caller = world.call(APPLICATION);
+    let body = [
+        &start("both", "track=\"both_tracks\"") as &str,
+        &start("one", ""),
+        "<Dial>+15550200</Dial><Stop><Stream name=\"both\"/></Stop><Stop><Stream name=\"never\"/></Stop>",
+        "<Play>/after.wav</Play>",
+    ];
+    world.document("/voice", &body.concat());
+    let (tap, spec) = world.listening("both");
+    assert_eq!(spec.tracks, [TrackName::Inbound, TrackName::Outbound]);
+    assert!(spec.web.headers.iter().any(|(name, _)| name == "X-Twilio-Signature"));
+    assert_eq!(world.listening("one").1.tracks, [TrackName::Inbound]);
+    world.media(MediaEvent::Tap(EndpointId(0), tap, TapEvent::Started));
+    assert_eq!(told_of_streams(&mut world), ["stream-started both"]);
+    // The Dial goes on meanwhile.
+    let invite = incoming(world.heard(THIRD));
+    let now = world.now;
+    world.peer(THIRD).answer(now, invite.dialog, SDP.into());
+    world.settle();
+    assert_eq!(world.listeners(), 2);
+    world.peer(THIRD).hang_up(now, invite.dialog, None);
+    world.settle();
+    assert_eq!(told_of_streams(&mut world), ["stream-stopped both"]);
+    assert_eq!(world.listeners(), 1);
+    // A name that there is not is a warning, and the next verb goes on.
+    let problems = world.core.calls_report().active[0].problems.join("\n");
+    assert!(problems.contains("no stream of the name \"never\""), "{problems}");
+    world.take_asked("/after.wav");
+    world.peer(CALLER).hang_up(now, caller, None);
+    world.settle();
+    assert_eq!(told_of_streams(&mut world), ["stream-stopped one"]);
+    assert_eq!(world.listeners(), 0);
+    world.assert_nothing_left();
+}
+
+#[test]
+fn a_stream_that_cannot_be_is_told_of_and_the_call_goes_on() {
+    let mut world = world();
+    world.call(APPLICATION);
+    let body = [
+        &start("a", "track=\"both_tracks\"") as &str,
+        &start("a", ""),
+        &start("b", "track=\"both_tracks\""),
+        &start("c", ""),
+        "<Start><Stream url=\"ws://nowhere.example/\" statusCallback=\"/stream\"/></Start><Pause length=\"9\"/>",
+    ];
+    world.document("/voice", &body.concat());
+    let failure = AgentFailure::Refused("403".into());
+    let (tap, _) = world.listening("b");
+    world.media(MediaEvent::Tap(EndpointId(0), tap, TapEvent::Failed(failure)));
+    let told = told_of_streams(&mut world);
+    let expected = [
+        "stream-error a stream \"a\" is started already",
+        "stream-error c more than 4 tracks",
+        "stream-error more than 4 tracks",
+        "stream-error b refused the WebSocket handshake: 403",
+    ];
+    assert_eq!(told.len(), expected.len(), "{told:?}");
+    for (told, expected) in told.iter().zip(expected) {
+        assert!(told.starts_with(expected), "{told}");
+    }
+    let (tap, _) = world.listening("a");
+    world.media(MediaEvent::Tap(EndpointId(0), tap, TapEvent::Closed));
+    assert_eq!(told_of_streams(&mut world), ["stream-stopped a"]);
+    assert_eq!(world.listeners(), 0);
+    world.pass(Duration::from_secs(9));
+    assert!(is_hung_up(&world.heard(CALLER)));
+    world.told("CallStatus");
+    world.assert_nothing_left();
+}
+
+#[test]
+fn a_listener_whose_host_is_not_there_is_a_problem_of_the_stream_alone() {
+    let mut world = world();
+    world.call(APPLICATION);
+    world.document(
+        "/voice",
+        "<Start><Stream url=\"ws://nowhere.example/\" statusCallback=\"/stream\"/></Start><Pause length=\"9\"/>",
+    );
+    assert_eq!(told_of_streams(&mut world), ["stream-error no"]);
+    assert_eq!(world.listeners(), 0);
+    world.pass(Duration::from_secs(9));
+    assert!(is_answered(&world.heard(CALLER)));
+    world.told("CallStatus");
+    world.assert_nothing_left();
+}
+
+#[test]
+fn an_operator_listens_to_any_call_and_ends_every_stream_of_it() {
+    let mut world = world();
+    world.call(APPLICATION);
+    world.document("/voice", &format!("{}<Pause length=\"9\"/>", start("a", "")));
+    let call = world.core.calls_report().active[0].id.clone();
+    let order = voxlane::ops::report::TapOrder {
+        url: "ws://192.0.2.41/operator".into(),
+        tracks: voxlane::ops::report::TapTracks::Both,
+        parameters: BTreeMap::new(),
+        ca: None,
+    };
+    let report = world
+        .core
+        .tap(&call, &order, vec![address("192.0.2.41:80")], None)
+        .unwrap();
+    let (_, spec) = world.listening("operator");
+    assert_eq!(report.stream, Some(spec.web.stream_sid));
+    assert_eq!(world.core.end_taps(&call).unwrap().ended, 2);
+    world.settle();
+    assert_eq!(told_of_streams(&mut world), ["stream-stopped a"]);
+    assert_eq!(world.listeners(), 0);
+    world.pass(Duration::from_secs(9));
     world.told("CallStatus");
     world.assert_nothing_left();
 }

@@ -39,8 +39,8 @@ pub struct Books {
     pub mirrored: Mutex<Vec<EndpointId>>,
     /// Endpoints that were given to an agent, in order.
     pub agents: Mutex<Vec<EndpointId>>,
-    /// Who listens.
-    pub taps: Mutex<Vec<TapSpec>>,
+    /// Who listens, and where.
+    pub taps: Mutex<HashMap<TapId, (EndpointId, TapSpec)>>,
     /// Whether there is media at all, and from whom there is none.
     pub heard: Mutex<Option<HashSet<IpAddr>>>,
     /// Packets that each endpoint has received.
@@ -125,13 +125,14 @@ impl MediaPlane for Books {
         Ok(())
     }
 
-    fn tap(&self, _: EndpointId, spec: TapSpec) -> Result<TapId, MediaError> {
-        self.taps.lock().unwrap().push(spec);
-        Ok(TapId(0))
+    fn tap(&self, endpoint: EndpointId, spec: TapSpec) -> Result<TapId, MediaError> {
+        let tap = TapId(self.next.fetch_add(1, Ordering::SeqCst));
+        self.taps.lock().unwrap().insert(tap, (endpoint, spec));
+        Ok(tap)
     }
 
-    fn end_taps(&self, _: EndpointId) -> usize {
-        std::mem::take(&mut *self.taps.lock().unwrap()).len()
+    fn end_tap(&self, tap: TapId) {
+        self.taps.lock().unwrap().remove(&tap);
     }
 
     fn flow(&self, endpoint: EndpointId) -> Option<FlowReport> {

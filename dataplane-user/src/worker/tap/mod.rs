@@ -4,7 +4,7 @@
 //! have a thread of their own, so that a listener that does not read costs no worker anything; what it is not told in time is
 //! lost, and when too much waits for it the tap ends.
 //!
-//! - `track`: one direction of a call;
+//! - `track`: one direction of a call, whoever carries it;
 //! - here: the thread, which works all taps off once a packet time, and what it is told.
 
 mod track;
@@ -15,29 +15,19 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 
-use self::track::{Source, Track};
+use self::track::Track;
+pub(crate) use self::track::{Packets, Source};
 use super::Settings;
 use super::clock::Clock;
 use crate::agent::{AgentEvent, Listener};
-use crate::media_plane::{MirroredFrame, Session, TapId, TapSpec, TrackName};
+use crate::media_plane::{EndpointId, MediaEvent, TapEvent, TapId, TapSpec, TrackName};
 
 /// A listener that has not closed its connection after this long is dropped.
 const CLOSING: Duration = Duration::from_secs(1);
 
-/// A direction that is to be listened to.
-#[derive(Debug)]
-pub(crate) struct NewTrack {
-    /// Which.
-    pub(crate) name: TrackName,
-    /// What arrives.
-    pub(crate) frames: Receiver<MirroredFrame>,
-    /// What was agreed with whoever sends it.
-    pub(crate) session: Session,
-}
-
 enum Order {
-    Begin(TapId, Box<TapSpec>, Vec<NewTrack>),
-    SetSession(TapId, TrackName, Box<Session>),
+    Begin(TapId, EndpointId, Box<TapSpec>),
+    SetSource(TapId, TrackName, Option<Box<Source>>),
     End(TapId),
 }
 
@@ -52,25 +42,25 @@ impl Taps {
     ///
     /// # Errors
     /// If the system gives none.
-    pub(crate) fn start(settings: Settings) -> io::Result<Self> {
+    pub(crate) fn start(settings: Settings, events: Sender<MediaEvent>) -> io::Result<Self> {
         let (orders, inbox) = unbounded();
         let thread = std::thread::Builder::new()
             .name("taps".to_owned())
-            .spawn(move || Work::new(settings, inbox).run())?;
+            .spawn(move || Work::new(settings, inbox, events).run())?;
         Ok(Self {
             orders: Some(orders),
             thread: Some(thread),
         })
     }
 
-    /// Begins a tap, which connects.
-    pub(crate) fn begin(&self, tap: TapId, spec: TapSpec, tracks: Vec<NewTrack>) {
-        self.tell(Order::Begin(tap, Box::new(spec), tracks));
+    /// Begins a tap of a call that is listened to at an endpoint. It connects; its tracks are empty.
+    pub(crate) fn begin(&self, tap: TapId, endpoint: EndpointId, spec: TapSpec) {
+        self.tell(Order::Begin(tap, endpoint, Box::new(spec)));
     }
 
-    /// Something else was agreed with whoever sends a track.
-    pub(crate) fn set_session(&self, tap: TapId, name: TrackName, session: Session) {
-        self.tell(Order::SetSession(tap, name, Box::new(session)));
+    /// Somebody else carries a track from now on, or nobody.
+    pub(crate) fn set_source(&self, tap: TapId, name: TrackName, source: Option<Source>) {
+        self.tell(Order::SetSource(tap, name, source.map(Box::new)));
     }
 
     /// Ends a tap, in good order.
@@ -99,7 +89,7 @@ impl Drop for Taps {
 /// One tap.
 struct Tap {
     id: TapId,
-    url: String,
+    endpoint: EndpointId,
     listener: Listener,
     tracks: Vec<(TrackName, Track)>,
     /// When it is dropped, if it was told to end.
@@ -111,15 +101,17 @@ struct Work {
     settings: Settings,
     clock: Clock,
     inbox: Receiver<Order>,
+    events: Sender<MediaEvent>,
     taps: Vec<Tap>,
 }
 
 impl Work {
-    fn new(settings: Settings, inbox: Receiver<Order>) -> Self {
+    fn new(settings: Settings, inbox: Receiver<Order>, events: Sender<MediaEvent>) -> Self {
         Self {
             settings,
             clock: Clock::start(),
             inbox,
+            events,
             taps: Vec::new(),
         }
     }
@@ -143,7 +135,8 @@ impl Work {
                 due = now;
             }
             while due <= now {
-                self.taps.iter_mut().for_each(|tap| tap.tick(due, self.clock));
+                let taps = self.taps.iter_mut();
+                taps.for_each(|tap| tap.tick(due, self.clock, &self.events));
                 due += ptime;
             }
             self.taps.retain(|tap| !tap.is_done(now));
@@ -153,23 +146,21 @@ impl Work {
     fn obey(&mut self, order: Order) {
         let now = self.clock.now();
         match order {
-            Order::Begin(id, spec, tracks) => {
-                let track = |new: NewTrack| (new.name, Track::new(new.frames, new.session, &self.settings));
-                let url = spec.web.url.clone();
-                tracing::info!(tap = id.0, url, "a call is listened to");
+            Order::Begin(id, endpoint, spec) => {
+                let tracks = spec.tracks.iter();
                 self.taps.push(Tap {
                     id,
-                    url,
+                    endpoint,
                     listener: Listener::start(&spec, now),
-                    tracks: tracks.into_iter().map(track).collect(),
+                    tracks: tracks.map(|name| (*name, Track::new(&self.settings))).collect(),
                     closes_by: None,
                 });
             }
-            Order::SetSession(id, name, session) => {
+            Order::SetSource(id, name, source) => {
                 let tracks = self.taps.iter_mut().filter(|tap| tap.id == id);
-                let tracks = tracks.flat_map(|tap| &mut tap.tracks);
-                for (_, track) in tracks.filter(|(of, _)| *of == name) {
-                    track.set_session((*session).clone());
+                let mut tracks = tracks.flat_map(|tap| &mut tap.tracks);
+                if let Some((_, track)) = tracks.find(|(of, _)| *of == name) {
+                    track.set_source(source.map(|source| *source), self.clock);
                 }
             }
             Order::End(id) => {
@@ -182,11 +173,10 @@ impl Work {
 
 impl Tap {
     /// A packet time is over.
-    fn tick(&mut self, due: Duration, clock: Clock) {
+    fn tick(&mut self, due: Duration, clock: Clock, events: &Sender<MediaEvent>) {
         let now = clock.now();
-        let mut open = 0;
         for (name, track) in &mut self.tracks {
-            open += usize::from(track.receive(clock) == Source::Open);
+            track.receive(clock);
             let (audio, presses) = track.hear(due, clock);
             let listener = &mut self.listener;
             if let Some(audio) = audio {
@@ -196,17 +186,16 @@ impl Tap {
                 listener.digit(*name, &press);
             }
         }
-        if open == 0 {
-            self.stop(now);
-        }
         self.listener.tick(now);
         while let Some(event) = self.listener.poll_event() {
-            let (tap, url) = (self.id.0, &self.url);
-            match event {
-                AgentEvent::Ended => tracing::info!(tap, url, "the listener has closed"),
-                AgentEvent::Failed(failure) => tracing::warn!(tap, url, %failure, "a call cannot be listened to"),
-                AgentEvent::Ready | AgentEvent::PhoneDone | AgentEvent::Asks(_) => {}
-            }
+            let event = match event {
+                AgentEvent::Ready => TapEvent::Started,
+                AgentEvent::Ended => TapEvent::Closed,
+                AgentEvent::Failed(failure) => TapEvent::Failed(failure),
+                AgentEvent::PhoneDone | AgentEvent::Asks(_) => continue,
+            };
+            // Without a reader nobody minds.
+            let _ = events.send(MediaEvent::Tap(self.endpoint, self.id, event));
         }
     }
 

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, TryRecvError};
+use crossbeam_channel::Receiver;
 use voxlane_common::address::TransportAddress;
 use voxlane_common::frame;
 use voxlane_common::latch::{Admission, Latch};
@@ -16,25 +16,39 @@ use crate::media_plane::{MirroredFrame, Session};
 use crate::reception::Kind;
 use crate::worker::Settings;
 use crate::worker::clock::Clock;
+use crate::worker::copies::{Copied, Way};
 use crate::worker::leg::{Ear, MAX_AUDIO};
 
-/// Frames taken at a time: many more than come in a packet time.
+/// Packets taken at a time: many more than come in a packet time.
 const BURST: usize = 256;
 
-/// Whether more frames may come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Source {
-    /// They may.
-    Open,
-    /// The call has ended, or left the kernel lane.
-    Gone,
+/// Where the packets of a track come from, in either lane.
+pub(crate) enum Packets {
+    /// Whole frames, of the kernel lane.
+    Mirrored(Receiver<MirroredFrame>),
+    /// Copies of a worker.
+    Copied(Receiver<Copied>),
+}
+
+/// What a track is made of.
+pub(crate) struct Source {
+    pub(crate) packets: Packets,
+    /// What was agreed with whoever sends them, or is sent them.
+    pub(crate) session: Session,
+    /// Which of the two.
+    pub(crate) way: Way,
 }
 
 /// See the [module](self).
 pub(super) struct Track {
-    frames: Receiver<MirroredFrame>,
-    session: Session,
-    /// Whose packets are heard: what is mirrored is all that arrives.
+    /// `None` while nobody carries it.
+    source: Option<Source>,
+    heard: Audible,
+}
+
+/// The way from packets to audio.
+struct Audible {
+    /// Whose packets are heard: what is copied is all that arrives.
     latch: Latch,
     ear: Ear,
     keys: Heard,
@@ -42,44 +56,55 @@ pub(super) struct Track {
 }
 
 impl Track {
-    /// The track of a leg with this session.
-    pub(super) fn new(frames: Receiver<MirroredFrame>, session: Session, settings: &Settings) -> Self {
-        let mut ear = Ear::new(settings.jitter, settings.ptime);
-        ear.set_codec(session.codec);
+    /// A track that nobody carries.
+    pub(super) fn new(settings: &Settings) -> Self {
         Self {
-            frames,
-            session,
-            latch: Latch::default(),
-            ear,
-            keys: Heard::default(),
-            presses: Vec::new(),
+            source: None,
+            heard: Audible {
+                latch: Latch::default(),
+                ear: Ear::new(settings.jitter, settings.ptime),
+                keys: Heard::default(),
+                presses: Vec::new(),
+            },
         }
     }
 
-    /// Something else was agreed.
-    pub(super) fn set_session(&mut self, session: Session) {
-        if session.remote() != self.session.remote() {
-            self.latch = Latch::default();
+    /// Its packets come from there, from now on. What has come before is heard first.
+    pub(super) fn set_source(&mut self, source: Option<Source>, clock: Clock) {
+        self.receive(clock);
+        if let Some(source) = &source {
+            let goes_on = |before: &Source| {
+                let same_end = before.session.remote() == source.session.remote();
+                same_end && before.way == source.way
+            };
+            if !self.source.as_ref().is_some_and(goes_on) {
+                self.heard.latch = Latch::default();
+            }
+            self.heard.ear.set_codec(source.session.codec);
         }
-        self.ear.set_codec(session.codec);
-        self.session = session;
+        self.source = source;
     }
 
     /// Takes what has come.
-    pub(super) fn receive(&mut self, clock: Clock) -> Source {
-        for _ in 0..BURST {
-            match self.frames.try_recv() {
-                Ok(frame) => self.take(&frame.bytes, clock),
-                Err(TryRecvError::Empty) => return Source::Open,
-                Err(TryRecvError::Disconnected) => return Source::Gone,
+    pub(super) fn receive(&mut self, clock: Clock) {
+        let Some(source) = &self.source else { return };
+        match &source.packets {
+            Packets::Mirrored(frames) => {
+                for mirrored in frames.try_iter().take(BURST) {
+                    self.heard.on_frame(source, &mirrored.bytes, clock);
+                }
+            }
+            Packets::Copied(packets) => {
+                for copied in packets.try_iter().take(BURST) {
+                    self.heard.on_packet(source, copied.packet(), copied.from(), clock);
+                }
             }
         }
-        Source::Open
     }
 
     /// The frame of audio that is due, and the keys that were pressed before it.
     pub(super) fn hear(&mut self, due: Duration, clock: Clock) -> (Option<&[u8]>, impl Iterator<Item = Press> + '_) {
-        let Self { ear, keys, presses, .. } = self;
+        let Audible { ear, keys, presses, .. } = &mut self.heard;
         let now_ns = clock.monotonic_ns(due);
         let audio = ear.hear(due, |header, payload| {
             presses.extend(keys.on_event(header, payload, now_ns))
@@ -87,35 +112,48 @@ impl Track {
         presses.extend(keys.on_time(now_ns));
         (audio, presses.drain(..))
     }
+}
 
-    fn take(&mut self, bytes: &[u8], clock: Clock) {
+impl Audible {
+    fn on_frame(&mut self, source: &Source, bytes: &[u8], clock: Clock) {
         let Ok(datagram) = frame::datagram(bytes) else {
             return;
         };
         let payload = bytes.get(datagram.payload_offset..datagram.payload_offset + datagram.length as usize);
-        if let Some((payload, from)) = payload.zip(datagram.source.get()) {
-            self.on_datagram(payload, from, clock);
+        if let Some((packet, from)) = payload.zip(datagram.source.get()) {
+            self.on_packet(source, packet, Some(from), clock);
         }
     }
 
-    fn on_datagram(&mut self, datagram: &[u8], from: SocketAddr, clock: Clock) {
-        let is_rtcp = matches!(datagram, [first, second, ..] if rtcp::is_rtcp(*first, *second));
-        let Some((header, payload)) = RtpHeader::parse(datagram).zip(media(datagram)).filter(|_| !is_rtcp) else {
+    fn on_packet(&mut self, source: &Source, packet: &[u8], from: Option<SocketAddr>, clock: Clock) {
+        let is_rtcp = matches!(packet, [first, second, ..] if rtcp::is_rtcp(*first, *second));
+        let Some((header, payload)) = RtpHeader::parse(packet).zip(media(packet)).filter(|_| !is_rtcp) else {
             return;
         };
-        let event = self.session.telephone_event.map(|agreed| agreed.receive);
+        let Source { session, way, .. } = source;
+        let event = session.telephone_event.as_ref();
+        let (audio, event) = match way {
+            Way::Arrives => (session.receive_payload_type, event.map(|agreed| agreed.receive)),
+            Way::Leaves => (session.send_payload_type, event.map(|agreed| agreed.send)),
+        };
         let kind = match header.payload_type() {
             number if event == Some(number) => Kind::Event,
-            number if number == self.session.receive_payload_type => Kind::Audio { ticks_a_byte: 1 },
+            number if number == audio => Kind::Audio { ticks_a_byte: 1 },
             COMFORT_NOISE => Kind::Noise,
             _ => return,
         };
-        let (signalled, source) = (self.session.remote_rtp.into(), TransportAddress::new(from));
-        match self.latch.on_rtp(self.session.latch, signalled, source, &header) {
-            Admission::Owner | Admission::NewOwner if payload.len() <= MAX_AUDIO => {
-                self.ear.insert(&header, kind, payload, clock.now());
-            }
-            Admission::Owner | Admission::NewOwner | Admission::Probation | Admission::Stranger => {}
+        if payload.len() <= MAX_AUDIO && self.admits(session, &header, from) {
+            self.ear.insert(&header, kind, payload, clock.now());
+        }
+    }
+
+    /// Whether a packet is of whom the leg hears. What we send is.
+    fn admits(&mut self, session: &Session, header: &RtpHeader, from: Option<SocketAddr>) -> bool {
+        let Some(from) = from else { return true };
+        let (signalled, found) = (session.remote_rtp.into(), TransportAddress::new(from));
+        match self.latch.on_rtp(session.latch, signalled, found, header) {
+            Admission::Owner | Admission::NewOwner => true,
+            Admission::Probation | Admission::Stranger => false,
         }
     }
 }
