@@ -17,7 +17,7 @@ pub use voxlane_common::pace::Pacing;
 pub use voxlane_common::ports::Unallocated;
 
 use crate::agent::sound::Format;
-use crate::agent::{ControlMessages, Encoding};
+use crate::agent::{AgentTally, ControlMessages, Encoding};
 use crate::codec::Codec;
 use crate::codec::resample::Rate;
 use crate::lane::{Lane, Reason};
@@ -177,6 +177,20 @@ pub enum WebProtocol {
     OpenAiRealtime,
 }
 
+impl WebProtocol {
+    /// In a word, as it is configured.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Twilio => "twilio",
+            Self::Telnyx(_) => "telnyx",
+            Self::Jambonz(_) => "jambonz",
+            Self::Asterisk { .. } => "asterisk-websocket",
+            Self::Pcm16(_) => "pcm16",
+            Self::OpenAiRealtime => "openai-realtime",
+        }
+    }
+}
+
 /// Which way a call goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CallDirection {
@@ -232,6 +246,8 @@ pub struct WebSpec {
     pub silence_timeout: Duration,
     /// How much it may take up.
     pub limits: AgentLimits,
+    /// Counts what it sends that is of no use.
+    pub tally: Arc<AgentTally>,
 }
 
 /// How to reach an agent that speaks AudioSocket and what to tell it.
@@ -247,6 +263,8 @@ pub struct AudioSocketSpec {
     pub connect_timeout: Duration,
     /// How much it may take up.
     pub limits: AgentLimits,
+    /// Counts what it sends that is of no use.
+    pub tally: Arc<AgentTally>,
 }
 
 /// How much an agent may take up before it is cut short or taken for broken.

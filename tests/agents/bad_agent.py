@@ -67,7 +67,7 @@ def hear(connection):
 
 def garbage(connection):
     shake_hands(connection)
-    connection.sendall(b"\x81\x08no json!" * 200)
+    connection.sendall(b"\x81\x08{no json" * 200)
     hear(connection)
 
 

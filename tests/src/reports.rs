@@ -253,9 +253,31 @@ pub struct AgentCounts {
     pub failures: Vec<(String, u64)>,
     /// Calls that went on elsewhere.
     pub fallbacks: u64,
+    /// What they have sent that is of no use.
+    #[serde(default)]
+    pub messages: Vec<AgentMessages>,
+}
+
+/// What an agent has sent that is of no use.
+#[derive(Clone, Debug, Deserialize)]
+pub struct AgentMessages {
+    /// Its name.
+    pub agent: String,
+    /// What it speaks.
+    pub protocol: String,
+    /// Messages that could not be understood.
+    pub malformed: u64,
+    /// Messages that were too long.
+    pub oversized: u64,
 }
 
 impl AgentCounts {
+    /// What this agent speaks, and how many messages it has sent that could not be understood, and that were too long.
+    pub fn unusable(&self, agent: &str) -> Option<(&str, u64, u64)> {
+        let row = self.messages.iter().find(|row| row.agent == agent)?;
+        Some((&row.protocol, row.malformed, row.oversized))
+    }
+
     /// Failures of this kind.
     pub fn failures(&self, kind: &str) -> u64 {
         let of_kind = self.failures.iter().find(|(name, _)| name == kind);

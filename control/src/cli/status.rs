@@ -4,8 +4,8 @@ use voxlane_dataplane::media_plane::{InterfaceStatus, IoMode, IoStatus, PlaneSta
 
 use super::kernel;
 use crate::ops::report::{
-    AgentCounts, ApplicationCounts, GatewayRow, OverloadReport, ReferCounts, StatusReport, TapCounts, TransferCounts,
-    TrunkRow,
+    AgentCounts, AgentMessages, ApplicationCounts, GatewayRow, OverloadReport, ReferCounts, StatusReport, TapCounts,
+    TransferCounts, TrunkRow,
 };
 use crate::ops::words;
 use crate::rest::server::ApiCounts;
@@ -157,7 +157,7 @@ pub(super) fn text(report: &StatusReport) -> String {
     lines.join("\n") + "\n"
 }
 
-/// `failed 3 (refused 2, silent 1), 2 of their calls went elsewhere`
+/// `failed 3 (refused 2, silent 1), 2 of their calls went elsewhere; messages malformed 5, too long 0`
 fn agents_failed(agents: &AgentCounts) -> String {
     let some = agents.failures.iter().filter(|(_, count)| *count > 0);
     let some: Vec<String> = some.map(|(kind, count)| format!("{kind} {count}")).collect();
@@ -169,7 +169,12 @@ fn agents_failed(agents: &AgentCounts) -> String {
         0 => String::new(),
         number => format!(", {number} of their calls went elsewhere"),
     };
-    format!("failed {}{kinds}{elsewhere}", agents.failed)
+    let sent = |of: fn(&AgentMessages) -> u64| agents.messages.iter().map(of).sum::<u64>();
+    let unusable = match (sent(|row| row.malformed), sent(|row| row.oversized)) {
+        (0, 0) => String::new(),
+        (malformed, oversized) => format!("; messages malformed {malformed}, too long {oversized}"),
+    };
+    format!("failed {}{kinds}{elsewhere}{unusable}", agents.failed)
 }
 
 /// `taken; refused for being too many: calls 3; 0 wait to be placed; processors 12 % (host 30 %), signalling 0 ms late`

@@ -6,26 +6,21 @@ use std::net::SocketAddr;
 use voxlane_dataplane::media_plane::{AgentNotice, AgentSpec, AudioSocketSpec, CallDirection, WebSpec};
 
 use super::application;
+use super::core::Core;
 use super::live::Live;
 use super::realtime;
 use crate::campaign::Placing;
-use crate::config::model::{Agent, AgentEndpoint, Config};
+use crate::config::model::{Agent, AgentEndpoint};
 use crate::rest::resource::call_sid;
 use crate::signature::{self, signature};
 use crate::sip::digest::Secret;
-use crate::sip::transport::tls::ClientConfigs;
 
-/// The agent of a call, with what TLS towards it needs by `certificates`. `None` if the call has none, or its name is not
-/// configured.
-pub(super) fn spec(
-    config: &Config,
-    certificates: &ClientConfigs,
-    live: &Live,
-    addresses: Vec<SocketAddr>,
-) -> Option<AgentSpec> {
+/// The agent of a call. `None` if the call has none, or its name is not configured.
+pub(super) fn spec(core: &Core, live: &Live, addresses: Vec<SocketAddr>) -> Option<AgentSpec> {
     if live.call.is_controlled() {
-        return application::spec(config, live, addresses);
+        return application::spec(core, live, addresses);
     }
+    let config = &core.config;
     let (name, _) = live.call.agent()?;
     let agent = config.agents.iter().find(|agent| agent.name == name)?;
     let placing = live.placing.as_ref();
@@ -40,6 +35,7 @@ pub(super) fn spec(
             rate: *rate,
             connect_timeout: agent.connect_timeout,
             limits: agent.limits,
+            tally: core.tallies.of(name),
         }),
         AgentEndpoint::Web { url, .. } => AgentSpec::Web(Box::new(WebSpec {
             protocol: agent.protocol,
@@ -52,7 +48,7 @@ pub(super) fn spec(
             opening: agent.realtime.as_ref().map_or_else(Vec::new, |realtime| {
                 realtime::opening(realtime, !agent.transfer_trunks.is_empty())
             }),
-            tls: certificates.get(name).cloned(),
+            tls: core.agent_certificates.get(name).cloned(),
             account_sid: account.sid,
             call_sid: call_sid(live.id()),
             stream_sid: sid("MZ", rand::random()),
@@ -66,6 +62,7 @@ pub(super) fn spec(
             connect_timeout: agent.connect_timeout,
             silence_timeout: agent.silence_timeout,
             limits: agent.limits,
+            tally: core.tallies.of(name),
         })),
     })
 }

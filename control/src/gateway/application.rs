@@ -14,7 +14,7 @@ use super::live::Live;
 use super::perform::media_failed;
 use super::requests::Purpose;
 use crate::call::{ApplicationAction as Action, ApplicationEvent, CallId, Event, Side};
-use crate::config::model::{ApplicationRules, CallEvent, Config, Target};
+use crate::config::model::{ApplicationRules, CallEvent, Target};
 use crate::rest::resource::call_sid;
 use crate::route::Route;
 use crate::time::Time;
@@ -207,12 +207,12 @@ impl Core {
 
 /// The agent that the application of a call has connected, or silence where it has none. `None` if the call has no
 /// application.
-pub(super) fn spec(config: &Config, live: &Live, addresses: Vec<std::net::SocketAddr>) -> Option<AgentSpec> {
+pub(super) fn spec(core: &Core, live: &Live, addresses: Vec<std::net::SocketAddr>) -> Option<AgentSpec> {
     let applied = live.applied.as_ref()?;
     let Some(stream) = live.call.stream() else {
         return Some(AgentSpec::Quiet);
     };
-    let account = config.account(live.route.tenant.as_deref());
+    let account = core.config.account(live.route.tenant.as_deref());
     Some(AgentSpec::Web(Box::new(WebSpec {
         protocol: WebProtocol::Twilio,
         url: stream.url.clone(),
@@ -235,6 +235,7 @@ pub(super) fn spec(config: &Config, live: &Live, addresses: Vec<std::net::Socket
         connect_timeout: AGENT_TIMEOUT,
         silence_timeout: AGENT_TIMEOUT,
         limits: AgentLimits::default(),
+        tally: core.tallies.of_documents(),
     })))
 }
 

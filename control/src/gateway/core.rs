@@ -21,6 +21,7 @@ use super::live::{Live, Record};
 use super::overload::Guard;
 use super::registrar::Registrar;
 use super::requests::Requests;
+use super::tallies::Tallies;
 use super::trunks::Trunks;
 use super::watch::{Measure, Watched};
 use crate::call::{Action, CallId, Cause, Event, Side, transfer};
@@ -118,6 +119,7 @@ pub struct Core {
     pub(super) local_for: LocalFor,
     /// What TLS towards agents needs.
     pub(super) agent_certificates: ClientConfigs,
+    pub(super) tallies: Tallies,
     pub(super) trunks: Trunks,
     /// Chooses among gateways.
     pub(super) random: StdRng,
@@ -168,6 +170,7 @@ impl Core {
         let guard = Guard::new(&config);
         let dialler = Dialler::new(config.dial.max_waiting);
         let trunks = Trunks::new(&config);
+        let tallies = Tallies::new(&config);
         Self {
             config,
             sip,
@@ -181,6 +184,7 @@ impl Core {
             endpoints: HashMap::new(),
             local_for,
             agent_certificates: ClientConfigs::default(),
+            tallies,
             trunks,
             random: StdRng::seed_from_u64(seed.rotate_left(32)),
             // Not the sequence that tags are made of: names of calls are told to agents.

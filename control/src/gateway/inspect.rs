@@ -90,6 +90,7 @@ impl Inspect for Inspector {
                     .map(|(kind, count)| (kind.word().to_owned(), count))
                     .collect(),
                 fallbacks: core.totals.agent_fallbacks,
+                messages: core.tallies.report(),
             },
             taps: TapCounts {
                 active: core.calls.values().map(|live| live.listening.len() as u64).sum(),

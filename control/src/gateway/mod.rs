@@ -27,6 +27,7 @@ mod registered;
 mod registrar;
 mod requests;
 mod supervision;
+mod tallies;
 mod tap;
 mod transfer;
 mod trunks;

@@ -55,7 +55,7 @@ impl Core {
                 let live = self.calls.get(&id)?;
                 let (_, side) = live.call.agent()?;
                 let endpoint = self.endpoint(id, side)?;
-                let Some(spec) = agents::spec(&self.config, &self.agent_certificates, live, addresses) else {
+                let Some(spec) = agents::spec(self, live, addresses) else {
                     return Some(Event::Stop {
                         text: format!("agent {} is not configured", live.route.target),
                     });

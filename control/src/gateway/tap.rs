@@ -323,6 +323,8 @@ impl Core {
                 message: LONGEST_MESSAGE,
                 ..AgentLimits::default()
             },
+            // What listeners send is passed over.
+            tally: std::sync::Arc::default(),
         }
     }
 }

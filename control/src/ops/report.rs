@@ -332,6 +332,22 @@ pub struct AgentCounts {
     /// Calls that got another agent, or were sent elsewhere, when theirs failed.
     #[serde(default)]
     pub fallbacks: u64,
+    /// What they have sent that is of no use, by agent.
+    #[serde(default)]
+    pub messages: Vec<AgentMessages>,
+}
+
+/// What an agent has sent that is of no use, in all its calls since start.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentMessages {
+    /// Its name; `(documents)` for streams that TwiML documents name.
+    pub agent: String,
+    /// What it speaks.
+    pub protocol: String,
+    /// Messages that could not be understood.
+    pub malformed: u64,
+    /// Messages that were longer than may be.
+    pub oversized: u64,
 }
 
 /// An agent that failed in a call.

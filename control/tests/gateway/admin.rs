@@ -16,9 +16,9 @@ use voxlane::campaign::{
 };
 use voxlane::ops::dials::Dials;
 use voxlane::ops::report::{
-    AgentCounts, ApplicationCounts, CallCounts, CallReport, CallsReport, FlowRow, FlowsReport, GatewayRow,
-    GatewayState, LaneReport, LegRow, OverloadReport, QualityCounts, ReferCounts, RegistrationRow, StatusReport,
-    TapCounts, TapOrder, TapReport, TransferCounts, TransferOrder, TransferReport, TransferRow, TrunkRow,
+    AgentCounts, AgentMessages, ApplicationCounts, CallCounts, CallReport, CallsReport, FlowRow, FlowsReport,
+    GatewayRow, GatewayState, LaneReport, LegRow, OverloadReport, QualityCounts, ReferCounts, RegistrationRow,
+    StatusReport, TapCounts, TapOrder, TapReport, TransferCounts, TransferOrder, TransferReport, TransferRow, TrunkRow,
 };
 use voxlane::ops::server::AdminServer;
 use voxlane::ops::{Inspect, Operate, OperateError, client, pcap, socket};
@@ -140,6 +140,12 @@ impl Inspect for Gateway {
                 failed: 2,
                 failures: vec![("refused".into(), 2), ("silent".into(), 0)],
                 fallbacks: 1,
+                messages: vec![AgentMessages {
+                    agent: "bot".into(),
+                    protocol: "telnyx".into(),
+                    malformed: 41,
+                    oversized: 42,
+                }],
             },
             taps: TapCounts {
                 active: 1,
@@ -539,6 +545,8 @@ async fn metrics_are_computed_from_the_reports() {
         "voxlane_agents_failed_total 2",
         "voxlane_agent_failures_total{kind=\"refused\"} 2",
         "voxlane_agent_fallbacks_total 1",
+        "voxlane_agent_malformed_messages_total{agent=\"bot\",protocol=\"telnyx\"} 41",
+        "voxlane_agent_oversized_messages_total{agent=\"bot\",protocol=\"telnyx\"} 42",
         "voxlane_sip_requests_total 3",
         "voxlane_sip_dialogs 1",
         "voxlane_sip_connections{transport=\"tls\"} 2",

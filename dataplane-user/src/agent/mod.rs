@@ -21,6 +21,7 @@ mod play;
 mod quiet;
 mod ringback;
 pub mod sound;
+mod tally;
 mod telnyx;
 mod tone;
 mod twilio;
@@ -29,6 +30,7 @@ mod web;
 use std::time::Duration;
 
 pub(crate) use self::listener::Listener;
+pub use self::tally::AgentTally;
 
 use self::asterisk::Asterisk;
 pub use self::asterisk::ControlMessages;

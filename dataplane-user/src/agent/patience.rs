@@ -1,7 +1,10 @@
 //! How much that cannot be understood an agent may send.
 
+use std::sync::Arc;
+
 use tracing::warn;
 
+use super::tally::AgentTally;
 use crate::media_plane::AgentFailure;
 
 /// Counts what cannot be understood, tells of the first in the log, and ends with a failure.
@@ -11,15 +14,18 @@ pub struct Patience {
     stream: String,
     limit: u64,
     malformed: u64,
+    /// Of all calls of the agent.
+    tally: Arc<AgentTally>,
 }
 
 impl Patience {
     /// That endures so many messages.
-    pub fn new(stream: String, limit: u64) -> Self {
+    pub fn new(stream: String, limit: u64, tally: Arc<AgentTally>) -> Self {
         Self {
             stream,
             limit,
             malformed: 0,
+            tally,
         }
     }
 
@@ -29,6 +35,7 @@ impl Patience {
     /// It was one too many.
     pub fn misunderstood(&mut self) -> Result<(), AgentFailure> {
         self.malformed += 1;
+        self.tally.misunderstood();
         if self.malformed == 1 {
             warn!(
                 stream = self.stream,
@@ -38,6 +45,13 @@ impl Patience {
         match self.malformed > self.limit {
             true => Err(AgentFailure::Malformed(self.malformed)),
             false => Ok(()),
+        }
+    }
+
+    /// The session has failed, which is counted if a message was too long for it.
+    pub fn failed(&self, failure: &AgentFailure) {
+        if matches!(failure, AgentFailure::Oversized(_)) {
+            self.tally.too_long();
         }
     }
 

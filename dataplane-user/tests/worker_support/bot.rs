@@ -67,6 +67,7 @@ pub fn web_of(address: SocketAddr) -> WebSpec {
         connect_timeout: PATIENCE,
         silence_timeout: PATIENCE,
         limits: AgentLimits::default(),
+        tally: Arc::default(),
         opening: Vec::new(),
     }
 }

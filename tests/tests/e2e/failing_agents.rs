@@ -184,3 +184,54 @@ fn calls_of_agents_that_fail_go_where_the_configuration_says() {
     let shown = gateway.calls_for_people().unwrap();
     assert!(shown.contains(chain) && shown.contains(": agent bot"), "{shown}");
 }
+
+#[test]
+fn what_agents_send_that_is_no_use_is_counted_by_agent_and_protocol() {
+    let Some(binary) = requirements::gateway_in_namespaces() else {
+        return;
+    };
+    let net = Lab::new().unwrap();
+    let babbles = Agent::bad(&net.gateway, Misbehaviour::Garbage).unwrap();
+    let drones = Agent::bad(&net.gateway, Misbehaviour::Long).unwrap();
+    let protocols = [
+        ("+15550031", "twilio"),
+        ("+15550032", "telnyx"),
+        ("+15550033", "jambonz"),
+        ("+15550034", "asterisk-websocket"),
+        ("+15550035", "pcm16"),
+        ("+15550036", "openai-realtime"),
+    ];
+    let mut agents: Vec<Failing> = protocols
+        .iter()
+        .map(|(number, protocol)| Failing {
+            number,
+            url: babbles.url(),
+            keys: format!("protocol = \"{protocol}\"\nmax_malformed = 3\nsilence_timeout = \"20s\""),
+        })
+        .collect();
+    agents.push(Failing {
+        number: "+15550037",
+        url: drones.url(),
+        keys: String::new(),
+    });
+    let gateway = Gateway::start_with(&binary, &net.gateway, &with_failing(NO_BOT, &agents)).unwrap();
+    for Failing { number, .. } in &agents {
+        let caller = Sipp::caller(&net.carrier, Scenario::HungUpOn, CARRIER, GATEWAY, number).unwrap();
+        caller.options(&["-m", "1"]).start().unwrap().succeed(PATIENCE).unwrap();
+    }
+    let status = gateway.wait_until_idle(PATIENCE).unwrap();
+    for (number, protocol) in protocols {
+        // One more than may be: then it is taken for broken.
+        assert_eq!(
+            status.agents.unusable(&number.replace('+', "at-")),
+            Some((protocol, 4, 0)),
+            "{status:?}"
+        );
+    }
+    assert_eq!(
+        status.agents.unusable("at-15550037"),
+        Some(("twilio", 0, 1)),
+        "{status:?}"
+    );
+    assert_eq!(status.agents.unusable("bot"), Some(("twilio", 0, 0)), "{status:?}");
+}

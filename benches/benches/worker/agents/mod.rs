@@ -17,6 +17,7 @@ mod callers;
 mod place;
 
 use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -199,6 +200,7 @@ fn agent(address: SocketAddr) -> AgentSpec {
         connect_timeout: PATIENCE,
         silence_timeout: 6 * PATIENCE,
         limits: AgentLimits::default(),
+        tally: Arc::default(),
         opening: Vec::new(),
     }))
 }

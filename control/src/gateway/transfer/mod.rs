@@ -189,7 +189,7 @@ impl Core {
                 warn!(call = %id, to = notice.to, status = notice.status, reason = notice.reason,
                     "the transfer has failed: the agent is connected again");
                 let endpoint = self.endpoint(id, side)?;
-                let spec = agents::spec(&self.config, &self.agent_certificates, self.calls.get(&id)?, addresses);
+                let spec = agents::spec(self, self.calls.get(&id)?, addresses);
                 let Some(spec) = spec.map(|spec| agents::told(spec, &notice)) else {
                     return Some(Event::Stop {
                         text: "the agent is not configured".to_owned(),

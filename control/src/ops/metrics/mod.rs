@@ -16,7 +16,9 @@ use prometheus_client::registry::Registry;
 use voxlane_dataplane::lane::Lane;
 use voxlane_dataplane::media_plane::PlaneStatus;
 
-use super::report::{ApplicationCounts, FlowRow, FlowsReport, ReferCounts, StatusReport, TapCounts, TransferCounts};
+use super::report::{
+    AgentMessages, ApplicationCounts, FlowRow, FlowsReport, ReferCounts, StatusReport, TapCounts, TransferCounts,
+};
 use super::words;
 use crate::rest::server::ApiCounts;
 use crate::sip::{AuthFailures, Counters};
@@ -94,6 +96,32 @@ fn gateway(metrics: &mut Metrics, status: &StatusReport) {
     metrics
         .0
         .register("agent_failures", "Failures of agents, by kind", by_kind);
+    agent_messages(metrics, &status.agents.messages);
+}
+
+fn agent_messages(metrics: &mut Metrics, messages: &[AgentMessages]) {
+    let (malformed, oversized) = (
+        Family::<OfAgent, Counter>::default(),
+        Family::<OfAgent, Counter>::default(),
+    );
+    for row in messages {
+        let labels = OfAgent {
+            agent: row.agent.clone(),
+            protocol: row.protocol.clone(),
+        };
+        malformed.get_or_create(&labels).inc_by(row.malformed);
+        oversized.get_or_create(&labels).inc_by(row.oversized);
+    }
+    metrics.0.register(
+        "agent_malformed_messages",
+        "Messages of agents that could not be understood",
+        malformed,
+    );
+    metrics.0.register(
+        "agent_oversized_messages",
+        "Messages of agents that were longer than max_message",
+        oversized,
+    );
 }
 
 fn applications(metrics: &mut Metrics, counts: ApplicationCounts) {
@@ -330,6 +358,12 @@ struct AuthFailure {
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Failure {
     kind: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OfAgent {
+    agent: String,
+    protocol: String,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]

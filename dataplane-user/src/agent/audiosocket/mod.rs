@@ -11,6 +11,7 @@ mod link;
 mod messages;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::debug;
@@ -77,6 +78,7 @@ impl AudioSocket {
             patience: Patience::new(
                 format!("{:032x}", u128::from_be_bytes(spec.uuid)),
                 spec.limits.malformed,
+                Arc::clone(&spec.tally),
             ),
             refused_bytes: 0,
             spec,

@@ -2,10 +2,12 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
 use super::*;
+use crate::agent::AgentTally;
 use crate::media_plane::AgentLimits;
 use crate::playout::DEFAULT_LIMIT;
 
@@ -17,11 +19,14 @@ struct Call {
     playout: Playout,
     keys: dtmf::Sender,
     began: Instant,
+    tally: Arc<AgentTally>,
 }
 
 impl Call {
     fn to(address: SocketAddr, rate: Rate, limits: AgentLimits) -> Self {
+        let tally = Arc::<AgentTally>::default();
         let spec = AudioSocketSpec {
+            tally: Arc::clone(&tally),
             addresses: vec![address],
             uuid: UUID,
             rate,
@@ -33,6 +38,7 @@ impl Call {
             playout: Playout::new(DEFAULT_LIMIT),
             keys: dtmf::Sender::new(160),
             began: Instant::now(),
+            tally,
         }
     }
 
@@ -147,6 +153,7 @@ fn a_server_that_makes_no_sense_or_does_not_read_is_given_up() {
     let mut call = Call::to(address, Rate::Khz8, limits);
     assert_eq!(call.event(), AgentEvent::Ready);
     assert_eq!(call.event(), AgentEvent::Failed(AgentFailure::Malformed(2)));
+    assert_eq!((call.tally.malformed(), call.tally.oversized()), (2, 0));
     drop(thread.join().unwrap());
 
     let (address, thread) = server(|stream| stream);

@@ -159,6 +159,7 @@ mod tests {
             connect_timeout: Duration::ZERO,
             silence_timeout: Duration::ZERO,
             limits: crate::media_plane::AgentLimits::default(),
+            tally: std::sync::Arc::default(),
             opening: Vec::new(),
         })
     }

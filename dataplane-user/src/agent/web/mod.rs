@@ -117,7 +117,7 @@ impl<P: Protocol> Web<P> {
             last_heard: now,
             last_ping: now,
             limits: spec.limits,
-            patience: Patience::new(spec.stream_sid.clone(), spec.limits.malformed),
+            patience: Patience::new(spec.stream_sid.clone(), spec.limits.malformed, Arc::clone(&spec.tally)),
             wishes: Wishes::default(),
             unusable: 0,
         };
@@ -153,6 +153,9 @@ impl<P: Protocol> Web<P> {
     /// Ends the session with its last event.
     fn end(&mut self, event: AgentEvent) {
         if self.phase != Phase::Over {
+            if let AgentEvent::Failed(failure) = &event {
+                self.patience.failed(failure);
+            }
             if self.phase != Phase::Closing {
                 // What it has asked for holds, though it did not wait for it.
                 self.events.extend(self.wishes.transfer.take().map(AgentEvent::Asks));

@@ -1,6 +1,7 @@
 //! A protocol and a bot that hear each other over a socket, without a gateway.
 
 use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tungstenite::protocol::Role;
@@ -44,6 +45,7 @@ pub fn spec() -> WebSpec {
         connect_timeout: PATIENCE,
         silence_timeout: PATIENCE,
         limits: AgentLimits::default(),
+        tally: Arc::default(),
         opening: Vec::new(),
     }
 }

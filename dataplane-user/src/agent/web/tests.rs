@@ -17,6 +17,7 @@ use tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
 use tungstenite::{Message, WebSocket};
 
 use super::*;
+use crate::agent::AgentTally;
 use crate::agent::twilio::Twilio;
 use crate::media_plane::{AgentLimits, CallDirection, WebProtocol};
 use crate::playout::DEFAULT_LIMIT;
@@ -104,6 +105,7 @@ fn spec(scheme: &str, addresses: &[SocketAddr]) -> WebSpec {
         connect_timeout: PATIENCE,
         silence_timeout: PATIENCE,
         limits: AgentLimits::default(),
+        tally: Arc::default(),
         opening: Vec::new(),
     }
 }
@@ -489,7 +491,10 @@ fn garbage_instead_of_http_is_refused() {
 }
 
 /// A call with a bot that sends this after `start`, and what the gateway closes with.
-fn breaks_off(messages: &'static [&'static str], limits: AgentLimits) -> (AgentFailure, Option<CloseCode>) {
+fn breaks_off(
+    messages: &'static [&'static str],
+    limits: AgentLimits,
+) -> (AgentFailure, Option<CloseCode>, Arc<AgentTally>) {
     let (told, closed) = mpsc::channel();
     let (address, _heard, thread) = bot(move |message, socket| {
         if message["event"] != "start" {
@@ -512,13 +517,14 @@ fn breaks_off(messages: &'static [&'static str], limits: AgentLimits) -> (AgentF
         limits,
         ..spec("ws", &[address])
     };
+    let tally = Arc::clone(&spec.tally);
     let mut call = Call::of(Web::start(&spec, Twilio::new(&spec), Duration::ZERO));
     assert_eq!(call.event(), AgentEvent::Ready);
     let AgentEvent::Failed(failure) = call.event() else {
         panic!("it has not failed")
     };
     thread.join().unwrap();
-    (failure, closed.recv().unwrap())
+    (failure, closed.recv().unwrap(), tally)
 }
 
 #[test]
@@ -529,8 +535,9 @@ fn a_bot_that_cannot_be_understood_is_endured_up_to_a_limit() {
     };
     // What is merely not known does not count.
     let messages = &["{", r#"{"event":"dance"}"#, r#"{"event":"media"}"#, "nonsense"];
-    let (failure, code) = breaks_off(messages, limits);
+    let (failure, code, tally) = breaks_off(messages, limits);
     assert_eq!(failure, AgentFailure::Malformed(3));
+    assert_eq!((tally.malformed(), tally.oversized()), (3, 0));
     assert_eq!(code, Some(CloseCode::Policy));
 }
 
@@ -544,7 +551,8 @@ fn a_message_longer_than_the_limit_breaks_off() {
         r#"{"event":"clear"}"#,
         r#"{"event":"clear","but":"longer than forty bytes"}"#,
     ];
-    let (failure, code) = breaks_off(messages, limits);
+    let (failure, code, tally) = breaks_off(messages, limits);
     assert_eq!(failure, AgentFailure::Oversized(40));
+    assert_eq!((tally.malformed(), tally.oversized()), (0, 1));
     assert_eq!(code, Some(CloseCode::Size));
 }
