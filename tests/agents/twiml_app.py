@@ -70,6 +70,10 @@ def document(path, arguments, form):
         dial = Dial(action="/dialled", caller_id="+15550100", timeout=10)
         dial.number("+15551234")
         response.append(dial)
+    elif path == "/bot":
+        connect = Connect(action="/left")
+        connect.stream(url=arguments.bot)
+        response.append(connect)
     elif path == "/bridge":
         response.dial("+15551234", answer_on_bridge=True, timeout=10, action="/bridged")
     elif path == "/bridged":
@@ -143,6 +147,10 @@ class Application(BaseHTTPRequestHandler):
             if self.headers.get("If-None-Match") == '"hello"':
                 return self.answer(304, None, b"")
             return self.answer(200, "audio/wav", HELLO)
+        if parts.path == "/away":
+            # To the same server, by a name that is another host's as far as anybody knows.
+            port = self.server.server_address[1]
+            return self.answer(307, None, b"", location=f"http://localhost:{port}/hold")
         if parts.path in ("/status", "/stream"):
             return self.answer(204, None, b"")
         text = document(parts.path, arguments, form)
@@ -150,8 +158,10 @@ class Application(BaseHTTPRequestHandler):
             return self.answer(404, "text/plain", b"there is no such document")
         return self.answer(200, "text/xml", text.encode())
 
-    def answer(self, status, kind, body):
+    def answer(self, status, kind, body, location=None):
         self.send_response(status)
+        if location:
+            self.send_header("Location", location)
         if kind:
             self.send_header("Content-Type", kind)
             self.send_header("ETag", '"hello"')

@@ -1,53 +1,101 @@
 //! Accounts as Twilio has them: `account_sid`, and the `auth_token` that proves what is sent in its name.
 
+use std::net::IpAddr;
+
 use super::login::{secret, secret_file};
-use super::model::{Account, Config, Trunk};
+use super::model::{Account, Agent, AgentEndpoint, Config, Trunk};
 use super::reader::{Located, Reader, Section};
 use super::sections::distinct_located;
 use super::value;
 use crate::sip::digest::Secret;
+use crate::web::AllowedHosts;
 
 /// The keys that name an auth token; one of them is to be written.
 const TOKENS: [&str; 2] = ["auth_token", "auth_token_file"];
 
-/// Reads the keys of an account, which is `name`'s, and the trunks that it names; and the line of its SID.
-pub(super) fn read(section: &mut Section<'_>, name: &str) -> Located<(Account, Vec<Located<String>>)> {
+/// An account as written, and what of it is checked later.
+pub(super) struct WrittenAccount {
+    pub(super) account: Account,
+    /// The line of its SID.
+    pub(super) line: usize,
+    pub(super) call_trunks: Vec<Located<String>>,
+    pub(super) stream_settings: Option<Located<String>>,
+}
+
+/// Reads the keys of an account, which is `name`'s.
+pub(super) fn read(section: &mut Section<'_>, name: &str) -> WrittenAccount {
     let line = section.line;
     let written = section.text("account_sid", account_sid);
     let line = written.as_ref().map_or(line, |sid| sid.line);
     let sid = written.map_or_else(|| derived_sid(name), |sid| sid.value);
     let auth_token = auth_token(section);
-    let trunks = distinct_located(section, "call_trunks", value::name).unwrap_or_default();
+    let call_trunks = distinct_located(section, "call_trunks", value::name).unwrap_or_default();
+    let stream_settings = section.text("stream_settings", value::name);
+    let hosts = distinct_located(section, "allowed_hosts", allowed_host);
+    let hosts = hosts.map(|hosts| AllowedHosts::these(hosts.into_iter().map(|host| host.value).collect()));
     let account = Account {
         sid,
         auth_token,
-        call_trunks: trunks.iter().map(|trunk| trunk.value.clone()).collect(),
+        call_trunks: call_trunks.iter().map(|trunk| trunk.value.clone()).collect(),
+        stream_settings: stream_settings.as_ref().map(|agent| agent.value.clone()),
+        allowed_hosts: hosts.unwrap_or_default(),
     };
-    Located {
-        value: (account, trunks),
+    WrittenAccount {
+        account,
         line,
+        call_trunks,
+        stream_settings,
     }
 }
 
-/// Reports trunks by which no calls can be placed. `owner` is `node` or `tenant`.
-pub(super) fn check(reader: &Reader<'_>, owner: &str, call_trunks: &[Located<String>], trunks: &[Trunk]) {
-    for name in call_trunks {
-        let message = match trunks.iter().find(|trunk| trunk.name == name.value) {
-            Some(trunk) if trunk.gateways.is_empty() => {
-                "has no proxy to send calls to; write proxy = \"HOST:PORT\" there"
-            }
-            Some(trunk) if trunk.caller_ids.is_empty() => {
-                "has no caller_ids; write the numbers that calls may show there"
-            }
-            Some(_) => continue,
-            None => "is not there; write a [[trunk]] of that name",
+impl WrittenAccount {
+    /// Reports trunks by which no calls can be placed, and an agent that streams cannot be as. `owner` is `node` or `tenant`.
+    pub(super) fn check(&self, reader: &Reader<'_>, owner: &str, trunks: &[Trunk], agents: &[Agent]) {
+        self.check_trunks(reader, owner, trunks);
+        let Some(name) = &self.stream_settings else { return };
+        let message = match agents.iter().find(|agent| agent.name == name.value) {
+            Some(agent) if matches!(agent.endpoint, AgentEndpoint::Web { .. }) => return,
+            Some(_) => "is behind no WebSocket, as streams are; name one with url = \"wss://…\"",
+            None => "is not there; write an [[agent]] of that name",
         };
-        reader.report(
-            name.line,
-            format!("{owner}.call_trunks"),
-            format!("trunk {:?} {message}", name.value),
-        );
+        let message = format!("agent {:?} {message}", name.value);
+        reader.report(name.line, format!("{owner}.stream_settings"), message);
     }
+
+    fn check_trunks(&self, reader: &Reader<'_>, owner: &str, trunks: &[Trunk]) {
+        for name in &self.call_trunks {
+            let message = match trunks.iter().find(|trunk| trunk.name == name.value) {
+                Some(trunk) if trunk.gateways.is_empty() => {
+                    "has no proxy to send calls to; write proxy = \"HOST:PORT\" there"
+                }
+                Some(trunk) if trunk.caller_ids.is_empty() => {
+                    "has no caller_ids; write the numbers that calls may show there"
+                }
+                Some(_) => continue,
+                None => "is not there; write a [[trunk]] of that name",
+            };
+            reader.report(
+                name.line,
+                format!("{owner}.call_trunks"),
+                format!("trunk {:?} {message}", name.value),
+            );
+        }
+    }
+}
+
+/// A host, `*.HOST`, or an address, as URLs have them.
+fn allowed_host(text: &str) -> Result<String, String> {
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Ok(address.to_string());
+    }
+    let name = text.strip_prefix("*.").unwrap_or(text);
+    let host = value::host(name).map_err(|_| {
+        format!(
+            "{text:?} is no host; write \"app.example\", \"*.example\" for all below it, or an address, without a port"
+        )
+    })?;
+    let wildcard = if name.len() < text.len() { "*." } else { "" };
+    Ok(format!("{wildcard}{}", host.to_ascii_lowercase()))
 }
 
 /// Reads `auth_token` or `auth_token_file`.
@@ -95,6 +143,8 @@ impl Config {
                 sid: derived_sid(name),
                 auth_token: None,
                 call_trunks: Vec::new(),
+                stream_settings: None,
+                allowed_hosts: AllowedHosts::default(),
             },
         }
     }

@@ -6,6 +6,7 @@ use super::sections::{distinct_list, distinct_located, or};
 use super::value;
 use crate::twiml::application::Source;
 use crate::twiml::{Link, Method, web_url};
+use crate::web::AllowedHosts;
 
 /// What is written of an application; a number's goes before its tenant's, key by key.
 #[derive(Clone, Default)]
@@ -66,6 +67,19 @@ impl WrittenApplication {
                 .cloned(),
             events: self.events.as_ref().or(tenant.events.as_ref()).cloned(),
             dial_trunks: self.dial_trunks.as_ref().or(tenant.dial_trunks.as_ref()).cloned(),
+        }
+    }
+
+    /// Reports URLs whose hosts the account may not name; `line` is that of the number that they are for.
+    pub(super) fn check_hosts(&self, reader: &Reader<'_>, line: usize, hosts: &AllowedHosts) {
+        let links = [&self.voice, &self.fallback, &self.status_callback];
+        for (link, [key, _]) in links.into_iter().zip(URLS) {
+            let host = link.as_ref().and_then(|link| link.url.host_str());
+            if let Some(host) = host.filter(|host| !hosts.has(host)) {
+                let message =
+                    format!("leads to {host}, which is not among the allowed_hosts of the account; add it there");
+                reader.report(line, format!("did.{key}"), message);
+            }
         }
     }
 

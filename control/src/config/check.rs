@@ -6,12 +6,13 @@ use voxlane_dataplane::media_plane::Unallocated;
 
 use super::application::WrittenApplication;
 use super::media::WrittenMedia;
-use super::model::{Agent, Config, Did, Listen, Media, Routing, Sip, Target, Tenant, Transport, Trunk, Xdp};
+use super::model::{Account, Agent, Config, Did, Listen, Media, Routing, Sip, Target, Tenant, Transport, Trunk, Xdp};
 use super::reader::{Located, Reader, quoted};
 use super::route::WrittenRoute;
 use super::sections::{NumberDefaults, Written, WrittenAgent, WrittenDid, WrittenSip, WrittenTenant, WrittenTrunk};
 use super::suggest::nearest;
-use super::{account, fallback, gateways, login, transfer};
+use super::{fallback, gateways, login, transfer};
+use crate::web::AllowedHosts;
 
 /// Makes the model of what was written. If a mistake was reported, then or before, the model is not to be used.
 pub(super) fn config(reader: &Reader<'_>, written: Written) -> Config {
@@ -33,19 +34,20 @@ pub(super) fn config(reader: &Reader<'_>, written: Written) -> Config {
     let sip = self::sip(reader, sip, &media);
     let media = media.media;
     let trunks = self::trunks(reader, trunks, &media, &sip);
-    account::check(reader, "node", &node.call_trunks, &trunks);
+    let transfer = transfer::check(reader, transfer, &agents, &trunks);
+    let agents = self::agents(reader, agents, &trunks);
+    node.account.check(reader, "node", &trunks, &agents);
     for tenant in &tenants {
-        account::check(reader, "tenant", &tenant.value.call_trunks, &trunks);
+        tenant.value.account.check(reader, "tenant", &trunks, &agents);
     }
     let (tenants, defaults) = self::tenants(reader, tenants);
     let route = self::route(reader, route, &tenants);
-    let transfer = transfer::check(reader, transfer, &agents, &trunks);
-    let agents = self::agents(reader, agents, &trunks);
     let names = Names {
         trunks: &trunks,
         tenants: &tenants,
         agents: &agents,
         defaults: &defaults,
+        account: &node.node.account,
     };
     for NumberDefaults { agent, application } in defaults.values() {
         application.check(reader, "tenant", &trunks);
@@ -130,6 +132,16 @@ struct Names<'a> {
     agents: &'a [Agent],
     /// What tenants say for their numbers.
     defaults: &'a HashMap<String, NumberDefaults>,
+    /// The account of numbers that are no tenant's.
+    account: &'a Account,
+}
+
+impl Names<'_> {
+    /// Hosts that documents for numbers of this tenant may be at.
+    fn hosts_of(&self, tenant: Option<&str>) -> &AllowedHosts {
+        let tenant = self.tenants.iter().find(|known| Some(known.name.as_str()) == tenant);
+        &tenant.map_or(self.account, |tenant| &tenant.account).allowed_hosts
+    }
 }
 
 fn trunks(reader: &Reader<'_>, written: Vec<Located<WrittenTrunk>>, media: &Media, sip: &Sip) -> Vec<Trunk> {
@@ -178,7 +190,6 @@ fn tenants(
             domains,
             identity,
             account,
-            call_trunks: _,
             defaults,
         } = value;
         // The default domain of a name that is taken would only say the same again.
@@ -186,14 +197,14 @@ fn tenants(
             for domain in &domains {
                 domains_taken.check(reader, &domain.value.to_ascii_lowercase(), domain.line);
             }
-            accounts_taken.check(reader, &account.value.sid, account.line);
+            accounts_taken.check(reader, &account.account.sid, account.line);
         }
         defaults_of.insert(name.clone(), defaults);
         tenants.push(Tenant {
             name,
             domains: domains.into_iter().map(|domain| domain.value).collect(),
             identity,
-            account: account.value,
+            account: account.account,
         });
     }
     (tenants, defaults_of)
@@ -273,6 +284,7 @@ fn dids(reader: &Reader<'_>, written: Vec<Located<WrittenDid>>, names: &Names<'_
             let application = value.application.over(defaults.map(|defaults| &defaults.application));
             let agent = defaults.and_then(|defaults| defaults.agent.as_ref());
             value.application.check(reader, "did", names.trunks);
+            application.check_hosts(reader, line, names.hosts_of(tenant));
             let target = match agent.filter(|_| value.says_nothing) {
                 Some(agent) => Some(Target::Agent(agent.value.clone())),
                 None => target(reader, &value, &application, line, names),

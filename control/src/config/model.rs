@@ -25,6 +25,7 @@ pub use crate::sip::transport::tls::{ClientCertificates, Identity};
 pub use crate::sip::{Large, Listen, Policy, Transport, UnknownTenant, UserPhone};
 use crate::twiml::Link;
 use crate::twiml::application::{Script, Source};
+use crate::web::AllowedHosts;
 
 /// A whole `voxlane.toml`.
 #[derive(Clone, Debug, PartialEq)]
@@ -79,6 +80,10 @@ pub struct Account {
     pub auth_token: Option<Secret>,
     /// Trunks that it may have calls placed by, through the REST API.
     pub call_trunks: Vec<String>,
+    /// The agent whose connection is as that of streams which its documents name; `None`: as those of agents are by default.
+    pub stream_settings: Option<String>,
+    /// Hosts that its documents, streams and callbacks may be at.
+    pub allowed_hosts: AllowedHosts,
 }
 
 /// The REST API.

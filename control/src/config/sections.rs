@@ -10,15 +10,15 @@ use std::time::Duration;
 use voxlane_dataplane::codec::Codec;
 use voxlane_dataplane::media_plane::{LatchMode, Pacing};
 
+use super::account::WrittenAccount;
 use super::application::{self, WrittenApplication};
 use super::carrier::Gateways;
 use super::dscp::{self, Dscp};
 use super::fallback::{self, WrittenFallback};
 use super::media::{self, WrittenMedia};
 use super::model::{
-    Account, Agent, AgentEndpoint, Api, ClientCertificates, Connections, Dial, Identity, KeysInClear, Large, LegMedia,
-    Listen, Node, Overload, Redirects, RtcpMux, SdpIdentity, Sip, SipTls, SrtpPolicy, Transcode, Transport, Trunk,
-    UserPhone,
+    Agent, AgentEndpoint, Api, ClientCertificates, Connections, Dial, Identity, KeysInClear, Large, LegMedia, Listen,
+    Node, Overload, Redirects, RtcpMux, SdpIdentity, Sip, SipTls, SrtpPolicy, Transcode, Transport, Trunk, UserPhone,
 };
 use super::reader::{Located, Section, quoted};
 use super::route::{self, WrittenRoute};
@@ -45,10 +45,10 @@ pub(super) struct Written {
     pub(super) dids: Vec<Located<WrittenDid>>,
 }
 
-/// `[node]`, and the trunks that its account names.
+/// `[node]`, and its account as written.
 pub(super) struct WrittenNode {
     pub(super) node: Node,
-    pub(super) call_trunks: Vec<Located<String>>,
+    pub(super) account: WrittenAccount,
 }
 
 pub(super) struct WrittenSip {
@@ -77,9 +77,7 @@ pub(super) struct WrittenTenant {
     pub(super) name: String,
     pub(super) domains: Vec<Located<String>>,
     pub(super) identity: Option<Identity>,
-    /// With the line of its SID.
-    pub(super) account: Located<Account>,
-    pub(super) call_trunks: Vec<Located<String>>,
+    pub(super) account: WrittenAccount,
     pub(super) defaults: NumberDefaults,
 }
 
@@ -146,12 +144,9 @@ fn api(mut section: Section<'_>) -> Api {
 
 fn node(mut section: Section<'_>) -> WrittenNode {
     let name = or(section.text("name", value::name), || "voxlane".into());
-    let Located {
-        value: (account, call_trunks),
-        ..
-    } = account::read(&mut section, &name);
+    let account = account::read(&mut section, &name);
     let node = Node {
-        account,
+        account: account.account.clone(),
         name,
         runtime_dir: or(section.text("runtime_dir", value::path), || {
             PathBuf::from("/run/voxlane")
@@ -159,7 +154,7 @@ fn node(mut section: Section<'_>) -> WrittenNode {
         metrics: section.text("metrics", value::socket).map(|metrics| metrics.value),
     };
     section.finish();
-    WrittenNode { node, call_trunks }
+    WrittenNode { node, account }
 }
 
 fn sip(mut section: Section<'_>) -> WrittenSip {
@@ -390,10 +385,7 @@ fn tenant(mut section: Section<'_>, template: &str) -> Located<WrittenTenant> {
     let name = or(section.required("name", "\"…\"", value::name), String::new);
     let domains = section.list("domains", route::domain);
     let identity = identity(&mut section, "certificate", "key");
-    let Located {
-        value: (account, call_trunks),
-        line: account_line,
-    } = account::read(&mut section, &name);
+    let account = account::read(&mut section, &name);
     if section.has("agent") && section.has("voice_url") {
         let message = "and tenant.voice_url are both written; keep the one that its numbers' calls are to go to";
         section.report(line, "agent", message);
@@ -417,11 +409,7 @@ fn tenant(mut section: Section<'_>, template: &str) -> Located<WrittenTenant> {
             name,
             domains,
             identity,
-            account: Located {
-                value: account,
-                line: account_line,
-            },
-            call_trunks,
+            account,
             defaults,
         },
         line,

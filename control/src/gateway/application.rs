@@ -14,7 +14,7 @@ use super::live::Live;
 use super::perform::media_failed;
 use super::requests::Purpose;
 use crate::call::{ApplicationAction as Action, ApplicationEvent, CallId, Event, Side};
-use crate::config::model::{ApplicationRules, CallEvent, Target};
+use crate::config::model::{ApplicationRules, CallEvent, HostPort, Target};
 use crate::rest::resource::call_sid;
 use crate::route::Route;
 use crate::time::Time;
@@ -26,7 +26,7 @@ use crate::web::{Answer, Answered, Request, Wants};
 /// Problems that are kept of a call.
 const MOST_PROBLEMS: usize = 16;
 
-/// Agents that documents name have as long as configured ones have by default.
+/// Agents that documents name have as long as configured ones have by default, unless `stream_settings` says otherwise.
 const AGENT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(4);
 
 /// What the gateway knows of a call's application.
@@ -69,17 +69,8 @@ impl Core {
                     url: play.url.clone(),
                     method: Method::Get,
                 };
-                let auth_token = self.auth_token(id);
-                let purpose = Purpose::Audio(id, request, play);
-                self.ask(
-                    purpose,
-                    Request {
-                        link,
-                        parameters: Vec::new(),
-                        auth_token,
-                        wants: Wants::Audio,
-                    },
-                );
+                let asked = self.request(id, link, Vec::new(), Wants::Audio)?;
+                self.ask(Purpose::Audio(id, request, play), asked);
                 None
             }
             Action::Quiet { side } => self.attach_built_in(id, side, AgentSpec::Quiet),
@@ -135,17 +126,37 @@ impl Core {
         info!(call = %id, host = link.url.host_str(), path = link.url.path(), "a document is asked for");
         let mut told = self.usual_parameters(live);
         told.extend(parameters);
-        let auth_token = self.auth_token(id);
+        let Some(asked) = self.request(id, link, told, Wants::Document) else {
+            return;
+        };
         self.totals.applications.documents += 1;
-        self.ask(
-            Purpose::Document(id, request),
-            Request {
-                link,
-                parameters: told,
-                auth_token,
-                wants: Wants::Document,
-            },
-        );
+        self.ask(Purpose::Document(id, request), asked);
+    }
+
+    /// What is asked in the name of a call's account.
+    fn request(&self, id: CallId, link: Link, parameters: Vec<(String, String)>, wants: Wants) -> Option<Request> {
+        let live = self.calls.get(&id)?;
+        let account = self.config.account(live.route.tenant.as_deref());
+        Some(Request {
+            link,
+            parameters,
+            auth_token: account.auth_token,
+            hosts: account.allowed_hosts,
+            wants,
+        })
+    }
+
+    /// Whether the agent that a call looks for may be there: those that documents name are where the account allows.
+    pub(super) fn may_look_for(&self, id: CallId, host: &HostPort) -> Result<(), String> {
+        let live = self.calls.get(&id).filter(|live| live.call.is_controlled());
+        let account = live.map(|live| self.config.account(live.route.tenant.as_deref()));
+        match account.is_none_or(|account| account.allowed_hosts.has(&host.host)) {
+            true => Ok(()),
+            false => Err(format!(
+                "{} is not among the allowed_hosts of the account; nothing was asked of it",
+                host.host
+            )),
+        }
     }
 
     /// A file that is to be played has come, or cannot be had.
@@ -213,6 +224,8 @@ pub(super) fn spec(core: &Core, live: &Live, addresses: Vec<std::net::SocketAddr
         return Some(AgentSpec::Quiet);
     };
     let account = core.config.account(live.route.tenant.as_deref());
+    let as_agent = account.stream_settings.as_deref();
+    let like = as_agent.and_then(|name| core.config.agents.iter().find(|agent| agent.name == name));
     Some(AgentSpec::Web(Box::new(WebSpec {
         protocol: WebProtocol::Twilio,
         url: stream.url.clone(),
@@ -221,7 +234,7 @@ pub(super) fn spec(core: &Core, live: &Live, addresses: Vec<std::net::SocketAddr
             .into_iter()
             .collect(),
         opening: Vec::new(),
-        tls: None,
+        tls: as_agent.and_then(|name| core.agent_certificates.get(name)).cloned(),
         account_sid: account.sid,
         call_sid: call_sid(live.id()),
         stream_sid: applied.stream_sid.clone(),
@@ -232,9 +245,9 @@ pub(super) fn spec(core: &Core, live: &Live, addresses: Vec<std::net::SocketAddr
             false => CallDirection::Inbound,
         },
         parameters: stream.parameters.clone(),
-        connect_timeout: AGENT_TIMEOUT,
-        silence_timeout: AGENT_TIMEOUT,
-        limits: AgentLimits::default(),
+        connect_timeout: like.map_or(AGENT_TIMEOUT, |agent| agent.connect_timeout),
+        silence_timeout: like.map_or(AGENT_TIMEOUT, |agent| agent.silence_timeout),
+        limits: like.map_or_else(AgentLimits::default, |agent| agent.limits),
         tally: core.tallies.of_documents(),
     })))
 }

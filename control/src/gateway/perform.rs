@@ -20,6 +20,9 @@ impl Core {
     pub(super) fn perform(&mut self, now: Time, id: CallId, action: Action) -> Option<Event> {
         match action {
             Action::Resolve(host) => {
+                if let Err(why) = self.may_look_for(id, &host) {
+                    return Some(Event::Unresolved(why));
+                }
                 self.calls.get_mut(&id)?.looks_for = Some(host.clone());
                 self.effects.lookups.push((id, host));
                 self.await_agent(id)

@@ -45,6 +45,8 @@ impl std::fmt::Display for Problem {
 pub mod code {
     /// A document or file could not be fetched, or was refused by its server.
     pub const HTTP_RETRIEVAL: u16 = 11_200;
+    /// A host that the account's documents may not name.
+    pub const FORBIDDEN_HOST: u16 = 11_210;
     /// Documents that follow one another without an end.
     pub const TOO_MANY_REDIRECTS: u16 = 11_215;
     /// A document that is not XML.

@@ -41,6 +41,20 @@ pub struct Client {
     files: Mutex<Cache>,
 }
 
+/// Why nothing was answered.
+enum Failure {
+    /// This host is not to be asked.
+    Forbidden(String),
+    /// Something else, in words.
+    Other(String),
+}
+
+impl From<String> for Failure {
+    fn from(why: String) -> Self {
+        Self::Other(why)
+    }
+}
+
 /// What was answered, before it is looked at.
 struct Raw {
     /// Where it came from in the end.
@@ -73,7 +87,13 @@ impl Client {
             Wants::Document | Wants::Nothing => None,
         };
         let raw = match timeout(PATIENCE, self.fetch(&request, known.as_ref())).await {
-            Ok(raw) => raw.map_err(failed)?,
+            Ok(Ok(raw)) => raw,
+            Ok(Err(Failure::Other(why))) => return Err(failed(why)),
+            Ok(Err(Failure::Forbidden(host))) => {
+                let text =
+                    format!("{url}: {host} is not among the allowed_hosts of the account; nothing was asked of it");
+                return Err(Problem::new(code::FORBIDDEN_HOST, text));
+            }
             Err(_) => return Err(failed(format!("no answer in {} s", PATIENCE.as_secs()))),
         };
         match (raw.status, known) {
@@ -112,10 +132,14 @@ impl Client {
     }
 
     /// Asks, and follows redirects.
-    async fn fetch(&self, request: &Request, known: Option<&Known>) -> Result<Raw, String> {
+    async fn fetch(&self, request: &Request, known: Option<&Known>) -> Result<Raw, Failure> {
         let mut link = request.link.clone();
         let mut parameters = request.parameters.as_slice();
         for _ in 0..=MOST_REDIRECTS {
+            let host = link.url.host_str().unwrap_or_default();
+            if !request.hosts.has(host) {
+                return Err(Failure::Forbidden(host.to_owned()));
+            }
             let written = form::write(&link, parameters, request.auth_token.as_ref());
             let limit = match request.wants {
                 Wants::Document => MOST_BYTES,
@@ -134,10 +158,10 @@ impl Client {
                     }
                     link = Link { url: next, ..link };
                 }
-                None => return read(written.url, response, limit).await,
+                None => return Ok(read(written.url, response, limit).await?),
             }
         }
-        Err(format!("more than {MOST_REDIRECTS} redirects"))
+        Err(Failure::Other(format!("more than {MOST_REDIRECTS} redirects")))
     }
 
     async fn exchange(&self, written: &Written, known: Option<&Known>) -> Result<Response<Incoming>, String> {

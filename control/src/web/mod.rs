@@ -3,6 +3,7 @@
 //! The gateway's core says what is to be asked ([`Request`]) and is told what came of it ([`Answer`]); [`client`] is the only
 //! one that does I/O, on tasks of its own. [`audio`] makes samples of files, [`form`] writes parameters.
 
+mod allowed;
 pub mod audio;
 mod cache;
 pub mod client;
@@ -10,6 +11,7 @@ mod form;
 
 use std::sync::Arc;
 
+pub use self::allowed::AllowedHosts;
 use crate::sip::digest::Secret;
 use crate::twiml::application::Page;
 use crate::twiml::{Link, Problem};
@@ -27,6 +29,8 @@ pub struct Request {
     pub parameters: Vec<(String, String)>,
     /// Signs it; `None`: it is not signed.
     pub auth_token: Option<Secret>,
+    /// Where it may lead, redirects included.
+    pub hosts: AllowedHosts,
     /// What is wanted of it.
     pub wants: Wants,
 }

@@ -6,10 +6,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use voxlane_tests::certificates::Authority;
-use voxlane_tests::config::{BOT, NO_BOT, Xdp, lab};
+use voxlane_tests::config::{BOT, NO_BOT, Xdp, below, lab};
 use voxlane_tests::gateway::Gateway;
 use voxlane_tests::netns::{CARRIER, GATEWAY_TO_CARRIER, Lab};
 use voxlane_tests::peers::agent::Agent;
+use voxlane_tests::peers::application::{self, Application};
 use voxlane_tests::peers::sipp::{Scenario, Sipp};
 use voxlane_tests::requirements;
 
@@ -88,4 +89,49 @@ fn an_agent_behind_a_private_authority_takes_signed_calls_of_its_gateway_only() 
     assert!(agent.events().contains(&handshake), "{:?}", agent.events());
     assert!(!gateway.log().contains(TOKEN), "{}", gateway.log());
     gateway.wait_until_idle(PATIENCE).unwrap();
+}
+
+/// Its application connects the guarded agent.
+const CONNECTED: &str = "+15550012";
+
+#[test]
+fn a_stream_that_a_document_names_is_connected_as_an_agent_is() {
+    let Some(binary) = requirements::gateway_in_namespaces() else {
+        return;
+    };
+    let net = Lab::new().unwrap();
+    let authority = Authority::new().unwrap();
+    let theirs = authority.vouch("agent", "IP:127.0.0.1").unwrap();
+    let ours = authority.vouch("gateway", "DNS:gateway.example").unwrap();
+    let token = authority.file("token");
+    fs::write(&token, format!("{}\n", application::TOKEN)).unwrap();
+    let mut agent = Agent::guarded(&net.gateway, application::TOKEN, &theirs.both, &authority.root()).unwrap();
+    let application = Application::start(&net.gateway, &agent.secure_url()).unwrap();
+    let url = application.url("/bot");
+    let config = config(&agent.secure_url(), &authority, &ours.both, &token)
+        + &format!("\n[[did]]\nnumber = \"{CONNECTED}\"\ntenant = \"demo\"\nvoice_url = \"{url}\"\n");
+    let call = |config: &str, scenario: Scenario| {
+        let gateway = Gateway::start_with(&binary, &net.gateway, config).unwrap();
+        let caller = Sipp::caller(&net.carrier, scenario, CARRIER, GATEWAY, CONNECTED).unwrap();
+        let caller = caller.options(&["-m", "1", "-d", "300"]);
+        caller.start().unwrap().succeed(PATIENCE).unwrap();
+        gateway.wait_until_idle(PATIENCE).unwrap();
+        gateway.stop().unwrap();
+    };
+    // Nobody whom the system trusts vouches for it.
+    call(&config, Scenario::Refused);
+    assert!(
+        agent.events().iter().all(|event| event["event"].is_null()),
+        "{:?}",
+        agent.events()
+    );
+    call(
+        &below(&config, "name = \"demo\"", "stream_settings = \"bot\""),
+        Scenario::Uac,
+    );
+    agent
+        .wait_for("the start of the stream", PATIENCE, |event| event["event"] == "start")
+        .unwrap();
+    let handshake = serde_json::json!({"signature": true, "certificate": "gateway"});
+    assert!(agent.events().contains(&handshake), "{:?}", agent.events());
 }

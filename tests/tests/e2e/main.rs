@@ -5,6 +5,7 @@ mod agent;
 mod agent_crowd;
 mod agent_protocols;
 mod agent_timing;
+mod allowed_hosts;
 mod audiosocket;
 mod calls_at_once;
 mod campaigns;

@@ -8,7 +8,6 @@ use crate::config::model::{CallEvent, StatusCallback};
 use crate::gateway::live::Live;
 use crate::ops::timestamp::rfc_2822;
 use crate::rest::resource::call_sid;
-use crate::sip::digest::Secret;
 use crate::twiml::verbs::Stream;
 use crate::web::{Request, Wants};
 
@@ -16,12 +15,6 @@ use crate::web::{Request, Wants};
 const API_VERSION: &str = "2010-04-01";
 
 impl Core {
-    /// The token that signs what is asked of a call's application.
-    pub(super) fn auth_token(&self, id: CallId) -> Option<Secret> {
-        let live = self.calls.get(&id)?;
-        self.config.account(live.route.tenant.as_deref()).auth_token
-    }
-
     /// What every request says of a call.
     pub(super) fn usual_parameters(&self, live: &Live) -> Vec<(String, String)> {
         let status = match live.answered {
@@ -79,7 +72,8 @@ impl Core {
     }
 
     fn call_back(&mut self, id: CallId, event: CallEvent, mut told: Vec<(String, String)>) {
-        let auth_token = self.auth_token(id);
+        let tenant = self.calls.get(&id).and_then(|live| live.route.tenant.as_deref());
+        let account = self.config.account(tenant);
         let applied = self.calls.get_mut(&id).and_then(|live| live.applied.as_mut());
         let Some(applied) = applied else { return };
         let is_new = !applied.past.contains(&event);
@@ -98,7 +92,8 @@ impl Core {
         let request = Request {
             link: callback.link.clone(),
             parameters: told,
-            auth_token,
+            auth_token: account.auth_token,
+            hosts: account.allowed_hosts,
             wants: Wants::Nothing,
         };
         self.totals.applications.callbacks += 1;
@@ -132,6 +127,7 @@ impl Core {
             link: link.clone(),
             parameters: told,
             auth_token: account.auth_token,
+            hosts: account.allowed_hosts,
             wants: Wants::Nothing,
         };
         self.totals.applications.callbacks += 1;

@@ -666,3 +666,62 @@ fn an_operator_listens_to_any_call_and_ends_every_stream_of_it() {
     world.told("CallStatus");
     world.assert_nothing_left();
 }
+
+#[test]
+fn a_stream_at_a_host_that_may_not_be_named_is_a_problem_and_nobody_is_asked_for_its_address() {
+    let tenant = "allowed_hosts = [\"app.example\", \"*.bots.example\"]\nauth_token = \"12345\"\n";
+    let config = format!("{CONFIG}{NUMBERS}").replace("auth_token = \"12345\"\n", tenant);
+    let mut world = World::with(&config, |_, _| Ok(address(GATEWAY)));
+    world.call(APPLICATION);
+    let (id, request) = world.take_asked("/voice");
+    assert!(request.hosts.has("app.example") && !request.hosts.has("192.0.2.40"));
+    let page = Page {
+        url: request.link.url.clone(),
+        content_type: None,
+        text: "<Response><Connect><Stream url=\"ws://192.0.2.40/media\"/></Connect></Response>".into(),
+    };
+    world.core.responded(world.now, id, Ok(Answer::Document(page)));
+    let effects = world.core.take_effects();
+    assert!(effects.lookups.is_empty(), "{effects:?}");
+    assert!(world.agent().is_none());
+    let ended = &world.core.calls_report();
+    let calls = ended.active.iter().chain(&ended.recent);
+    let problems: Vec<&String> = calls.flat_map(|call| &call.problems).collect();
+    let [problem] = problems[..] else {
+        panic!("{problems:?}");
+    };
+    assert!(
+        problem.contains("192.0.2.40 is not among the allowed_hosts"),
+        "{problem}"
+    );
+}
+
+#[test]
+fn a_stream_is_connected_with_the_settings_of_the_agent_that_the_tenant_names() {
+    let agent = "[[agent]]\nname = \"patient\"\nurl = \"ws://192.0.2.41/\"\nconnect_timeout = \"9s\"\n\
+        silence_timeout = \"30s\"\nmax_message = 5000\nheaders = { Authorization = \"secret\" }\n";
+    let tenant = "stream_settings = \"patient\"\nauth_token = \"12345\"\n";
+    let config = format!("{CONFIG}{NUMBERS}{agent}").replace("auth_token = \"12345\"\n", tenant);
+    let mut world = World::with(&config, |_, _| Ok(address(GATEWAY)));
+    let caller = world.call(APPLICATION);
+    world.document("/voice", "<Connect><Stream url=\"ws://192.0.2.40/media\"/></Connect>");
+    let Some(AgentSpec::Web(spec)) = world.agent() else {
+        panic!("no agent");
+    };
+    assert_eq!(spec.url, "ws://192.0.2.40/media");
+    assert_eq!(
+        (spec.connect_timeout, spec.silence_timeout, spec.limits.message),
+        (Duration::from_secs(9), Duration::from_secs(30), 5000)
+    );
+    // What the agent itself is told is nobody else's.
+    assert!(
+        spec.headers.iter().all(|(name, _)| name != "Authorization"),
+        "{:?}",
+        spec.headers
+    );
+    let now = world.now;
+    world.peer(CALLER).hang_up(now, caller, None);
+    world.settle();
+    world.told("CallStatus");
+    world.assert_nothing_left();
+}
