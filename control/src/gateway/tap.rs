@@ -64,6 +64,8 @@ struct Listener {
     parameters: Vec<(String, String)>,
     addresses: Vec<SocketAddr>,
     tls: Option<Arc<ClientConfig>>,
+    connect_timeout: Duration,
+    silence_timeout: Duration,
 }
 
 impl Core {
@@ -93,6 +95,8 @@ impl Core {
             parameters: order.parameters.clone().into_iter().collect(),
             addresses,
             tls,
+            connect_timeout: CONNECT,
+            silence_timeout: SILENCE,
         };
         let count = tracks.len();
         let web = self.listener(live, listener);
@@ -130,12 +134,18 @@ impl Core {
 
     /// Lets somebody listen of whom a document says so, once the host is known.
     pub(super) fn start_stream(&mut self, id: CallId, start: Box<Start>) {
-        let Some(live) = self.calls.get_mut(&id) else { return };
         let Stream { name, host, port, .. } = &start.stream;
+        let host = HostPort {
+            host: host.clone(),
+            port: *port,
+        };
+        let allowed = self.may_look_for(id, &host);
+        let Some(live) = self.calls.get_mut(&id) else { return };
         let tracks = start.tracks.len();
         let taken = name.is_some() && live.listening.iter().any(|one| one.name() == name.as_deref());
         let listened: usize = live.listening.iter().map(|one| one.tracks).sum();
         let refused = match name {
+            Some(_) | None if allowed.is_err() => allowed.err(),
             Some(name) if taken => Some(format!(
                 "stream {name:?} is started already: streams of a call have names of their own"
             )),
@@ -149,10 +159,6 @@ impl Core {
         if let Some(why) = refused {
             return self.stream_refused(id, &start.stream, &stream, why);
         }
-        let host = HostPort {
-            host: host.clone(),
-            port: *port,
-        };
         live.listening.push(Listening {
             stream: stream.clone(),
             tracks,
@@ -196,12 +202,17 @@ impl Core {
         };
         let addresses = found?;
         let endpoint = heard_leg(live).ok_or("the call has no media")?;
+        let account = self.config.account(live.route.tenant.as_deref());
+        let like = account.stream_settings.as_deref();
+        let agent = like.and_then(|name| self.config.agents.iter().find(|agent| agent.name == name));
         let listener = Listener {
             url: start.stream.url.clone(),
             stream: stream.to_owned(),
             parameters: start.stream.parameters.clone(),
             addresses,
-            tls: None,
+            tls: like.and_then(|name| self.agent_certificates.get(name)).cloned(),
+            connect_timeout: agent.map_or(CONNECT, |agent| agent.connect_timeout),
+            silence_timeout: agent.map_or(SILENCE, |agent| agent.silence_timeout),
         };
         let spec = TapSpec {
             web: self.listener(live, listener),
@@ -297,6 +308,8 @@ impl Core {
             parameters,
             addresses,
             tls,
+            connect_timeout,
+            silence_timeout,
         } = listener;
         let account = self.config.account(live.route.tenant.as_deref());
         WebSpec {
@@ -316,15 +329,15 @@ impl Core {
             },
             opening: Vec::new(),
             parameters,
-            connect_timeout: CONNECT,
-            silence_timeout: SILENCE,
+            connect_timeout,
+            silence_timeout,
             limits: AgentLimits {
                 write: WAITING,
                 message: LONGEST_MESSAGE,
                 ..AgentLimits::default()
             },
             // What listeners send is passed over.
-            tally: std::sync::Arc::default(),
+            tally: Arc::default(),
         }
     }
 }

@@ -697,6 +697,31 @@ fn a_stream_at_a_host_that_may_not_be_named_is_a_problem_and_nobody_is_asked_for
 }
 
 #[test]
+fn a_listener_is_bound_by_the_hosts_and_the_settings_of_the_account_like_any_stream() {
+    let agent = "[[agent]]\nname = \"patient\"\nurl = \"ws://192.0.2.41/\"\nconnect_timeout = \"9s\"\n\
+         silence_timeout = \"30s\"\n";
+    let tenant =
+        "stream_settings = \"patient\"\nallowed_hosts = [\"app.example\", \"192.0.2.40\"]\nauth_token = \"12345\"\n";
+    let config = format!("{CONFIG}{NUMBERS}{agent}").replace("auth_token = \"12345\"\n", tenant);
+    let mut world = World::with(&config, |_, _| Ok(address(GATEWAY)));
+    world.call(APPLICATION);
+    let elsewhere = "<Start><Stream url=\"ws://192.0.2.50/b\" name=\"b\" statusCallback=\"/stream\"/></Start>";
+    world.document("/voice", &format!("{}{elsewhere}<Pause length=\"9\"/>", start("a", "")));
+    let told = told_of_streams(&mut world);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(
+        told[0].starts_with("stream-error b 192.0.2.50 is not among the allowed_hosts"),
+        "{told:?}"
+    );
+    let (_, spec) = world.listening("a");
+    assert_eq!(
+        (spec.web.connect_timeout, spec.web.silence_timeout),
+        (Duration::from_secs(9), Duration::from_secs(30))
+    );
+    assert_eq!(world.listeners(), 1);
+}
+
+#[test]
 fn a_stream_is_connected_with_the_settings_of_the_agent_that_the_tenant_names() {
     let agent = "[[agent]]\nname = \"patient\"\nurl = \"ws://192.0.2.41/\"\nconnect_timeout = \"9s\"\n\
         silence_timeout = \"30s\"\nmax_message = 5000\nheaders = { Authorization = \"secret\" }\n";
