@@ -123,7 +123,15 @@ impl Agent {
         Self::start(place, "tap_listener.py", &["--certificate", &both], Recording::Kept)
     }
 
-    /// One that takes hundreds of calls at once, and is deaf to the first: see `crowd_agent.py`.
+    /// One that takes hundreds of calls at once: see `crowd_agent.py`.
+    ///
+    /// # Errors
+    /// As [`Self::tone`].
+    pub fn crowd(place: &Place) -> Result<Self> {
+        Self::start(place, "crowd_agent.py", &[], Recording::None)
+    }
+
+    /// The same, deaf to the first.
     ///
     /// # Errors
     /// As [`Self::tone`].
