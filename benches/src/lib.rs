@@ -7,6 +7,8 @@ pub mod arguments;
 pub mod cores;
 pub mod datagrams;
 pub mod groups;
+pub mod idle;
+pub mod interrupt;
 pub mod report;
 pub mod witness;
 

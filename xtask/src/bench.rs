@@ -31,7 +31,7 @@ Examples:
 pub struct Arguments {
     /// Which benchmarks [default: all]
     name: Vec<Name>,
-    /// Write the figures to this file, as JSON (of one benchmark: `kernel`, `worker` or `sip`)
+    /// Write the figures to this file, as JSON (of one benchmark: `kernel`, `relay`, `worker` or `sip`)
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Only this group of figures (of `worker`: codecs, speech, transcoded, srtp, agents, io; of `sip`: message, calls,
@@ -49,6 +49,8 @@ enum Name {
     Sip,
     /// The XDP relay, against the smallest XDP program that sends a frame back (as root)
     Kernel,
+    /// Relayed calls end to end: CPU a packet, latency, calls a core, against rtpengine and others (as root)
+    Relay,
     /// The worker lane: codecs against ffmpeg, SRTP against libsrtp, transcoded calls a core
     Worker,
 }
@@ -59,6 +61,7 @@ impl Name {
             Self::G711 => "g711",
             Self::Sip => "sip",
             Self::Kernel => "kernel",
+            Self::Relay => "relay",
             Self::Worker => "worker",
         }
     }
@@ -68,8 +71,8 @@ impl Name {
 pub fn run(workspace: &mut Workspace, arguments: &Arguments) -> Result<ExitCode> {
     let json = match (&arguments.json, arguments.name.as_slice()) {
         (None, _) => None,
-        (Some(file), [Name::Kernel | Name::Worker | Name::Sip]) => Some(absolute(file).context("--json wants a file")?),
-        (Some(_), [Name::G711]) => bail!("g711 has no figures for --json; `kernel`, `worker` and `sip` have"),
+        (Some(file), [Name::Kernel | Name::Relay | Name::Worker | Name::Sip]) => Some(absolute(file).context("--json wants a file")?),
+        (Some(_), [Name::G711]) => bail!("g711 has no figures for --json; `kernel`, `relay`, `worker` and `sip` have"),
         (Some(_), _) => bail!("--json takes the figures of one benchmark: cargo xtask bench kernel --json FILE"),
     };
     if arguments.only.is_some() && !matches!(arguments.name[..], [Name::Worker | Name::Sip]) {
@@ -80,7 +83,9 @@ pub fn run(workspace: &mut Workspace, arguments: &Arguments) -> Result<ExitCode>
     if arguments.name.is_empty() {
         for name in Name::value_variants() {
             match name {
-                Name::Kernel if !is_root() => steps::note(&format!("kernel is left out: {NEEDS_ROOT}")),
+                Name::Kernel | Name::Relay if !is_root() => {
+                    steps::note(&format!("{} is left out: {NEEDS_ROOT}", name.text()));
+                }
                 name => sound &= measure(workspace, *name, None, None)?,
             }
         }
@@ -131,8 +136,16 @@ fn measure(workspace: &mut Workspace, name: Name, json: Option<&Path>, only: Opt
         prepare::lab(workspace)?;
         pacing = pacing_in_a_vm(workspace);
     }
-    // Its part by AF_XDP loads the programs, too.
-    let kernel = name == Name::Kernel || (name == Name::Worker && is_root());
+    if name == Name::Relay {
+        if !is_root() {
+            bail!("{NEEDS_ROOT}");
+        }
+        prepare::ebpf(workspace)?;
+        prepare::lab(workspace)?;
+        debian::programs(workspace, debian::RELAYS)?;
+    }
+    // The worker lane's part by AF_XDP loads the programs, too.
+    let kernel = matches!(name, Name::Kernel | Name::Relay) || (name == Name::Worker && is_root());
     if name == Name::Worker {
         if kernel {
             prepare::ebpf(workspace)?;
