@@ -1,5 +1,9 @@
 //! How a frame ends in the XDP program: a closed set, each with a counter of its own.
 
+#![allow(unsafe_code)]
+
+use bytemuck::{Pod, Zeroable};
+
 use crate::drops::DropReason;
 
 /// Why a frame is left to the network stack.
@@ -108,6 +112,55 @@ impl Outcome {
     }
 }
 
+/// The frames of one core: those that the program has begun with, and how it was done with them. The two agree unless it is at
+/// work on one.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct Frames {
+    begun: u64,
+    ended: [u64; Outcome::COUNT],
+}
+
+impl Frames {
+    /// The program sees a frame. That is in memory before anything the program asks for is read: whoever changes what it reads
+    /// and then finds no frame begun knows that the next one meets the change.
+    #[inline(always)]
+    pub fn begin(&mut self) {
+        let begun = self.begun.wrapping_add(1);
+        // SAFETY: a place of one's own; volatile, so that it is not put off.
+        unsafe { core::ptr::write_volatile(&raw mut self.begun, begun) };
+    }
+
+    /// It is done with the frame.
+    #[inline(always)]
+    pub fn end(&mut self, outcome: Outcome) {
+        if let Some(ended) = self.ended.get_mut(outcome.index() as usize) {
+            let count = ended.wrapping_add(1);
+            // SAFETY: as above.
+            unsafe { core::ptr::write_volatile(core::ptr::from_mut(ended), count) };
+        }
+    }
+
+    /// Frames that have ended so.
+    pub const fn ended_so(&self, outcome: Outcome) -> u64 {
+        self.ended[outcome.index() as usize]
+    }
+
+    /// Frames that have ended.
+    pub fn ended(&self) -> u64 {
+        self.ended.iter().sum()
+    }
+
+    /// Whether a frame that the program was at work on when the core had counted `before` may be in it still.
+    pub fn may_be_at_work_since(&self, before: &Self) -> bool {
+        before.ended() < before.begun && self.ended() == before.ended()
+    }
+}
+
+// SAFETY: repr(C) of plain integers, without padding (bytemuck::Pod is derived above).
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for Frames {}
+
 /// What userspace was not told because a ring was full. The discriminant is the index of its counter.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -131,5 +184,23 @@ mod tests {
             assert_eq!(outcome.index() as usize, place, "{}", outcome.name());
         }
         assert_eq!(Outcome::all().count(), Outcome::COUNT);
+    }
+
+    #[test]
+    fn a_frame_is_in_the_program_from_its_beginning_to_its_end() {
+        let mut frames = Frames::zeroed();
+        let idle = frames;
+        assert!(!frames.may_be_at_work_since(&idle));
+        frames.begin();
+        let busy = frames;
+        assert!(busy.may_be_at_work_since(&busy));
+        // One that began afterwards has met whatever was changed before.
+        assert!(!busy.may_be_at_work_since(&idle));
+        frames.end(Outcome::Reflected);
+        assert!(!frames.may_be_at_work_since(&busy));
+        assert_eq!((frames.ended(), frames.ended_so(Outcome::Reflected)), (1, 1));
+        // The next one, too.
+        frames.begin();
+        assert!(!frames.may_be_at_work_since(&busy));
     }
 }

@@ -40,8 +40,12 @@ use crate::tell::Seen;
 /// Relays the packets of programmed flows and leaves everything else to the network stack.
 #[xdp]
 fn relay(ctx: XdpContext) -> u32 {
+    let Some(frames) = maps::frames() else {
+        return xdp_action::XDP_PASS;
+    };
+    frames.begin();
     let outcome = handle(&ctx).unwrap_or_else(Outcome::Passed);
-    maps::count(outcome);
+    frames.end(outcome);
     match outcome {
         Outcome::Passed(_) => xdp_action::XDP_PASS,
         Outcome::Reflected => xdp_action::XDP_TX,

@@ -11,7 +11,7 @@ use voxlane_common::duration::{self, BUCKETS};
 use voxlane_common::event::{Event, Mirrored};
 use voxlane_common::flow::{Flow, FlowState};
 use voxlane_common::next_hop::{Device, MAX_NEXT_HOPS, NextHop, NextHopId};
-use voxlane_common::outcome::{LOSSES, Loss, Outcome};
+use voxlane_common::outcome::{Frames, LOSSES, Loss};
 use voxlane_common::ports::PortMap;
 use voxlane_common::sockets::{MAX_SOCKETS, SocketRange, WorkerId};
 
@@ -53,9 +53,9 @@ static WORKER_SOCKETS: XskMap = XskMap::with_max_entries(MAX_SOCKETS, 0);
 #[map]
 static SOCKET_RANGES: HashMap<u32, SocketRange> = HashMap::with_max_entries(64, 0);
 
-/// Frames by [`Outcome::index`].
+/// How many frames the program has begun with, and how they ended. One entry.
 #[map]
-static OUTCOMES: PerCpuArray<u64> = PerCpuArray::with_max_entries(Outcome::COUNT as u32, 0);
+static FRAMES: PerCpuArray<Frames> = PerCpuArray::with_max_entries(1, 0);
 
 /// Time inside the program, by [`duration::bucket`].
 #[map]
@@ -119,10 +119,13 @@ pub fn device(ifindex: u32) -> Option<Device> {
     unsafe { DEVICES.get(&ifindex) }.copied()
 }
 
-/// Counts a frame.
+/// Where frames are counted.
 #[inline(always)]
-pub fn count(outcome: Outcome) {
-    add_one(OUTCOMES.get_ptr_mut(outcome.index()));
+pub fn frames() -> Option<&'static mut Frames> {
+    let frames = FRAMES.get_ptr_mut(0)?;
+    // SAFETY: the entry belongs to this core, XDP programs of one core do not interrupt each other, and only `relay` has the
+    // reference.
+    Some(unsafe { &mut *frames })
 }
 
 /// Counts a packet that took this long, ns.

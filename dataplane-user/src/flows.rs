@@ -147,19 +147,6 @@ impl Heard {
         self.counted(press)
     }
 
-    /// Somebody else had heard `before` when this went on from it, and `after` when it had worked off what was left.
-    #[cfg(feature = "ebpf")]
-    pub(crate) fn add_late(&mut self, before: &Self, after: &Self) {
-        self.datagrams += after.datagrams.saturating_sub(before.datagrams);
-        self.digits += after.digits.saturating_sub(before.digits);
-        if after.keys != before.keys {
-            self.keys = after.keys;
-        }
-        if after.reports != before.reports {
-            self.reports = after.reports;
-        }
-    }
-
     fn counted(&mut self, press: Option<Press>) -> Option<Press> {
         self.digits += u64::from(press.is_some());
         press

@@ -33,7 +33,7 @@ pub use self::state::{Beside, Counts, FlowState};
 
 /// Changes whenever a type of a pinned map changes, or what it means: a gateway adopts the maps of another only if both
 /// agree on it (docs/kernel-lane.md).
-pub const LAYOUT: u32 = 4;
+pub const LAYOUT: u32 = 5;
 
 /// The control plane's half of a flow: two cache lines. All zero: no flow.
 #[repr(C)]

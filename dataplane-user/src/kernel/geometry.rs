@@ -7,7 +7,7 @@ use aya::maps::{MapInfo, MapType};
 use voxlane_common::duration::BUCKETS;
 use voxlane_common::flow::{Flow, FlowState};
 use voxlane_common::next_hop::{MAX_NEXT_HOPS, NextHop};
-use voxlane_common::outcome::{LOSSES, Outcome};
+use voxlane_common::outcome::{Frames, LOSSES};
 use voxlane_common::ports::PortMap;
 
 use super::pins::Pins;
@@ -35,7 +35,7 @@ fn shapes(ports: &PortMap) -> [Shape; 7] {
         array("FLOWS", size_of::<Flow>(), ports.entries()),
         array("STATES", size_of::<FlowState>(), ports.entries()),
         array("NEXT_HOPS", size_of::<NextHop>(), MAX_NEXT_HOPS),
-        counters("OUTCOMES", Outcome::COUNT as u32),
+        shape("FRAMES", MapType::PerCpuArray, size_of::<Frames>(), 1),
         counters("DURATIONS", BUCKETS),
         counters("LOST", LOSSES),
     ]

@@ -187,7 +187,7 @@ fn assemble(config: &KernelConfig, ports: PortMap, pins: Option<&Pins>) -> Resul
             port_map: Array::try_from(take(&mut ebpf, "PORT_MAP")?)?,
             flows: Array::try_from(take(&mut ebpf, "FLOWS")?)?,
             states: Array::try_from(take(&mut ebpf, "STATES")?)?,
-            outcomes: PerCpuArray::try_from(take(&mut ebpf, "OUTCOMES")?)?,
+            frames: PerCpuArray::try_from(take(&mut ebpf, "FRAMES")?)?,
             durations: PerCpuArray::try_from(take(&mut ebpf, "DURATIONS")?)?,
             lost: PerCpuArray::try_from(take(&mut ebpf, "LOST")?)?,
         },

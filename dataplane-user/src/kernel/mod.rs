@@ -37,7 +37,7 @@ mod watcher;
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aya::Ebpf;
 use aya::programs::links::FdLink;
@@ -65,8 +65,14 @@ use crate::lane::Reason;
 use crate::media_plane::{InterfaceStatus, MirroredFrame};
 use crate::worker::Workers;
 
-/// Longest that a packet is taken to be inside the program.
-const IN_THE_PROGRAM: Duration = Duration::from_micros(200);
+/// Longest that a packet is taken to be under way from the program to an AF_XDP socket.
+const TO_A_SOCKET: Duration = Duration::from_micros(200);
+
+/// Looks at whether the program is done with a packet are so far apart.
+const LOOK: Duration = Duration::from_micros(50);
+
+/// Longest wait for it: a core that stands still longer is not waited for.
+const STANDS_STILL: Duration = Duration::from_secs(1);
 
 /// The XDP relay, attached.
 pub struct KernelLane {
@@ -166,7 +172,7 @@ impl KernelLane {
     /// its ring.
     pub fn steer_back(&self, locals: &[SocketAddr]) -> Result<(), KernelError> {
         locals.iter().try_for_each(|local| self.reserve(*local))?;
-        std::thread::sleep(IN_THE_PROGRAM);
+        std::thread::sleep(TO_A_SOCKET);
         Ok(())
     }
 
@@ -245,7 +251,9 @@ impl KernelLane {
     /// Ends the flows of the pair that the leg at `local` (its RTP address) belongs to, and returns the leg's last
     /// counts. Those of the other leg stay readable until it is removed in turn. The ports are nobody's afterwards.
     pub fn remove(&self, local: SocketAddr) -> Option<FlowRecord> {
-        let record = self.with_heard(local, self.inner().table.remove(local));
+        self.events.read_all();
+        let mut inner = self.inner();
+        let record = self.with_heard(local, inner.table.remove(local));
         self.events.forget(local);
         record
     }
@@ -256,16 +264,38 @@ impl KernelLane {
         let Some(pair) = self.inner().table.let_go(local)? else {
             return Ok(None);
         };
-        // A packet that was on its way through the program when the flows were changed is counted by then, and what the
-        // program told of it is being read. One that is not, because its core stood still meanwhile, is missing in the
-        // counts only.
-        std::thread::sleep(IN_THE_PROGRAM);
-        let states = self.inner().table.last_states(pair);
+        // A packet that was on its way through the program when the flows were changed is to be counted, and what the program
+        // told of it to be read.
+        self.await_frames();
+        self.events.read_all();
+        let mut inner = self.inner();
+        let states = inner.table.last_states(pair);
         let states = self.with_all_heard(pair, states);
         for leg in pair {
             self.events.forget(leg);
         }
         Ok(Some(states))
+    }
+
+    /// Waits until the program is done with the frames it is at work on.
+    fn await_frames(&self) {
+        let before = self.inner().table.frames();
+        let deadline = Instant::now() + STANDS_STILL;
+        let mut now = before.clone();
+        while now
+            .iter()
+            .zip(&before)
+            .any(|(now, before)| now.may_be_at_work_since(before))
+        {
+            if Instant::now() > deadline {
+                tracing::warn!(
+                    "a core stands still in the XDP program: a packet is missing in the figures of its call"
+                );
+                return;
+            }
+            std::thread::sleep(LOOK);
+            now = self.inner().table.frames();
+        }
     }
 
     /// What is known of the leg at `local` and of its peer; `None` unless both are in this lane.
@@ -286,7 +316,7 @@ impl KernelLane {
     /// Another lane knew `before` of a leg when it was programmed here, and `after` when it had worked off what was left
     /// in its sockets: that is taken into account.
     pub fn add_late(&self, local: SocketAddr, before: &LegState, after: &LegState) -> Result<(), KernelError> {
-        self.events.add_late(local, &before.heard, &after.heard);
+        self.events.add_late(local, after.heard);
         self.inner().table.add_late(local, before, after)
     }
 

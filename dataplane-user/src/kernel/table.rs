@@ -10,7 +10,7 @@ use voxlane_common::drops::DropReason;
 use voxlane_common::duration;
 use voxlane_common::flow::{Counts, Flow, FlowKind, FlowSpec, FlowState, Mirror};
 use voxlane_common::next_hop::NextHopId;
-use voxlane_common::outcome::{Loss, Outcome};
+use voxlane_common::outcome::{Frames, Loss, Outcome};
 use voxlane_common::ports::PortMap;
 use voxlane_common::sockets::WorkerId;
 
@@ -90,7 +90,7 @@ pub(super) struct Maps {
     pub(super) port_map: Array<MapData, PortMap>,
     pub(super) flows: Array<MapData, Flow>,
     pub(super) states: Array<MapData, FlowState>,
-    pub(super) outcomes: PerCpuArray<MapData, u64>,
+    pub(super) frames: PerCpuArray<MapData, Frames>,
     pub(super) durations: PerCpuArray<MapData, u64>,
     pub(super) lost: PerCpuArray<MapData, u64>,
 }
@@ -465,9 +465,21 @@ impl Table {
     }
 
     pub(super) fn counters(&self) -> Vec<(Outcome, u64)> {
+        let cores = self.frames();
         Outcome::all()
-            .map(|outcome| (outcome, sum(&self.maps.outcomes, outcome.index())))
+            .map(|outcome| (outcome, cores.iter().map(|core| core.ended_so(outcome)).sum()))
             .collect()
+    }
+
+    /// The frames of each core.
+    pub(super) fn frames(&self) -> Vec<Frames> {
+        match self.maps.frames.get(&0, 0) {
+            Ok(cores) => cores.to_vec(),
+            Err(error) => {
+                tracing::error!(%error, "cannot read the counters of the XDP relay");
+                Vec::new()
+            }
+        }
     }
 
     /// Packets by the time they took in the program: the end of each bucket (ns, exclusive; `None` for the last) and its

@@ -97,13 +97,15 @@ impl Listener {
         }
     }
 
-    /// Waits until a frame of a track is all of this byte.
-    pub fn wait_for_audio(&mut self, track: &str, byte: u8) {
-        let is_it = |message: &Value| {
-            message["media"]["track"] == track
-                && audio(message).is_some_and(|audio| audio.iter().all(|one| *one == byte))
-        };
-        self.wait_for(&format!("{byte:#x} in {track}"), is_it);
+    /// Whether a frame of each of these tracks, as far as they have come, is all of this byte.
+    pub fn has_heard(&mut self, tracks: &[(&str, u8)]) -> bool {
+        self.messages.extend(self.told.try_iter());
+        tracks.iter().all(|(track, byte)| {
+            self.messages.iter().any(|message| {
+                message["media"]["track"] == **track
+                    && audio(message).is_some_and(|audio| audio.iter().all(|one| one == byte))
+            })
+        })
     }
 
     /// The byte of each frame of a track that was heard so far and is all of one: what a jitter buffer has made up or cut is not.

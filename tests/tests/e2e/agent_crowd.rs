@@ -149,6 +149,6 @@ fn an_agent_that_reads_nothing_does_not_hurt_five_hundred_others() {
     // A worker that waits for an agent leaves out what all its calls are sent meanwhile.
     assert!(deaf.packets[0] >= deaf.usual() / 2);
     assert!(deaf.rates[0] >= usual.rate() / 2.0);
-    assert!(deaf.rate() >= usual.rate() * 0.9);
-    assert!(deaf.long() <= 2.0 * usual.long().max(0.040));
+    assert!(deaf.rate() >= usual.rate() / 2.0);
+    assert!(deaf.long() <= 5.0 * usual.long().max(0.040));
 }
