@@ -86,6 +86,19 @@ impl SentStream {
         }
     }
 
+    /// Whether a packet that follows is sent on after this as it would be after `other`, but for what is newest of the two.
+    pub const fn continues_as(&self, other: &Self) -> bool {
+        self.source_ssrc == other.source_ssrc
+            && self.timestamp_ahead == other.timestamp_ahead
+            && self.sequence_ahead == other.sequence_ahead
+            && self.joined == other.joined
+    }
+
+    /// Whether packets of this source have a place in the stream.
+    pub const fn has_joined(&self, source_ssrc: u32) -> bool {
+        self.joined != APART && self.source_ssrc == source_ssrc
+    }
+
     /// Whether anything was sent.
     pub const fn has_begun(&self) -> bool {
         self.at_ns != 0

@@ -5,8 +5,10 @@
 mod worker_support;
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use crossbeam_channel::unbounded;
+use voxlane_common::drops::DropReason;
 use voxlane_common::rtp::RtpHeader;
 use voxlane_common::splice::{Continuity, SentStream};
 use voxlane_dataplane::flows::{Policing, Rules, TOS_EF};
@@ -36,6 +38,10 @@ struct Call {
 const EVENT_OF_B: u8 = 96;
 
 fn call() -> Call {
+    call_of(Continuity::Transparent)
+}
+
+fn call_of(continuity: Continuity) -> Call {
     let workers = workers();
     let (sockets_a, gateway_a) = sockets();
     let (sockets_b, gateway_b) = sockets();
@@ -49,7 +55,7 @@ fn call() -> Call {
         endpoint: EndpointId(number),
         sockets,
         session,
-        continuity: Continuity::Transparent,
+        continuity,
     };
     let handle = workers.add_relay(NewRelay {
         legs: [leg(1, sockets_a, a.session()), leg(2, sockets_b, session_b)],
@@ -194,6 +200,33 @@ fn a_pair_that_was_handed_over_ends_with_what_has_waited() {
     );
     assert_eq!((a.heard.datagrams, b.heard.datagrams), (5, 0));
     assert_eq!(parted.sockets.map(|sockets| sockets.rtp.local_addr().unwrap()), gateway);
+}
+
+#[test]
+fn a_source_whose_first_packet_waited_too_long_begins_with_whoever_has_the_pair_by_then() {
+    let mut call = call_of(Continuity::Spliced);
+    let [before, _] = call.workers.hand_over(&call.handle).unwrap();
+    call.a.send(0, &[2; 160]);
+    // Longer than a packet: the next one may be another's by then, and have begun the stream.
+    std::thread::sleep(Duration::from_millis(40));
+    let parted = call.workers.finish(call.handle, Parting::GoesOn).unwrap();
+    let [a, _] = parted.states;
+    assert_eq!((a.rtp.account.packets, a.rtp.forwarded), (1, 0));
+    assert_eq!(a.rtp.dropped(DropReason::Held), 1);
+    assert_eq!(a.rtp.sent, before.rtp.sent);
+    assert_eq!(call.b.try_receive(), None);
+}
+
+#[test]
+fn a_source_that_has_begun_goes_on_with_what_has_waited_however_long() {
+    let mut call = call_of(Continuity::Spliced);
+    call.a.send(0, &[1; 160]);
+    call.b.receive();
+    call.workers.hand_over(&call.handle).unwrap();
+    let waits = call.a.send(0, &[2; 160]);
+    std::thread::sleep(Duration::from_millis(40));
+    call.workers.finish(call.handle, Parting::GoesOn).unwrap();
+    assert_eq!(call.b.receive().0, waits);
 }
 
 #[test]

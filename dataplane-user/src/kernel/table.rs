@@ -385,9 +385,10 @@ impl Table {
             if after == before {
                 continue;
             }
-            // While the program has seen nothing the state can be replaced whole; that matters to a stream whose source
-            // was heard for the first time.
-            if self.maps.states.get(&entry.index, 0)? == before.moved_to(&flow) {
+            // A source that was heard for the first time has to be told to the program, if it has seen nothing itself: its state is
+            // replaced whole. Otherwise it is not: a packet that the program counts at that moment would not be counted.
+            let learned = before.latch.source() != after.latch.source() || !before.sent.continues_as(&after.sent);
+            if learned && self.maps.states.get(&entry.index, 0)? == before.moved_to(&flow) {
                 self.maps.states.set(entry.index, after.moved_to(&flow), 0)?;
             } else if let Some(leg) = self.legs.get_mut(&local) {
                 leg.late[place] = after.counted_since(&before);

@@ -14,7 +14,7 @@ use voxlane_common::drops::DropReason;
 use voxlane_common::event::EventKind;
 use voxlane_common::flow::{Flow, FlowState};
 use voxlane_common::relay::{Forward, PacketView, Verdict, decide};
-use voxlane_common::rtp;
+use voxlane_common::rtp::{self, RtpHeader};
 use voxlane_common::splice::Continuity;
 
 use super::clock::Clock;
@@ -76,6 +76,8 @@ pub(super) struct RelayPair {
     events: Sender<MediaEvent>,
     heard: [Heard; 2],
     taking: Taking,
+    /// When another was told what was known of the pair, and has had what arrives since.
+    handed_over: Option<Duration>,
 }
 
 /// Whether packets are taken.
@@ -110,6 +112,7 @@ impl RelayPair {
             clock,
             events,
             taking: Taking::On,
+            handed_over: None,
         };
         relay.program();
         for (side, state) in pair.states.into_iter().flatten().enumerate() {
@@ -143,14 +146,32 @@ impl RelayPair {
     }
 
     /// Leaves packets in the sockets from now on; what is known of the legs.
-    pub(super) fn pause(&mut self) -> [LegState; 2] {
+    pub(super) fn pause(&mut self, now: Duration) -> [LegState; 2] {
         self.taking = Taking::Paused;
+        self.handed_over = Some(now);
         self.states()
     }
 
-    /// Takes packets again.
+    /// Takes packets again: nobody else has it.
     pub(super) fn resume(&mut self) {
         self.taking = Taking::On;
+        self.handed_over = None;
+    }
+
+    /// Takes what has waited in the sockets; another has what comes now.
+    pub(super) fn end_pause(&mut self) {
+        self.taking = Taking::On;
+    }
+
+    /// Whether a packet that has waited while the pair was handed over would begin a source's part of the stream that is sent to
+    /// `there`, so late that another may have begun it with the next one. It is left out: two beginnings would give
+    /// two packets one number.
+    fn begins_late(&self, datagram: &[u8], [here, there]: [usize; 2], now: Duration) -> bool {
+        let ptime = Duration::from_millis(self.sessions[here].ptime.into());
+        let is_late = self.handed_over.is_some_and(|at| now.saturating_sub(at) >= ptime);
+        is_late
+            && self.continuity[there] == Continuity::Spliced
+            && RtpHeader::parse(datagram).is_some_and(|header| !self.rtp[here].state.sent.has_joined(header.ssrc()))
     }
 
     /// Whether packets are to be left in the sockets.
@@ -281,6 +302,7 @@ impl RelayPair {
             kind => kind,
         };
         let beside = self.rtp[here].state.beside(&self.rtcp[here].flow);
+        let begins_late = self.begins_late(datagram, [here, there], now);
         let halves = match kind {
             Kind::Rtp => &mut self.rtp,
             Kind::Rtcp => &mut self.rtcp,
@@ -289,8 +311,13 @@ impl RelayPair {
             halves[here].state.on_dropped(DropReason::WrongSource);
         } else {
             let now_ns = self.clock.monotonic_ns(now);
+            let left_out = kind == Kind::Rtp && begins_late;
             let Half { flow, state } = &mut halves[here];
+            let sent = state.sent;
             let decision = decide(flow, state, &view.beside(beside), now_ns);
+            if left_out {
+                state.sent = sent;
+            }
             if !decision.found.is_none() {
                 let flow = *flow;
                 halves[there].state.peer_found(&flow, decision.found);
@@ -304,6 +331,7 @@ impl RelayPair {
                 Kind::Rtcp => &mut self.rtcp[here].state,
             };
             match decision.verdict {
+                Verdict::Forward(_) if left_out => state.on_dropped(DropReason::Held),
                 // Counted by the decision, or nobody's.
                 Verdict::Drop(_) | Verdict::NoFlow | Verdict::Worker => {}
                 Verdict::Forward(forward) => match send(&self.ports[there], kind, &forward, (buffer, length)) {

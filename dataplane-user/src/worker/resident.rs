@@ -179,7 +179,7 @@ impl Resident {
     /// Leaves the packets of a pair in its sockets from now on; what is known of its legs, if it is one.
     pub(super) fn pause(&mut self, now: Duration) -> Option<[LegState; 2]> {
         match self {
-            Self::Relay(pair) => Some(pair.pause()),
+            Self::Relay(pair) => Some(pair.pause(now)),
             Self::Bridge(pair) => Some(pair.pause(now)),
             Self::Leg(_) | Self::Closing(_) => None,
         }
@@ -189,6 +189,15 @@ impl Resident {
     pub(super) fn resume(&mut self) {
         match self {
             Self::Relay(pair) => pair.resume(),
+            Self::Bridge(pair) => pair.resume(),
+            Self::Leg(_) | Self::Closing(_) => {}
+        }
+    }
+
+    /// A pair takes what has waited in its sockets; another has what comes now.
+    pub(super) fn end_pause(&mut self) {
+        match self {
+            Self::Relay(pair) => pair.end_pause(),
             Self::Bridge(pair) => pair.resume(),
             Self::Leg(_) | Self::Closing(_) => {}
         }

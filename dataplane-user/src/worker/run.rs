@@ -236,7 +236,7 @@ impl Worker {
                 }
                 Command::Finish(id, parting, answer) => {
                     if let Some(pair) = self.resident(id) {
-                        pair.resume();
+                        pair.end_pause();
                     }
                     self.work_off(id);
                     // Whoever asked may be gone.
