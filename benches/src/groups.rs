@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 
 use crate::arguments::Arguments;
 use crate::report::Report;
@@ -34,9 +34,5 @@ fn run(groups: &[Group]) -> Result<()> {
         measure(&mut report)?;
     }
     print!("{}", report.table());
-    if let Some(file) = arguments.json {
-        let written = report.write_json(&file);
-        written.with_context(|| format!("cannot write {}", file.display()))?;
-    }
-    Ok(())
+    report.write(&arguments)
 }

@@ -4,9 +4,13 @@
 //! round counts.
 
 pub mod arguments;
+pub mod chart;
 pub mod cores;
 pub mod datagrams;
 pub mod groups;
+pub mod idle;
+pub mod interrupt;
+pub mod page;
 pub mod report;
 pub mod witness;
 

@@ -7,10 +7,15 @@
 //! A row may have a peer measured beside it in the same run (`against`, in the same unit); then the goal is one for the
 //! ratio, else one for the value. Rows without a goal explain the others.
 
-use std::io;
-use std::path::Path;
+use std::fs;
 
+use anyhow::{Context as _, Result};
 use serde::Serialize;
+use serde_json::Value;
+
+use crate::arguments::Arguments;
+use crate::chart::Chart;
+use crate::page;
 
 /// What a figure has to be.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -126,12 +131,43 @@ impl Row {
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Report {
     results: Vec<Row>,
+    /// Plots that explain them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    charts: Vec<Chart>,
 }
 
 impl Report {
     /// Adds a figure.
     pub fn add(&mut self, row: Row) {
         self.results.push(row);
+    }
+
+    /// Adds a plot.
+    pub fn add_chart(&mut self, chart: Chart) {
+        self.charts.push(chart);
+    }
+
+    /// Writes what the command line asks for.
+    ///
+    /// # Errors
+    /// If a file cannot be read or written.
+    pub fn write(&self, arguments: &Arguments) -> Result<()> {
+        let mut report = serde_json::to_value(self)?;
+        if let (Some(file), true) = (&arguments.json, arguments.append) {
+            let earlier = fs::read_to_string(file);
+            let earlier = earlier.with_context(|| format!("--append: cannot read {}", file.display()))?;
+            let earlier = serde_json::from_str(&earlier);
+            let earlier = earlier.with_context(|| format!("--append: {} is no report", file.display()))?;
+            report = appended(earlier, report);
+        }
+        if let Some(file) = &arguments.json {
+            let json = serde_json::to_string_pretty(&report)? + "\n";
+            fs::write(file, json).with_context(|| format!("cannot write {}", file.display()))?;
+        }
+        if let Some(file) = &arguments.html {
+            fs::write(file, page::of(&report)?).with_context(|| format!("cannot write {}", file.display()))?;
+        }
+        Ok(())
     }
 
     /// The table.
@@ -152,16 +188,19 @@ impl Report {
         }
         table
     }
+}
 
-    /// Writes the JSON file.
-    ///
-    /// # Errors
-    /// If the file cannot be written.
-    pub fn write_json(&self, file: &Path) -> io::Result<()> {
-        let mut json = serde_json::to_string_pretty(self)?;
-        json.push('\n');
-        std::fs::write(file, json)
+/// A report with the figures and plots of another behind its own.
+fn appended(mut earlier: Value, mut report: Value) -> Value {
+    for key in ["results", "charts"] {
+        let more = report.get_mut(key).and_then(Value::as_array_mut).map(std::mem::take);
+        let Some(more) = more else { continue };
+        match earlier.get_mut(key).and_then(Value::as_array_mut) {
+            Some(there) => there.extend(more),
+            None => earlier[key] = Value::Array(more),
+        }
     }
+    earlier
 }
 
 #[cfg(test)]
@@ -186,6 +225,25 @@ mod tests {
             {"name": "floor", "value": 26.0, "unit": "ns", "against": null, "ratio": null, "goal": null, "met": null},
         ]});
         assert_eq!(json, expected);
+    }
+
+    #[test]
+    fn one_report_follows_another_in_one_file() {
+        let directory = std::env::temp_dir().join(format!("voxlane-report-{}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        let file = directory.join("all.json");
+        let mut arguments = Arguments {
+            json: Some(file.clone()),
+            ..Arguments::default()
+        };
+        report().write(&arguments).unwrap();
+        arguments.append = true;
+        report().write(&arguments).unwrap();
+        let written: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+        assert_eq!(written["results"].as_array().unwrap().len(), 6);
+        fs::write(&file, "nothing").unwrap();
+        assert!(report().write(&arguments).is_err());
+        fs::remove_dir_all(&directory).unwrap();
     }
 
     #[test]

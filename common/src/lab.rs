@@ -4,6 +4,8 @@
 
 #![allow(unsafe_code)]
 
+pub mod traffic;
+
 use core::net::SocketAddrV4;
 
 use bytemuck::{Pod, Zeroable};
@@ -94,6 +96,13 @@ impl Course {
     /// The headers of the next packet of `target`.
     #[inline(always)]
     pub fn headers(&self, target: &Target) -> [u64; WORDS] {
+        self.headers_with(target, 0)
+    }
+
+    /// The same of a packet whose payload differs from the others': its 16-bit words, where those have zeros, add up to
+    /// `payload_sum`.
+    #[inline(always)]
+    pub fn headers_with(&self, target: &Target, payload_sum: u32) -> [u64; WORDS] {
         let source = u32::from_ne_bytes(target.source);
         let destination = u32::from_ne_bytes(target.destination);
         let source_port = u16::from_ne_bytes(target.source_port);
@@ -109,7 +118,8 @@ impl Course {
                 + source_port as u32
                 + destination_port as u32
                 + sequence as u32
-                + halves(timestamp),
+                + halves(timestamp)
+                + payload_sum,
         );
 
         let mut words = self.words;

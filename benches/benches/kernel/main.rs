@@ -7,7 +7,7 @@ mod program;
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use voxlane_benches::arguments::Arguments;
 use voxlane_benches::report::{Goal, Report, Row};
 use voxlane_tests::requirements::is_root;
@@ -36,9 +36,5 @@ fn run() -> Result<()> {
         report.add(row.goal(Goal::AtLeast(99.0)));
     }
     print!("{}", report.table());
-    if let Some(file) = arguments.json {
-        let written = report.write_json(&file);
-        written.with_context(|| format!("cannot write {}", file.display()))?;
-    }
-    Ok(())
+    report.write(&arguments)
 }

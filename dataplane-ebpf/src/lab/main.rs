@@ -6,6 +6,7 @@
 //!   repetitions does not restore the frame, and a relay rewrites it
 //! * `reflect_timed`, `touch_two`, `touch_five`: parts of the relay's work, by themselves
 //! * `read_key`, `find_in_array`, `find_in_hash`: run after `spread`; the difference is what finding a flow costs
+//! * `offer`, `collect`, `collect_skb`: both ends of a benchmark's calls; `hand_on`: the smallest relay between them
 #![no_std]
 #![no_main]
 #![allow(unsafe_code)]
@@ -13,6 +14,7 @@
 mod find;
 mod floor;
 mod spread;
+mod traffic;
 
 use aya_ebpf::bindings::xdp_action;
 use aya_ebpf::macros::xdp;

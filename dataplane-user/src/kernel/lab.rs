@@ -8,6 +8,8 @@
 //!
 //! Must be used in the network namespace of the lane.
 
+pub mod traffic;
+
 use std::net::SocketAddrV4;
 use std::os::fd::{AsFd, AsRawFd};
 

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use aya::maps::{Array, DevMapHash, HashMap, Map, MapData, PerCpuArray, RingBuf};
 use aya::programs::links::FdLink;
+#[cfg(feature = "lab")]
+use aya::programs::{ProgramError, TestRunAttrs};
 use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use voxlane_common::flow::LAYOUT;
@@ -381,4 +383,25 @@ pub(super) fn run(program: &Xdp, frame: &[u8], ingress: u32, repeat: u32) -> Res
         metadata: out,
         duration: result.duration,
     })
+}
+
+/// Runs a program on live frames: each is sent as the program says. In batches of so many, at most 256.
+#[cfg(feature = "lab")]
+pub(super) fn run_live(program: &Xdp, frame: &[u8], ingress: u32, frames: u32, batch: u32) -> Result<(), ProgramError> {
+    let context = XdpMd {
+        data: 0,
+        data_end: u32::try_from(frame.len()).unwrap_or(u32::MAX),
+        data_meta: 0,
+        ingress_ifindex: ingress,
+        rx_queue_index: 0,
+        egress_ifindex: 0,
+    };
+    program.test_run(TestRunOptions {
+        data_in: Some(frame),
+        ctx_in: Some(bytemuck::bytes_of(&context)),
+        repeat: frames,
+        attrs: TestRunAttrs::new().xdp_live_frames(batch),
+        ..TestRunOptions::new()
+    })?;
+    Ok(())
 }

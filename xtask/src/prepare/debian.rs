@@ -31,6 +31,13 @@ pub const NODE: &[Program] = &[("node", "nodejs"), ("npm", "npm")];
 /// What the worker lane is compared with, and what speaks for it.
 pub const BENCH: &[Program] = &[("ffmpeg", "ffmpeg"), ("espeak-ng", "espeak-ng")];
 
+/// What the kernel lane is compared with.
+pub const RELAYS: &[Program] = &[
+    ("rtpengine", "rtpengine-daemon"),
+    ("nft", "nftables"),
+    ("unshare", "util-linux"),
+];
+
 /// A shared library, and the package that has it.
 pub type Library = (&'static str, &'static str);
 

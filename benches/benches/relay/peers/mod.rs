@@ -1,0 +1,37 @@
+//! What is measured: each relay starts in its namespace, for so many calls, and ends when it is dropped.
+
+pub mod hand_on;
+pub mod nftables;
+pub mod rtpengine;
+pub mod sockets;
+pub mod voxlane;
+
+use std::net::SocketAddrV4;
+
+use anyhow::Result;
+use voxlane_dataplane::kernel::lab::traffic::Intake;
+
+use crate::site::Site;
+
+/// A relay.
+pub trait Peer {
+    /// What it is called in the table.
+    fn name(&self) -> &'static str;
+
+    /// How the ends take in what it sends.
+    fn intake(&self) -> Intake;
+
+    /// Starts it, with calls set up.
+    ///
+    /// # Errors
+    /// If it does not start, or refuses a call.
+    fn start(&self, site: &Site, calls: u32) -> Result<Running>;
+}
+
+/// A relay that runs.
+pub struct Running {
+    /// Where each call's caller and callee send to.
+    pub calls: Vec<[SocketAddrV4; 2]>,
+    /// Ends it when it is dropped.
+    pub relay: Box<dyn Send>,
+}
