@@ -18,6 +18,7 @@ use voxlane_dataplane::media_plane::{
 };
 use voxlane_dataplane::plane::{Plane, PlaneConfig};
 use voxlane_dataplane::srtp::{Kind, Suite};
+use voxlane_tests::order::longest_in_order;
 use worker_support::listener::{Deaf, Listener, TRACKS};
 use worker_support::secured::{Secured, keys};
 use worker_support::{PATIENCE, Phone};
@@ -27,12 +28,15 @@ const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// Both tracks.
 const TRACK_NAMES: [&str; 2] = ["inbound", "outbound"];
 
-/// Packets of a conversation: a second and more.
-const PACKETS: u8 = 60;
+/// Numbers of a conversation.
+const NUMBERS: u8 = 20;
 
-/// So many of them, at least, are heard as they were: a jitter buffer cuts and makes up more the busier the machine is, which may be
-/// most.
-const HEARD: usize = PACKETS as usize / 10;
+/// Packets in which each of them is said: a jitter buffer that has cut something plays from the middle of one packet to the middle of the
+/// next.
+const PACKETS: usize = 3;
+
+/// So many of them, at least, are heard as they were: a jitter buffer cuts and makes up more the busier the machine is.
+const HEARD: usize = NUMBERS as usize / 2;
 
 /// A plane with two legs.
 struct Call {
@@ -85,8 +89,7 @@ impl Call {
     }
 }
 
-/// Each of them says the numbers, a packet each, as far apart as packets are, and the last again until it is heard on these
-/// tracks.
+/// Each of them says the numbers, as far apart as packets are, and the last again until it is heard on these tracks.
 fn talk(
     sides: &mut [&mut dyn FnMut(u8)],
     numbers: std::ops::RangeInclusive<u8>,
@@ -94,9 +97,10 @@ fn talk(
     last: &[(&str, u8)],
 ) {
     let end = Instant::now() + PATIENCE;
+    let packets = numbers.clone().flat_map(|number| [number; PACKETS]);
     let again = std::iter::repeat(*numbers.end());
-    for (said, number) in numbers.clone().chain(again).enumerate() {
-        if said >= numbers.len() && listener.has_heard(last) {
+    for (said, number) in packets.chain(again).enumerate() {
+        if said >= PACKETS * numbers.len() && listener.has_heard(last) {
             return;
         }
         assert!(Instant::now() < end, "{last:?} is not heard");
@@ -111,15 +115,7 @@ fn assert_heard(heard: &[u8], spoken: &[u8], what: &str) {
     let place = |byte: &u8| spoken.iter().position(|one| one == byte);
     let mut places: Vec<usize> = heard.iter().filter_map(place).collect();
     places.dedup();
-    let mut longest: Vec<usize> = Vec::with_capacity(places.len());
-    for (number, place) in places.iter().enumerate() {
-        let before = places[..number]
-            .iter()
-            .zip(&longest)
-            .filter(|(before, _)| *before < place);
-        longest.push(1 + before.map(|(_, length)| *length).max().unwrap_or(0));
-    }
-    let ordered = longest.into_iter().max().unwrap_or(0);
+    let ordered = longest_in_order(&places);
     assert!(ordered >= HEARD, "{what}: {ordered} of {heard:?}");
     assert!(ordered * 2 >= places.len(), "{what}: {ordered} of {heard:?}");
 }
@@ -142,7 +138,7 @@ fn a_relayed_call_and_a_transcoded_one_are_heard_both_ways() {
         call.program([caller.session(), coded]);
         call.relay();
         let (mut listener, tap) = call.tap(&TRACKS);
-        let mut of_callee = numbers(1..=PACKETS);
+        let mut of_callee = numbers(1..=NUMBERS);
         if codec == Codec::Pcma {
             alaw_to_ulaw(&mut of_callee);
         }
@@ -150,13 +146,13 @@ fn a_relayed_call_and_a_transcoded_one_are_heard_both_ways() {
             &mut [&mut |number| _ = caller.send(0, &[number; 160]), &mut |number| {
                 _ = callee.send(codec.payload_type(), &[number; 160]);
             }],
-            1..=PACKETS,
+            1..=NUMBERS,
             &mut listener,
-            &[("inbound", PACKETS), ("outbound", of_callee[of_callee.len() - 1])],
+            &[("inbound", NUMBERS), ("outbound", of_callee[of_callee.len() - 1])],
         );
         call.plane.end_tap(tap);
         listener.wait_for("the end", |message| message["event"] == "stop");
-        assert_heard(&listener.heard("inbound"), &numbers(1..=PACKETS), "inbound");
+        assert_heard(&listener.heard("inbound"), &numbers(1..=NUMBERS), "inbound");
         assert_heard(&listener.heard("outbound"), &of_callee, "outbound");
         listener.assert_in_sequence();
         assert_eq!(
@@ -186,10 +182,10 @@ fn what_is_protected_on_the_way_is_heard() {
         caller.phone.send_raw(&protected);
     };
     let mut clear = |number: u8| _ = callee.send(0, &[number; 160]);
-    let last = TRACK_NAMES.map(|track| (track, PACKETS));
-    talk(&mut [&mut secret, &mut clear], 1..=PACKETS, &mut listener, &last);
-    assert_heard(&listener.heard("inbound"), &numbers(1..=PACKETS), "inbound");
-    assert_heard(&listener.heard("outbound"), &numbers(1..=PACKETS), "outbound");
+    let last = TRACK_NAMES.map(|track| (track, NUMBERS));
+    talk(&mut [&mut secret, &mut clear], 1..=NUMBERS, &mut listener, &last);
+    assert_heard(&listener.heard("inbound"), &numbers(1..=NUMBERS), "inbound");
+    assert_heard(&listener.heard("outbound"), &numbers(1..=NUMBERS), "outbound");
 }
 
 #[test]
@@ -205,30 +201,30 @@ fn a_stream_goes_on_from_an_agent_to_a_relay_and_to_another_agent() {
     let to = |last| TRACK_NAMES.map(|track| (track, last));
     talk(
         &mut [&mut |number| _ = caller.send(0, &[number; 160])],
-        1..=PACKETS,
+        1..=NUMBERS,
         &mut listener,
-        &to(PACKETS),
+        &to(NUMBERS),
     );
     call.relay();
     talk(
         &mut [&mut |number| _ = caller.send(0, &[number; 160]), &mut |number| {
             _ = callee.send(0, &[number; 160]);
         }],
-        PACKETS + 1..=2 * PACKETS,
+        NUMBERS + 1..=2 * NUMBERS,
         &mut listener,
-        &to(2 * PACKETS),
+        &to(2 * NUMBERS),
     );
     call.plane.attach(a.id, AgentSpec::Echo).unwrap();
     talk(
         &mut [&mut |number| _ = caller.send(0, &[number; 160])],
-        2 * PACKETS + 1..=3 * PACKETS,
+        2 * NUMBERS + 1..=3 * NUMBERS,
         &mut listener,
-        &to(3 * PACKETS),
+        &to(3 * NUMBERS),
     );
     for track in TRACK_NAMES {
         let heard = listener.heard(track);
-        for first in [1, PACKETS + 1, 2 * PACKETS + 1] {
-            assert_heard(&heard, &numbers(first..=first + PACKETS - 1), track);
+        for first in [1, NUMBERS + 1, 2 * NUMBERS + 1] {
+            assert_heard(&heard, &numbers(first..=first + NUMBERS - 1), track);
         }
     }
     listener.assert_in_sequence();
@@ -249,11 +245,11 @@ fn one_who_reads_nothing_is_given_up_and_the_call_does_not_notice() {
         .tap(call.legs[0].id, deaf.spec(Duration::from_secs(1)))
         .unwrap();
     call.wait_for(&MediaEvent::Tap(call.legs[0].id, tap, TapEvent::Started));
-    for number in 1..=2 * PACKETS {
+    for number in 1..=4 * NUMBERS {
         caller.send(0, &[number; 160]);
         std::thread::sleep(Duration::from_millis(20));
     }
-    for number in 1..=2 * PACKETS {
+    for number in 1..=4 * NUMBERS {
         assert_eq!(callee.receive().0[12..], [number; 160]);
     }
     let failed = TapEvent::Failed(AgentFailure::Silent);

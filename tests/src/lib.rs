@@ -20,6 +20,7 @@ pub mod config;
 pub mod gateway;
 pub mod namespace;
 pub mod netns;
+pub mod order;
 pub mod pcap;
 pub mod peers;
 pub mod phone;

@@ -1,16 +1,14 @@
 //! What the relay is measured in: interfaces, neighbours, a kernel lane with calls, and the lab's programs beside it.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 use anyhow::{Context, Result, ensure};
 use etherparse::PacketBuilder;
 use voxlane_common::outcome::Outcome;
-use voxlane_common::splice::Continuity;
-use voxlane_dataplane::codec::Codec;
 use voxlane_dataplane::flows::Rules;
-use voxlane_dataplane::kernel::lab::{Input, Lab, Program, capacity, lift_rates, map_memory};
+use voxlane_dataplane::kernel::lab::{Input, Lab, Program, capacity, lift_rates, map_memory, usual_leg};
 use voxlane_dataplane::kernel::{KernelConfig, KernelLane, Leg, RelayPair};
-use voxlane_dataplane::media_plane::{AttachPolicy, Direction, LatchMode, Pacing, RtcpPort, Session, Unallocated};
+use voxlane_dataplane::media_plane::{AttachPolicy, Unallocated};
 use voxlane_tests::namespace::Namespace;
 
 /// Repetitions of one test run, at least: some milliseconds.
@@ -202,25 +200,7 @@ fn circular(site: Site, one: u16, other: u16) -> (SocketAddrV4, SocketAddrV4) {
 
 /// A leg by its far end and our address.
 fn leg((remote, local): (SocketAddrV4, SocketAddrV4)) -> Leg {
-    let session = Session {
-        remote_rtp: SocketAddr::V4(remote),
-        remote_rtcp: SocketAddr::new(IpAddr::V4(*remote.ip()), remote.port() + 1),
-        codec: Codec::Pcmu,
-        send_payload_type: 0,
-        receive_payload_type: 0,
-        telephone_event: None,
-        ptime: 20,
-        direction: Direction::SendRecv,
-        rtcp_port: RtcpPort::Own,
-        latch: LatchMode::Nat,
-        pacing: Pacing::Off,
-        srtp: None,
-    };
-    Leg {
-        local: SocketAddr::V4(local),
-        session,
-        continuity: Continuity::Transparent,
-    }
+    usual_leg(local, remote)
 }
 
 /// 20 ms of PCMU.

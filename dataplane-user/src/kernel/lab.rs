@@ -10,7 +10,7 @@
 
 pub mod traffic;
 
-use std::net::SocketAddrV4;
+use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 use std::os::fd::{AsFd, AsRawFd};
 
 use aya::maps::{Array, HashMap, MapData, MapInfo, ProgramArray};
@@ -20,12 +20,38 @@ use rand::seq::SliceRandom;
 use voxlane_common::lab::{Course, Line, MAX_TARGETS, Places, Target, key};
 use voxlane_common::next_hop::NextHopId;
 use voxlane_common::police::Police;
+use voxlane_common::splice::Continuity;
 
 use super::load::{TestRun, program, run, take};
-use super::{KernelError, KernelLane, lock};
+use super::{KernelError, KernelLane, Leg, lock};
+use crate::codec::Codec;
+use crate::media_plane::{Direction, LatchMode, Pacing, RtcpPort, Session};
 
 /// The programs, built by this package's build script.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/voxlane-ebpf-lab"));
+
+/// The leg that is most often agreed: PCMU, 20 ms, a far end that sends from where it said.
+pub fn usual_leg(local: SocketAddrV4, remote: SocketAddrV4) -> Leg {
+    let session = Session {
+        remote_rtp: SocketAddr::V4(remote),
+        remote_rtcp: SocketAddr::new(IpAddr::V4(*remote.ip()), remote.port() + 1),
+        codec: Codec::Pcmu,
+        send_payload_type: 0,
+        receive_payload_type: 0,
+        telephone_event: None,
+        ptime: 20,
+        direction: Direction::SendRecv,
+        rtcp_port: RtcpPort::Own,
+        latch: LatchMode::Nat,
+        pacing: Pacing::Off,
+        srtp: None,
+    };
+    Leg {
+        local: SocketAddr::V4(local),
+        session,
+        continuity: Continuity::Transparent,
+    }
+}
 
 /// A program to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -349,20 +349,27 @@ struct XdpMd {
     egress_ifindex: u32,
 }
 
+impl XdpMd {
+    /// Of a frame that comes in through the interface of this index.
+    fn of(frame: &[u8], ingress: u32) -> Self {
+        Self {
+            data: 0,
+            data_end: u32::try_from(frame.len()).unwrap_or(u32::MAX),
+            data_meta: 0,
+            ingress_ifindex: ingress,
+            rx_queue_index: 0,
+            egress_ifindex: 0,
+        }
+    }
+}
+
 pub(super) fn test_run(ebpf: &mut Ebpf, frame: &[u8], ingress: u32) -> Result<TestRun, KernelError> {
     run(program(ebpf, "relay")?, frame, ingress, 1)
 }
 
 /// Runs a program `repeat` times over the same frame: each time as the last has left it.
 pub(super) fn run(program: &Xdp, frame: &[u8], ingress: u32, repeat: u32) -> Result<TestRun, KernelError> {
-    let context = XdpMd {
-        data: 0,
-        data_end: u32::try_from(frame.len()).unwrap_or(u32::MAX),
-        data_meta: 0,
-        ingress_ifindex: ingress,
-        rx_queue_index: 0,
-        egress_ifindex: 0,
-    };
+    let context = XdpMd::of(frame, ingress);
     let mut after = context;
     // A tag and metadata may be added.
     let mut out = vec![0; frame.len() + 64];
@@ -388,14 +395,7 @@ pub(super) fn run(program: &Xdp, frame: &[u8], ingress: u32, repeat: u32) -> Res
 /// Runs a program on live frames: each is sent as the program says. In batches of so many, at most 256.
 #[cfg(feature = "lab")]
 pub(super) fn run_live(program: &Xdp, frame: &[u8], ingress: u32, frames: u32, batch: u32) -> Result<(), ProgramError> {
-    let context = XdpMd {
-        data: 0,
-        data_end: u32::try_from(frame.len()).unwrap_or(u32::MAX),
-        data_meta: 0,
-        ingress_ifindex: ingress,
-        rx_queue_index: 0,
-        egress_ifindex: 0,
-    };
+    let context = XdpMd::of(frame, ingress);
     program.test_run(TestRunOptions {
         data_in: Some(frame),
         ctx_in: Some(bytemuck::bytes_of(&context)),

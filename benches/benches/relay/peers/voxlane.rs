@@ -1,15 +1,14 @@
 //! The kernel lane, with its tables, its threads and all that it does for a packet.
 
-use std::net::{IpAddr, SocketAddr, SocketAddrV4};
+use std::net::SocketAddrV4;
 
 use anyhow::{Context as _, Result};
 use voxlane_common::ports::Unallocated;
-use voxlane_common::splice::Continuity;
-use voxlane_dataplane::codec::Codec;
 use voxlane_dataplane::flows::Rules;
 use voxlane_dataplane::kernel::lab::traffic::Intake;
-use voxlane_dataplane::kernel::{KernelConfig, KernelLane, Leg, RelayPair};
-use voxlane_dataplane::media_plane::{AttachPolicy, Direction, LatchMode, Pacing, RtcpPort, Session};
+use voxlane_dataplane::kernel::lab::usual_leg;
+use voxlane_dataplane::kernel::{KernelConfig, KernelLane, RelayPair};
+use voxlane_dataplane::media_plane::AttachPolicy;
 
 use super::{Peer, Running};
 use crate::ends::far_ends;
@@ -56,31 +55,8 @@ fn start(calls: u32) -> Result<(KernelLane, Vec<[SocketAddrV4; 2]>)> {
         let port = u16::try_from(u32::from(PORTS.0) + 2 * call).context("too many calls")?;
         let ours = [TO_CALLER, TO_CALLEE].map(|address| SocketAddrV4::new(address, port));
         let [caller, callee] = far_ends(call)?;
-        lane.program(&RelayPair(leg(ours[0], caller), leg(ours[1], callee)), None)?;
+        lane.program(&RelayPair(usual_leg(ours[0], caller), usual_leg(ours[1], callee)), None)?;
         arrivals.push(ours);
     }
     Ok((lane, arrivals))
-}
-
-/// As a call is that two carriers have agreed on: PCMU, 20 ms, whose sender is where it said.
-fn leg(local: SocketAddrV4, remote: SocketAddrV4) -> Leg {
-    let session = Session {
-        remote_rtp: SocketAddr::V4(remote),
-        remote_rtcp: SocketAddr::new(IpAddr::V4(*remote.ip()), remote.port() + 1),
-        codec: Codec::Pcmu,
-        send_payload_type: 0,
-        receive_payload_type: 0,
-        telephone_event: None,
-        ptime: 20,
-        direction: Direction::SendRecv,
-        rtcp_port: RtcpPort::Own,
-        latch: LatchMode::Nat,
-        pacing: Pacing::Off,
-        srtp: None,
-    };
-    Leg {
-        local: SocketAddr::V4(local),
-        session,
-        continuity: Continuity::Transparent,
-    }
 }
