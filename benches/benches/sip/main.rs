@@ -12,6 +12,7 @@ mod callee;
 mod caller;
 mod calls;
 mod dialogs;
+mod invite;
 mod message;
 mod peers;
 mod place;

@@ -20,7 +20,10 @@ mod heap;
 mod io;
 #[cfg(not(feature = "kernel"))]
 mod loopback;
+mod packet;
 mod pesq;
+#[cfg(not(feature = "kernel"))]
+mod ports;
 mod speech;
 mod srtp;
 #[cfg(feature = "kernel")]
