@@ -39,38 +39,18 @@ mod ebpf {
         require_linker()?;
         require_rust_src(&toolchain)?;
 
-        let compile = |build: &Build| compile(&root, &toolchain, build);
-        BUILDS.iter().try_for_each(compile)
+        compile(&root, &toolchain)
     }
 
-    /// One build of the package.
-    struct Build {
-        features: &'static str,
-        /// Its programs, and the names they are embedded under.
-        programs: &'static [(&'static str, &'static str)],
-    }
-
-    /// What is embedded. The last is the relay with a regression planted in it, which has to be noticed.
-    const BUILDS: &[Build] = if cfg!(feature = "lab") {
-        &[
-            Build {
-                features: "lab",
-                programs: &[
-                    ("voxlane-ebpf", "voxlane-ebpf"),
-                    ("voxlane-ebpf-lab", "voxlane-ebpf-lab"),
-                ],
-            },
-            Build {
-                features: "lab,planted",
-                programs: &[("voxlane-ebpf", "voxlane-ebpf-planted")],
-            },
-        ]
+    /// Programs of the package, each embedded under its own name.
+    const PROGRAMS: &[&str] = if cfg!(feature = "lab") {
+        &["voxlane-ebpf", "voxlane-ebpf-lab"]
     } else {
-        &[Build {
-            features: "",
-            programs: &[("voxlane-ebpf", "voxlane-ebpf")],
-        }]
+        &["voxlane-ebpf"]
     };
+
+    /// Features they are built with.
+    const FEATURES: &str = if cfg!(feature = "lab") { "lab" } else { "" };
 
     /// What the compiler is told. Version 3 of the instruction set has 32-bit registers, and every kernel we run on; that
     /// packets may be read at any alignment saves putting their words together from bytes: both processors we run on
@@ -82,7 +62,7 @@ mod ebpf {
         "-Ctarget-feature=+allows-misaligned-mem-access",
     ];
 
-    fn compile(root: &Path, toolchain: &str, build: &Build) -> Result<(), String> {
+    fn compile(root: &Path, toolchain: &str) -> Result<(), String> {
         let variable = |name: &str| env::var(name).map_err(|_| format!("cargo has not set {name}"));
         let out = PathBuf::from(variable("OUT_DIR")?);
         let target = match variable("CARGO_CFG_TARGET_ENDIAN")?.as_str() {
@@ -103,7 +83,7 @@ mod ebpf {
                 "voxlane-ebpf",
                 "--bins",
                 "--features",
-                build.features,
+                FEATURES,
             ])
             .args([
                 "--release",
@@ -130,9 +110,10 @@ mod ebpf {
             lines.for_each(|line| println!("cargo::warning={line}"));
             return Err("the eBPF programs did not build: see above".to_owned());
         }
-        for (program, name) in build.programs {
+        for program in PROGRAMS {
             let from = directory.join(target).join("release").join(program);
-            std::fs::copy(&from, out.join(name)).map_err(|error| format!("cannot copy {}: {error}", from.display()))?;
+            std::fs::copy(&from, out.join(program))
+                .map_err(|error| format!("cannot copy {}: {error}", from.display()))?;
         }
         Ok(())
     }

@@ -13,8 +13,6 @@ pub struct Arguments {
     pub only: Option<String>,
     /// Whether that file is there, with the figures of other benchmarks, which stay.
     pub append: bool,
-    /// A file with figures of another day, to compare with.
-    pub against: Option<PathBuf>,
     /// Where to write a page of tables and plots for people.
     pub html: Option<PathBuf>,
     /// How many calls are offered, one after another, where a benchmark offers calls.
@@ -47,7 +45,6 @@ impl Arguments {
                 }
                 "--only" => arguments.only = Some(words.next().ok_or("--only wants the name of a group")?),
                 "--append" => arguments.append = true,
-                "--against" => arguments.against = Some(words.next().ok_or("--against wants a file")?.into()),
                 "--html" => arguments.html = Some(words.next().ok_or("--html wants a file")?.into()),
                 "--calls" => {
                     let numbers = words.next().unwrap_or_default();
@@ -65,7 +62,7 @@ impl Arguments {
                 }
                 _ => {
                     return Err(format!(
-                        "unknown argument {word}: --json FILE, --append, --against FILE, --html FILE, --only GROUP, --calls N,…, --seconds N, --vs NAME,… \
+                        "unknown argument {word}: --json FILE, --append, --html FILE, --only GROUP, --calls N,…, --seconds N, --vs NAME,… \
                          and --pacing PERCENT are all there are"
                     ));
                 }
@@ -118,7 +115,6 @@ mod tests {
             &["--calls"],
             &["--seconds", "0"],
             &["--vs"],
-            &["--against"],
         ] {
             assert!(read(wrong).is_err(), "{wrong:?}");
         }

@@ -4,16 +4,13 @@
 //! round counts.
 
 pub mod arguments;
-pub mod callgrind;
 pub mod chart;
 pub mod cores;
 pub mod datagrams;
 pub mod groups;
 pub mod idle;
 pub mod interrupt;
-pub mod machine;
 pub mod page;
-pub mod regression;
 pub mod report;
 pub mod witness;
 

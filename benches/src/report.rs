@@ -1,8 +1,7 @@
 //! What a benchmark has to say: one row a figure, as a table for people and as JSON for machines.
 //!
 //! ```json
-//! {"machine":{"processor":"…","cores":2,"memory":8225775616,"kernel":"6.1.0","rustc":"rustc 1.95.0 (…)"},
-//!  "results":[{"name":"…","value":71.0,"unit":"ns","against":39.0,"ratio":1.82,"goal":2.0,"met":true,"direction":"<="}]}
+//! {"results":[{"name":"…","value":71.0,"unit":"ns","against":39.0,"ratio":1.82,"goal":2.0,"met":true}]}
 //! ```
 //!
 //! A row may have a peer measured beside it in the same run (`against`, in the same unit); then the goal is one for the
@@ -16,21 +15,7 @@ use serde_json::Value;
 
 use crate::arguments::Arguments;
 use crate::chart::Chart;
-use crate::machine::Machine;
 use crate::page;
-use crate::regression;
-
-/// Unit of what is counted, and not measured: the figures of two days can be compared. Instructions.
-pub const INSTRUCTIONS: &str = "insn";
-/// As [`INSTRUCTIONS`]: places where something is called.
-pub const CALLS: &str = "calls";
-/// As [`INSTRUCTIONS`]: instructions that the other cores must stand back for.
-pub const ATOMICS: &str = "atomics";
-
-/// How a goal is meant: so much or less is wanted.
-pub const AT_MOST: &str = "<=";
-/// So much or more is wanted.
-pub const AT_LEAST: &str = ">=";
 
 /// What a figure has to be.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -68,7 +53,8 @@ pub struct Row {
     ratio: Option<f64>,
     goal: Option<f64>,
     met: Option<bool>,
-    /// Which way the goal is meant, if there is one.
+    /// Which way the goal is meant, for people.
+    #[serde(skip)]
     direction: &'static str,
 }
 
@@ -102,8 +88,8 @@ impl Row {
             goal: Some(goal.bound()),
             met: Some(goal.is_met_by(self.ratio.unwrap_or(self.value))),
             direction: match goal {
-                Goal::AtMost(_) => AT_MOST,
-                Goal::AtLeast(_) => AT_LEAST,
+                Goal::AtMost(_) => "<=",
+                Goal::AtLeast(_) => ">=",
             },
             ..self
         }
@@ -161,13 +147,12 @@ impl Report {
         self.charts.push(chart);
     }
 
-    /// Writes what the command line asks for, and compares with what it names.
+    /// Writes what the command line asks for.
     ///
     /// # Errors
-    /// If a file cannot be read or written, or a figure has become worse.
+    /// If a file cannot be read or written.
     pub fn write(&self, arguments: &Arguments) -> Result<()> {
         let mut report = serde_json::to_value(self)?;
-        report["machine"] = serde_json::to_value(Machine::here())?;
         if let (Some(file), true) = (&arguments.json, arguments.append) {
             let earlier = fs::read_to_string(file);
             let earlier = earlier.with_context(|| format!("--append: cannot read {}", file.display()))?;
@@ -181,9 +166,6 @@ impl Report {
         }
         if let Some(file) = &arguments.html {
             fs::write(file, page::of(&report)?).with_context(|| format!("cannot write {}", file.display()))?;
-        }
-        if let Some(baseline) = &arguments.against {
-            regression::require_none(&report, baseline)?;
         }
         Ok(())
     }
@@ -237,12 +219,10 @@ mod tests {
     fn machines_find_every_key_in_every_row() {
         let json = serde_json::to_value(report()).unwrap();
         let expected = serde_json::json!({"results": [
-            {"name": "relay", "value": 30.0, "unit": "ns", "against": 20.0, "ratio": 1.5, "goal": 2.0, "met": true,
-             "direction": "<="},
+            {"name": "relay", "value": 30.0, "unit": "ns", "against": 20.0, "ratio": 1.5, "goal": 2.0, "met": true},
             {"name": "calls", "value": 900.0, "unit": "1/s", "against": null, "ratio": null, "goal": 1000.0,
-             "met": false, "direction": ">="},
-            {"name": "floor", "value": 26.0, "unit": "ns", "against": null, "ratio": null, "goal": null, "met": null,
-             "direction": ""},
+             "met": false},
+            {"name": "floor", "value": 26.0, "unit": "ns", "against": null, "ratio": null, "goal": null, "met": null},
         ]});
         assert_eq!(json, expected);
     }
@@ -261,13 +241,6 @@ mod tests {
         report().write(&arguments).unwrap();
         let written: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
         assert_eq!(written["results"].as_array().unwrap().len(), 6);
-        assert_eq!(written["machine"], serde_json::to_value(Machine::here()).unwrap());
-        // Against itself nothing is worse.
-        let against = Arguments {
-            against: Some(file.clone()),
-            ..Arguments::default()
-        };
-        report().write(&against).unwrap();
         fs::write(&file, "nothing").unwrap();
         assert!(report().write(&arguments).is_err());
         fs::remove_dir_all(&directory).unwrap();

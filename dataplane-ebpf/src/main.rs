@@ -68,8 +68,6 @@ fn handle(ctx: &XdpContext) -> Result<Outcome, PassReason> {
     let index = ports.index(datagram.local).ok_or(PassReason::OtherPort)?;
     let flow = maps::flow(index).ok_or(PassReason::OtherPort)?;
     let state = maps::state(index).ok_or(PassReason::OtherPort)?;
-    #[cfg(feature = "planted")]
-    let _ = maps::device(index);
     // SAFETY: the helper takes no arguments.
     let now_ns = unsafe { bpf_ktime_get_ns() };
 

@@ -3,7 +3,6 @@
 use std::env;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// The gateway under test, if this machine can run the test; otherwise says why not.
 ///
@@ -66,18 +65,6 @@ fn tool(variable: &str, made: &str) -> PathBuf {
 /// Whether this process may make namespaces and send raw packets.
 pub fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
-}
-
-/// Whether this test can have instructions counted.
-///
-/// # Panics
-/// As [`gateway_in_namespaces`].
-pub fn valgrind() -> bool {
-    let answers = Command::new("valgrind").arg("--version").output().is_ok();
-    if !answers {
-        skipped("valgrind is missing (run `cargo xtask test` as root)");
-    }
-    answers
 }
 
 fn skipped(reason: &str) {

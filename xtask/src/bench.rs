@@ -27,8 +27,6 @@ Examples:
   cargo xtask bench agent --json agent.json     agent calls a core; the figures for machines, too
   cargo xtask bench all --json all.json --html all.html
                                                 everything, with a page of tables and plots
-  cargo xtask bench instructions --against then.json
-                                                what has become worse since then: instructions, not times
 
 docs/performance.md tells what is measured, and how."
 )]
@@ -38,14 +36,11 @@ pub struct Arguments {
     /// Write the figures to this file, as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Compare counts and ratios with those in this file, which --json has written; fail if any has become worse
-    #[arg(long, value_name = "BASELINE.json")]
-    against: Option<PathBuf>,
     /// Write a page of tables and plots to this file
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
     /// Only this group of figures (of `worker`: codecs, speech, transcoded, srtp, agents, io; of `sip`: message, calls,
-    /// dialogs; of `instructions`: programs, stages)
+    /// dialogs)
     #[arg(long, value_name = "GROUP")]
     only: Option<String>,
     /// Of `relay`: how many calls show how cost grows [default: 10,30,100,300,1000,3000,10000]
@@ -78,16 +73,14 @@ enum Name {
     Codec,
     /// The worker lane whole: what agent, transcode, srtp and codec measure, and more
     Worker,
-    /// Instructions a packet, which are the same on a busy machine and on a quiet one
-    Instructions,
     /// Encode and decode of 160 samples, against a copy of the same bytes
     G711,
-    /// relay, kernel, worker, sip and instructions
+    /// relay, kernel, worker and sip
     All,
 }
 
 /// What `all` measures.
-const ALL: [Name; 5] = [Name::Relay, Name::Kernel, Name::Worker, Name::Sip, Name::Instructions];
+const ALL: [Name; 4] = [Name::Relay, Name::Kernel, Name::Worker, Name::Sip];
 
 impl Name {
     /// The benchmark in `benches/benches`, and the group of it.
@@ -101,7 +94,6 @@ impl Name {
             Self::Worker => ("worker", None),
             Self::Sip => ("sip", None),
             Self::Kernel => ("kernel", None),
-            Self::Instructions => ("instructions", None),
             Self::G711 => ("g711", None),
             Self::All => ("all", None),
         }
@@ -119,8 +111,6 @@ struct Files {
     /// Whether there are some already.
     append: bool,
     html: Option<PathBuf>,
-    /// What to compare with.
-    against: Option<PathBuf>,
 }
 
 /// Runs the benchmarks, which print for themselves.
@@ -135,11 +125,11 @@ pub fn run(workspace: &mut Workspace, arguments: &Arguments) -> Result<ExitCode>
         names.retain(|name| !name.needs_root());
         steps::note(&format!("relay and kernel are left out: {NEEDS_ROOT}"));
     }
-    let for_machines = arguments.json.is_some() || arguments.html.is_some() || arguments.against.is_some();
+    let for_machines = arguments.json.is_some() || arguments.html.is_some();
     if for_machines && names.contains(&Name::G711) {
-        bail!("g711 has no figures for --json, --html and --against; the others have");
+        bail!("g711 has no figures for --json and --html; the others have");
     }
-    if arguments.only.is_some() && !matches!(names[..], [Name::Worker | Name::Sip | Name::Instructions]) {
+    if arguments.only.is_some() && !matches!(names[..], [Name::Worker | Name::Sip]) {
         bail!("--only takes a group of figures of one benchmark: cargo xtask bench worker --only srtp");
     }
     let of_relay = arguments.calls.is_some() || arguments.seconds.is_some() || arguments.vs.is_some();
@@ -147,29 +137,21 @@ pub fn run(workspace: &mut Workspace, arguments: &Arguments) -> Result<ExitCode>
         bail!("--calls, --seconds and --vs are relay's: cargo xtask bench relay --vs rtpengine");
     }
     let file = |file: &Option<PathBuf>| file.as_ref().map(absolute).transpose().context("a file is wanted");
-    let (html, against) = (file(&arguments.html)?, file(&arguments.against)?);
-    let json = match file(&arguments.json)? {
+    let html = file(&arguments.html)?;
+    let json = match (file(&arguments.json)?, &html) {
         // What is measured later goes beside what was measured before.
-        None if for_machines => Some(workspace.root().join("target").join("bench.json")),
-        json => json,
+        (None, Some(_)) => Some(workspace.root().join("target").join("bench.json")),
+        (json, _) => json,
     };
-    if let Some(file) = against.as_deref().filter(|file| !file.is_file()) {
-        bail!("--against: there is no file {}", file.display());
-    }
-    if against.is_some() && against == json {
-        bail!("--against: the figures of this run are written to that file; give them another by --json");
-    }
     let mut sound = true;
     for (place, name) in names.iter().enumerate() {
         let files = Files {
             json: json.clone(),
             append: place > 0,
             html: html.clone().filter(|_| place + 1 == names.len()),
-            against: against.clone().filter(|_| place + 1 == names.len()),
         };
         sound &= measure(workspace, *name, &files, arguments)?;
-        // The last may only have found that something is worse, and says so.
-        if !sound && for_machines && files.against.is_none() {
+        if !sound && for_machines {
             bail!("{} has failed, and there is no report without it", name.target().0);
         }
     }
@@ -221,10 +203,6 @@ fn measure(workspace: &mut Workspace, name: Name, files: &Files, arguments: &Arg
     match target {
         "kernel" => pacing = pacing_in_a_vm(workspace),
         "relay" => debian::programs(workspace, debian::RELAYS)?,
-        "instructions" => {
-            prepare::ebpf(workspace)?;
-            debian::programs(workspace, debian::COUNT)?;
-        }
         "worker" => {
             // The part by AF_XDP loads the programs, too.
             if is_root() {
@@ -249,10 +227,7 @@ fn measure(workspace: &mut Workspace, name: Name, files: &Files, arguments: &Arg
     }
     let mut cargo = workspace.cargo();
     cargo.args(["bench", "--package", "voxlane-benches", "--bench", target]);
-    let of_the_kernel = name.needs_root() || (target == "worker" && is_root()) || target == "instructions";
-    if target == "instructions" {
-        cargo.args(["--features", "stages"]);
-    }
+    let of_the_kernel = name.needs_root() || (target == "worker" && is_root());
     if !of_the_kernel {
         // The others do without the eBPF toolchain.
         cargo.arg("--no-default-features");
@@ -264,9 +239,6 @@ fn measure(workspace: &mut Workspace, name: Name, files: &Files, arguments: &Arg
     }
     if let Some(file) = &files.html {
         cargo.arg("--html").arg(file);
-    }
-    if let Some(file) = &files.against {
-        cargo.arg("--against").arg(file);
     }
     if let Some(only) = only {
         cargo.args(["--only", only]);

@@ -19,19 +19,8 @@ pub struct Arguments {
     filter: Vec<String>,
 }
 
-/// What makes cargo take all tests but those end to end, and that of what is counted.
-pub const UNIT_TESTS: [&str; 7] = [
-    "--workspace",
-    "--exclude",
-    "voxlane-ebpf",
-    "--exclude",
-    "voxlane-tests",
-    "--features",
-    COUNTED,
-];
-
-/// A worker that is run by hand, which `cargo xtask bench instructions` counts.
-const COUNTED: &str = "voxlane-benches/stages";
+/// What makes cargo take all tests but those end to end.
+pub const UNIT_TESTS: [&str; 5] = ["--workspace", "--exclude", "voxlane-ebpf", "--exclude", "voxlane-tests"];
 
 /// End-to-end tests run real programs in real time; more of them at once than this would wait for each other's cores.
 const END_TO_END_THREADS: &str = "--test-threads=2";
@@ -53,15 +42,7 @@ pub fn run(workspace: &mut Workspace, arguments: &Arguments) -> Result<ExitCode>
     let mut sound = true;
     if everything {
         sound &= check("formatting", workspace.cargo().args(["fmt", "--all", "--check"]))?;
-        let clippy = [
-            "clippy",
-            "--all-targets",
-            "--features",
-            COUNTED,
-            "--",
-            "--deny",
-            "warnings",
-        ];
+        let clippy = ["clippy", "--all-targets", "--", "--deny", "warnings"];
         sound &= check("lints", workspace.cargo().args(clippy))?;
     }
     let binary = gateway(workspace, Profile::Development, KernelLane::With)?;

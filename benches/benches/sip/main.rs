@@ -12,7 +12,6 @@ mod callee;
 mod caller;
 mod calls;
 mod dialogs;
-mod invite;
 mod message;
 mod peers;
 mod place;

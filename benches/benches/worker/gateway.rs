@@ -20,8 +20,7 @@ use voxlane_dataplane::plane::{IoChoice, KernelChoice, Plane, PlaneConfig};
 use voxlane_dataplane::srtp::{Keying, Kind, MAX_OVERHEAD, Outbound, SrtpKeys, Suite};
 use voxlane_tests::namespace::Namespace;
 
-use crate::calls::{self, Cost, Ends};
-use crate::packet::{is_report, packet, session, set_number};
+use crate::calls::{self, Cost, Ends, is_report, packet, session, set_number};
 use crate::tap::Tap;
 
 /// Frames that the queue of an interface holds: those of some packet times.

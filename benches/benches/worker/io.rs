@@ -13,8 +13,8 @@ use voxlane_dataplane::codec::Codec;
 use voxlane_dataplane::plane::IoChoice;
 use voxlane_dataplane::srtp::Suite;
 
+use crate::calls::PTIME;
 use crate::gateway::{self, Calls};
-use crate::packet::PTIME;
 
 /// Calls that run at once, few enough for either way.
 const CALLS: u16 = 400;

@@ -8,11 +8,9 @@ use voxlane_common::splice::Continuity;
 use voxlane_dataplane::codec::Codec;
 use voxlane_dataplane::flows::Rules;
 use voxlane_dataplane::media_plane::EndpointId;
-use voxlane_dataplane::worker::{NewRelay, RelayLeg, Workers};
+use voxlane_dataplane::worker::{NewRelay, RelayLeg, Sockets, Workers};
 
-use crate::calls::{self, Cost, Ends};
-use crate::packet::{is_report, packet, session, set_number};
-use crate::ports::sockets;
+use crate::calls::{self, Cost, Ends, is_report, packet, session, set_number};
 
 /// One end of a call.
 struct End {
@@ -81,4 +79,16 @@ impl Ends for Vec<End> {
         }
         Ok(())
     }
+}
+
+/// A port pair that was free when it was asked for.
+fn sockets() -> Result<(Sockets, SocketAddr)> {
+    for _ in 0..1000 {
+        let mut rtp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        rtp.set_port(rtp.port() & !1);
+        if let Ok(sockets) = Sockets::bind(rtp, 0) {
+            return Ok((sockets, rtp));
+        }
+    }
+    anyhow::bail!("no free port pair")
 }

@@ -20,10 +20,7 @@ mod heap;
 mod io;
 #[cfg(not(feature = "kernel"))]
 mod loopback;
-mod packet;
 mod pesq;
-#[cfg(not(feature = "kernel"))]
-mod ports;
 mod speech;
 mod srtp;
 #[cfg(feature = "kernel")]

@@ -16,7 +16,7 @@ use voxlane_benches::report::{Goal, Report, Row};
 
 #[cfg(feature = "kernel")]
 use crate::calls::Cost;
-use crate::packet::PTIME;
+use crate::calls::PTIME;
 
 /// Calls on which the delay is measured.
 const WATCHED: u16 = 10;

@@ -8,7 +8,6 @@
 //!
 //! Must be used in the network namespace of the lane.
 
-pub mod code;
 pub mod traffic;
 
 use std::net::{IpAddr, SocketAddr, SocketAddrV4};

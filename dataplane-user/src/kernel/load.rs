@@ -27,7 +27,7 @@ use crate::flows::Rules;
 use crate::media_plane::{AttachMode, AttachPolicy, InterfaceStatus};
 
 /// The eBPF programs, built by this package's build script.
-pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/voxlane-ebpf"));
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/voxlane-ebpf"));
 
 /// The oldest kernel the program is tested on.
 const OLDEST_KERNEL: (u32, u32) = (6, 1);

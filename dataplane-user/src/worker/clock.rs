@@ -30,10 +30,6 @@ impl Clock {
 
     /// Time since the start.
     pub(super) fn now(&self) -> Duration {
-        #[cfg(feature = "stages")]
-        if let Some(now) = super::stages::simulated_time() {
-            return now;
-        }
         self.began.elapsed()
     }
 

@@ -19,7 +19,6 @@
 //! - `opening`: the way of all that comes to the residents, past SRTP.
 //! - `wire`: how packets leave, those of many legs together.
 //! - `tap`: who listens to calls, in a thread of its own; `copies`: what they are sent of a leg's packets.
-//! - `stages` (feature of that name): a worker that is run by hand, so that its work can be counted.
 //! - `ports`, `clock`, `io`: the operating system. Only `io` has unsafe code.
 
 mod bridge;
@@ -41,8 +40,6 @@ mod resident;
 mod run;
 #[cfg(test)]
 mod soak;
-#[cfg(feature = "stages")]
-pub mod stages;
 mod stats;
 mod tap;
 mod token;

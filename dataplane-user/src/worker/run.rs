@@ -90,7 +90,7 @@ pub(super) struct Worker {
 
 /// Whether the loop goes on.
 #[derive(PartialEq, Eq)]
-pub(super) enum Next {
+enum Next {
     Go,
     Stop,
 }
@@ -139,26 +139,19 @@ impl Worker {
             self.pulse.beat(self.clock.now());
             self.gather(looked);
             self.wait(&mut reported);
-            looked = self.clock.now();
-            if self.turn(looked) == Next::Stop {
+            let began = self.clock.now();
+            looked = began;
+            self.pulse.beat(began);
+            if self.obey() == Next::Stop {
                 return;
             }
+            self.take_early();
+            self.receive();
+            self.send_due();
+            self.wire.flush();
+            self.tidy(began);
+            self.pulse.worked(began, self.clock.now());
         }
-    }
-
-    /// Does what there is to do, and no more.
-    pub(super) fn turn(&mut self, began: Duration) -> Next {
-        self.pulse.beat(began);
-        if self.obey() == Next::Stop {
-            return Next::Stop;
-        }
-        self.take_early();
-        self.receive();
-        self.send_due();
-        self.wire.flush();
-        self.tidy(began);
-        self.pulse.worked(began, self.clock.now());
-        Next::Go
     }
 
     /// When the next frame is due, if one is to be.
@@ -186,11 +179,6 @@ impl Worker {
         } else {
             Duration::ZERO
         };
-        self.look(reported, timeout);
-    }
-
-    /// Asks which descriptors are ready, and waits this long for one.
-    pub(super) fn look(&mut self, reported: &mut Events, timeout: Duration) {
         if let Err(error) = self.poll.poll(reported, Some(timeout))
             && error.kind() != io::ErrorKind::Interrupted
         {
@@ -517,8 +505,6 @@ impl Worker {
             };
             match receive_from(socket, &mut self.datagram) {
                 Received::Datagram(length, from) => {
-                    #[cfg(feature = "stages")]
-                    super::stages::planted();
                     let at = Place { key, side, kind };
                     let packet = (&mut self.datagram[..], length);
                     self.opening.take(&mut self.residents, at, packet, from, self.clock);

@@ -38,9 +38,6 @@ pub const RELAYS: &[Program] = &[
     ("unshare", "util-linux"),
 ];
 
-/// What counts instructions.
-pub const COUNT: &[Program] = &[("valgrind", "valgrind")];
-
 /// A shared library, and the package that has it.
 pub type Library = (&'static str, &'static str);
 

@@ -84,7 +84,6 @@ pub fn peers(workspace: &Workspace) -> Result<()> {
     }
     debian::programs(workspace, debian::LAB)?;
     debian::programs(workspace, debian::PEERS)?;
-    debian::programs(workspace, debian::COUNT)?;
     debian::libraries(workspace, debian::LIBRARIES)?;
     python::environment(workspace)?;
     python::pipecat(workspace)?;
