@@ -12,7 +12,12 @@ pub type Group = (&'static str, fn(&mut Report) -> Result<()>);
 
 /// Measures what the command line asks for, prints the table, and writes the file for machines.
 pub fn main(groups: &[Group]) -> ExitCode {
-    match run(groups) {
+    ended(run(groups))
+}
+
+/// How a benchmark ends; says why if that is with an error.
+pub fn ended(result: Result<()>) -> ExitCode {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");

@@ -122,8 +122,8 @@ pub struct Frames {
 }
 
 impl Frames {
-    /// The program sees a frame. That is in memory before anything the program asks for is read: whoever changes what it reads
-    /// and then finds no frame begun knows that the next one meets the change.
+    /// The program sees a frame, and reads what it goes by after that. Whoever changes that, and a system call later finds no frame
+    /// begun, knows that the next one meets the change: no core takes so long to show what it has written.
     #[inline(always)]
     pub fn begin(&mut self) {
         let begun = self.begun.wrapping_add(1);

@@ -37,6 +37,20 @@ pub fn pause() -> Result<()> {
     Ok(())
 }
 
+/// What a process has in memory now, bytes.
+///
+/// # Errors
+/// If there is no such process.
+pub fn resident(id: u32) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{id}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kibibytes = line
+        .and_then(|line| line.split_whitespace().next())
+        .context("no VmRSS")?;
+    let kibibytes: u64 = kibibytes.parse().context("VmRSS is not a number")?;
+    Ok(kibibytes << 10)
+}
+
 /// A running program; what it writes is kept. Dropping it ends it.
 #[derive(Debug)]
 pub struct Process {

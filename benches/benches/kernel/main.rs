@@ -9,17 +9,12 @@ use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
 use voxlane_benches::arguments::Arguments;
+use voxlane_benches::groups::ended;
 use voxlane_benches::report::{Goal, Report, Row};
 use voxlane_tests::requirements::is_root;
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    ended(run())
 }
 
 fn run() -> Result<()> {

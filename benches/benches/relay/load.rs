@@ -14,7 +14,7 @@ use crate::peers::Peer;
 use crate::site::Site;
 
 /// A load is offered in stretches, an odd number of them.
-pub const STRETCHES: u32 = 5;
+const STRETCHES: u32 = 5;
 
 /// A packet may take so long, but for one in a thousand.
 const LONGEST: Duration = Duration::from_millis(5);

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use voxlane_benches::arguments::Arguments;
+use voxlane_benches::groups::ended;
 use voxlane_tests::requirements::is_root;
 
 use crate::figures::{Measured, Relay};
@@ -47,13 +48,7 @@ const SECONDS: f64 = 5.0;
 const RIVALS: [(&dyn Peer, u32); 3] = [(&Rtpengine, 750), (&Sockets, 750), (&Nftables, 2_000)];
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    ended(run())
 }
 
 /// What is to be measured.

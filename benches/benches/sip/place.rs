@@ -14,6 +14,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use voxlane_benches::cores::{self, THIS_THREAD};
 use voxlane_tests::gateway::Gateway;
 use voxlane_tests::netns::{self, Lab};
+use voxlane_tests::process::resident;
 use voxlane_tests::reports::Status;
 
 /// Addresses, as the lab has them.
@@ -137,10 +138,7 @@ impl Place {
 
     /// The memory the gateway has in use now, bytes.
     pub fn memory(&self) -> Result<f64> {
-        let status = fs::read_to_string(self.process().join("status"))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kibibytes = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
-        Ok(kibibytes.context("no VmRSS")? * 1024.0)
+        Ok(resident(self.gateway.id())? as f64)
     }
 
     /// What the gateway says of itself.

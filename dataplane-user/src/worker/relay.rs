@@ -313,9 +313,9 @@ impl RelayPair {
             let now_ns = self.clock.monotonic_ns(now);
             let left_out = kind == Kind::Rtp && begins_late;
             let Half { flow, state } = &mut halves[here];
-            let sent = state.sent;
+            let sent = left_out.then_some(state.sent);
             let decision = decide(flow, state, &view.beside(beside), now_ns);
-            if left_out {
+            if let Some(sent) = sent {
                 state.sent = sent;
             }
             if !decision.found.is_none() {

@@ -3,18 +3,18 @@
 //! What a machine makes of the timing of five hundred calls is its own affair: they are held twice, first with agents who all read, and
 //! compared.
 
-use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use voxlane_tests::config::{BOT, Xdp, lab};
 use voxlane_tests::gateway::Gateway;
 use voxlane_tests::netns::{CARRIER, GATEWAY_TO_CARRIER, Lab};
 use voxlane_tests::peers::agent::Agent;
 use voxlane_tests::peers::sipp::{Running, Scenario, Sipp};
 use voxlane_tests::peers::tshark;
+use voxlane_tests::process::resident;
 use voxlane_tests::requirements;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -29,19 +29,12 @@ const RTP: u16 = 6000;
 /// How long they are watched, seconds.
 const WATCHED: u32 = 5;
 
+/// How often the calls are held, at most, both ways.
+const ATTEMPTS: usize = 3;
+
 /// What a call may take up, bytes: that of `docs/design.md`, what its agent has said and nobody has heard yet, and what waits for
 /// the agent where the machine is slower than five hundred callers.
 const CALL: u64 = 256 << 10;
-
-fn resident(gateway: &Gateway) -> Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{}/status", gateway.id()))?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .context("no VmRSS")?;
-    let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
-    Ok(kib << 10)
-}
 
 /// Callers that say what they hear.
 fn callers(net: &Lab) -> Result<Running> {
@@ -94,14 +87,14 @@ impl Watched {
 
 fn watch(binary: &Path, net: &Lab, bot: &Agent) -> Result<Watched> {
     let gateway = Gateway::start_with(binary, &net.gateway, &lab(Xdp::Auto, &bot.url()))?;
-    let before = resident(&gateway)?;
+    let before = resident(gateway.id())?;
     let calls = callers(net)?;
     gateway.wait_until(PATIENCE, Gateway::status, |status| status.agents.active == CALLS)?;
     let directory = tempfile::tempdir()?;
     let file = directory.path().join("headers.pcap");
     let capture = tshark::capture_headers(&net.carrier, &file, RTP, WATCHED)?;
     capture.wait(PATIENCE)?;
-    let grown = resident(&gateway)?.saturating_sub(before);
+    let grown = resident(gateway.id())?.saturating_sub(before);
     let status = gateway.status()?;
     drop(calls);
     ensure!((status.agents.active, status.agents.failed) == (CALLS, 0), "{status:?}");
@@ -143,12 +136,32 @@ fn an_agent_that_reads_nothing_does_not_hurt_five_hundred_others() {
         return;
     };
     let net = Lab::new().unwrap();
-    let usual = watch(&binary, &net, &Agent::crowd(&net.gateway).unwrap()).unwrap();
-    let deaf = watch(&binary, &net, &Agent::deaf_to_the_first(&net.gateway).unwrap()).unwrap();
-    assert!(deaf.grown < CALLS * CALL, "{} bytes for {CALLS} calls", deaf.grown);
+    // The machine may have more to do in the one time than in the other. An agent that hurts the others does so every time.
+    let mut wrong = hurt(&binary, &net).unwrap();
+    for _ in 1..ATTEMPTS {
+        if wrong.is_some() {
+            println!("once more: {wrong:?}");
+            wrong = hurt(&binary, &net).unwrap();
+        }
+    }
+    assert_eq!(wrong, None);
+}
+
+/// What is the matter with the calls of agents who read while one reads nothing, beside the same calls while all read.
+fn hurt(binary: &Path, net: &Lab) -> Result<Option<&'static str>> {
+    let usual = watch(binary, net, &Agent::crowd(&net.gateway)?)?;
+    let deaf = watch(binary, net, &Agent::deaf_to_the_first(&net.gateway)?)?;
+    ensure!(deaf.grown < CALLS * CALL, "{} bytes for {CALLS} calls", deaf.grown);
     // A worker that waits for an agent leaves out what all its calls are sent meanwhile.
-    assert!(deaf.packets[0] >= deaf.usual() / 2);
-    assert!(deaf.rates[0] >= usual.rate() / 2.0);
-    assert!(deaf.rate() >= usual.rate() / 2.0);
-    assert!(deaf.long() <= 5.0 * usual.long().max(0.040));
+    let holds = [
+        (
+            deaf.packets[0] >= deaf.usual() / 2,
+            "a call got fewer packets than others",
+        ),
+        (deaf.rates[0] >= usual.rate() / 2.0, "a call was slow"),
+        (deaf.rate() >= usual.rate() * 0.9, "calls were slow"),
+        (deaf.long() <= 2.0 * usual.long().max(0.040), "packets were apart"),
+    ];
+    let wrong = holds.into_iter().find(|(holds, _)| !holds);
+    Ok(wrong.map(|(_, what)| what))
 }

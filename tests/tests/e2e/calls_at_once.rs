@@ -4,11 +4,12 @@ use std::fs;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use voxlane_tests::config::{ECHO, NO_BOT, Xdp, lab};
 use voxlane_tests::gateway::Gateway;
 use voxlane_tests::netns::{CARRIER, GATEWAY_TO_CARRIER, Lab};
 use voxlane_tests::peers::sipp::{Scenario, Sipp};
+use voxlane_tests::process::resident;
 use voxlane_tests::requirements;
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -62,15 +63,7 @@ fn held(gateway: &Gateway) -> Result<Held> {
 }
 
 fn resident_kib(gateway: &Gateway) -> Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{}/status", gateway.id()))?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .context("no VmRSS")?;
-    line.trim()
-        .trim_end_matches(" kB")
-        .parse()
-        .context("VmRSS is not a number")
+    Ok(resident(gateway.id())? >> 10)
 }
 
 /// Places `calls` calls of 3 s to the echo agent, a few more than [`AT_ONCE`] together.

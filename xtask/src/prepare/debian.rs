@@ -32,11 +32,7 @@ pub const NODE: &[Program] = &[("node", "nodejs"), ("npm", "npm")];
 pub const BENCH: &[Program] = &[("ffmpeg", "ffmpeg"), ("espeak-ng", "espeak-ng")];
 
 /// What the kernel lane is compared with.
-pub const RELAYS: &[Program] = &[
-    ("rtpengine", "rtpengine-daemon"),
-    ("nft", "nftables"),
-    ("unshare", "util-linux"),
-];
+pub const RELAYS: &[Program] = &[("rtpengine", "rtpengine-daemon"), ("nft", "nftables")];
 
 /// A shared library, and the package that has it.
 pub type Library = (&'static str, &'static str);

@@ -1,13 +1,10 @@
 //! The smallest XDP program that gets a packet from one end to the other: it writes hardware addresses, and knows of no calls.
 
-use std::net::SocketAddrV4;
-
 use anyhow::Result;
 use voxlane_dataplane::kernel::lab::traffic::{HandOn, HandOnSide, Intake};
 
-use super::{Peer, Running};
-use crate::ends::far_ends;
-use crate::site::{CALLEE_END, CALLER_END, RELAY, Site, TO_CALLEE, TO_CALLER};
+use super::{Peer, Running, same_ports};
+use crate::site::{CALLEE_END, CALLER_END, RELAY, Site};
 
 /// It.
 pub struct Smallest;
@@ -31,15 +28,8 @@ impl Peer for Smallest {
                 neighbour: neighbours[side],
             }))
         })?;
-        let arrive = |call| {
-            let [caller, callee] = far_ends(call)?;
-            Ok([
-                SocketAddrV4::new(TO_CALLER, caller.port()),
-                SocketAddrV4::new(TO_CALLEE, callee.port()),
-            ])
-        };
         Ok(Running {
-            calls: (0..calls).map(arrive).collect::<Result<_>>()?,
+            calls: same_ports(calls)?,
             relay: Box::new(relay),
         })
     }

@@ -11,7 +11,8 @@ use std::net::SocketAddrV4;
 use anyhow::Result;
 use voxlane_dataplane::kernel::lab::traffic::Intake;
 
-use crate::site::Site;
+use crate::ends::far_ends;
+use crate::site::{Site, TO_CALLEE, TO_CALLER};
 
 /// A relay.
 pub trait Peer {
@@ -26,6 +27,21 @@ pub trait Peer {
     /// # Errors
     /// If it does not start, or refuses a call.
     fn start(&self, site: &Site, calls: u32) -> Result<Running>;
+}
+
+/// Where calls' packets are to arrive at a relay that keeps their ports as they are.
+///
+/// # Errors
+/// If there are more calls than ports.
+pub fn same_ports(calls: u32) -> Result<Vec<[SocketAddrV4; 2]>> {
+    let arrive = |call| {
+        let [caller, callee] = far_ends(call)?;
+        Ok([
+            SocketAddrV4::new(TO_CALLER, caller.port()),
+            SocketAddrV4::new(TO_CALLEE, callee.port()),
+        ])
+    };
+    (0..calls).map(arrive).collect()
 }
 
 /// A relay that runs.

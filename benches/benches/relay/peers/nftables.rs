@@ -2,15 +2,13 @@
 //!
 //! Each packet passes the whole network stack, and the table of connections has an entry for each call.
 
-use std::net::SocketAddrV4;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use voxlane_dataplane::kernel::lab::traffic::Intake;
 use voxlane_tests::namespace::Namespace;
 
-use super::{Peer, Running};
-use crate::ends::far_ends;
+use super::{Peer, Running, same_ports};
 use crate::site::{CALLEE, CALLER, RELAY, Site, TO_CALLEE, TO_CALLER, script};
 
 /// It.
@@ -47,17 +45,8 @@ impl Peer for Nftables {
                  }}\nEND\n"
             ),
         )?;
-        // Ports stay as they are: those of a call's two ends are the same.
-        let arrive = |call| {
-            let [caller, callee] = far_ends(call)?;
-            Ok([
-                SocketAddrV4::new(TO_CALLER, caller.port()),
-                SocketAddrV4::new(TO_CALLEE, callee.port()),
-            ])
-        };
-        let calls = (0..calls).map(arrive).collect::<Result<_>>();
         Ok(Running {
-            calls: calls.context("too many calls")?,
+            calls: same_ports(calls)?,
             relay: Box::new(rules),
         })
     }
